@@ -1,0 +1,61 @@
+//! Why the program cannot do what it is told: a code, what happened, what to do.
+
+use jumun::SettingsError;
+use jumun_database::{OpenError, ReadError};
+use jumun_runtime::config::ConfigError;
+use std::{fmt, process::ExitCode};
+
+/// A failure of the program.
+#[derive(Debug)]
+pub(crate) struct Failure {
+    code: &'static str,
+    why: String,
+    remedy: String,
+    exit_code: u8,
+}
+
+impl Failure {
+    pub(crate) fn new(code: &'static str, why: impl Into<String>, remedy: impl Into<String>) -> Self {
+        Self { code, why: why.into(), remedy: remedy.into(), exit_code: 1 }
+    }
+
+    /// The same, with an exit status of its own.
+    pub(crate) fn exit_with(self, exit_code: u8) -> Self {
+        Self { exit_code, ..self }
+    }
+
+    pub(crate) fn exit_code(&self) -> ExitCode {
+        self.exit_code.into()
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "error[{}]: {}\n  {}", self.code, self.why, self.remedy)
+    }
+}
+
+impl From<ConfigError> for Failure {
+    fn from(error: ConfigError) -> Self {
+        Self::new(error.code(), error.to_string(), error.remedy())
+    }
+}
+
+impl From<OpenError> for Failure {
+    fn from(error: OpenError) -> Self {
+        Self::new(error.code(), error.to_string(), error.remedy())
+    }
+}
+
+impl From<SettingsError> for Failure {
+    fn from(error: SettingsError) -> Self {
+        let remedy = "Correct the value in jumun.toml, the environment (JUMUN__…) or --set.";
+        Self::new("configuration-invalid", error.to_string(), remedy)
+    }
+}
+
+impl From<ReadError> for Failure {
+    fn from(error: ReadError) -> Self {
+        Self::new("database-unreadable", error.to_string(), "Try again; if it stays so, look at the disk.")
+    }
+}

@@ -1,0 +1,407 @@
+//! A database in memory, for tests: the same promises, except that nothing outlives the process.
+
+use crate::{
+    Changes, CommitError, Database, Direction, Document, Identity, JournalRecord, Page, Place, Query, ReadDatabase,
+    ReadError, Receipt, Request, RequestChange, RequestFilter, RequestState, Schema, Stats, limits, partition_of,
+    rules::{self, Facts, RequestFacts},
+    values::{self, Number, Wanted},
+};
+use futures_util::future::{BoxFuture, FutureExt, ready};
+use std::{
+    cmp::Ordering,
+    collections::{BTreeMap, HashMap},
+    convert::Infallible,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{self, AtomicBool},
+    },
+};
+use uuid::Uuid;
+
+/// A database that lives in memory.
+///
+/// A clone shares the documents and everything else with its original, so that a test can stop a service and start it
+/// again on what it had committed. Each handle is closed on its own.
+#[derive(Debug)]
+pub struct MemoryDatabase {
+    identity: Identity,
+    closed: AtomicBool,
+    state: Arc<Mutex<State>>,
+}
+
+#[derive(Debug)]
+struct State {
+    schema: Schema,
+    documents: BTreeMap<(&'static str, i64), Document>,
+    requests: BTreeMap<Uuid, Request>,
+    keys: HashMap<String, Uuid>,
+    journal: Vec<Vec<JournalRecord>>,
+    places: BTreeMap<(String, u16), Place>,
+    last_ids: BTreeMap<&'static str, i64>,
+    stats: Stats,
+}
+
+impl MemoryDatabase {
+    /// An empty database.
+    pub fn new(schema: Schema) -> Self {
+        let identity =
+            Identity { service: schema.service.clone(), epoch: Uuid::new_v4(), partitions: schema.partitions.max(1) };
+        let state = State {
+            documents: BTreeMap::new(),
+            requests: BTreeMap::new(),
+            keys: HashMap::new(),
+            journal: vec![Vec::new(); usize::from(identity.partitions)],
+            places: BTreeMap::new(),
+            last_ids: schema.collections.iter().map(|collection| (collection.name, 0)).collect(),
+            stats: Stats::default(),
+            schema,
+        };
+        Self { identity, closed: AtomicBool::new(false), state: Arc::new(Mutex::new(state)) }
+    }
+
+    /// Nothing under this lock can panic half way, so that a poisoned one is as good as any.
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn is_closed(&self) -> bool {
+        self.closed.load(atomic::Ordering::Acquire)
+    }
+
+    fn read<T: Send + 'static>(&self, read: impl FnOnce(&State) -> T) -> BoxFuture<'_, Result<T, ReadError>> {
+        let result = if self.is_closed() {
+            Err(ReadError::Unavailable("it is closed".to_owned()))
+        } else {
+            Ok(read(&self.state()))
+        };
+        ready(result).boxed()
+    }
+
+    fn write<T: Send + 'static>(
+        &self,
+        write: impl FnOnce(&mut State) -> Result<T, CommitError>,
+    ) -> BoxFuture<'_, Result<T, CommitError>> {
+        let result = if self.is_closed() {
+            Err(CommitError::NotDone("the database is closed".to_owned()))
+        } else {
+            write(&mut self.state())
+        };
+        ready(result).boxed()
+    }
+}
+
+impl Clone for MemoryDatabase {
+    /// Another handle, open, on the same state.
+    fn clone(&self) -> Self {
+        Self { identity: self.identity.clone(), closed: AtomicBool::new(false), state: Arc::clone(&self.state) }
+    }
+}
+
+impl ReadDatabase for MemoryDatabase {
+    fn identity(&self) -> &Identity {
+        &self.identity
+    }
+
+    fn document(&self, collection: &'static str, id: i64) -> BoxFuture<'_, Result<Option<Document>, ReadError>> {
+        self.read(|state| state.documents.get(&(collection, id)).cloned())
+    }
+
+    fn page(&self, query: Query) -> BoxFuture<'_, Result<Page, ReadError>> {
+        self.read(|state| state.page(query))
+    }
+
+    fn scan(
+        &self,
+        collection: &'static str,
+        after: i64,
+        limit: u32,
+    ) -> BoxFuture<'_, Result<Vec<Document>, ReadError>> {
+        self.read(|state| {
+            state.collection(collection).filter(|document| document.id > after).take(rows(limit)).cloned().collect()
+        })
+    }
+
+    fn request_by_key(&self, key: &str) -> BoxFuture<'_, Result<Option<Request>, ReadError>> {
+        self.read(|state| state.keys.get(key).and_then(|id| state.requests.get(id)).cloned())
+    }
+
+    fn request(&self, id: Uuid) -> BoxFuture<'_, Result<Option<Request>, ReadError>> {
+        self.read(|state| state.requests.get(&id).cloned())
+    }
+
+    fn requests(&self, filter: RequestFilter) -> BoxFuture<'_, Result<Vec<Request>, ReadError>> {
+        self.read(|state| {
+            state
+                .requests
+                .values()
+                .filter(|request| request.state == filter.state)
+                .filter(|request| filter.after.is_none_or(|after| request.id > after))
+                .filter(|request| filter.until_before_ms.is_none_or(|before| request.until_ms < before))
+                .take(rows(filter.limit))
+                .cloned()
+                .collect()
+        })
+    }
+
+    fn doubts_about(&self, subject: i64) -> BoxFuture<'_, Result<Vec<Request>, ReadError>> {
+        self.read(|state| {
+            let doubts = state.requests.values().filter(|request| request.subject == subject && in_doubt(request));
+            doubts.take(rows(limits::PAGE_MAX_ROWS)).cloned().collect()
+        })
+    }
+
+    fn journal(&self, partition: u16, after: u64, limit: u32) -> BoxFuture<'_, Result<Vec<JournalRecord>, ReadError>> {
+        self.read(|state| {
+            let records = state.journal.get(usize::from(partition)).map(Vec::as_slice).unwrap_or_default();
+            records.iter().filter(|record| record.sequence > after).take(rows(limit)).cloned().collect()
+        })
+    }
+
+    fn places(&self) -> BoxFuture<'_, Result<Vec<Place>, ReadError>> {
+        self.read(|state| state.places.values().cloned().collect())
+    }
+}
+
+impl Database for MemoryDatabase {
+    fn commit(&self, changes: Changes) -> BoxFuture<'_, Result<Receipt, CommitError>> {
+        self.write(|state| {
+            rules::check_limits(&changes, &state.schema)?;
+            let Ok(conflict) = rules::first_conflict(&changes, state);
+            if let Some(conflict) = conflict {
+                state.stats.conflicts += 1;
+                return Err(CommitError::Conflict(conflict));
+            }
+            Ok(state.apply(changes))
+        })
+    }
+
+    fn next_id(&self, collection: &'static str) -> BoxFuture<'_, Result<i64, ReadError>> {
+        let mut state = self.state();
+        let next = state.last_ids.get_mut(collection).and_then(|last| {
+            *last = last.checked_add(1)?;
+            Some(*last)
+        });
+        ready(next.ok_or_else(|| ReadError::Unavailable(format!("there are no ids for `{collection}`")))).boxed()
+    }
+
+    fn purge_requests(&self, before_ms: i64, keep_at_most: u64) -> BoxFuture<'_, Result<u64, CommitError>> {
+        self.write(|state| Ok(state.purge(before_ms, keep_at_most)))
+    }
+
+    fn stats(&self) -> Stats {
+        self.state().stats
+    }
+
+    fn close(&self) -> BoxFuture<'_, ()> {
+        self.closed.store(true, atomic::Ordering::Release);
+        ready(()).boxed()
+    }
+}
+
+impl State {
+    fn collection(&self, name: &'static str) -> impl Iterator<Item = &Document> {
+        self.documents.range((name, i64::MIN)..=(name, i64::MAX)).map(|(_, document)| document)
+    }
+
+    fn raise_last_id(&mut self, collection: &str, id: i64) {
+        if let Some(last) = self.last_ids.get_mut(collection) {
+            *last = id.max(*last);
+        }
+    }
+
+    /// Does what [`rules::first_conflict`] found nothing against.
+    fn apply(&mut self, changes: Changes) -> Receipt {
+        for change in changes.requests {
+            self.apply_request(change);
+        }
+        for change in changes.documents {
+            self.raise_last_id(change.collection, change.id);
+            let version = change.expected_version + 1;
+            let document = Document { id: change.id, version, shown: change.shown, body: change.body };
+            self.documents.insert((change.collection, change.id), document);
+        }
+        let mut receipt = Receipt::default();
+        for entry in changes.journal {
+            let partition = partition_of(entry.key, self.schema.partitions);
+            let records = &mut self.journal[usize::from(partition)];
+            let sequence = records.len() as u64 + 1;
+            records.push(JournalRecord {
+                partition,
+                sequence,
+                event_type: entry.event_type.to_owned(),
+                key: entry.key,
+                time_ms: entry.time_ms,
+                body: entry.body,
+            });
+            receipt.sequences.push((partition, sequence));
+        }
+        for change in changes.places {
+            self.places.insert((change.place.source.clone(), change.place.partition), change.place);
+        }
+        self.stats.commits += 1;
+        self.stats.groups += 1;
+        receipt
+    }
+
+    fn apply_request(&mut self, change: RequestChange) {
+        match change {
+            RequestChange::Insert(request) => {
+                self.raise_last_id(&request.collection, request.subject);
+                if let Some(key) = &request.key {
+                    self.keys.insert(key.clone(), request.id);
+                }
+                self.requests.insert(request.id, *request);
+            }
+            RequestChange::Move { id, to, answer, .. } => {
+                if let Some(request) = self.requests.get_mut(&id) {
+                    request.state = to;
+                    request.answer = answer.or(request.answer.take());
+                }
+            }
+            RequestChange::ReleaseKey { id } => {
+                if let Some(key) = self.requests.get_mut(&id).and_then(|request| request.key.take()) {
+                    self.keys.remove(&key);
+                }
+            }
+        }
+    }
+
+    fn purge(&mut self, before_ms: i64, keep_at_most: u64) -> u64 {
+        let answered: Vec<Uuid> =
+            self.requests.values().filter(|request| !in_doubt(request)).map(|request| request.id).collect();
+        let too_many = answered.len().saturating_sub(usize::try_from(keep_at_most).unwrap_or(usize::MAX));
+        let too_old = answered.partition_point(|id| values::time_ms(*id) < before_ms);
+        let gone = &answered[..too_many.max(too_old).min(rows(limits::PURGE_MAX_ROWS))];
+        for id in gone {
+            if let Some(key) = self.requests.remove(id).and_then(|request| request.key) {
+                self.keys.remove(&key);
+            }
+        }
+        gone.len() as u64
+    }
+
+    fn page(&self, query: Query) -> Page {
+        let field = |document: &Document, name: &str| {
+            serde_json::from_str::<serde_json::Value>(&document.body).ok().and_then(|body| body.get(name).cloned())
+        };
+        let Some(schema) = self.schema.collections.iter().find(|collection| collection.name == query.collection) else {
+            return Page::default();
+        };
+        let known = |name: &str| name == "id" || schema.fields.iter().any(|field| field.name == name);
+        let mut documents: Vec<&Document> =
+            self.collection(query.collection).filter(|document| document.shown).collect();
+        if let Some((name, value)) = query.filter {
+            let wanted = Wanted::new(value);
+            documents.retain(|document| {
+                let key = match &*name {
+                    "id" => SortKey::Whole(document.id),
+                    name => SortKey::of(field(document, name)),
+                };
+                known(&name) && key.is(&wanted)
+            });
+        }
+        match query.sort {
+            Some((name, direction)) if known(&name) && name != "id" => {
+                let mut keyed: Vec<(SortKey, &Document)> =
+                    documents.into_iter().map(|document| (SortKey::of(field(document, &name)), document)).collect();
+                keyed.sort_by(|(a, first), (b, second)| a.compare(b).then(first.id.cmp(&second.id)));
+                documents = keyed.into_iter().map(|(_, document)| document).collect();
+                if direction == Direction::Descending {
+                    documents.reverse();
+                }
+            }
+            Some((name, Direction::Descending)) if name == "id" => documents.reverse(),
+            _ => {}
+        }
+        let offset = usize::try_from(query.offset).unwrap_or(usize::MAX);
+        Page {
+            total: documents.len() as u64,
+            documents: documents.into_iter().skip(offset).take(rows(query.size)).cloned().collect(),
+        }
+    }
+}
+
+/// A field as `SQLite` orders it: nothing, then numbers, then texts.
+enum SortKey {
+    Nothing,
+    Whole(i64),
+    Real(f64),
+    Text(String),
+}
+
+impl SortKey {
+    fn of(value: Option<serde_json::Value>) -> Self {
+        match value {
+            None | Some(serde_json::Value::Null) => Self::Nothing,
+            Some(serde_json::Value::Bool(truth)) => Self::Whole(i64::from(truth)),
+            Some(serde_json::Value::Number(number)) => match number.as_i64() {
+                Some(whole) => Self::Whole(whole),
+                None => Self::Real(number.as_f64().unwrap_or_default()),
+            },
+            Some(serde_json::Value::String(text)) => Self::Text(text),
+            Some(nested) => Self::Text(nested.to_string()),
+        }
+    }
+
+    fn is(&self, wanted: &Wanted) -> bool {
+        match (self, wanted.number) {
+            (Self::Text(text), _) => *text == wanted.text,
+            (Self::Whole(whole), Some(Number::Whole(number))) => *whole == number,
+            #[expect(clippy::float_cmp, reason = "the same value, not one near it")]
+            (Self::Real(real), Some(Number::Real(number))) => *real == number,
+            _ => false,
+        }
+    }
+
+    fn compare(&self, other: &Self) -> Ordering {
+        #[expect(clippy::cast_precision_loss, reason = "only where a whole number meets a real one")]
+        match (self, other) {
+            (Self::Whole(a), Self::Whole(b)) => a.cmp(b),
+            (Self::Real(a), Self::Real(b)) => a.total_cmp(b),
+            (Self::Whole(a), Self::Real(b)) => (*a as f64).total_cmp(b),
+            (Self::Real(a), Self::Whole(b)) => a.total_cmp(&(*b as f64)),
+            (Self::Text(a), Self::Text(b)) => a.cmp(b),
+            _ => self.rank().cmp(&other.rank()),
+        }
+    }
+
+    fn rank(&self) -> u8 {
+        match self {
+            Self::Nothing => 0,
+            Self::Whole(_) | Self::Real(_) => 1,
+            Self::Text(_) => 2,
+        }
+    }
+}
+
+impl Facts for State {
+    type Error = Infallible;
+
+    fn version(&mut self, collection: &'static str, id: i64) -> Result<u64, Infallible> {
+        Ok(self.documents.get(&(collection, id)).map_or(0, |document| document.version))
+    }
+
+    fn request(&mut self, id: Uuid) -> Result<Option<RequestFacts>, Infallible> {
+        Ok(self.requests.get(&id).map(|request| RequestFacts {
+            state: request.state,
+            has_key: request.key.is_some(),
+            answered: request.answer.is_some(),
+        }))
+    }
+
+    fn key_owner(&mut self, key: &str) -> Result<Option<Uuid>, Infallible> {
+        Ok(self.keys.get(key).copied())
+    }
+
+    fn place(&mut self, source: &str, partition: u16) -> Result<Option<(Uuid, u64)>, Infallible> {
+        Ok(self.places.get(&(source.to_owned(), partition)).map(|place| (place.epoch, place.sequence)))
+    }
+}
+
+fn in_doubt(request: &Request) -> bool {
+    matches!(request.state, RequestState::Asking | RequestState::Voiding)
+}
+
+fn rows(limit: u32) -> usize {
+    limit.min(limits::PAGE_MAX_ROWS) as usize
+}

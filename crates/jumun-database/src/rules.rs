@@ -1,0 +1,164 @@
+//! What a commit may and may not do: the same for every adapter.
+
+use crate::{Changes, CommitError, Conflict, RequestChange, RequestState, Schema, limits};
+use std::collections::HashSet;
+use uuid::Uuid;
+
+/// Refuses what could never be committed, whatever the database holds. Runs before anything is queued, so that one
+/// caller's mistake never costs the others of its group anything.
+pub(crate) fn check_limits(changes: &Changes, schema: &Schema) -> Result<(), CommitError> {
+    for entry in &changes.journal {
+        if entry.body.len() > limits::EVENT_MAX_BYTES {
+            return over(format!(
+                "event {} has {} bytes, at most {} are possible",
+                entry.event_type,
+                entry.body.len(),
+                limits::EVENT_MAX_BYTES
+            ));
+        }
+    }
+    for document in &changes.documents {
+        let name = document.collection;
+        if document.body.len() > limits::DOCUMENT_MAX_BYTES {
+            return over(format!(
+                "document {} of `{name}` has {} bytes, at most {} are possible",
+                document.id,
+                document.body.len(),
+                limits::DOCUMENT_MAX_BYTES
+            ));
+        }
+        if !schema.collections.iter().any(|collection| collection.name == name) {
+            return over(format!("there is no collection `{name}`"));
+        }
+    }
+    if repeats(changes.documents.iter().map(|document| (document.collection, document.id))) {
+        return over("a document is changed twice in one commit".to_owned());
+    }
+    if repeats(changes.places.iter().map(|change| (change.place.source.as_str(), i64::from(change.place.partition)))) {
+        return over("a place is changed twice in one commit".to_owned());
+    }
+    if changes.places.iter().any(|change| i64::try_from(change.place.sequence).is_err()) {
+        return over("a place is beyond the largest number of an event".to_owned());
+    }
+    Ok(())
+}
+
+fn over(what: String) -> Result<(), CommitError> {
+    Err(CommitError::Limit(what))
+}
+
+/// Whether one of these comes twice. Most commits have one document, and none allocates for that.
+fn repeats<'a>(mut names: impl ExactSizeIterator<Item = (&'a str, i64)>) -> bool {
+    if names.len() < 2 {
+        return false;
+    }
+    let mut seen = HashSet::with_capacity(names.len());
+    !names.all(|name| seen.insert(name))
+}
+
+/// What a database knows, as far as a commit can be wrong about it.
+pub(crate) trait Facts {
+    /// Why it cannot tell.
+    type Error;
+    /// The version of a document; 0 where there is none.
+    fn version(&mut self, collection: &'static str, id: i64) -> Result<u64, Self::Error>;
+    /// What is known about a request.
+    fn request(&mut self, id: Uuid) -> Result<Option<RequestFacts>, Self::Error>;
+    /// Which request has this key.
+    fn key_owner(&mut self, key: &str) -> Result<Option<Uuid>, Self::Error>;
+    /// Where a consumer stands: epoch and number.
+    fn place(&mut self, source: &str, partition: u16) -> Result<Option<(Uuid, u64)>, Self::Error>;
+}
+
+/// What is known about a request, as far as its next change depends on it.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct RequestFacts {
+    pub(crate) state: RequestState,
+    pub(crate) has_key: bool,
+    pub(crate) answered: bool,
+}
+
+/// The first thing that these changes believe and that is not so. Everything is looked at before anything is written:
+/// that is how a conflict leaves nothing behind without a savepoint.
+pub(crate) fn first_conflict<F: Facts>(changes: &Changes, facts: &mut F) -> Result<Option<Conflict>, F::Error> {
+    let mut earlier = Earlier::default();
+    for change in &changes.requests {
+        if let Some(conflict) = request_conflict(change, facts, &mut earlier)? {
+            return Ok(Some(conflict));
+        }
+    }
+    for change in &changes.documents {
+        if facts.version(change.collection, change.id)? != change.expected_version {
+            return Ok(Some(Conflict::Document { collection: change.collection, id: change.id }));
+        }
+    }
+    for change in &changes.places {
+        let place = &change.place;
+        let as_believed = match facts.place(&place.source, place.partition)? {
+            Some((epoch, sequence)) => epoch == place.epoch && sequence == change.expected_sequence,
+            None => change.expected_sequence == 0,
+        };
+        if !as_believed {
+            return Ok(Some(Conflict::Place { source: place.source.clone(), partition: place.partition }));
+        }
+    }
+    Ok(None)
+}
+
+/// Requests as the earlier changes of the same commit leave them.
+#[derive(Default)]
+struct Earlier<'a> {
+    requests: Vec<(Uuid, RequestFacts)>,
+    keys: Vec<(&'a str, Uuid)>,
+}
+
+impl Earlier<'_> {
+    fn get(&self, id: Uuid) -> Option<RequestFacts> {
+        self.requests.iter().rev().find(|(other, _)| *other == id).map(|(_, facts)| *facts)
+    }
+
+    fn released(&self, id: Uuid) -> bool {
+        self.get(id).is_some_and(|facts| !facts.has_key)
+    }
+}
+
+fn request_conflict<'a, F: Facts>(
+    change: &'a RequestChange,
+    facts: &mut F,
+    earlier: &mut Earlier<'a>,
+) -> Result<Option<Conflict>, F::Error> {
+    let id = match change {
+        RequestChange::Insert(request) => request.id,
+        RequestChange::Move { id, .. } | RequestChange::ReleaseKey { id } => *id,
+    };
+    let known = match earlier.get(id) {
+        Some(facts) => Some(facts),
+        None => facts.request(id)?,
+    };
+    let after = match (change, known) {
+        (RequestChange::Insert(request), None) => {
+            if let Some(key) = request.key.as_deref() {
+                let taken_here = earlier.keys.iter().any(|(other, owner)| *other == key && !earlier.released(*owner));
+                if taken_here || facts.key_owner(key)?.is_some_and(|owner| !earlier.released(owner)) {
+                    return Ok(Some(Conflict::Key));
+                }
+                earlier.keys.push((key, id));
+            }
+            RequestFacts { state: request.state, has_key: request.key.is_some(), answered: request.answer.is_some() }
+        }
+        // A request never goes back: what is voided stays voided.
+        (RequestChange::Move { from, to, answer, .. }, Some(known)) if known.state == *from && from <= to => {
+            RequestFacts { state: *to, answered: known.answered || answer.is_some(), ..known }
+        }
+        (RequestChange::ReleaseKey { .. }, Some(known))
+            if matches!(known.state, RequestState::Voiding | RequestState::Voided)
+                && known.has_key
+                && !known.answered =>
+        {
+            RequestFacts { has_key: false, ..known }
+        }
+        _ => return Ok(Some(Conflict::Request { id })),
+    };
+    earlier.requests.push((id, after));
+    Ok(None)
+}

@@ -1,0 +1,135 @@
+//! Folding the write-ahead log back into the database file, beside the writer.
+//!
+//! A checkpoint waits for the disk; done by the writer, as `SQLite` does it by default, it would hold up every commit
+//! behind it. So it has a thread and a connection of its own, and takes what readers and the writer leave to it.
+
+use super::{
+    connection,
+    failure::{Severity, StartError, end_process, severity},
+};
+use crate::limits;
+use rusqlite::Connection;
+use std::{
+    path::Path,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+        mpsc::{Receiver, SyncSender, sync_channel},
+    },
+    thread::{self, JoinHandle},
+};
+
+/// A page and its header in the log, in bytes.
+const FRAME_BYTES: u64 = 4096 + 24;
+
+/// The thread, as the writer sees it.
+pub(super) struct Checkpoints {
+    log: Arc<Log>,
+    /// From which size the thread is woken next.
+    from_bytes: AtomicU64,
+    wake: Option<SyncSender<()>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+#[derive(Default)]
+struct Log {
+    /// As of the last commit, what is folded back already included.
+    bytes: AtomicU64,
+    /// Set by the checkpointer when it cannot make the log shorter while the writer goes on.
+    urgent: AtomicBool,
+}
+
+impl Checkpoints {
+    /// Starts the thread; `writer` is the connection whose commits make the log grow.
+    pub(super) fn start(writer: &mut Connection, file: &Path, name: &str) -> Result<Self, StartError> {
+        let log = Arc::new(Log::default());
+        let seen = Arc::clone(&log);
+        writer.wal_hook(Some(move |_: &mut rusqlite::hooks::Wal, pages: i32| {
+            seen.bytes.store(u64::try_from(pages).unwrap_or(0) * FRAME_BYTES, Ordering::Relaxed);
+            Ok(())
+        }))?;
+        let connection = connection::for_checkpoints(file)?;
+        let (wake, woken) = sync_channel(1);
+        let own = Arc::clone(&log);
+        let thread =
+            thread::Builder::new().name(format!("{name}-fold")).spawn(move || run(&connection, &own, &woken))?;
+        Ok(Self {
+            log,
+            from_bytes: AtomicU64::new(limits::CHECKPOINT_FROM_BYTES),
+            wake: Some(wake),
+            thread: Some(thread),
+        })
+    }
+
+    /// Called by the writer between two groups. True if it shall let the log begin anew.
+    pub(super) fn after_commit(&self) -> bool {
+        let bytes = self.log.bytes.load(Ordering::Relaxed);
+        let from = self.from_bytes.load(Ordering::Relaxed);
+        if bytes >= from {
+            if let Some(wake) = &self.wake {
+                // Full: it has been told and has not come to it yet.
+                let _ = wake.try_send(());
+            }
+            self.from_bytes.store(bytes + limits::CHECKPOINT_FROM_BYTES, Ordering::Relaxed);
+        } else if bytes + limits::CHECKPOINT_FROM_BYTES < from {
+            // The log has begun anew.
+            self.from_bytes.store(limits::CHECKPOINT_FROM_BYTES, Ordering::Relaxed);
+        }
+        self.log.urgent.swap(false, Ordering::Relaxed)
+    }
+
+    /// Ends the thread, so that its connection is closed.
+    pub(super) fn stop(mut self) {
+        drop(self.wake.take());
+        if let Some(thread) = self.thread.take()
+            && thread.join().is_err()
+        {
+            tracing::error!("the checkpointer has panicked");
+        }
+    }
+}
+
+fn run(connection: &Connection, log: &Log, woken: &Receiver<()>) {
+    let mut failing = false;
+    while woken.recv().is_ok() {
+        match checkpoint(connection, "PASSIVE") {
+            Ok(()) => failing = false,
+            Err(error) if severity(&error) == Severity::Fsync => end_process("checkpoint", &error),
+            Err(error) => {
+                // Said once, not four megabytes after four megabytes.
+                if !failing {
+                    tracing::warn!("the log could not be folded back, it will be tried again: {error}");
+                }
+                failing = true;
+            }
+        }
+        if !failing && log.bytes.load(Ordering::Relaxed) >= limits::CHECKPOINT_URGENT_BYTES {
+            log.urgent.store(true, Ordering::Relaxed);
+        }
+    }
+}
+
+/// Lets the next commit begin the log anew. The file keeps its length: to write over it costs the disk less than to
+/// make it longer.
+pub(super) fn restart(connection: &Connection) -> rusqlite::Result<()> {
+    checkpoint(connection, "RESTART")
+}
+
+/// Folds everything back and leaves an empty log.
+pub(super) fn truncate(connection: &Connection) -> rusqlite::Result<()> {
+    checkpoint(connection, "TRUNCATE")
+}
+
+/// Tells what there is to tell about a checkpoint that the writer has done itself.
+pub(super) fn report(result: rusqlite::Result<()>) {
+    match result {
+        Ok(()) => {}
+        Err(error) if severity(&error) == Severity::Fsync => end_process("checkpoint", &error),
+        Err(error) => tracing::warn!("the log could not be folded back, it will be tried again: {error}"),
+    }
+}
+
+/// A reader in the way is no error: it answers with a row that says so, and the next one gets further.
+fn checkpoint(connection: &Connection, mode: &str) -> rusqlite::Result<()> {
+    connection.query_row(&format!("PRAGMA wal_checkpoint({mode})"), [], |_| Ok(()))
+}

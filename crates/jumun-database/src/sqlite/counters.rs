@@ -1,0 +1,162 @@
+//! Numbers that go up with every commit, kept in the writer's memory and written once a group.
+
+use super::rows;
+use crate::{OpenError, Schema, sqlite::failure::open_error};
+use rusqlite::{Connection, OptionalExtension};
+use std::{
+    path::Path,
+    sync::atomic::{AtomicI64, Ordering},
+};
+
+/// The counters as of one transaction. The writer works on a copy and keeps it when the transaction is committed, so
+/// that what is rolled back never counts.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Counters {
+    /// The last number given out in each partition.
+    journal: Vec<u64>,
+    /// How many requests there are.
+    requests: u64,
+    collections: Vec<CollectionCounters>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct CollectionCounters {
+    name: &'static str,
+    /// The largest subject of any request there ever was.
+    subject: i64,
+    /// The largest id of any document; never written, as the documents tell it.
+    document: i64,
+    /// How many documents are shown.
+    shown: u64,
+}
+
+impl Counters {
+    pub(super) fn load(connection: &Connection, path: &Path, schema: &Schema) -> Result<Self, OpenError> {
+        let load = || {
+            let counter = |name: String| -> rusqlite::Result<i64> {
+                let mut statement = connection.prepare_cached("SELECT value FROM counters WHERE name = ?1")?;
+                Ok(statement.query_row([name], |row| row.get(0)).optional()?.unwrap_or(0))
+            };
+            let collection = |name: &'static str| {
+                let largest = format!("SELECT max(id) FROM {}", super::schema::table(name));
+                Ok(CollectionCounters {
+                    name,
+                    subject: counter(subjects(name))?,
+                    document: connection.query_row(&largest, [], |row| row.get::<_, Option<i64>>(0))?.unwrap_or(0),
+                    shown: rows::unsigned(counter(shown(name))?),
+                })
+            };
+            Ok(Self {
+                journal: (0..schema.partitions.max(1))
+                    .map(|partition| counter(last_event(partition)).map(rows::unsigned))
+                    .collect::<rusqlite::Result<_>>()?,
+                requests: rows::unsigned(counter(REQUESTS.to_owned())?),
+                collections: schema
+                    .collections
+                    .iter()
+                    .map(|known| collection(known.name))
+                    .collect::<rusqlite::Result<_>>()?,
+            })
+        };
+        load().map_err(|error| open_error(path, &error))
+    }
+
+    pub(super) fn partitions(&self) -> u16 {
+        u16::try_from(self.journal.len()).unwrap_or(u16::MAX)
+    }
+
+    pub(super) fn requests(&self) -> u64 {
+        self.requests
+    }
+
+    pub(super) fn next_sequence(&mut self, partition: u16) -> u64 {
+        let last = &mut self.journal[usize::from(partition)];
+        *last += 1;
+        *last
+    }
+
+    pub(super) fn request_added(&mut self, collection: &str, subject: i64) {
+        self.requests += 1;
+        if let Some(counters) = self.collections.iter_mut().find(|known| known.name == collection) {
+            counters.subject = counters.subject.max(subject);
+        }
+    }
+
+    pub(super) fn requests_purged(&mut self, count: u64) {
+        self.requests = self.requests.saturating_sub(count);
+    }
+
+    pub(super) fn document_written(&mut self, place: usize, id: i64, was_shown: bool, shown: bool) {
+        let counters = &mut self.collections[place];
+        counters.document = counters.document.max(id);
+        counters.shown = (counters.shown + u64::from(shown)).saturating_sub(u64::from(was_shown));
+    }
+
+    /// Calls `write` with what is to be stored of these counters after those of `before`.
+    pub(super) fn changed_since<E>(
+        &self,
+        before: &Self,
+        mut write: impl FnMut(&str, i64) -> Result<(), E>,
+    ) -> Result<(), E> {
+        for ((last, before), partition) in self.journal.iter().zip(&before.journal).zip(0..) {
+            if last != before {
+                write(&last_event(partition), rows::signed(*last))?;
+            }
+        }
+        if self.requests != before.requests {
+            write(REQUESTS, rows::signed(self.requests))?;
+        }
+        for (now, before) in self.collections.iter().zip(&before.collections) {
+            if now.subject != before.subject {
+                write(&subjects(now.name), now.subject)?;
+            }
+            if now.shown != before.shown {
+                write(&shown(now.name), rows::signed(now.shown))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// The largest id of each collection that is known to the database.
+    pub(super) fn last_ids(&self) -> impl Iterator<Item = (&'static str, i64)> {
+        self.collections.iter().map(|counters| (counters.name, counters.subject.max(counters.document)))
+    }
+}
+
+const REQUESTS: &str = "requests";
+
+fn last_event(partition: u16) -> String {
+    format!("journal/{partition}")
+}
+
+fn subjects(collection: &str) -> String {
+    format!("ids/{collection}")
+}
+
+/// The counter of the documents that are shown.
+pub(super) fn shown(collection: &str) -> String {
+    format!("shown/{collection}")
+}
+
+/// Ids for new documents: in memory, because an id that was given out and never committed may have a gap for a grave.
+#[derive(Debug)]
+pub(super) struct Ids(Vec<(&'static str, AtomicI64)>);
+
+impl Ids {
+    pub(super) fn new(counters: &Counters) -> Self {
+        Self(counters.last_ids().map(|(name, last)| (name, AtomicI64::new(last))).collect())
+    }
+
+    pub(super) fn next(&self, collection: &str) -> Option<i64> {
+        let (_, last) = self.0.iter().find(|(name, _)| *name == collection)?;
+        let step = |last: i64| last.checked_add(1);
+        last.fetch_update(Ordering::AcqRel, Ordering::Acquire, step).ok().and_then(step)
+    }
+
+    /// After a commit, before anybody hears of it.
+    pub(super) fn raise(&self, counters: &Counters) {
+        for ((_, last), (_, committed)) in self.0.iter().zip(counters.last_ids()) {
+            last.fetch_max(committed, Ordering::AcqRel);
+        }
+    }
+}

@@ -1,0 +1,307 @@
+//! A database in one file of `SQLite`, for one process.
+//!
+//! Threads: one that writes ([`writer`]), one that folds the log back ([`checkpoint`]), a few for queries over many rows
+//! ([`queries`]). Reads of one row run where they are called ([`reader`]). Nothing here knows a runtime.
+
+mod checkpoint;
+mod connection;
+mod counters;
+mod counts;
+mod failure;
+mod queries;
+mod reader;
+mod rows;
+mod schema;
+mod statements;
+mod writer;
+
+pub use reader::SqliteReader;
+
+use crate::{
+    Changes, CommitError, Database, Document, Identity, JournalRecord, OpenError, Page, Place, Query, ReadDatabase,
+    ReadError, Receipt, Request, RequestFilter, Schema, Stats, limits, rules,
+};
+use checkpoint::Checkpoints;
+use counters::Counters;
+use failure::open_error;
+use futures_util::future::{BoxFuture, FutureExt, ready};
+use rusqlite::Connection;
+use std::{
+    fs::{self, File, TryLockError},
+    path::Path,
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::Ordering,
+        mpsc::{Receiver, SyncSender, TrySendError, sync_channel},
+    },
+    thread::{self, JoinHandle},
+};
+use tokio::sync::{oneshot, watch};
+use uuid::Uuid;
+use writer::{Done, Job, Shared, Work, Writer};
+
+/// A database in one file of `SQLite`.
+///
+/// The file has a lock beside it, held as long as this value lives and until [`Database::close`] is done. Dropping it
+/// does the same as closing it, and waits for that.
+pub struct SqliteDatabase {
+    schema: Schema,
+    reader: Arc<SqliteReader>,
+    shared: Arc<Shared>,
+    /// None once it is closed.
+    queue: Mutex<Option<SyncSender<Job>>>,
+    /// Ends when the writer has let go of the files.
+    working: watch::Receiver<()>,
+    writer: Mutex<Option<JoinHandle<()>>>,
+}
+
+impl SqliteDatabase {
+    /// Opens the database in this file, or makes it, with the folders above it.
+    ///
+    /// # Errors
+    /// Where it is of no use to this service. What is in the file is then as it was.
+    pub fn open(path: &Path, schema: Schema) -> Result<Self, OpenError> {
+        let unusable = |error: &dyn std::fmt::Display| OpenError::Unusable {
+            path: path.display().to_string(),
+            why: error.to_string(),
+        };
+        let lock = lock(path)?;
+        connection::check_file(path)?;
+        let mut connection = connection::for_writing(path).map_err(|error| open_error(path, &error))?;
+        // Looked at before anything is changed, the journal mode included.
+        schema::inspect(&connection, path, schema::MIGRATIONS.len())?;
+        if !connection::set_up_writer(&connection).map_err(|error| open_error(path, &error))? {
+            return Err(unusable(&"the file system has no shared memory for a write-ahead log"));
+        }
+        schema::migrate(&connection, path, schema::MIGRATIONS)?;
+        schema::adopt(&connection, path, &schema)?;
+        let counters = Counters::load(&connection, path, &schema)?;
+        let shared = Shared::new(&counters);
+        let reader = Arc::new(SqliteReader::open(path)?);
+        let checkpoints =
+            Checkpoints::start(&mut connection, path, &schema.service).map_err(|error| unusable(&error))?;
+
+        let (queue, jobs) = sync_channel(limits::QUEUE_MAX_JOBS);
+        let (ready, prepared) = sync_channel(1);
+        let (alive, working) = watch::channel(());
+        let thread = WriterThread {
+            connection,
+            collections: schema.collections.iter().map(|collection| collection.name).collect(),
+            counters,
+            shared: Arc::clone(&shared),
+            reader: Arc::clone(&reader),
+            checkpoints,
+            lock,
+            alive,
+        };
+        let writer = thread::Builder::new()
+            .name(format!("{}-write", schema.service))
+            .spawn(move || thread.run(&jobs, &ready))
+            .map_err(|error| unusable(&error))?;
+        match prepared.recv() {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => return Err(open_error(path, &error)),
+            Err(_) => return Err(unusable(&"the writer has panicked")),
+        }
+        Ok(Self { schema, reader, shared, queue: Mutex::new(Some(queue)), working, writer: Mutex::new(Some(writer)) })
+    }
+
+    fn submit(&self, work: Work) -> BoxFuture<'_, writer::Outcome> {
+        let (caller, answer) = oneshot::channel();
+        let queued = self.queue(Job { work, caller });
+        async move {
+            queued?;
+            match answer.await {
+                Ok(answer) => answer.share(),
+                Err(_) => Err(CommitError::Unknown("the writer has ended".to_owned())),
+            }
+        }
+        .boxed()
+    }
+
+    fn queue(&self, job: Job) -> Result<(), CommitError> {
+        let not_done = |why: &str| Err(CommitError::NotDone(why.to_owned()));
+        let queue = self.queue.lock().unwrap_or_else(PoisonError::into_inner);
+        match queue.as_ref().map(|queue| queue.try_send(job)) {
+            Some(Ok(())) => Ok(()),
+            Some(Err(TrySendError::Full(_))) => not_done("too many commits wait for the disk"),
+            Some(Err(TrySendError::Disconnected(_))) => not_done("the writer has ended"),
+            None => not_done("the database is closed"),
+        }
+    }
+
+    /// Nobody can send any more: the writer finishes what is queued, closes everything and ends.
+    fn hang_up(&self) {
+        drop(self.queue.lock().unwrap_or_else(PoisonError::into_inner).take());
+    }
+
+    fn join(&self) {
+        let writer = self.writer.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(writer) = writer
+            && writer.join().is_err()
+        {
+            tracing::error!("the writer has panicked");
+        }
+    }
+}
+
+impl Drop for SqliteDatabase {
+    fn drop(&mut self) {
+        self.hang_up();
+        self.join();
+    }
+}
+
+/// What the writer's thread takes with it, and lets go of in this order when it ends.
+struct WriterThread {
+    connection: Connection,
+    collections: Vec<&'static str>,
+    counters: Counters,
+    shared: Arc<Shared>,
+    reader: Arc<SqliteReader>,
+    checkpoints: Checkpoints,
+    lock: File,
+    alive: watch::Sender<()>,
+}
+
+impl WriterThread {
+    fn run(self, jobs: &Receiver<Job>, ready: &SyncSender<rusqlite::Result<()>>) {
+        match Writer::new(&self.connection, &self.collections, self.counters, self.shared) {
+            Ok(mut writer) => {
+                // Whoever opens waits for this, unless it has panicked.
+                let _ = ready.send(Ok(()));
+                writer.run(jobs, &self.checkpoints);
+            }
+            Err(error) => {
+                let _ = ready.send(Err(error));
+            }
+        }
+        // Readers and checkpointer first: the last connection of a file is the one that can take the log away.
+        self.reader.close();
+        self.checkpoints.stop();
+        checkpoint::report(checkpoint::truncate(&self.connection));
+        if let Err((_, error)) = self.connection.close() {
+            tracing::warn!("the database could not be closed: {error}");
+        }
+        drop(self.lock);
+        drop(self.alive);
+    }
+}
+
+/// Takes the lock of a database, for as long as the file lives that it gives.
+fn lock(path: &Path) -> Result<File, OpenError> {
+    let unusable =
+        |error: std::io::Error| OpenError::Unusable { path: path.display().to_string(), why: error.to_string() };
+    if let Some(folder) = path.parent() {
+        fs::create_dir_all(folder).map_err(unusable)?;
+    }
+    let file = File::options()
+        .create(true)
+        .truncate(false)
+        .write(true)
+        .open(connection::beside(path, ".lock"))
+        .map_err(unusable)?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(TryLockError::WouldBlock) => Err(OpenError::InUse { path: path.display().to_string() }),
+        Err(TryLockError::Error(error)) => Err(unusable(error)),
+    }
+}
+
+impl ReadDatabase for SqliteDatabase {
+    fn identity(&self) -> &Identity {
+        self.reader.identity()
+    }
+
+    fn document(&self, collection: &'static str, id: i64) -> BoxFuture<'_, Result<Option<Document>, ReadError>> {
+        self.reader.document(collection, id)
+    }
+
+    fn page(&self, query: Query) -> BoxFuture<'_, Result<Page, ReadError>> {
+        self.reader.page(query)
+    }
+
+    fn scan(
+        &self,
+        collection: &'static str,
+        after: i64,
+        limit: u32,
+    ) -> BoxFuture<'_, Result<Vec<Document>, ReadError>> {
+        self.reader.scan(collection, after, limit)
+    }
+
+    fn request_by_key(&self, key: &str) -> BoxFuture<'_, Result<Option<Request>, ReadError>> {
+        self.reader.request_by_key(key)
+    }
+
+    fn request(&self, id: Uuid) -> BoxFuture<'_, Result<Option<Request>, ReadError>> {
+        self.reader.request(id)
+    }
+
+    fn requests(&self, filter: RequestFilter) -> BoxFuture<'_, Result<Vec<Request>, ReadError>> {
+        self.reader.requests(filter)
+    }
+
+    fn doubts_about(&self, subject: i64) -> BoxFuture<'_, Result<Vec<Request>, ReadError>> {
+        self.reader.doubts_about(subject)
+    }
+
+    fn journal(&self, partition: u16, after: u64, limit: u32) -> BoxFuture<'_, Result<Vec<JournalRecord>, ReadError>> {
+        self.reader.journal(partition, after, limit)
+    }
+
+    fn places(&self) -> BoxFuture<'_, Result<Vec<Place>, ReadError>> {
+        self.reader.places()
+    }
+}
+
+impl Database for SqliteDatabase {
+    fn commit(&self, changes: Changes) -> BoxFuture<'_, Result<Receipt, CommitError>> {
+        if let Err(error) = rules::check_limits(&changes, &self.schema) {
+            return ready(Err(error)).boxed();
+        }
+        let outcome = self.submit(Work::Commit(changes));
+        async move {
+            match outcome.await? {
+                Done::Committed(receipt) => Ok(receipt),
+                Done::Purged(_) => Err(CommitError::Unknown("the writer did something else".to_owned())),
+            }
+        }
+        .boxed()
+    }
+
+    fn next_id(&self, collection: &'static str) -> BoxFuture<'_, Result<i64, ReadError>> {
+        let next = self.shared.ids.next(collection);
+        ready(next.ok_or_else(|| ReadError::Unavailable(format!("there are no ids for `{collection}`")))).boxed()
+    }
+
+    fn purge_requests(&self, before_ms: i64, keep_at_most: u64) -> BoxFuture<'_, Result<u64, CommitError>> {
+        let outcome = self.submit(Work::Purge { before_ms, keep_at_most });
+        async move {
+            match outcome.await? {
+                Done::Purged(count) => Ok(count),
+                Done::Committed(_) => Err(CommitError::Unknown("the writer did something else".to_owned())),
+            }
+        }
+        .boxed()
+    }
+
+    fn stats(&self) -> Stats {
+        Stats {
+            commits: self.shared.commits.load(Ordering::Relaxed),
+            groups: self.shared.groups.load(Ordering::Relaxed),
+            conflicts: self.shared.conflicts.load(Ordering::Relaxed),
+        }
+    }
+
+    fn close(&self) -> BoxFuture<'_, ()> {
+        self.hang_up();
+        let mut working = self.working.clone();
+        async move {
+            // An error says that the writer's end is gone: it has closed everything.
+            while working.changed().await.is_ok() {}
+            self.join();
+        }
+        .boxed()
+    }
+}

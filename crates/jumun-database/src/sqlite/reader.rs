@@ -1,0 +1,266 @@
+//! Reading, by the service itself and by whoever looks on from another process.
+
+use super::{
+    connection,
+    counters::shown,
+    counts::Counted,
+    failure::{open_error, read_error},
+    queries::{Queries, QueryConnection},
+    rows,
+    schema::{self, StoredCollection},
+};
+use crate::{
+    Direction, Document, Identity, JournalRecord, OpenError, Page, Place, Query, ReadDatabase, ReadError, Request,
+    RequestFilter, limits,
+    values::{Number, Wanted},
+};
+use futures_util::future::{BoxFuture, FutureExt, ready};
+use rusqlite::{Connection, OptionalExtension, params, types::Value};
+use std::{
+    collections::HashMap,
+    path::Path,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+use uuid::Uuid;
+
+/// Reads a database of `SQLite` beside the process that writes it, or after that process has stopped or was killed.
+///
+/// It takes no lock that a writer waits for, makes no file of its own but `SQLite`'s shared memory, and changes nothing.
+/// What the service keeps is read from the database itself.
+pub struct SqliteReader {
+    identity: Identity,
+    collections: Arc<HashMap<String, Known>>,
+    /// For reads of one row or a few. They take microseconds, less than handing them to another thread and back, so
+    /// they run where they are called. Nobody else holds this lock for longer than such a read.
+    point: Mutex<Option<Connection>>,
+    queries: Queries,
+}
+
+/// A collection that is in the database.
+struct Known {
+    table: String,
+    fields: Vec<String>,
+}
+
+impl SqliteReader {
+    /// Opens the database in this file.
+    pub fn open(path: &Path) -> Result<Self, OpenError> {
+        Self::open_with(path, limits::READ_MAX)
+    }
+
+    /// As [`Self::open`], with another limit than [`limits::READ_MAX`].
+    pub(super) fn open_with(path: &Path, longest: Duration) -> Result<Self, OpenError> {
+        let file = || path.display().to_string();
+        connection::check_file(path)?;
+        if !path.exists() {
+            return Err(OpenError::Missing { path: file() });
+        }
+        let failed = |error| open_error(path, &error);
+        let point = connection::for_reading(path, 2048).map_err(failed)?;
+        let newest = schema::MIGRATIONS.len();
+        let version = schema::inspect(&point, path, newest)?;
+        if version == 0 {
+            return Err(OpenError::Missing { path: file() });
+        }
+        if (version as usize) < newest {
+            let why = format!("its schema has version {version}; start its service once to bring it to {newest}");
+            return Err(OpenError::Unusable { path: file(), why });
+        }
+        let stored = schema::load(&point, path)?;
+        let queries = Queries::start(path, &stored.service, longest)
+            .map_err(|error| OpenError::Unusable { path: file(), why: error.to_string() })?;
+        let known = |collection: StoredCollection| {
+            (collection.name.clone(), Known { table: schema::table(&collection.name), fields: collection.fields })
+        };
+        Ok(Self {
+            identity: Identity { service: stored.service, epoch: stored.epoch, partitions: stored.partitions },
+            collections: Arc::new(stored.collections.into_iter().map(known).collect()),
+            point: Mutex::new(Some(point)),
+            queries,
+        })
+    }
+
+    /// Lets go of the file. Later reads are answered [`ReadError::Unavailable`].
+    pub(super) fn close(&self) {
+        drop(self.point.lock().unwrap_or_else(PoisonError::into_inner).take());
+        self.queries.stop();
+    }
+
+    /// Reads here and now; see [`Self::point`].
+    fn read<T: Send + 'static>(
+        &self,
+        read: impl FnOnce(&Connection) -> rusqlite::Result<T>,
+    ) -> BoxFuture<'_, Result<T, ReadError>> {
+        let result = match &*self.point.lock().unwrap_or_else(PoisonError::into_inner) {
+            Some(connection) => read(connection).map_err(|error| read_error(&error)),
+            None => Err(ReadError::Unavailable("it is closed".to_owned())),
+        };
+        ready(result).boxed()
+    }
+
+    fn point_request(
+        &self,
+        wanted: &str,
+        value: impl rusqlite::ToSql,
+    ) -> BoxFuture<'_, Result<Option<Request>, ReadError>> {
+        self.read(|connection| {
+            let sql = format!("SELECT {} FROM requests WHERE {wanted} = ?1", rows::REQUEST);
+            connection.prepare_cached(&sql)?.query_row([value], rows::request).optional()
+        })
+    }
+}
+
+impl Drop for SqliteReader {
+    fn drop(&mut self) {
+        self.close();
+    }
+}
+
+impl ReadDatabase for SqliteReader {
+    fn identity(&self) -> &Identity {
+        &self.identity
+    }
+
+    fn document(&self, collection: &'static str, id: i64) -> BoxFuture<'_, Result<Option<Document>, ReadError>> {
+        let Some(known) = self.collections.get(collection) else { return ready(Ok(None)).boxed() };
+        self.read(|connection| {
+            let sql = format!("SELECT {} FROM {} WHERE id = ?1", rows::DOCUMENT, known.table);
+            connection.prepare_cached(&sql)?.query_row([id], rows::document).optional()
+        })
+    }
+
+    /// A sort field that the collection does not have is ignored; a filter field that it does not have matches nothing.
+    fn page(&self, query: Query) -> BoxFuture<'_, Result<Page, ReadError>> {
+        let collections = Arc::clone(&self.collections);
+        self.queries.run(move |own| match collections.get(query.collection) {
+            Some(known) => page(own, known, query),
+            None => Ok(Page::default()),
+        })
+    }
+
+    fn scan(
+        &self,
+        collection: &'static str,
+        after: i64,
+        limit: u32,
+    ) -> BoxFuture<'_, Result<Vec<Document>, ReadError>> {
+        let Some(known) = self.collections.get(collection) else { return ready(Ok(Vec::new())).boxed() };
+        let sql = format!("SELECT {} FROM {} WHERE id > ?1 ORDER BY id LIMIT ?2", rows::DOCUMENT, known.table);
+        self.queries.run(move |own| {
+            own.connection.prepare_cached(&sql)?.query_map([after, at_most(limit)], rows::document)?.collect()
+        })
+    }
+
+    fn request_by_key(&self, key: &str) -> BoxFuture<'_, Result<Option<Request>, ReadError>> {
+        self.point_request("key", key)
+    }
+
+    fn request(&self, id: Uuid) -> BoxFuture<'_, Result<Option<Request>, ReadError>> {
+        self.point_request("id", id.as_bytes())
+    }
+
+    fn requests(&self, filter: RequestFilter) -> BoxFuture<'_, Result<Vec<Request>, ReadError>> {
+        // The words of the index must be in the query for the index to be used.
+        let in_doubt = match filter.state {
+            crate::RequestState::Asking | crate::RequestState::Voiding => "state IN ('asking', 'voiding') AND",
+            crate::RequestState::Done | crate::RequestState::Voided => "",
+        };
+        let sql = format!(
+            "SELECT {} FROM requests WHERE {in_doubt} state = ?1 AND id > ?2 AND until_ms < ?3 ORDER BY id LIMIT ?4",
+            rows::REQUEST
+        );
+        self.queries.run(move |own| {
+            // Nothing is before the nil id, and nothing is given up in all eternity.
+            let (after, before) = (filter.after.unwrap_or_default(), filter.until_before_ms.unwrap_or(i64::MAX));
+            let values = params![filter.state.as_str(), after.as_bytes(), before, at_most(filter.limit)];
+            own.connection.prepare_cached(&sql)?.query_map(values, rows::request)?.collect()
+        })
+    }
+
+    fn doubts_about(&self, subject: i64) -> BoxFuture<'_, Result<Vec<Request>, ReadError>> {
+        self.read(|connection| {
+            let sql = format!(
+                "SELECT {} FROM requests WHERE state IN ('asking', 'voiding') AND subject = ?1 ORDER BY id LIMIT ?2",
+                rows::REQUEST
+            );
+            let values = [subject, i64::from(limits::PAGE_MAX_ROWS)];
+            connection.prepare_cached(&sql)?.query_map(values, rows::request)?.collect()
+        })
+    }
+
+    fn journal(&self, partition: u16, after: u64, limit: u32) -> BoxFuture<'_, Result<Vec<JournalRecord>, ReadError>> {
+        self.queries.run(move |own| {
+            let sql = "SELECT partition, sequence, event_type, key, time_ms, body FROM journal
+                 WHERE partition = ?1 AND sequence > ?2 ORDER BY sequence LIMIT ?3";
+            let values = params![partition, rows::signed(after), at_most(limit)];
+            own.connection.prepare_cached(sql)?.query_map(values, rows::event)?.collect()
+        })
+    }
+
+    fn places(&self) -> BoxFuture<'_, Result<Vec<Place>, ReadError>> {
+        self.read(|connection| {
+            let sql = "SELECT source, partition, epoch, sequence FROM places ORDER BY source, partition";
+            connection.prepare_cached(sql)?.query_map([], rows::place)?.collect()
+        })
+    }
+}
+
+/// Total and documents as of the same moment, in one transaction.
+fn page(own: &mut QueryConnection, known: &Known, query: Query) -> rusqlite::Result<Page> {
+    let QueryConnection { connection, counts, .. } = own;
+    let transaction = connection.transaction()?;
+    let has = |name: &str| known.fields.iter().any(|field| field == name);
+    let mut condition = "shown = 1".to_owned();
+    let (mut text, mut number) = (Value::Null, Value::Null);
+    let total = if let Some((name, value)) = query.filter {
+        if !has(&name) && name != "id" {
+            return Ok(Page::default());
+        }
+        let expression = if name == "id" { "id".to_owned() } else { schema::field(&name) };
+        // The same expression as in the index, and both types that the value may have there.
+        condition = format!("shown = 1 AND {expression} IN (?1, ?2)");
+        let counted = Counted { collection: query.collection, field: name.into_owned(), value: value.clone() };
+        let wanted = Wanted::new(value);
+        number = match wanted.number {
+            Some(Number::Whole(whole)) => Value::Integer(whole),
+            Some(Number::Real(real)) => Value::Real(real),
+            None => Value::Null,
+        };
+        text = Value::Text(wanted.text);
+        counts.get(&transaction, counted, || {
+            let sql = format!("SELECT count(*) FROM {} WHERE {condition}", known.table);
+            let count = transaction.prepare_cached(&sql)?.query_row([&text, &number], |row| row.get(0))?;
+            Ok(rows::unsigned(count))
+        })?
+    } else {
+        // The writer keeps this one itself, in the same transaction as the documents.
+        let mut statement = transaction.prepare_cached("SELECT value FROM counters WHERE name = ?1")?;
+        rows::unsigned(statement.query_row([shown(query.collection)], |row| row.get(0)).optional()?.unwrap_or(0))
+    };
+    let order = match query.sort {
+        Some((name, direction)) if name == "id" => format!("id {}", word(direction)),
+        Some((name, direction)) if has(&name) => {
+            let word = word(direction);
+            format!("{} {word}, id {word}", schema::field(&name))
+        }
+        _ => "id".to_owned(),
+    };
+    let sql =
+        format!("SELECT {} FROM {} WHERE {condition} ORDER BY {order} LIMIT ?3 OFFSET ?4", rows::DOCUMENT, known.table);
+    let values = params![text, number, at_most(query.size), rows::signed(query.offset)];
+    let documents =
+        transaction.prepare_cached(&sql)?.query_map(values, rows::document)?.collect::<rusqlite::Result<_>>()?;
+    Ok(Page { documents, total })
+}
+
+fn word(direction: Direction) -> &'static str {
+    match direction {
+        Direction::Ascending => "ASC",
+        Direction::Descending => "DESC",
+    }
+}
+
+fn at_most(limit: u32) -> i64 {
+    i64::from(limit.min(limits::PAGE_MAX_ROWS))
+}

@@ -1,0 +1,77 @@
+//! Between rows and values.
+
+use crate::{AskRecord, Document, JournalRecord, Place, Request, RequestState, StoredAnswer};
+use rusqlite::{Row, types::Type};
+use std::borrow::Cow;
+use uuid::Uuid;
+
+/// The columns that [`document`] reads.
+pub(super) const DOCUMENT: &str = "id, version, shown, body";
+
+/// The columns that [`request`] reads.
+pub(super) const REQUEST: &str = "id, key, fingerprint, state, collection, subject, ask_service, ask_path, \
+     answer_status, answer_location, answer_body, incarnation, until_ms";
+
+pub(super) fn document(row: &Row<'_>) -> rusqlite::Result<Document> {
+    Ok(Document { id: row.get(0)?, version: unsigned(row.get(1)?), shown: row.get(2)?, body: row.get(3)? })
+}
+
+pub(super) fn request(row: &Row<'_>) -> rusqlite::Result<Request> {
+    let ask = match (row.get::<_, Option<String>>(6)?, row.get::<_, Option<String>>(7)?) {
+        (Some(service), Some(path)) => Some(AskRecord { service, path }),
+        _ => None,
+    };
+    let answer = match row.get::<_, Option<u16>>(8)? {
+        Some(status) => Some(StoredAnswer { status, location: row.get(9)?, body: row.get(10)? }),
+        None => None,
+    };
+    Ok(Request {
+        id: uuid(row, 0)?,
+        key: row.get(1)?,
+        fingerprint: row.get(2)?,
+        state: state(row, 3)?,
+        collection: Cow::Owned(row.get(4)?),
+        subject: row.get(5)?,
+        ask,
+        answer,
+        incarnation: uuid(row, 11)?,
+        until_ms: row.get(12)?,
+    })
+}
+
+/// Reads `partition, sequence, event_type, key, time_ms, body`.
+pub(super) fn event(row: &Row<'_>) -> rusqlite::Result<JournalRecord> {
+    Ok(JournalRecord {
+        partition: row.get(0)?,
+        sequence: unsigned(row.get(1)?),
+        event_type: row.get(2)?,
+        key: row.get(3)?,
+        time_ms: row.get(4)?,
+        body: row.get(5)?,
+    })
+}
+
+/// Reads `source, partition, epoch, sequence`.
+pub(super) fn place(row: &Row<'_>) -> rusqlite::Result<Place> {
+    Ok(Place { source: row.get(0)?, partition: row.get(1)?, epoch: uuid(row, 2)?, sequence: unsigned(row.get(3)?) })
+}
+
+pub(super) fn uuid(row: &Row<'_>, column: usize) -> rusqlite::Result<Uuid> {
+    row.get(column).map(Uuid::from_bytes)
+}
+
+pub(super) fn state(row: &Row<'_>, column: usize) -> rusqlite::Result<RequestState> {
+    let word = row.get_ref(column)?.as_str()?;
+    RequestState::parse(word).ok_or_else(|| {
+        rusqlite::Error::FromSqlConversionFailure(column, Type::Text, format!("no request is `{word}`").into())
+    })
+}
+
+/// `SQLite`'s integers are signed; what we count stays far below their end.
+pub(super) fn signed(number: u64) -> i64 {
+    i64::try_from(number).unwrap_or(i64::MAX)
+}
+
+pub(super) fn unsigned(number: i64) -> u64 {
+    u64::try_from(number).unwrap_or(0)
+}

@@ -1,0 +1,380 @@
+//! What is in the file: tables, how they came to be, and whether it is ours at all.
+//!
+//! ```text
+//! meta                service, epoch, partitions, and the collections as JSON, so that a reader needs no configuration
+//! counters            journal/<partition>   the last number given out
+//!                     ids/<collection>      the largest subject of any request; survives the purge of the request
+//!                     shown/<collection>    how many documents are shown
+//!                     requests              how many requests there are
+//! journal, places, requests
+//! <name>_documents    one table a collection; an index per indexed field
+//! <name>              a view of it, for people: id and the fields as columns, hidden documents left out
+//! ```
+//!
+//! All counters are in one table because that is one page: a commit changes several of them at once.
+
+use super::failure::open_error;
+use crate::{OpenError, Schema};
+use rusqlite::{Connection, OptionalExtension, params};
+use std::{iter, path::Path};
+use uuid::Uuid;
+
+/// "JUMN": how a file says that it is one of ours.
+pub(super) const APPLICATION_ID: i32 = 0x4A55_4D4E;
+
+/// Each entry makes a schema of version n out of one of version n - 1. Never changed once released, only added to.
+pub(super) const MIGRATIONS: &[&str] = &["
+    CREATE TABLE meta (name TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT, WITHOUT ROWID;
+    CREATE TABLE counters (name TEXT PRIMARY KEY, value INTEGER NOT NULL) STRICT, WITHOUT ROWID;
+    CREATE TABLE journal (
+        partition INTEGER NOT NULL,
+        sequence INTEGER NOT NULL,
+        event_type TEXT NOT NULL,
+        key INTEGER NOT NULL,
+        time_ms INTEGER NOT NULL,
+        body TEXT NOT NULL,
+        PRIMARY KEY (partition, sequence)
+    ) STRICT, WITHOUT ROWID;
+    CREATE TABLE places (
+        source TEXT NOT NULL,
+        partition INTEGER NOT NULL,
+        epoch BLOB NOT NULL,
+        sequence INTEGER NOT NULL,
+        PRIMARY KEY (source, partition)
+    ) STRICT, WITHOUT ROWID;
+    CREATE TABLE requests (
+        id BLOB PRIMARY KEY,
+        key TEXT,
+        fingerprint BLOB NOT NULL,
+        state TEXT NOT NULL,
+        collection TEXT NOT NULL,
+        subject INTEGER NOT NULL,
+        ask_service TEXT,
+        ask_path TEXT,
+        answer_status INTEGER,
+        answer_location TEXT,
+        answer_body TEXT,
+        incarnation BLOB NOT NULL,
+        until_ms INTEGER NOT NULL
+    ) STRICT, WITHOUT ROWID;
+    CREATE UNIQUE INDEX requests_by_key ON requests (key) WHERE key IS NOT NULL;
+    CREATE INDEX requests_in_doubt_by_state ON requests (state, id) WHERE state IN ('asking', 'voiding');
+    CREATE INDEX requests_in_doubt_by_subject ON requests (subject) WHERE state IN ('asking', 'voiding');
+"];
+
+/// Names that the tables above take from collections.
+const RESERVED: [&str; 5] = ["meta", "counters", "journal", "places", "requests"];
+
+/// Looks at the file without changing it: the version of its schema, 0 for an empty one.
+pub(super) fn inspect(connection: &Connection, path: &Path, known: usize) -> Result<u32, OpenError> {
+    let failed = |error| open_error(path, &error);
+    let application: i32 = connection.query_row("PRAGMA application_id", [], |row| row.get(0)).map_err(failed)?;
+    let version: i64 = connection.query_row("PRAGMA user_version", [], |row| row.get(0)).map_err(failed)?;
+    let tables: i64 =
+        connection.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0)).map_err(failed)?;
+    let file = path.display().to_string();
+    if application == 0 && version == 0 && tables == 0 {
+        return Ok(0);
+    }
+    if application != APPLICATION_ID {
+        return Err(OpenError::Foreign { path: file, why: "it is a database of another program".to_owned() });
+    }
+    let version = u32::try_from(version)
+        .map_err(|_| OpenError::Damaged { path: file.clone(), why: format!("its schema has version {version}") })?;
+    let known = u32::try_from(known).unwrap_or(u32::MAX);
+    if version > known {
+        return Err(OpenError::Newer { path: file, found: version, known });
+    }
+    Ok(version)
+}
+
+/// Brings the file to the newest version, one transaction a version: after a crash it goes on where it stopped.
+pub(super) fn migrate(connection: &Connection, path: &Path, migrations: &[&str]) -> Result<(), OpenError> {
+    let found = inspect(connection, path, migrations.len())?;
+    for (sql, version) in migrations.iter().zip(1_u32..).skip(found as usize) {
+        let script = format!(
+            "BEGIN IMMEDIATE; {sql}; PRAGMA application_id = {APPLICATION_ID}; PRAGMA user_version = {version}; COMMIT"
+        );
+        if let Err(error) = run_script(connection, &script) {
+            roll_back(connection);
+            return Err(open_error(path, &error));
+        }
+    }
+    Ok(())
+}
+
+/// Checks that the database belongs to this service, or makes it so, and gives each collection its table, indexes and
+/// view. That is no migration: with a later release come new collections and fields.
+pub(super) fn adopt(connection: &Connection, path: &Path, schema: &Schema) -> Result<(), OpenError> {
+    check_names(schema).map_err(|why| OpenError::Unusable { path: path.display().to_string(), why })?;
+    let adopted = run_script(connection, "BEGIN IMMEDIATE").map_err(|error| open_error(path, &error)).and_then(|()| {
+        check_meta(connection, path, schema)?;
+        define_collections(connection, schema).map_err(|error| open_error(path, &error))?;
+        run_script(connection, "COMMIT").map_err(|error| open_error(path, &error))
+    });
+    if adopted.is_err() {
+        roll_back(connection);
+    }
+    adopted
+}
+
+fn check_meta(connection: &Connection, path: &Path, schema: &Schema) -> Result<(), OpenError> {
+    let failed = |error| open_error(path, &error);
+    let partitions = schema.partitions.max(1);
+    if let Some(service) = meta(connection, "service").map_err(failed)? {
+        let stored = load(connection, path)?;
+        if service != schema.service {
+            let why = format!("it belongs to the service `{service}`, not to `{}`", schema.service);
+            return Err(OpenError::Foreign { path: path.display().to_string(), why });
+        }
+        if stored.partitions != partitions {
+            let (found, wanted) = (stored.partitions, partitions);
+            return Err(OpenError::Partitions { path: path.display().to_string(), found, wanted });
+        }
+    } else {
+        set_meta(connection, "service", &schema.service).map_err(failed)?;
+        set_meta(connection, "epoch", &Uuid::new_v4().to_string()).map_err(failed)?;
+        set_meta(connection, "partitions", &partitions.to_string()).map_err(failed)?;
+    }
+    set_meta(connection, "collections", &collections_to_json(schema)).map_err(failed)
+}
+
+/// Who the database says it is.
+#[derive(Debug)]
+pub(super) struct Stored {
+    pub(super) service: String,
+    pub(super) epoch: Uuid,
+    pub(super) partitions: u16,
+    pub(super) collections: Vec<StoredCollection>,
+}
+
+/// A collection as the database describes it.
+#[derive(Debug)]
+pub(super) struct StoredCollection {
+    pub(super) name: String,
+    pub(super) fields: Vec<String>,
+}
+
+/// Reads what [`adopt`] has written.
+pub(super) fn load(connection: &Connection, path: &Path) -> Result<Stored, OpenError> {
+    let value = |name: &str| {
+        meta(connection, name).map_err(|error| open_error(path, &error))?.ok_or_else(|| OpenError::Damaged {
+            path: path.display().to_string(),
+            why: format!("its `{name}` is missing"),
+        })
+    };
+    let unreadable = |name: &str| OpenError::Damaged {
+        path: path.display().to_string(),
+        why: format!("its `{name}` cannot be read"),
+    };
+    Ok(Stored {
+        service: value("service")?,
+        epoch: value("epoch")?.parse().map_err(|_| unreadable("epoch"))?,
+        partitions: value("partitions")?.parse().map_err(|_| unreadable("partitions"))?,
+        collections: collections_from_json(&value("collections")?).ok_or_else(|| unreadable("collections"))?,
+    })
+}
+
+fn collections_to_json(schema: &Schema) -> String {
+    let collections: Vec<_> = schema
+        .collections
+        .iter()
+        .map(|collection| {
+            let fields: Vec<&str> = collection.fields.iter().map(|field| &*field.name).collect();
+            serde_json::json!({ "name": collection.name, "fields": fields })
+        })
+        .collect();
+    serde_json::Value::from(collections).to_string()
+}
+
+fn collections_from_json(json: &str) -> Option<Vec<StoredCollection>> {
+    let text = |value: &serde_json::Value| value.as_str().map(str::to_owned);
+    let collection = |value: &serde_json::Value| {
+        let fields = value["fields"].as_array()?.iter().map(text).collect::<Option<_>>()?;
+        Some(StoredCollection { name: text(&value["name"])?, fields })
+    };
+    serde_json::from_str::<serde_json::Value>(json).ok()?.as_array()?.iter().map(collection).collect()
+}
+
+fn check_names(schema: &Schema) -> Result<(), String> {
+    for (place, collection) in schema.collections.iter().enumerate() {
+        let name = collection.name.to_lowercase();
+        let taken = RESERVED.contains(&&*name) || name.starts_with("sqlite_") || name.ends_with("_documents");
+        if !plain(collection.name) || taken {
+            return Err(format!("a collection cannot be called `{}`", collection.name));
+        }
+        if schema.collections[..place].iter().any(|earlier| earlier.name.to_lowercase() == name) {
+            return Err(format!("there are two collections called `{}`", collection.name));
+        }
+        if let Some(field) = collection.fields.iter().find(|field| !plain(&field.name)) {
+            return Err(format!("a field of `{}` cannot be called `{}`", collection.name, field.name));
+        }
+    }
+    Ok(())
+}
+
+/// Letters of any language, digits, `_` and `-`: nothing that would mean something in SQL or in a JSON path.
+fn plain(name: &str) -> bool {
+    !name.is_empty() && name.chars().all(|c| c.is_alphanumeric() || c == '_' || c == '-')
+}
+
+/// The table of a collection, quoted.
+pub(super) fn table(collection: &str) -> String {
+    format!("\"{collection}_documents\"")
+}
+
+/// A field of a document. An index is used only where a query says exactly what the index says, so both take it here.
+pub(super) fn field(name: &str) -> String {
+    format!("json_extract(body, '$.\"{name}\"')")
+}
+
+/// The same as a column of a view.
+fn column(name: &str) -> String {
+    format!("{} AS \"{name}\"", field(name))
+}
+
+fn define_collections(connection: &Connection, schema: &Schema) -> rusqlite::Result<()> {
+    for collection in &schema.collections {
+        let name = collection.name;
+        let table = table(name);
+        run_script(
+            connection,
+            &format!(
+                "CREATE TABLE IF NOT EXISTS {table} (
+                    id INTEGER PRIMARY KEY,
+                    version INTEGER NOT NULL,
+                    shown INTEGER NOT NULL,
+                    body TEXT NOT NULL
+                ) STRICT;
+                INSERT INTO counters (name, value)
+                    SELECT 'shown/{name}', (SELECT count(*) FROM {table} WHERE shown = 1)
+                    WHERE NOT EXISTS (SELECT 1 FROM counters WHERE name = 'shown/{name}')"
+            ),
+        )?;
+        let indexed = || collection.fields.iter().filter(|field| field.indexed && field.name != "id");
+        let index = |field: &str| format!("{name}_by_{field}");
+        for old in indexes_of(connection, &format!("{name}_documents"))? {
+            if !indexed().any(|field| index(&field.name) == old) {
+                run_script(connection, &format!("DROP INDEX \"{old}\""))?;
+            }
+        }
+        for wanted in indexed() {
+            let (index, field) = (index(&wanted.name), field(&wanted.name));
+            // Hidden documents are in no list, so they need not be in an index either.
+            let sql = format!("CREATE INDEX \"{index}\" ON {table} ({field}) WHERE shown = 1");
+            define(connection, "INDEX", &index, &sql)?;
+        }
+        let columns: Vec<String> = iter::once("id".to_owned())
+            .chain(collection.fields.iter().map(|field| &*field.name).filter(|name| *name != "id").map(column))
+            .collect();
+        let sql = format!("CREATE VIEW \"{name}\" AS SELECT {} FROM {table} WHERE shown = 1", columns.join(", "));
+        define(connection, "VIEW", name, &sql)?;
+    }
+    Ok(())
+}
+
+fn indexes_of(connection: &Connection, table: &str) -> rusqlite::Result<Vec<String>> {
+    connection
+        .prepare("SELECT name FROM sqlite_schema WHERE type = 'index' AND tbl_name = ?1")?
+        .query_map([table], |row| row.get(0))?
+        .collect()
+}
+
+/// Makes an index or a view, anew if it was another one.
+fn define(connection: &Connection, kind: &str, name: &str, sql: &str) -> rusqlite::Result<()> {
+    let stored: Option<String> = connection
+        .query_row("SELECT sql FROM sqlite_schema WHERE name = ?1 AND type = lower(?2)", [name, kind], |row| row.get(0))
+        .optional()?;
+    if stored.as_deref() == Some(sql) {
+        return Ok(());
+    }
+    if stored.is_some() {
+        run_script(connection, &format!("DROP {kind} \"{name}\""))?;
+    }
+    run_script(connection, sql)
+}
+
+fn meta(connection: &Connection, name: &str) -> rusqlite::Result<Option<String>> {
+    connection.query_row("SELECT value FROM meta WHERE name = ?1", [name], |row| row.get(0)).optional()
+}
+
+fn set_meta(connection: &Connection, name: &str, value: &str) -> rusqlite::Result<()> {
+    let sql = "INSERT INTO meta VALUES (?1, ?2)
+        ON CONFLICT DO UPDATE SET value = excluded.value WHERE value <> excluded.value";
+    connection.execute(sql, params![name, value]).map(drop)
+}
+
+/// Runs statements that come from this crate alone.
+#[allow(clippy::disallowed_methods, reason = "schema and pragmas; which one failed is in the message")]
+pub(super) fn run_script(connection: &Connection, sql: &str) -> rusqlite::Result<()> {
+    connection.execute_batch(sql)
+}
+
+/// Undoes what a failed step left. `SQLite` may have done so itself already.
+pub(super) fn roll_back(connection: &Connection) {
+    if !connection.is_autocommit()
+        && let Err(error) = run_script(connection, "ROLLBACK")
+    {
+        tracing::warn!("a transaction could not be rolled back: {error}");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const FIRST: &str = "CREATE TABLE a (x INTEGER)";
+    const SECOND: &str = "ALTER TABLE a ADD COLUMN y INTEGER";
+    const BROKEN: &str = "CREATE TABLE b (x INTEGER); INSERT INTO nowhere VALUES (1)";
+
+    fn version(connection: &Connection) -> u32 {
+        connection.query_row("PRAGMA user_version", [], |row| row.get(0)).unwrap()
+    }
+
+    fn columns(connection: &Connection) -> i64 {
+        connection.query_row("SELECT count(*) FROM pragma_table_info('a')", [], |row| row.get(0)).unwrap()
+    }
+
+    fn path() -> &'static Path {
+        Path::new("test.db")
+    }
+
+    #[test]
+    fn each_migration_runs_once() {
+        let connection = Connection::open_in_memory().unwrap();
+        migrate(&connection, path(), &[FIRST]).unwrap();
+        migrate(&connection, path(), &[FIRST]).unwrap();
+        migrate(&connection, path(), &[FIRST, SECOND]).unwrap();
+        migrate(&connection, path(), &[FIRST, SECOND]).unwrap();
+        assert_eq!((version(&connection), columns(&connection)), (2, 2));
+    }
+
+    #[test]
+    fn a_migration_that_fails_changes_nothing_and_is_tried_again() {
+        let connection = Connection::open_in_memory().unwrap();
+        migrate(&connection, path(), &[FIRST, BROKEN]).unwrap_err();
+        assert_eq!((version(&connection), columns(&connection)), (1, 1));
+        let broken: i64 =
+            connection.query_row("SELECT count(*) FROM sqlite_schema WHERE name = 'b'", [], |row| row.get(0)).unwrap();
+        assert_eq!(broken, 0, "half of the migration stayed");
+        migrate(&connection, path(), &[FIRST, SECOND]).unwrap();
+        assert_eq!((version(&connection), columns(&connection)), (2, 2));
+    }
+
+    #[test]
+    fn a_newer_schema_is_refused() {
+        let connection = Connection::open_in_memory().unwrap();
+        migrate(&connection, path(), &[FIRST, SECOND]).unwrap();
+        let error = migrate(&connection, path(), &[FIRST]).unwrap_err();
+        assert!(matches!(error, OpenError::Newer { found: 2, known: 1, .. }), "{error}");
+        assert_eq!(version(&connection), 2);
+    }
+
+    #[test]
+    fn the_database_of_another_program_is_refused() {
+        let connection = Connection::open_in_memory().unwrap();
+        run_script(&connection, "CREATE TABLE theirs (x)").unwrap();
+        let error = migrate(&connection, path(), &[FIRST]).unwrap_err();
+        assert!(matches!(error, OpenError::Foreign { .. }), "{error}");
+    }
+}

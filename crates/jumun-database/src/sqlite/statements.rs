@@ -1,0 +1,246 @@
+//! Every statement that writes, prepared once: what one commit reads to be sure, and what it then writes.
+
+use super::{counters::Counters, rows, schema};
+use crate::{
+    Changes, DocumentChange, JournalEntry, PlaceChange, Receipt, RequestChange, limits, partition_of,
+    rules::{Facts, RequestFacts},
+    values,
+};
+use rusqlite::{CachedStatement, Connection, OptionalExtension, Statement, params};
+use uuid::Uuid;
+
+pub(super) struct Statements<'c> {
+    connection: &'c Connection,
+    begin: Statement<'c>,
+    commit: Statement<'c>,
+    request: Statement<'c>,
+    key_owner: Statement<'c>,
+    place: Statement<'c>,
+    insert_request: Statement<'c>,
+    move_request: Statement<'c>,
+    answer_request: Statement<'c>,
+    release_key: Statement<'c>,
+    insert_event: Statement<'c>,
+    set_place: Statement<'c>,
+    set_counter: Statement<'c>,
+    collections: Vec<CollectionStatements<'c>>,
+    /// Whether each document of the commit at hand was shown before it; filled while looking for conflicts.
+    was_shown: Vec<bool>,
+}
+
+struct CollectionStatements<'c> {
+    name: &'static str,
+    version: Statement<'c>,
+    insert: Statement<'c>,
+    update: Statement<'c>,
+}
+
+impl<'c> Statements<'c> {
+    pub(super) fn new(connection: &'c Connection, collections: &[&'static str]) -> rusqlite::Result<Self> {
+        let of_collection = |name: &&'static str| {
+            let table = schema::table(name);
+            Ok(CollectionStatements {
+                name,
+                version: connection.prepare(&format!("SELECT version, shown FROM {table} WHERE id = ?1"))?,
+                insert: connection.prepare(&format!("INSERT INTO {table} VALUES (?1, ?2, ?3, ?4)"))?,
+                update: connection
+                    .prepare(&format!("UPDATE {table} SET version = ?2, shown = ?3, body = ?4 WHERE id = ?1"))?,
+            })
+        };
+        Ok(Self {
+            connection,
+            begin: connection.prepare("BEGIN IMMEDIATE")?,
+            commit: connection.prepare("COMMIT")?,
+            request: connection
+                .prepare("SELECT state, key IS NOT NULL, answer_status IS NOT NULL FROM requests WHERE id = ?1")?,
+            key_owner: connection.prepare("SELECT id FROM requests WHERE key = ?1")?,
+            place: connection.prepare("SELECT epoch, sequence FROM places WHERE source = ?1 AND partition = ?2")?,
+            insert_request: connection
+                .prepare("INSERT INTO requests VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)")?,
+            move_request: connection.prepare("UPDATE requests SET state = ?2 WHERE id = ?1")?,
+            answer_request: connection.prepare(
+                "UPDATE requests SET state = ?2, answer_status = ?3, answer_location = ?4, answer_body = ?5 WHERE id = ?1",
+            )?,
+            release_key: connection.prepare("UPDATE requests SET key = NULL WHERE id = ?1")?,
+            insert_event: connection.prepare("INSERT INTO journal VALUES (?1, ?2, ?3, ?4, ?5, ?6)")?,
+            set_place: connection.prepare(
+                "INSERT INTO places VALUES (?1, ?2, ?3, ?4)
+                 ON CONFLICT DO UPDATE SET epoch = excluded.epoch, sequence = excluded.sequence",
+            )?,
+            set_counter: connection
+                .prepare("INSERT INTO counters VALUES (?1, ?2) ON CONFLICT DO UPDATE SET value = excluded.value")?,
+            collections: collections.iter().map(of_collection).collect::<rusqlite::Result<_>>()?,
+            was_shown: Vec::new(),
+        })
+    }
+
+    pub(super) fn begin(&mut self) -> rusqlite::Result<()> {
+        // Only after a rollback that itself failed.
+        schema::roll_back(self.connection);
+        self.begin.raw_execute().map(drop)
+    }
+
+    pub(super) fn commit(&mut self) -> rusqlite::Result<()> {
+        self.commit.raw_execute().map(drop)
+    }
+
+    pub(super) fn roll_back(&mut self) {
+        schema::roll_back(self.connection);
+    }
+
+    /// To be called before the conflicts of the next commit are looked for.
+    pub(super) fn forget_last(&mut self) {
+        self.was_shown.clear();
+    }
+
+    /// Writes what no conflict was found in.
+    pub(super) fn apply(&mut self, changes: &Changes, counters: &mut Counters) -> rusqlite::Result<Receipt> {
+        for change in &changes.requests {
+            self.apply_request(change, counters)?;
+        }
+        for (place, change) in changes.documents.iter().enumerate() {
+            let was_shown = self.was_shown.get(place).copied().unwrap_or(false);
+            self.apply_document(change, was_shown, counters)?;
+        }
+        let mut sequences = Vec::with_capacity(changes.journal.len());
+        for entry in &changes.journal {
+            sequences.push(self.apply_event(entry, counters)?);
+        }
+        for change in &changes.places {
+            self.apply_place(change)?;
+        }
+        Ok(Receipt { sequences })
+    }
+
+    fn apply_request(&mut self, change: &RequestChange, counters: &mut Counters) -> rusqlite::Result<()> {
+        match change {
+            RequestChange::Insert(request) => {
+                let (ask, answer) = (request.ask.as_ref(), request.answer.as_ref());
+                self.insert_request.execute(params![
+                    request.id.as_bytes(),
+                    request.key,
+                    request.fingerprint,
+                    request.state.as_str(),
+                    request.collection,
+                    request.subject,
+                    ask.map(|ask| &ask.service),
+                    ask.map(|ask| &ask.path),
+                    answer.map(|answer| answer.status),
+                    answer.and_then(|answer| answer.location.as_ref()),
+                    answer.map(|answer| &answer.body),
+                    request.incarnation.as_bytes(),
+                    request.until_ms,
+                ])?;
+                counters.request_added(&request.collection, request.subject);
+            }
+            RequestChange::Move { id, to, answer: None, .. } => {
+                self.move_request.execute(params![id.as_bytes(), to.as_str()])?;
+            }
+            RequestChange::Move { id, to, answer: Some(answer), .. } => {
+                let values = params![id.as_bytes(), to.as_str(), answer.status, answer.location, answer.body];
+                self.answer_request.execute(values)?;
+            }
+            RequestChange::ReleaseKey { id } => {
+                self.release_key.execute([id.as_bytes()])?;
+            }
+        }
+        Ok(())
+    }
+
+    fn apply_document(
+        &mut self,
+        change: &DocumentChange,
+        was_shown: bool,
+        counters: &mut Counters,
+    ) -> rusqlite::Result<()> {
+        let Some(place) = self.place_of(change.collection) else { return Ok(()) };
+        let collection = &mut self.collections[place];
+        let values = params![change.id, rows::signed(change.expected_version + 1), change.shown, change.body];
+        let statement = if change.expected_version == 0 { &mut collection.insert } else { &mut collection.update };
+        statement.execute(values)?;
+        counters.document_written(place, change.id, was_shown, change.shown);
+        Ok(())
+    }
+
+    fn apply_event(&mut self, entry: &JournalEntry, counters: &mut Counters) -> rusqlite::Result<(u16, u64)> {
+        let partition = partition_of(entry.key, counters.partitions());
+        let sequence = counters.next_sequence(partition);
+        let values = params![partition, rows::signed(sequence), entry.event_type, entry.key, entry.time_ms, entry.body];
+        self.insert_event.execute(values)?;
+        Ok((partition, sequence))
+    }
+
+    fn apply_place(&mut self, change: &PlaceChange) -> rusqlite::Result<()> {
+        let place = &change.place;
+        let values = params![place.source, place.partition, place.epoch.as_bytes(), rows::signed(place.sequence)];
+        self.set_place.execute(values).map(drop)
+    }
+
+    /// Deletes the oldest requests that are not in doubt. Once an hour or so; its statements are not worth keeping.
+    pub(super) fn purge(
+        &mut self,
+        before_ms: i64,
+        keep_at_most: u64,
+        counters: &mut Counters,
+    ) -> rusqlite::Result<u64> {
+        let prepare = |sql| -> rusqlite::Result<CachedStatement<'_>> { self.connection.prepare_cached(sql) };
+        let in_doubt: i64 = prepare("SELECT count(*) FROM requests WHERE state IN ('asking', 'voiding')")?
+            .query_row([], |row| row.get(0))?;
+        let answered = counters.requests().saturating_sub(rows::unsigned(in_doubt));
+        let too_many = answered.saturating_sub(keep_at_most);
+        let oldest: Vec<[u8; 16]> =
+            prepare("SELECT id FROM requests WHERE state NOT IN ('asking', 'voiding') ORDER BY id LIMIT ?1")?
+                .query_map([limits::PURGE_MAX_ROWS], |row| row.get(0))?
+                .collect::<rusqlite::Result<_>>()?;
+        let mut delete = prepare("DELETE FROM requests WHERE id = ?1")?;
+        let mut gone = 0;
+        for id in oldest {
+            if gone >= too_many && values::time_ms(Uuid::from_bytes(id)) >= before_ms {
+                break;
+            }
+            delete.execute([id])?;
+            gone += 1;
+        }
+        counters.requests_purged(gone);
+        Ok(gone)
+    }
+
+    pub(super) fn set_counter(&mut self, name: &str, value: i64) -> rusqlite::Result<()> {
+        self.set_counter.execute(params![name, value]).map(drop)
+    }
+
+    fn place_of(&self, collection: &str) -> Option<usize> {
+        self.collections.iter().position(|known| known.name == collection)
+    }
+}
+
+impl Facts for Statements<'_> {
+    type Error = rusqlite::Error;
+
+    fn version(&mut self, collection: &'static str, id: i64) -> rusqlite::Result<u64> {
+        let Some(place) = self.place_of(collection) else { return Ok(0) };
+        let row = self.collections[place]
+            .version
+            .query_row([id], |row| Ok((row.get::<_, i64>(0)?, row.get::<_, bool>(1)?)))
+            .optional()?;
+        let (version, shown) = row.unwrap_or((0, false));
+        self.was_shown.push(shown);
+        Ok(rows::unsigned(version))
+    }
+
+    fn request(&mut self, id: Uuid) -> rusqlite::Result<Option<RequestFacts>> {
+        let facts = |row: &rusqlite::Row<'_>| {
+            Ok(RequestFacts { state: rows::state(row, 0)?, has_key: row.get(1)?, answered: row.get(2)? })
+        };
+        self.request.query_row([id.as_bytes()], facts).optional()
+    }
+
+    fn key_owner(&mut self, key: &str) -> rusqlite::Result<Option<Uuid>> {
+        self.key_owner.query_row([key], |row| rows::uuid(row, 0)).optional()
+    }
+
+    fn place(&mut self, source: &str, partition: u16) -> rusqlite::Result<Option<(Uuid, u64)>> {
+        let place = |row: &rusqlite::Row<'_>| Ok((rows::uuid(row, 0)?, rows::unsigned(row.get(1)?)));
+        self.place.query_row(params![source, partition], place).optional()
+    }
+}

@@ -1,0 +1,228 @@
+//! The one thread that writes: group commit.
+//!
+//! Committing costs an fsync, and an fsync costs the same for one job as for five hundred. So whatever is waiting when
+//! the writer comes back from the disk goes into the next transaction together: the slower the disk, the larger the
+//! groups. Nobody is answered before COMMIT has returned.
+
+use super::{
+    checkpoint::{self, Checkpoints},
+    counters::{Counters, Ids},
+    failure::{Severity, end_process, severity},
+    statements::Statements,
+};
+use crate::{Changes, CommitError, Receipt, limits, rules};
+use rusqlite::Connection;
+use std::{
+    mem,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+        mpsc::{Receiver, RecvTimeoutError, TryRecvError},
+    },
+    time::Instant,
+};
+use tokio::sync::oneshot;
+
+/// What somebody waits for.
+pub(super) struct Job {
+    pub(super) work: Work,
+    pub(super) caller: oneshot::Sender<Answer>,
+}
+
+pub(super) enum Work {
+    Commit(Changes),
+    Purge { before_ms: i64, keep_at_most: u64 },
+}
+
+/// What became of a job.
+pub(super) enum Done {
+    Committed(Receipt),
+    Purged(u64),
+}
+
+pub(super) type Outcome = Result<Done, CommitError>;
+
+/// An answer, and those of the rest of its group.
+///
+/// To wake a task of a runtime from another thread costs a system call, to wake it from within the runtime does not.
+/// So the writer wakes one caller of a group, and that one wakes the others. If it is gone by then, dropping the answer
+/// does the same.
+pub(super) struct Answer {
+    pub(super) outcome: Outcome,
+    rest: Rest,
+}
+
+impl Answer {
+    /// The outcome, once the others have theirs.
+    pub(super) fn share(self) -> Outcome {
+        drop(self.rest);
+        self.outcome
+    }
+}
+
+#[derive(Default)]
+struct Rest(Vec<(oneshot::Sender<Answer>, Outcome)>);
+
+impl Drop for Rest {
+    fn drop(&mut self) {
+        for (caller, outcome) in mem::take(&mut self.0) {
+            // Whoever has hung up does not want to know; what is committed stays committed.
+            let _ = caller.send(Answer { outcome, rest: Rest::default() });
+        }
+    }
+}
+
+/// What the writer shows to other threads.
+#[derive(Debug)]
+pub(super) struct Shared {
+    pub(super) ids: Ids,
+    pub(super) commits: AtomicU64,
+    pub(super) groups: AtomicU64,
+    pub(super) conflicts: AtomicU64,
+}
+
+impl Shared {
+    pub(super) fn new(counters: &Counters) -> Arc<Self> {
+        Arc::new(Self {
+            ids: Ids::new(counters),
+            commits: AtomicU64::new(0),
+            groups: AtomicU64::new(0),
+            conflicts: AtomicU64::new(0),
+        })
+    }
+}
+
+pub(super) struct Writer<'c> {
+    connection: &'c Connection,
+    statements: Statements<'c>,
+    /// As committed.
+    counters: Counters,
+    /// As of the transaction that is open.
+    ahead: Counters,
+    shared: Arc<Shared>,
+}
+
+impl<'c> Writer<'c> {
+    pub(super) fn new(
+        connection: &'c Connection,
+        collections: &[&'static str],
+        counters: Counters,
+        shared: Arc<Shared>,
+    ) -> rusqlite::Result<Self> {
+        let statements = Statements::new(connection, collections)?;
+        Ok(Self { connection, statements, ahead: counters.clone(), counters, shared })
+    }
+
+    /// Works until nobody can send a job any more and the last one is done.
+    pub(super) fn run(&mut self, queue: &Receiver<Job>, checkpoints: &Checkpoints) {
+        let mut group = Vec::with_capacity(limits::GROUP_MAX_JOBS);
+        let mut outcomes = Vec::with_capacity(limits::GROUP_MAX_JOBS);
+        let mut last_size = 0;
+        while gather(queue, &mut group, last_size) {
+            last_size = group.len();
+            self.do_group(&group, &mut outcomes);
+            answer(&mut group, &mut outcomes);
+            if checkpoints.after_commit() {
+                // The checkpointer does its work beside us and so never quite catches up. What is left of it is little
+                // by now, and only between two groups can the log begin anew.
+                checkpoint::report(checkpoint::restart(self.connection));
+            }
+        }
+    }
+
+    fn do_group(&mut self, jobs: &[Job], outcomes: &mut Vec<Outcome>) {
+        let Err(error) = self.transaction(jobs, outcomes) else { return };
+        self.statements.roll_back();
+        outcomes.clear();
+        match severity(&error) {
+            Severity::Fsync => end_process("commit", &error),
+            Severity::Job if jobs.len() > 1 => {
+                tracing::debug!("one of {} commits failed, each is tried alone: {error}", jobs.len());
+                let mut alone = Vec::with_capacity(1);
+                for job in jobs {
+                    self.do_group(std::slice::from_ref(job), &mut alone);
+                    outcomes.append(&mut alone);
+                }
+            }
+            Severity::Job | Severity::Environment => {
+                tracing::warn!("{} commits were not done: {error}", jobs.len());
+                outcomes.extend(jobs.iter().map(|_| Err(CommitError::NotDone(error.to_string()))));
+            }
+        }
+    }
+
+    /// All of them in one transaction. After an error nothing of it counts.
+    fn transaction(&mut self, jobs: &[Job], outcomes: &mut Vec<Outcome>) -> rusqlite::Result<()> {
+        self.ahead.clone_from(&self.counters);
+        self.statements.begin()?;
+        for job in jobs {
+            outcomes.push(self.job(&job.work)?);
+        }
+        let statements = &mut self.statements;
+        self.ahead.changed_since(&self.counters, |name, value| statements.set_counter(name, value))?;
+        self.statements.commit()?;
+        mem::swap(&mut self.counters, &mut self.ahead);
+        self.shared.ids.raise(&self.counters);
+        self.count(outcomes);
+        Ok(())
+    }
+
+    fn job(&mut self, work: &Work) -> rusqlite::Result<Outcome> {
+        match work {
+            Work::Commit(changes) => {
+                self.statements.forget_last();
+                if let Some(conflict) = rules::first_conflict(changes, &mut self.statements)? {
+                    return Ok(Err(CommitError::Conflict(conflict)));
+                }
+                self.statements.apply(changes, &mut self.ahead).map(|receipt| Ok(Done::Committed(receipt)))
+            }
+            Work::Purge { before_ms, keep_at_most } => {
+                let gone = self.statements.purge(*before_ms, *keep_at_most, &mut self.ahead)?;
+                Ok(Ok(Done::Purged(gone)))
+            }
+        }
+    }
+
+    fn count(&self, outcomes: &[Outcome]) {
+        let commits = outcomes.iter().filter(|outcome| matches!(outcome, Ok(Done::Committed(_)))).count() as u64;
+        let conflicts = outcomes.iter().filter(|outcome| outcome.is_err()).count() as u64;
+        self.shared.commits.fetch_add(commits, Ordering::Relaxed);
+        self.shared.conflicts.fetch_add(conflicts, Ordering::Relaxed);
+        self.shared.groups.fetch_add(u64::from(commits > 0), Ordering::Relaxed);
+    }
+}
+
+/// Fills a group; false when there will never be another.
+///
+/// The first job is waited for. Then everything that is there is taken. If the last group had more than one job, its
+/// callers are probably about to come back, so they get a moment, until as many are here.
+fn gather(queue: &Receiver<Job>, group: &mut Vec<Job>, last_size: usize) -> bool {
+    let Ok(first) = queue.recv() else { return false };
+    group.push(first);
+    let mut until = None;
+    while group.len() < limits::GROUP_MAX_JOBS {
+        match queue.try_recv() {
+            Ok(job) => group.push(job),
+            Err(TryRecvError::Disconnected) => break,
+            Err(TryRecvError::Empty) if group.len() >= last_size => break,
+            Err(TryRecvError::Empty) => {
+                let now = Instant::now();
+                let until = *until.get_or_insert(now + limits::GROUP_LINGER);
+                match queue.recv_timeout(until.saturating_duration_since(now)) {
+                    Ok(job) => group.push(job),
+                    Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => break,
+                }
+            }
+        }
+    }
+    true
+}
+
+fn answer(group: &mut Vec<Job>, outcomes: &mut Vec<Outcome>) {
+    let mut answers = group.drain(..).map(|job| job.caller).zip(outcomes.drain(..));
+    if let Some((caller, outcome)) = answers.next() {
+        let rest = Rest(answers.collect());
+        // A caller that is gone gives the answer back, and dropping it here tells the others.
+        let _ = caller.send(Answer { outcome, rest });
+    }
+}

@@ -1,0 +1,253 @@
+//! The audit over all databases of a system, running or stopped.
+//!
+//! Databases are read one after the other, while services go on. So what looks wrong may only be under way: such a case
+//! is read again until it looks right or the patience of the reader ends. Then it is a violation, unless somebody still
+//! works on it: a request in doubt, or an event that has not had its effect everywhere.
+
+use jumun::{Case, Findings, ResourceModel, SystemModel};
+use jumun_database::{Document, ReadDatabase, ReadError, Request, RequestFilter, RequestState, limits::PAGE_MAX_ROWS};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+    time::Duration,
+};
+use tokio::time::Instant;
+
+/// The databases by service.
+pub type Databases = BTreeMap<String, Arc<dyn ReadDatabase>>;
+
+/// How often a case that looks wrong is read again.
+const AGAIN_AFTER: Duration = Duration::from_millis(100);
+
+/// What was found.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Report {
+    /// How many cases were looked at.
+    pub cases: u64,
+    /// What must not be, by correlation key.
+    pub violations: Vec<(i64, String)>,
+    /// Cases that look wrong and that somebody still works on.
+    pub open: BTreeSet<i64>,
+    /// Requests in doubt, whether or not a case looks wrong for them.
+    pub in_doubt: u64,
+    /// The sums over all cases that look right.
+    pub sums: BTreeMap<&'static str, i128>,
+    /// What the ledger lacks on its right side; 0 when it balances.
+    pub difference: i128,
+}
+
+/// What an audit comes to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Verdict {
+    /// All is as it must be.
+    Clean,
+    /// Something is not.
+    Violated,
+    /// Something is still under way.
+    Open,
+}
+
+impl Report {
+    /// What it comes to.
+    pub fn verdict(&self) -> Verdict {
+        if !self.violations.is_empty() || self.difference != 0 {
+            Verdict::Violated
+        } else if !self.open.is_empty() || self.in_doubt > 0 {
+            Verdict::Open
+        } else {
+            Verdict::Clean
+        }
+    }
+}
+
+/// Looks at every case.
+pub async fn run(model: &SystemModel, databases: &Databases, patience: Duration) -> Result<Report, ReadError> {
+    let resources: Vec<Kept<'_>> = kept(model, databases);
+    let mut report = Report::default();
+    let mut doubtful = Vec::new();
+    let mut cursors: Vec<Cursor<'_>> = resources.iter().map(Cursor::new).collect();
+    loop {
+        for cursor in &mut cursors {
+            cursor.fill().await?;
+        }
+        let Some(key) = cursors.iter().filter_map(Cursor::key).min() else { break };
+        let mut rows = Vec::new();
+        for (cursor, kept) in cursors.iter_mut().zip(&resources) {
+            rows.extend(cursor.take(key).map(|document| (kept.resource, document)));
+        }
+        report.cases += 1;
+        match findings(model, key, &rows) {
+            Ok(findings) => report.add(findings),
+            Err(_) => doubtful.push(key),
+        }
+    }
+    settle(model, databases, &resources, doubtful, patience, &mut report).await?;
+    report.in_doubt = in_doubt(databases).await?.len() as u64;
+    report.difference = model.ledger.difference(&report.sums);
+    Ok(report)
+}
+
+/// All requests in doubt, by service.
+pub async fn in_doubt(databases: &Databases) -> Result<Vec<(String, Request)>, ReadError> {
+    let mut found = Vec::new();
+    for (service, database) in databases {
+        for state in [RequestState::Asking, RequestState::Voiding] {
+            let mut after = None;
+            loop {
+                let filter = RequestFilter { state, until_before_ms: None, after, limit: PAGE_MAX_ROWS };
+                let some = database.requests(filter).await?;
+                let Some(last) = some.last() else { break };
+                after = Some(last.id);
+                found.extend(some.into_iter().map(|request| (service.clone(), request)));
+            }
+        }
+    }
+    Ok(found)
+}
+
+impl Report {
+    fn add(&mut self, findings: Findings) {
+        for (name, amount) in findings.sums() {
+            *self.sums.entry(name).or_default() += amount;
+        }
+    }
+}
+
+/// A resource and where it is kept.
+struct Kept<'a> {
+    resource: &'a ResourceModel,
+    database: &'a Arc<dyn ReadDatabase>,
+}
+
+fn kept<'a>(model: &'a SystemModel, databases: &'a Databases) -> Vec<Kept<'a>> {
+    let services = model.services.iter().filter_map(|service| Some((service, databases.get(service.name)?)));
+    services
+        .flat_map(|(service, database)| service.resources.iter().map(move |resource| Kept { resource, database }))
+        .collect()
+}
+
+/// What is wrong with a case, or the sums that it adds to.
+fn findings(model: &SystemModel, key: i64, rows: &[(&ResourceModel, Document)]) -> Result<Findings, Vec<String>> {
+    let mut wrong = Vec::new();
+    let mut case = Case::new(key);
+    for (resource, document) in rows {
+        if resource.is_readable(&document.body) {
+            case = case.with(resource, &document.body);
+        } else {
+            wrong.push(format!("{}/{key} cannot be read by this release", resource.collection));
+        }
+    }
+    let findings = (model.audit)(&case);
+    wrong.extend_from_slice(findings.violations());
+    let difference = model.ledger.difference(findings.sums());
+    if wrong.is_empty() && difference != 0 {
+        wrong.push(format!("{} is {difference} more than {}", model.ledger.whole, model.ledger.parts.join(" + ")));
+    }
+    if wrong.is_empty() { Ok(findings) } else { Err(wrong) }
+}
+
+/// Reads the cases that looked wrong again, until they look right or patience ends.
+async fn settle(
+    model: &SystemModel,
+    databases: &Databases,
+    resources: &[Kept<'_>],
+    mut doubtful: Vec<i64>,
+    patience: Duration,
+    report: &mut Report,
+) -> Result<(), ReadError> {
+    let until = Instant::now() + patience;
+    loop {
+        let is_last = Instant::now() >= until;
+        let under_way = under_way(model, databases).await?;
+        let mut still = Vec::new();
+        for key in doubtful {
+            let mut rows = Vec::new();
+            for Kept { resource, database } in resources {
+                rows.extend(database.document(resource.collection, key).await?.map(|document| (*resource, document)));
+            }
+            match findings(model, key, &rows) {
+                Ok(findings) => report.add(findings),
+                Err(_) if !is_last => still.push(key),
+                Err(wrong) => {
+                    if under_way.contains(&key) || is_in_doubt(databases, key).await? {
+                        report.open.insert(key);
+                    } else {
+                        report.violations.extend(wrong.into_iter().map(|what| (key, what)));
+                    }
+                }
+            }
+        }
+        if still.is_empty() {
+            return Ok(());
+        }
+        doubtful = still;
+        tokio::time::sleep(AGAIN_AFTER).await;
+    }
+}
+
+async fn is_in_doubt(databases: &Databases, key: i64) -> Result<bool, ReadError> {
+    for database in databases.values() {
+        if !database.doubts_about(key).await?.is_empty() {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
+/// Keys of events that have not had their effect everywhere yet.
+async fn under_way(model: &SystemModel, databases: &Databases) -> Result<BTreeSet<i64>, ReadError> {
+    let mut keys = BTreeSet::new();
+    for listener in model.services.iter().filter(|service| !service.listens.is_empty()) {
+        let Some(database) = databases.get(listener.name) else { continue };
+        let places = database.places().await?;
+        for (source, journal) in databases.iter().filter(|(source, _)| *source != listener.name) {
+            if !listener.listens.iter().any(|event| event.source == source) {
+                continue;
+            }
+            for partition in 0..journal.identity().partitions {
+                let place = places.iter().find(|place| place.source == *source && place.partition == partition);
+                let mut after = place.map_or(0, |place| place.sequence);
+                loop {
+                    let events = journal.journal(partition, after, PAGE_MAX_ROWS).await?;
+                    let Some(last) = events.last() else { break };
+                    after = last.sequence;
+                    let heard = |event_type: &str| listener.listens.iter().any(|event| event.name == event_type);
+                    keys.extend(events.iter().filter(|event| heard(&event.event_type)).map(|event| event.key));
+                }
+            }
+        }
+    }
+    Ok(keys)
+}
+
+/// The rows of one resource in order of id, a page at a time.
+struct Cursor<'a> {
+    kept: &'a Kept<'a>,
+    page: std::collections::VecDeque<Document>,
+    after: i64,
+    is_done: bool,
+}
+
+impl<'a> Cursor<'a> {
+    fn new(kept: &'a Kept<'a>) -> Self {
+        Self { kept, page: std::collections::VecDeque::new(), after: 0, is_done: false }
+    }
+
+    async fn fill(&mut self) -> Result<(), ReadError> {
+        if self.page.is_empty() && !self.is_done {
+            let page = self.kept.database.scan(self.kept.resource.collection, self.after, PAGE_MAX_ROWS).await?;
+            self.is_done = page.len() < PAGE_MAX_ROWS as usize;
+            self.after = page.last().map_or(self.after, |document| document.id);
+            self.page = page.into();
+        }
+        Ok(())
+    }
+
+    fn key(&self) -> Option<i64> {
+        self.page.front().map(|document| document.id)
+    }
+
+    fn take(&mut self, key: i64) -> Option<Document> {
+        self.page.pop_front_if(|document| document.id == key)
+    }
+}

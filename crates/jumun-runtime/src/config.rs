@@ -1,0 +1,292 @@
+//! Configuration: defaults, then `jumun.toml`, then the environment (`JUMUN__ORDER__CALLS__PAYMENT__TIME_LIMIT=610ms`),
+//! then flags. A key that nobody knows is an error.
+
+use crate::limits::TIME_LIMIT;
+use config::{Environment, File, FileFormat};
+use http::Uri;
+use jiff::SignedDuration;
+use jumun::{ServiceModel, SystemModel};
+use serde::{Deserialize, Deserializer, de};
+use serde_json::{Map, Value};
+use std::{
+    collections::BTreeMap,
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+/// Where configuration comes from.
+#[derive(Debug, Clone, Default)]
+pub struct Sources {
+    /// A file that must be there; otherwise `jumun.toml` in the current folder, if it is there.
+    pub file: Option<PathBuf>,
+    /// The folder of all data; `./data` by default.
+    pub data: Option<PathBuf>,
+    /// Keys set by flags, `payment.decline_over` and its value. The last one wins.
+    pub set: Vec<(String, String)>,
+    /// The environment; that of the process where it is `None`.
+    pub environment: Option<std::collections::HashMap<String, String>>,
+}
+
+/// The configuration of a system.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Config {
+    /// The HTTP status of answers that say *not now*.
+    pub unavailable_status: u16,
+    /// By service.
+    pub services: BTreeMap<String, ServiceConfig>,
+}
+
+/// The configuration of a service.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ServiceConfig {
+    /// Where it listens.
+    pub listen: SocketAddr,
+    /// The file of its database.
+    pub database: PathBuf,
+    /// The guard around calls, by the service that is called.
+    pub calls: BTreeMap<String, CallConfig>,
+    /// What its business may be set to.
+    pub settings: Map<String, Value>,
+}
+
+/// The guard around one call.
+#[derive(Debug, Clone, PartialEq)]
+pub struct CallConfig {
+    /// Where the service is.
+    pub url: Uri,
+    /// How long an answer is waited for.
+    pub time_limit: Duration,
+}
+
+/// Why there is no configuration.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    /// A file or a variable cannot be read.
+    #[error("the configuration cannot be read: {0}")]
+    Unreadable(#[from] config::ConfigError),
+    /// A key that nobody knows.
+    #[error("the key `{0}` is unknown")]
+    UnknownKey(String),
+    /// A value that cannot be.
+    #[error("`{key}`: {why}")]
+    Invalid {
+        /// The key.
+        key: String,
+        /// What is wrong.
+        why: String,
+    },
+}
+
+impl ConfigError {
+    /// A code that stays the same over releases.
+    pub const fn code(&self) -> &'static str {
+        match self {
+            Self::Unreadable(_) => "configuration-unreadable",
+            Self::UnknownKey(_) => "configuration-unknown-key",
+            Self::Invalid { .. } => "configuration-invalid",
+        }
+    }
+
+    /// What to do about it.
+    pub const fn remedy(&self) -> &'static str {
+        match self {
+            Self::Unreadable(_) => "Correct the file, or name another one with --config.",
+            Self::UnknownKey(_) => "Correct its spelling in jumun.toml, the environment (JUMUN__…) or --set; or delete it.",
+            Self::Invalid { .. } => "Correct the value in jumun.toml, the environment (JUMUN__…) or --set.",
+        }
+    }
+}
+
+/// The keys of a service that are the runtime's; all others are its business's.
+#[derive(Deserialize, Default)]
+#[serde(deny_unknown_fields, default)]
+struct ServiceKeys {
+    listen: Option<SocketAddr>,
+    database: Option<String>,
+    calls: BTreeMap<String, CallKeys>,
+}
+
+const SERVICE_KEYS: [&str; 3] = ["listen", "database", "calls"];
+
+#[derive(Deserialize, Default)]
+#[serde(deny_unknown_fields, default)]
+struct CallKeys {
+    url: Option<String>,
+    #[serde(deserialize_with = "duration")]
+    time_limit: Option<Duration>,
+}
+
+/// Reads `610ms`, `1s`, `2m`.
+fn duration<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Duration>, D::Error> {
+    let text = String::deserialize(deserializer)?;
+    let parsed = text.parse::<SignedDuration>().ok().and_then(|duration| Duration::try_from(duration).ok());
+    let positive = parsed.filter(|duration| !duration.is_zero());
+    positive.map(Some).ok_or_else(|| de::Error::custom(format!("`{text}` is no duration; write 610ms, 1s or 2m")))
+}
+
+/// The configuration of a system.
+pub fn load(model: &SystemModel, sources: &Sources) -> Result<Config, ConfigError> {
+    let mut given = read(sources)?;
+    let mut config = Config { unavailable_status: 503, services: BTreeMap::new() };
+    if let Some(status) = given.remove("unavailable_status") {
+        let status = status.as_u64().and_then(|status| u16::try_from(status).ok()).filter(|status| (500..600).contains(status));
+        let why = "must be an HTTP status from 500 to 599".to_owned();
+        config.unavailable_status = status.ok_or(ConfigError::Invalid { key: "unavailable_status".into(), why })?;
+    }
+    let data = sources.data.clone().unwrap_or_else(|| PathBuf::from("data"));
+    for service in &model.services {
+        let table = match given.remove(service.name) {
+            None => Map::new(),
+            Some(Value::Object(table)) => table,
+            Some(_) => return Err(ConfigError::Invalid { key: service.name.into(), why: "must be a table".into() }),
+        };
+        let read = service_config(model, service, table, &data)?;
+        config.services.insert(service.name.to_owned(), read);
+    }
+    if let Some(key) = given.keys().next() {
+        return Err(ConfigError::UnknownKey(key.clone()));
+    }
+    default_urls(&mut config);
+    Ok(config)
+}
+
+fn read(sources: &Sources) -> Result<Map<String, Value>, ConfigError> {
+    let (path, is_required) = match &sources.file {
+        Some(path) => (path.as_path(), true),
+        None => (Path::new("jumun.toml"), false),
+    };
+    let environment = Environment::with_prefix("JUMUN").prefix_separator("__").separator("__").try_parsing(true);
+    let mut builder = config::Config::builder()
+        .add_source(File::from(path).format(FileFormat::Toml).required(is_required))
+        .add_source(environment.source(sources.environment.clone()));
+    for (key, value) in &sources.set {
+        let value: config::Value = match (value.parse::<i64>(), value.parse::<f64>(), value.parse::<bool>()) {
+            (Ok(value), ..) => value.into(),
+            (_, Ok(value), _) => value.into(),
+            (.., Ok(value)) => value.into(),
+            _ => value.as_str().into(),
+        };
+        builder = builder.set_override(key, value)?;
+    }
+    Ok(builder.build()?.try_deserialize()?)
+}
+
+fn service_config(
+    model: &SystemModel,
+    service: &ServiceModel,
+    table: Map<String, Value>,
+    data: &Path,
+) -> Result<ServiceConfig, ConfigError> {
+    let invalid = |key: &str, why: String| ConfigError::Invalid { key: format!("{}.{key}", service.name), why };
+    let (keys, settings): (Map<_, _>, Map<_, _>) =
+        table.into_iter().partition(|(key, _)| SERVICE_KEYS.contains(&key.as_str()));
+    if let Some(key) = settings.keys().find(|key| !service.default_settings().contains_key(*key)) {
+        return Err(ConfigError::UnknownKey(format!("{}.{key}", service.name)));
+    }
+    let keys: ServiceKeys = serde_path_to_error::deserialize(Value::Object(keys))
+        .map_err(|error| invalid(&error.path().to_string(), error.inner().to_string()))?;
+
+    let database = match keys.database {
+        None => data.join(model.name).join(format!("{}.db", service.name)),
+        Some(url) => match url.strip_prefix("sqlite://") {
+            Some(path) if !path.is_empty() => PathBuf::from(path),
+            _ => return Err(invalid("database", format!("`{url}` cannot be opened by this build; write sqlite://path"))),
+        },
+    };
+    let mut calls = BTreeMap::new();
+    for ask in &service.asks {
+        calls.insert(ask.service.to_owned(), CallConfig { url: Uri::default(), time_limit: TIME_LIMIT });
+    }
+    for (callee, given) in keys.calls {
+        let Some(call) = calls.get_mut(&callee) else {
+            return Err(ConfigError::UnknownKey(format!("{}.calls.{callee}", service.name)));
+        };
+        if let Some(url) = given.url {
+            let parsed = url.parse::<Uri>().ok().filter(|url| url.scheme_str() == Some("http") && url.authority().is_some());
+            let why = || format!("`{url}` is no address; write http://host:port");
+            call.url = parsed.ok_or_else(|| invalid(&format!("calls.{callee}.url"), why()))?;
+        }
+        if let Some(time_limit) = given.time_limit {
+            call.time_limit = time_limit;
+        }
+    }
+    let listen = keys.listen.unwrap_or_else(|| SocketAddr::from(([127, 0, 0, 1], service.port)));
+    Ok(ServiceConfig { listen, database, calls, settings })
+}
+
+/// A neighbour without an address is where it listens by its own configuration.
+fn default_urls(config: &mut Config) {
+    let listen: BTreeMap<String, SocketAddr> =
+        config.services.iter().map(|(name, service)| (name.clone(), service.listen)).collect();
+    for service in config.services.values_mut() {
+        for (callee, call) in service.calls.iter_mut().filter(|(_, call)| call.url.authority().is_none()) {
+            let url = listen.get(callee).and_then(|listen| format!("http://{listen}").parse().ok());
+            call.url = url.unwrap_or_default();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::HashMap;
+
+    fn with(environment: &[(&str, &str)], set: &[(&str, &str)]) -> Result<Config, ConfigError> {
+        let own = |(key, value): &(&str, &str)| ((*key).to_owned(), (*value).to_owned());
+        let sources = Sources {
+            environment: Some(environment.iter().map(own).collect::<HashMap<_, _>>()),
+            set: set.iter().map(own).collect(),
+            ..Sources::default()
+        };
+        load(&food_delivery::system().into_model(), &sources)
+    }
+
+    #[test]
+    fn the_defaults_are_what_the_readme_says() {
+        let config = with(&[], &[]).expect("a configuration");
+        let order = &config.services["order"];
+        assert_eq!(order.listen.to_string(), "127.0.0.1:8081");
+        assert_eq!(order.database, Path::new("data/food-delivery/order.db"));
+        assert_eq!(order.calls["payment"].url.to_string(), "http://127.0.0.1:8084/");
+        assert_eq!(order.calls["payment"].time_limit, Duration::from_secs(1));
+        assert_eq!(config.unavailable_status, 503);
+    }
+
+    #[test]
+    fn flags_win_over_the_environment() {
+        let time_limit = |config: Config| config.services["order"].calls["payment"].time_limit;
+        let environment = [("JUMUN__ORDER__CALLS__PAYMENT__TIME_LIMIT", "610ms")];
+        assert_eq!(time_limit(with(&environment, &[]).expect("a configuration")), Duration::from_millis(610));
+        let set = [("order.calls.payment.time_limit", "2s")];
+        assert_eq!(time_limit(with(&environment, &set).expect("a configuration")), Duration::from_secs(2));
+    }
+
+    #[test]
+    fn the_business_gets_its_settings() {
+        let config = with(&[("JUMUN__PAYMENT__DECLINE_OVER", "5000")], &[]).expect("a configuration");
+        let model = food_delivery::system().into_model();
+        let payment = model.service("payment").expect("a service");
+        assert!(payment.behaviour(&config.services["payment"].settings).is_ok());
+    }
+
+    #[test]
+    fn what_cannot_be_is_named() {
+        for (key, value) in [
+            ("nonsense", "1"),
+            ("order.nonsense", "1"),
+            ("order.calls.nonsense.url", "http://h:1"),
+            ("order.calls.payment.nonsense", "1"),
+            ("order.calls.payment.url", "ftp://h"),
+            ("order.calls.payment.time_limit", "soon"),
+            ("order.calls.payment.time_limit", "0s"),
+            ("order.listen", "everywhere"),
+            ("order.database", "oracle://x"),
+            ("unavailable_status", "200"),
+        ] {
+            let error = with(&[], &[(key, value)]).expect_err(key).to_string();
+            let last = key.rsplit('.').next().unwrap_or(key);
+            assert!(error.contains(last), "{key} = {value}: {error}");
+        }
+    }
+}

@@ -1,0 +1,795 @@
+//! The engine of a service: takes commands, asks neighbours, commits, answers. No HTTP in here.
+//!
+//! The protocol, and why it holds when a process dies at any step:
+//!
+//! 1. A command that needs nobody is one commit: documents, events, and its answer under the key it came with.
+//! 2. A command that needs a neighbour first commits a request in state `Asking`: from here on somebody will see it
+//!    through. Then it asks, under the request's id. Then it commits the outcome, which wins only if the request is still
+//!    `Asking`. Only then the client hears a yes.
+//! 3. Whatever is not surely done or surely not done is moved to `Voiding` and undone by a call that is repeated until
+//!    it is answered. The neighbour undoes the effect or remembers to refuse the question, should it still come.
+//! 4. Whoever finds a request in `Asking` that nobody works on any more (its process died, its time is up) moves it to
+//!    `Voiding`. The compare-and-set on the state decides between that and a late answer.
+//!
+//! Hence an order stands if and only if its request went from `Asking` to `Done`, and its payment is undone if and only
+//! if its request went to `Voiding`. There is no third way out of `Asking`, but for a neighbour that surely did nothing.
+//!
+//! Sources: P. Helland, *Life beyond Distributed Transactions* (the uncertainty is kept as data); `Idempotency-Key`:
+//! draft-ietf-httpapi-idempotency-key-header.
+
+use crate::{
+    crash,
+    limits::{ANSWERS_KEPT, COMMANDS_MAX, DECISIONS_MAX, NESTED_MARGIN, OUTCOME_GRACE, TIME_LIMIT},
+    problem::{Code, Problem},
+    transport::{Outcome as Reached, Question, Transport},
+    turns::{Turn, Turns},
+};
+use futures_util::future::BoxFuture;
+use jiff::{Timestamp, tz::TimeZone};
+use jumun::{
+    AnyCommand, Asked, Behaviour, Damaged, Decided, DocumentKey, Documents, Outcome, Reply, ServiceModel, Step, Stored,
+};
+use jumun_database::{
+    AskRecord, Changes, CommitError, Conflict, Database, DocumentChange, JournalEntry, ReadError, Request, RequestChange,
+    RequestState, StoredAnswer,
+};
+use std::{
+    collections::BTreeMap,
+    future::Future,
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+use tokio::sync::{Notify, Semaphore};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use uuid::Uuid;
+
+/// What an engine is made of.
+pub struct Parts {
+    /// The service.
+    pub model: ServiceModel,
+    /// What it does.
+    pub behaviour: Arc<dyn Behaviour>,
+    /// Where it keeps what it knows.
+    pub database: Arc<dyn Database>,
+    /// How it reaches its neighbours.
+    pub transport: Arc<dyn Transport>,
+    /// How long it waits for each.
+    pub time_limits: BTreeMap<String, Duration>,
+    /// The time. Everything else takes it from here.
+    pub clock: fn() -> Timestamp,
+    /// The zone that dates are shown in.
+    pub zone: TimeZone,
+}
+
+/// Runs one service. Cheap to clone; all clones are one engine.
+#[derive(Clone)]
+pub struct Engine(Arc<Inner>);
+
+struct Inner {
+    parts: Parts,
+    incarnation: Uuid,
+    turns: Turns<Place>,
+    places: Arc<Semaphore>,
+    tasks: TaskTracker,
+    killed: CancellationToken,
+    workers_stopped: CancellationToken,
+    to_undo: Notify,
+    trouble: Mutex<Option<String>>,
+    counters: Counters,
+}
+
+/// Where commands queue.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+enum Place {
+    Document(DocumentKey),
+    Key(String),
+}
+
+/// What the engine has done since it started.
+#[derive(Debug, Default)]
+pub struct Counters {
+    /// Commands that were answered yes.
+    pub accepted: AtomicU64,
+    /// Commands that were answered no.
+    pub refused: AtomicU64,
+    /// Asks of ours that a neighbour accepted.
+    pub asks_accepted: AtomicU64,
+    /// Asks that it refused for good.
+    pub asks_refused: AtomicU64,
+    /// Asks that it surely did not do.
+    pub asks_not_done: AtomicU64,
+    /// Asks of which nobody knows what became.
+    pub asks_unknown: AtomicU64,
+    /// Asks of ours that were undone.
+    pub voided: AtomicU64,
+}
+
+/// A command as it comes in.
+#[derive(Debug, Clone)]
+pub struct Incoming {
+    /// The place of the resource in the model.
+    pub resource: usize,
+    /// The instance; none for one that is to be made.
+    pub id: Option<i64>,
+    /// What is asked of it.
+    pub command: AnyCommand,
+    /// Under which it is known when it is repeated.
+    pub key: Option<Key>,
+    /// Of everything that makes it this request and no other.
+    pub fingerprint: [u8; 16],
+    /// The HTTP status of a yes.
+    pub success: u16,
+}
+
+/// Under what a request is known.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Key {
+    /// A client's `Idempotency-Key`.
+    Client(String),
+    /// The id of a neighbour's ask, and when its answer is no longer waited for.
+    Ask {
+        /// The id.
+        id: Uuid,
+        /// Milliseconds since 1970 UTC.
+        expires_ms: i64,
+    },
+}
+
+impl Key {
+    /// As it is stored: a client cannot guess its way to a neighbour's ask.
+    fn stored(&self) -> String {
+        match self {
+            Self::Client(key) => format!("client:{key}"),
+            Self::Ask { id, .. } => ask_key(*id),
+        }
+    }
+}
+
+fn ask_key(id: Uuid) -> String {
+    format!("ask:{id}")
+}
+
+/// A yes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Success {
+    /// The HTTP status.
+    pub status: u16,
+    /// Where the thing is.
+    pub location: Option<String>,
+    /// The thing; empty where there is nothing to show.
+    pub body: String,
+}
+
+/// What a client hears.
+pub type Answer = Result<Success, Problem>;
+
+/// How a question ended: what the decision gets to see, and whether something is left to be undone.
+struct Ended {
+    reply: Reply,
+    is_unknown: bool,
+}
+
+/// A question that is committed and may go out.
+struct Begun {
+    id: Uuid,
+    time_limit: Duration,
+    expires_ms: i64,
+}
+
+/// Why a command has no answer yet.
+enum Halt {
+    /// It never will: this is what the client hears.
+    Problem(Problem),
+    /// Another request with the same key was first.
+    KeyTaken,
+}
+
+impl From<Problem> for Halt {
+    fn from(problem: Problem) -> Self {
+        Self::Problem(problem)
+    }
+}
+
+impl From<Halt> for Problem {
+    fn from(halt: Halt) -> Self {
+        match halt {
+            Halt::Problem(problem) => problem,
+            Halt::KeyTaken => too_many_conflicts(), // without a key there is none to be taken
+        }
+    }
+}
+
+impl Engine {
+    /// An engine, not yet recovered.
+    pub fn new(parts: Parts) -> Self {
+        Self(Arc::new(Inner {
+            parts,
+            incarnation: Uuid::now_v7(),
+            turns: Turns::new(),
+            places: Arc::new(Semaphore::new(COMMANDS_MAX)),
+            tasks: TaskTracker::new(),
+            killed: CancellationToken::new(),
+            workers_stopped: CancellationToken::new(),
+            to_undo: Notify::new(),
+            trouble: Mutex::new(None),
+            counters: Counters::default(),
+        }))
+    }
+
+    /// The service.
+    pub fn model(&self) -> &ServiceModel {
+        &self.0.parts.model
+    }
+
+    /// Its database.
+    pub fn database(&self) -> &Arc<dyn Database> {
+        &self.0.parts.database
+    }
+
+    /// The zone that dates are shown in.
+    pub fn zone(&self) -> &TimeZone {
+        &self.0.parts.zone
+    }
+
+    /// What it has done.
+    pub fn counters(&self) -> &Counters {
+        &self.0.counters
+    }
+
+    /// Why the last commit was not done, if it was not.
+    pub fn trouble(&self) -> Option<String> {
+        self.0.trouble.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Takes a command. It is seen through even if nobody waits for the answer any more.
+    pub async fn take(&self, incoming: Incoming) -> Answer {
+        let Ok(place) = self.0.places.clone().try_acquire_owned() else {
+            return Err(Problem::new(Code::NotDone, "The service is busy. Try again a little later."));
+        };
+        let engine = self.clone();
+        let task = self.spawn(async move {
+            let answer = engine.answer(&incoming).await;
+            drop(place);
+            answer
+        });
+        let answer = task.await.unwrap_or_else(|| {
+            Err(Problem::new(Code::OutcomeUnknown, "The service is stopping. Ask again with the same Idempotency-Key."))
+        });
+        let counter = if answer.is_ok() { &self.0.counters.accepted } else { &self.0.counters.refused };
+        counter.fetch_add(1, Ordering::Relaxed);
+        answer
+    }
+
+    /// Undoes what an ask did here, or makes sure that it never will.
+    pub async fn void(&self, resource: usize, ask: Uuid) -> Result<(), Problem> {
+        let engine = self.clone();
+        let task = self.spawn(async move { engine.undo_here(resource, ask).await });
+        task.await.unwrap_or_else(|| Err(Problem::new(Code::OutcomeUnknown, "The service is stopping.")))
+    }
+
+    /// Runs beside the caller, until done or killed. None: killed.
+    fn spawn<T: Send + 'static>(&self, work: impl Future<Output = T> + Send + 'static) -> BoxFuture<'static, Option<T>> {
+        let killed = self.0.killed.clone();
+        let task = self.0.tasks.spawn(async move { killed.run_until_cancelled(work).await });
+        Box::pin(async move { task.await.ok().flatten() })
+    }
+
+    /// Runs until the engine is drained or killed.
+    pub(crate) fn spawn_worker(&self, work: impl Future<Output = ()> + Send + 'static) {
+        let stopped = self.0.workers_stopped.clone();
+        drop(self.spawn(async move { stopped.run_until_cancelled(work).await }));
+    }
+
+    /// Ends the workers, waits for every command at work, no longer than the limit; then ends what is left where it
+    /// stands, as a crash would.
+    pub async fn drain(&self, time_limit: Duration) {
+        self.0.workers_stopped.cancel();
+        self.0.tasks.close();
+        if tokio::time::timeout(time_limit, self.0.tasks.wait()).await.is_err() {
+            tracing::warn!(?time_limit, "not everything ended in time; what is left will be undone at the next start");
+        }
+        self.kill();
+        self.0.tasks.wait().await;
+    }
+
+    /// Ends everything where it stands.
+    pub fn kill(&self) {
+        self.0.killed.cancel();
+    }
+
+    pub(crate) fn now(&self) -> Timestamp {
+        let now = (self.0.parts.clock)();
+        Timestamp::from_millisecond(now.as_millisecond()).unwrap_or(now)
+    }
+
+    pub(crate) fn incarnation(&self) -> Uuid {
+        self.0.incarnation
+    }
+
+    pub(crate) fn transport(&self) -> &Arc<dyn Transport> {
+        &self.0.parts.transport
+    }
+
+    pub(crate) fn to_undo(&self) -> &Notify {
+        &self.0.to_undo
+    }
+
+    // ---- a command
+
+    async fn answer(&self, incoming: &Incoming) -> Answer {
+        let Some(key) = &incoming.key else { return Ok(self.first_answer(incoming, None).await?) };
+        let stored = key.stored();
+        let _turn = self.turn(Place::Key(stored.clone())).await?;
+        for _ in 0..DECISIONS_MAX {
+            let released = match self.request_of(&stored).await? {
+                None => None,
+                Some(known) => match replay(&known, incoming)? {
+                    Some(answer) => return answer,
+                    None => Some(known.id),
+                },
+            };
+            if let Key::Ask { id, expires_ms } = key {
+                check_ask(*id, *expires_ms, self.now())?;
+            }
+            match self.first_answer(incoming, Some((stored.clone(), released))).await {
+                Ok(success) => return Ok(success),
+                Err(Halt::Problem(problem)) => return Err(problem),
+                Err(Halt::KeyTaken) => {} // somebody else was first: hear what became of that
+            }
+        }
+        Err(too_many_conflicts())
+    }
+
+    /// Decides; asks first where that is needed. `key` comes with the earlier attempt that it is taken from.
+    async fn first_answer(&self, incoming: &Incoming, key: Option<(String, Option<Uuid>)>) -> Result<Success, Halt> {
+        let now = self.now();
+        let id = match incoming.id {
+            Some(id) => id,
+            None => self.new_id(incoming.resource).await?,
+        };
+        let decider = (incoming.resource, id);
+        let mut documents = Documents::new();
+        if incoming.id.is_none() {
+            documents.insert(decider, None); // nobody else has heard of this id
+        }
+        for _ in 0..DECISIONS_MAX {
+            let turn = self.turn(Place::Document(decider)).await?;
+            let step = Step { decider, command: &incoming.command, now, reply: None };
+            let mut changes = Changes::default();
+            let answer = match self.decide(step, &mut documents).await? {
+                Outcome::Needs(_) => unreachable!("`decide` reads what is needed"),
+                Outcome::Ask(asked) => {
+                    let (key, released) = key.unzip();
+                    let request = self.request(incoming, id, now, key);
+                    let changes = released.flatten().map(|id| RequestChange::ReleaseKey { id });
+                    let begun = self.begin(incoming, request, changes, &asked, turn).await?;
+                    return Ok(self.ask(incoming, begun, decider, now, *asked).await?);
+                }
+                Outcome::Rejected(why) => Err(Problem::from(why)),
+                Outcome::Decided(decided) => Ok(self.success(incoming, decider, decided, now, &mut changes)),
+            };
+            if let Some((stored, released)) = &key
+                && let Some(kept) = to_store(&answer)
+            {
+                changes.requests.extend(released.map(|id| RequestChange::ReleaseKey { id }));
+                let mut request = self.request(incoming, id, now, Some(stored.clone()));
+                request.state = RequestState::Done;
+                request.answer = Some(kept);
+                changes.requests.push(RequestChange::Insert(Box::new(request)));
+            }
+            crash::point("decided.before-commit");
+            match self.commit(changes).await {
+                Ok(()) => {
+                    crash::point("decided.after-commit");
+                    return Ok(answer?);
+                }
+                Err(CommitError::Conflict(Conflict::Document { .. })) => documents.clear(),
+                Err(CommitError::Conflict(_)) => return Err(Halt::KeyTaken),
+                Err(error) => return Err(refuse(&error).into()),
+            }
+            drop(turn);
+        }
+        Err(too_many_conflicts().into())
+    }
+
+    /// Commits that a neighbour is about to be asked: from here on somebody sees it through.
+    async fn begin(
+        &self,
+        incoming: &Incoming,
+        mut request: Request,
+        released: Option<RequestChange>,
+        asked: &Asked,
+        turn: Turn<Place>,
+    ) -> Result<Begun, Halt> {
+        let now = self.now();
+        let service = asked.target.service;
+        let mut time_limit = self.0.parts.time_limits.get(service).copied().unwrap_or(TIME_LIMIT);
+        if let Some(Key::Ask { expires_ms, .. }) = &incoming.key {
+            // Our caller waits only so long: limits shrink inwards.
+            let left = u64::try_from(expires_ms - now.as_millisecond()).unwrap_or_default();
+            time_limit = time_limit.min(Duration::from_millis(left).saturating_sub(NESTED_MARGIN));
+        }
+        let expires_ms = now.as_millisecond().saturating_add(millis(time_limit));
+        let begun = Begun { id: request.id, time_limit, expires_ms };
+        request.ask = Some(AskRecord { service: service.to_owned(), path: asked.target.path.to_owned() });
+        request.until_ms = expires_ms.saturating_add(millis(OUTCOME_GRACE));
+        let mut changes = Changes::default();
+        changes.requests.extend(released);
+        changes.requests.push(RequestChange::Insert(Box::new(request)));
+
+        crash::point("asking.before-commit");
+        match self.commit(changes).await {
+            Ok(()) => {}
+            Err(CommitError::Conflict(_)) => return Err(Halt::KeyTaken),
+            Err(error) => return Err(refuse(&error).into()),
+        }
+        crash::point("asking.after-commit");
+        drop(turn); // nothing is held while a neighbour is asked
+        Ok(begun)
+    }
+
+    /// Asks, and commits the outcome.
+    async fn ask(&self, incoming: &Incoming, begun: Begun, decider: DocumentKey, now: Timestamp, asked: Asked) -> Answer {
+        let Begun { id, time_limit, expires_ms } = begun;
+        let Asked { target, body, is_answer } = asked;
+        let question = Question { target, id, body, expires_ms, time_limit, is_answer };
+        let reached = self.0.parts.transport.ask(question).await;
+        crash::point("call.after-answer");
+        let ended = self.ended(target.service, reached);
+        self.conclude(incoming, id, decider, now, &ended).await
+    }
+
+    fn ended(&self, service: &str, reached: Reached) -> Ended {
+        let Counters { asks_accepted, asks_refused, asks_not_done, asks_unknown, .. } = &self.0.counters;
+        let (counter, reply, is_unknown) = match reached {
+            Reached::Accepted(body) => (asks_accepted, Reply::Accepted(body), false),
+            Reached::Refused(why) => (asks_refused, Reply::Refused(why), false),
+            Reached::NotDone(why) => {
+                tracing::debug!(service, why, "the ask was not done");
+                (asks_not_done, Reply::Unavailable, false)
+            }
+            Reached::Unknown(why) => {
+                tracing::debug!(service, why, "what became of the ask is unknown; it is undone");
+                (asks_unknown, Reply::Unavailable, true)
+            }
+        };
+        counter.fetch_add(1, Ordering::Relaxed);
+        Ended { reply, is_unknown }
+    }
+
+    /// Decides again, with the answer and on the state of now, and commits the outcome.
+    async fn conclude(
+        &self,
+        incoming: &Incoming,
+        id: Uuid,
+        decider: DocumentKey,
+        now: Timestamp,
+        ended: &Ended,
+    ) -> Answer {
+        let mut documents = Documents::new();
+        for _ in 0..DECISIONS_MAX {
+            let turn = self.turn(Place::Document(decider)).await?;
+            let step = Step { decider, command: &incoming.command, now, reply: Some(&ended.reply) };
+            let mut changes = Changes::default();
+            let (answer, is_decided) = match self.decide(step, &mut documents).await {
+                Ok(Outcome::Decided(decided)) => {
+                    (Ok(self.success(incoming, decider, decided, now, &mut changes)), true)
+                }
+                Ok(Outcome::Rejected(why)) => (Err(Problem::from(why)), false),
+                Ok(Outcome::Ask(_) | Outcome::Needs(_)) => {
+                    (Err(Problem::new(Code::Internal, "A decision asks twice. This is a defect.")), false)
+                }
+                Err(problem) => (Err(problem), false),
+            };
+            let kept = to_store(&answer);
+            // A neighbour's yes that leads to nothing is undone like one that nobody heard.
+            let is_residue = ended.is_unknown || (matches!(ended.reply, Reply::Accepted(_)) && !is_decided);
+            let to = match (is_residue, &kept) {
+                (true, _) => RequestState::Voiding,
+                (false, Some(_)) => RequestState::Done,
+                (false, None) => RequestState::Voided,
+            };
+            changes.requests.push(RequestChange::Move { id, from: RequestState::Asking, to, answer: kept });
+            crash::point("outcome.before-commit");
+            match self.commit(changes).await {
+                Ok(()) => {
+                    crash::point("outcome.after-commit");
+                    if is_residue {
+                        self.0.to_undo.notify_one();
+                    }
+                    return answer;
+                }
+                Err(CommitError::Conflict(Conflict::Document { .. })) => documents.clear(),
+                Err(CommitError::Conflict(_)) => return Err(given_up()), // recovery, or an undo, was first
+                Err(CommitError::Unknown(why)) => return self.read_outcome(id, &why).await,
+                // It stays in doubt until its time is up, and is undone then.
+                Err(error) => return Err(refuse(&error)),
+            }
+            drop(turn);
+        }
+        Err(too_many_conflicts())
+    }
+
+    /// What became of a commit whose outcome was not heard.
+    async fn read_outcome(&self, id: Uuid, why: &str) -> Answer {
+        let unknown = || Problem::new(Code::OutcomeUnknown, format!("{why}. Ask again with the same Idempotency-Key."));
+        match self.0.parts.database.request(id).await {
+            Ok(Some(Request { answer: Some(answer), .. })) => stored_answer(&answer),
+            Ok(Some(Request { state: RequestState::Voiding | RequestState::Voided, .. })) => Err(given_up()),
+            _ => Err(unknown()),
+        }
+    }
+
+    // ---- undoing
+
+    async fn undo_here(&self, resource: usize, ask: Uuid) -> Result<(), Problem> {
+        let key = ask_key(ask);
+        for _ in 0..DECISIONS_MAX {
+            crash::point("undo.received");
+            let known = self.request_of(&key).await?;
+            let Some(changes) = self.undoing(resource, known, &key).await? else { return Ok(()) };
+            crash::point("undo.before-commit");
+            match self.commit(changes).await {
+                Ok(()) => {
+                    crash::point("undo.after-commit");
+                    self.0.to_undo.notify_one(); // what we asked of others for it is undone, too
+                    return Ok(());
+                }
+                Err(CommitError::Conflict(_)) => {} // the ask came in meanwhile, or went on
+                Err(error) => return Err(refuse(&error)),
+            }
+        }
+        Err(too_many_conflicts())
+    }
+
+    /// What has to change so that an ask has no effect here. None: nothing.
+    async fn undoing(&self, resource: usize, known: Option<Request>, key: &str) -> Result<Option<Changes>, Problem> {
+        use RequestState::{Asking, Done, Voided, Voiding};
+        let voided = Some(tombstone());
+        let mut changes = Changes::default();
+        let Some(known) = known else {
+            // It never came, or has not come yet: remember to refuse it.
+            let request = Request {
+                id: Uuid::now_v7(),
+                key: Some(key.to_owned()),
+                fingerprint: [0; 16],
+                state: Voided,
+                collection: self.model().resources[resource].collection.into(),
+                subject: 0,
+                ask: None,
+                answer: voided,
+                incarnation: self.0.incarnation,
+                until_ms: 0,
+            };
+            changes.requests.push(RequestChange::Insert(Box::new(request)));
+            return Ok(Some(changes));
+        };
+        let (from, to) = match (known.state, &known.answer) {
+            (_, Some(answer)) if answer.status >= 400 => return Ok(None), // refused, or undone before
+            (Asking, _) => (Asking, Voiding),
+            (Voiding | Voided, _) => (known.state, known.state),
+            (Done, _) => {
+                let void = self.model().resources[resource].ask.as_ref().map(|ask| ask.void.clone());
+                let void = void.ok_or_else(|| Problem::new(Code::NotFound, "Nothing is asked here."))?;
+                let (decider, now) = ((resource, known.subject), self.now());
+                let _turn = self.turn(Place::Document(decider)).await?;
+                let step = Step { decider, command: &void, now, reply: None };
+                match self.decide(step, &mut Documents::new()).await? {
+                    Outcome::Decided(decided) => self.add(decided, now, &mut changes),
+                    other => {
+                        tracing::error!(ask = key, ?other, "an effect cannot be undone; it will be tried again");
+                        return Err(Problem::new(Code::Internal, "The effect cannot be undone. This is a defect."));
+                    }
+                }
+                (Done, if known.ask.is_some() { Voiding } else { Voided })
+            }
+        };
+        changes.requests.push(RequestChange::Move { id: known.id, from, to, answer: voided });
+        Ok(Some(changes))
+    }
+
+    // ---- shared steps
+
+    async fn turn(&self, place: Place) -> Result<Turn<Place>, Problem> {
+        let turn = self.0.turns.take(place).await;
+        turn.map_err(|_| Problem::new(Code::NotDone, "Too many wait for the same thing. Try again a little later."))
+    }
+
+    /// Takes the step, reading what it needs.
+    async fn decide(&self, step: Step<'_>, documents: &mut Documents) -> Result<Outcome, Problem> {
+        loop {
+            match self.0.parts.behaviour.take(step, documents) {
+                Ok(Outcome::Needs(keys)) => {
+                    for key in keys {
+                        let read = self.read(key).await?;
+                        documents.insert(key, read);
+                    }
+                }
+                Ok(outcome) => return Ok(outcome),
+                Err(damaged) => return Err(defect(&damaged)),
+            }
+        }
+    }
+
+    async fn read(&self, (resource, id): DocumentKey) -> Result<Option<Stored>, Problem> {
+        let collection = self.model().resources[resource].collection;
+        let document = self.database().document(collection, id).await.map_err(|error| unreadable(&error))?;
+        Ok(document.map(|document| Stored { version: document.version, body: document.body }))
+    }
+
+    async fn request_of(&self, key: &str) -> Result<Option<Request>, Problem> {
+        self.database().request_by_key(key).await.map_err(|error| unreadable(&error))
+    }
+
+    async fn new_id(&self, resource: usize) -> Result<i64, Problem> {
+        let collection = self.model().resources[resource].collection;
+        self.database().next_id(collection).await.map_err(|error| unreadable(&error))
+    }
+
+    fn request(&self, incoming: &Incoming, id: i64, now: Timestamp, key: Option<String>) -> Request {
+        Request {
+            id: Uuid::now_v7(),
+            key,
+            fingerprint: incoming.fingerprint,
+            state: RequestState::Asking,
+            collection: self.model().resources[incoming.resource].collection.into(),
+            subject: id,
+            ask: None,
+            answer: None,
+            incarnation: self.0.incarnation,
+            until_ms: now.as_millisecond(),
+        }
+    }
+
+    /// What was decided becomes changes and, for the client, the document that it was about.
+    fn success(&self, incoming: &Incoming, key: DocumentKey, decided: Decided, now: Timestamp, changes: &mut Changes) -> Success {
+        let resource = &self.model().resources[key.0];
+        let location = incoming.id.is_none().then(|| format!("{}/{}", resource.path, key.1));
+        let shown = decided.documents.iter().find(|document| document.key == key);
+        let body = match shown {
+            Some(document) if incoming.success != 204 => resource.render(key.1, &document.body, &self.0.parts.zone),
+            _ => String::new(),
+        };
+        self.add(decided, now, changes);
+        Success { status: incoming.success, location, body }
+    }
+
+    fn add(&self, decided: Decided, now: Timestamp, changes: &mut Changes) {
+        let resources = &self.model().resources;
+        changes.documents.extend(decided.documents.into_iter().map(|document| DocumentChange {
+            collection: resources[document.key.0].collection,
+            id: document.key.1,
+            expected_version: document.expected_version,
+            shown: document.shown,
+            body: document.body,
+        }));
+        changes.journal.extend(decided.events.into_iter().map(|event| JournalEntry {
+            event_type: event.event_type,
+            key: event.key,
+            time_ms: now.as_millisecond(),
+            body: event.body,
+        }));
+    }
+
+    pub(crate) async fn commit(&self, changes: Changes) -> Result<(), CommitError> {
+        if changes == Changes::default() {
+            return Ok(());
+        }
+        let result = self.database().commit(changes).await;
+        let trouble = match &result {
+            Err(CommitError::NotDone(why) | CommitError::Unknown(why)) => Some(why.clone()),
+            _ => None,
+        };
+        let mut last = self.0.trouble.lock().unwrap_or_else(PoisonError::into_inner);
+        if *last != trouble {
+            match &trouble {
+                Some(why) => tracing::warn!(why, "commits are not done; clients are answered 503"),
+                None => tracing::info!("commits are done again"),
+            }
+            *last = trouble;
+        }
+        result.map(|_| ())
+    }
+}
+
+/// What a known request means for one that comes with its key: its answer, or (None) that it gives the key away.
+fn replay(known: &Request, incoming: &Incoming) -> Result<Option<Answer>, Problem> {
+    let is_tombstone = known.fingerprint == [0; 16];
+    if known.fingerprint != incoming.fingerprint && !is_tombstone {
+        return Err(Problem::new(Code::KeyReused, "This Idempotency-Key came with another request before. Take a new one."));
+    }
+    match (&known.answer, known.state) {
+        (Some(answer), _) => Ok(Some(stored_answer(answer))),
+        (None, RequestState::Voiding | RequestState::Voided) => Ok(None),
+        (None, RequestState::Asking | RequestState::Done) => Err(Problem::new(
+            Code::OutcomeUnknown,
+            "This request is still being worked on. Ask again with the same Idempotency-Key.",
+        )),
+    }
+}
+
+/// Whether an ask may still be answered.
+fn check_ask(id: Uuid, expires_ms: i64, now: Timestamp) -> Result<(), Problem> {
+    let now_ms = now.as_millisecond();
+    if now_ms >= expires_ms {
+        let late = now_ms.saturating_sub(expires_ms);
+        return Err(Problem::new(
+            Code::AskExpired,
+            format!("It came {late} ms after its time limit. If that is always so, the clocks of the services differ."),
+        ));
+    }
+    let made = id.get_timestamp().and_then(|made| i64::try_from(made.to_unix().0).ok()).unwrap_or_default();
+    if made.saturating_add(ANSWERS_KEPT.as_secs().cast_signed()) < now.as_second() {
+        return Err(Problem::new(Code::AskExpired, "The ask is older than answers are kept."));
+    }
+    Ok(())
+}
+
+/// What is kept of an answer under its key: final ones only.
+fn to_store(answer: &Answer) -> Option<StoredAnswer> {
+    match answer {
+        Ok(Success { status, location, body }) => {
+            Some(StoredAnswer { status: *status, location: location.clone(), body: body.clone() })
+        }
+        Err(problem) if problem.code.is_final() => Some(StoredAnswer {
+            status: problem.code.status(),
+            location: None,
+            body: serde_json::to_string(problem).unwrap_or_default(),
+        }),
+        Err(_) => None,
+    }
+}
+
+fn stored_answer(stored: &StoredAnswer) -> Answer {
+    if stored.status < 400 {
+        let StoredAnswer { status, location, body } = stored.clone();
+        return Ok(Success { status, location, body });
+    }
+    let problem = serde_json::from_str(&stored.body);
+    Err(problem.unwrap_or_else(|_| Problem::new(Code::Internal, "The stored answer cannot be read.")))
+}
+
+/// The answer to an ask that was undone: it is never done again.
+fn tombstone() -> StoredAnswer {
+    let problem = Problem::new(Code::Voided, "This ask was undone; it is not done again.");
+    StoredAnswer {
+        status: problem.code.status(),
+        location: None,
+        body: serde_json::to_string(&problem).unwrap_or_default(),
+    }
+}
+
+fn given_up() -> Problem {
+    Problem::new(Code::NeighbourUnavailable, "The answer came too late and is undone. Nothing stands; try again.")
+}
+
+fn too_many_conflicts() -> Problem {
+    Problem::new(Code::NotDone, "Too many change the same thing. Try again a little later.")
+}
+
+fn refuse(error: &CommitError) -> Problem {
+    match error {
+        CommitError::Limit(why) => Problem::new(Code::Invalid, why.clone()),
+        CommitError::NotDone(why) => Problem::new(Code::NotDone, format!("It could not be stored: {why}. Try again later.")),
+        CommitError::Unknown(why) => {
+            Problem::new(Code::OutcomeUnknown, format!("{why}. Ask again with the same Idempotency-Key."))
+        }
+        CommitError::Conflict(_) => too_many_conflicts(),
+    }
+}
+
+fn unreadable(error: &ReadError) -> Problem {
+    Problem::new(Code::NotDone, format!("{error}. Try again later."))
+}
+
+fn defect(damaged: &Damaged) -> Problem {
+    tracing::error!(%damaged, "a document or a decision is not as it must be");
+    Problem::new(Code::Internal, format!("{}/{} cannot be worked on. This is a defect.", damaged.collection, damaged.id))
+}
+
+fn millis(duration: Duration) -> i64 {
+    i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)
+}

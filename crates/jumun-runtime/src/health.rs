@@ -1,0 +1,82 @@
+//! Health: what a probe, an operator and a load balancer ask.
+
+use crate::http::{Reply, Shared};
+use axum::http::StatusCode;
+use futures_util::future::BoxFuture;
+use jumun_database::{RequestFilter, RequestState, limits::PAGE_MAX_ROWS};
+use serde_json::{Map, Value, json};
+use std::sync::atomic::{AtomicBool, Ordering};
+
+/// Whether a service is ready, and what it tells about itself.
+#[derive(Debug, Default)]
+pub(crate) struct Health {
+    is_ready: AtomicBool,
+    /// What stands at `/actuator/info`.
+    pub(crate) info: Map<String, Value>,
+}
+
+impl Health {
+    /// Not ready yet.
+    pub(crate) fn new(info: Map<String, Value>) -> Self {
+        Self { is_ready: AtomicBool::new(false), info }
+    }
+
+    /// Whether requests are welcome.
+    pub(crate) fn set_ready(&self, is_ready: bool) {
+        self.is_ready.store(is_ready, Ordering::Relaxed);
+    }
+
+    fn is_ready(&self) -> bool {
+        self.is_ready.load(Ordering::Relaxed)
+    }
+}
+
+type Page = fn(&Shared) -> BoxFuture<'_, Reply>;
+
+/// The pages and where they are.
+pub(crate) const PAGES: [(&str, Page); 4] = [
+    ("/actuator/health", |shared| Box::pin(health(shared))),
+    ("/actuator/health/liveness", |_| Box::pin(async { status(true, None) })),
+    ("/actuator/health/readiness", |shared| Box::pin(async { status(shared.health.is_ready(), None) })),
+    ("/actuator/info", |shared| Box::pin(async { Reply::Json(StatusCode::OK, json!(shared.health.info).to_string()) })),
+];
+
+async fn health(shared: &Shared) -> Reply {
+    let engine = &shared.engine;
+    let mut in_doubt = 0;
+    let mut database = engine.trouble();
+    for state in [RequestState::Asking, RequestState::Voiding] {
+        let filter = RequestFilter { state, until_before_ms: None, after: None, limit: PAGE_MAX_ROWS };
+        match engine.database().requests(filter).await {
+            Ok(requests) => in_doubt += requests.len(),
+            Err(error) => database = Some(error.to_string()),
+        }
+    }
+    let stats = engine.database().stats();
+    let is_up = shared.health.is_ready() && database.is_none();
+    let components = json!({
+        "database": {
+            "status": word(database.is_none()),
+            "details": {
+                "commits": stats.commits, "groups": stats.groups, "conflicts": stats.conflicts, "trouble": database,
+            },
+        },
+        // Requests in doubt are normal for a moment; `jumun asks` tells which.
+        "asks": { "status": "UP", "details": { "inDoubt": in_doubt } },
+        "readiness": { "status": word(shared.health.is_ready()) },
+    });
+    status(is_up, Some(components))
+}
+
+fn status(is_up: bool, components: Option<Value>) -> Reply {
+    let mut body = json!({ "status": word(is_up) });
+    if let Some(components) = components {
+        body["components"] = components;
+    }
+    let status = if is_up { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+    Reply::Json(status, body.to_string())
+}
+
+const fn word(is_up: bool) -> &'static str {
+    if is_up { "UP" } else { "DOWN" }
+}

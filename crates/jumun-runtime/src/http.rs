@@ -1,0 +1,505 @@
+//! HTTP: the paths of a service, derived from its model. Reads requests, hands commands to the engine, shows documents.
+
+use crate::{
+    engine::{Engine, Incoming, Key, Success},
+    health::{self, Health},
+    limits::{BODY_MAX_BYTES, BODY_TIME_LIMIT, KEY_MAX_BYTES, PAGE_SIZE, PAGE_SIZE_MAX},
+    problem::{Code, Problem},
+    transport::{EXPIRES, IDEMPOTENCY_KEY},
+};
+use axum::{
+    Router,
+    body::Body,
+    extract::Request,
+    http::{HeaderMap, HeaderValue, Method, StatusCode, header},
+    response::Response,
+    routing::{get, post},
+};
+use bytes::Bytes;
+use futures_util::future::BoxFuture;
+use http_body_util::{BodyExt, LengthLimitError, Limited};
+use jumun::{AnyCommand, BadInput, ResourceModel, Verb};
+use jumun_database::{Direction, Document, Query, ReadError};
+use sha2::{Digest, Sha256};
+use std::{
+    borrow::Cow,
+    fmt::Write,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::{Duration, Instant},
+};
+use uuid::Uuid;
+
+/// The header that names a request in logs and problems.
+const REQUEST_ID: &str = "x-request-id";
+
+/// What all handlers share.
+#[derive(Clone)]
+pub(crate) struct Shared(Arc<SharedParts>);
+
+pub(crate) struct SharedParts {
+    pub(crate) engine: Engine,
+    pub(crate) health: Health,
+    /// The status of answers that say *not now*.
+    pub(crate) unavailable_status: StatusCode,
+    pub(crate) traffic: Traffic,
+}
+
+/// What has been answered since the last look.
+#[derive(Debug, Default)]
+pub(crate) struct Traffic {
+    requests: AtomicU64,
+    failures: AtomicU64,
+    slowest_us: AtomicU64,
+}
+
+impl Traffic {
+    /// Requests, answers of 500 and above, and the slowest answer; then counts from nothing.
+    pub(crate) fn take(&self) -> (u64, u64, Duration) {
+        let slowest = Duration::from_micros(self.slowest_us.swap(0, Ordering::Relaxed));
+        (self.requests.swap(0, Ordering::Relaxed), self.failures.swap(0, Ordering::Relaxed), slowest)
+    }
+
+    fn note(&self, status: StatusCode, took: Duration) {
+        self.requests.fetch_add(1, Ordering::Relaxed);
+        if status.is_server_error() {
+            self.failures.fetch_add(1, Ordering::Relaxed);
+        }
+        self.slowest_us.fetch_max(u64::try_from(took.as_micros()).unwrap_or(u64::MAX), Ordering::Relaxed);
+    }
+}
+
+impl Shared {
+    pub(crate) fn new(parts: SharedParts) -> Self {
+        Self(Arc::new(parts))
+    }
+}
+
+impl std::ops::Deref for Shared {
+    type Target = SharedParts;
+    fn deref(&self) -> &SharedParts {
+        &self.0
+    }
+}
+
+/// A resource as a handler sees it: its place in the model.
+#[derive(Clone)]
+struct At {
+    shared: Shared,
+    resource: usize,
+}
+
+impl At {
+    fn model(&self) -> &ResourceModel {
+        &self.shared.engine.model().resources[self.resource]
+    }
+}
+
+/// What a handler answers.
+pub(crate) enum Reply {
+    /// A resource or a list of them, perhaps with a `Location`.
+    Hal(StatusCode, Option<String>, String),
+    /// Plain JSON.
+    Json(StatusCode, String),
+    /// Nothing to show.
+    Empty,
+}
+
+type Handled = Result<Reply, Problem>;
+type Handler = fn(At, Request) -> BoxFuture<'static, Handled>;
+
+/// All paths of a service.
+pub(crate) fn router(shared: &Shared) -> Router {
+    let mut router = Router::new();
+    for (resource, model) in shared.engine.model().resources.iter().enumerate() {
+        let at = At { shared: shared.clone(), resource };
+        let serve = |handler: Handler| {
+            let at = at.clone();
+            move |request: Request| {
+                let at = at.clone();
+                async move { answer(&at.shared.clone(), request, |request| handler(at, request)).await }
+            }
+        };
+        let path = model.path;
+        let has = |verb| model.commands.iter().any(|command| command.verb == verb);
+
+        let mut collection = get(serve(|at, request| Box::pin(list(at, request))));
+        if model.ask.is_some() {
+            collection = collection.post(serve(|at, request| Box::pin(asked(at, request))));
+            router = router.route(&format!("{path}/void"), post(serve(|at, request| Box::pin(void(at, request)))));
+        } else if has(Verb::Post) {
+            collection = collection.post(serve(|at, request| Box::pin(command(at, Verb::Post, request))));
+        }
+        let mut one = get(serve(|at, request| Box::pin(show(at, request))));
+        if has(Verb::Delete) {
+            one = one.delete(serve(|at, request| Box::pin(command(at, Verb::Delete, request))));
+        }
+        router = router
+            .route(path, collection)
+            .route(&format!("{path}/{{id}}"), one)
+            .route(&format!("{path}/search"), get(serve(|at, _| Box::pin(async move { Ok(finders(&at)) }))))
+            .route(&format!("{path}/search/{{finder}}"), get(serve(|at, request| Box::pin(find(at, request)))));
+    }
+    for (path, page) in health::PAGES {
+        let shared = shared.clone();
+        let serve = move |request: Request| {
+            let shared = shared.clone();
+            async move { answer(&shared.clone(), request, |_| async move { Ok(page(&shared).await) }).await }
+        };
+        router = router.route(path, get(serve));
+    }
+    let (nothing_here, not_this_way) = (shared.clone(), shared.clone());
+    let fallback = async move |request: Request| {
+        let detail = format!("Nothing is served at {}.", request.uri().path());
+        answer(&nothing_here, request, |_| async { Err(Problem::new(Code::NotFound, detail)) }).await
+    };
+    let wrong_method = async move |request: Request| {
+        let detail = format!("{} is not for {}.", request.method(), request.uri().path());
+        answer(&not_this_way, request, |_| async { Err(Problem::new(Code::MethodNotAllowed, detail)) }).await
+    };
+    router.fallback(fallback).method_not_allowed_fallback(wrong_method)
+}
+
+/// Runs a handler and makes a response of what it says.
+async fn answer<F: Future<Output = Handled>>(
+    shared: &Shared,
+    request: Request,
+    handler: impl FnOnce(Request) -> F,
+) -> Response {
+    let began = Instant::now();
+    let request_id = request_id(request.headers());
+    let accepts_json = request.headers().get(header::ACCEPT).is_some_and(|accept| accept == "application/json");
+    let (method, path) = (request.method().clone(), request.uri().path().to_owned());
+    let response = match handler(request).await {
+        Ok(reply) => respond(reply, accepts_json),
+        Err(problem) => {
+            let status = if problem.code.is_unavailable() {
+                shared.unavailable_status
+            } else {
+                StatusCode::from_u16(problem.code.status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR)
+            };
+            tracing::debug!(%method, path, request = request_id, %problem, "refused");
+            refuse(&problem, status, &path, &request_id)
+        }
+    };
+    let took = began.elapsed();
+    shared.traffic.note(response.status(), took);
+    tracing::debug!(%method, path, request = request_id, status = response.status().as_u16(), ?took, "answered");
+    let mut response = response;
+    if let Ok(value) = HeaderValue::try_from(request_id) {
+        response.headers_mut().insert(REQUEST_ID, value);
+    }
+    response
+}
+
+fn respond(reply: Reply, accepts_json: bool) -> Response {
+    let hal = if accepts_json { "application/json" } else { "application/hal+json" };
+    let (status, kind, location, body) = match reply {
+        Reply::Hal(status, location, body) => (status, Some(hal), location, body),
+        Reply::Json(status, body) => (status, Some("application/json"), None, body),
+        Reply::Empty => (StatusCode::NO_CONTENT, None, None, String::new()),
+    };
+    let mut response = Response::new(Body::from(body));
+    *response.status_mut() = status;
+    let head = response.headers_mut();
+    if let Some(kind) = kind {
+        head.insert(header::CONTENT_TYPE, HeaderValue::from_static(kind));
+    }
+    if let Some(location) = location.and_then(|location| HeaderValue::try_from(location).ok()) {
+        head.insert(header::LOCATION, location);
+    }
+    response
+}
+
+fn refuse(problem: &Problem, status: StatusCode, path: &str, request_id: &str) -> Response {
+    let mut response = Response::new(Body::from(problem.body(status.as_u16(), path, request_id)));
+    *response.status_mut() = status;
+    let head = response.headers_mut();
+    head.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
+    if let Some(after) = problem.retry_after() {
+        head.insert(header::RETRY_AFTER, after.as_secs().into());
+    }
+    if problem.code == Code::TooLarge || problem.code == Code::Timeout {
+        head.insert(header::CONNECTION, HeaderValue::from_static("close")); // the rest of the body is not waited for
+    }
+    response
+}
+
+/// The id that a request came with, if it can stand in a log line, or a new one.
+fn request_id(head: &HeaderMap) -> String {
+    let sane = |id: &&str| (1..=64).contains(&id.len()) && id.bytes().all(|byte| byte.is_ascii_graphic());
+    let given = head.get(REQUEST_ID).and_then(|id| id.to_str().ok()).filter(sane);
+    given.map_or_else(|| Uuid::now_v7().simple().to_string(), str::to_owned)
+}
+
+// ---- commands
+
+async fn command(at: At, verb: Verb, request: Request) -> Handled {
+    let model = at.model().commands.iter().find(|command| command.verb == verb).cloned();
+    let model = model.ok_or_else(|| Problem::new(Code::MethodNotAllowed, "This cannot be done here."))?;
+    let (id, success) = match verb {
+        Verb::Post => (None, StatusCode::CREATED),
+        Verb::Delete => (Some(last_id(&request)?), StatusCode::NO_CONTENT),
+    };
+    let key = client_key(request.headers())?;
+    let (method, path) = (request.method().clone(), request.uri().path().to_owned());
+    let body = if verb == Verb::Delete { Bytes::new() } else { json_body(request).await? };
+    let command = model.read(&body).map_err(bad_input)?;
+    let fingerprint = fingerprint(&method, &path, &body);
+    take(&at, Incoming { resource: at.resource, id, command, key, fingerprint, success: success.as_u16() }).await
+}
+
+/// A question of a neighbour.
+async fn asked(at: At, request: Request) -> Handled {
+    let key = ask_key(request.headers())?;
+    let model = at.model().ask.clone();
+    let model = model.ok_or_else(|| Problem::new(Code::NotFound, "Nothing is asked here."))?;
+    let (method, path) = (request.method().clone(), request.uri().path().to_owned());
+    let body = json_body(request).await?;
+    let (id, command): (i64, AnyCommand) = model.read(&body).map_err(bad_input)?;
+    let fingerprint = fingerprint(&method, &path, &body);
+    let success = StatusCode::CREATED.as_u16();
+    crate::crash::point("ask.received");
+    take(&at, Incoming { resource: at.resource, id: Some(id), command, key: Some(key), fingerprint, success }).await
+}
+
+async fn take(at: &At, incoming: Incoming) -> Handled {
+    let is_new = incoming.success == StatusCode::CREATED.as_u16();
+    let Success { status, location, body } = at.shared.engine.take(incoming).await?;
+    let status = StatusCode::from_u16(status).unwrap_or(StatusCode::OK);
+    Ok(if is_new { Reply::Hal(status, location, body) } else { Reply::Empty })
+}
+
+/// A neighbour takes its question back.
+async fn void(at: At, request: Request) -> Handled {
+    let Key::Ask { id, .. } = ask_key(request.headers())? else { return Err(ask_only()) };
+    at.shared.engine.void(at.resource, id).await?;
+    Ok(Reply::Empty)
+}
+
+fn client_key(head: &HeaderMap) -> Result<Option<Key>, Problem> {
+    let Some(key) = head.get(IDEMPOTENCY_KEY) else { return Ok(None) };
+    let sane = |key: &&str| (1..=KEY_MAX_BYTES).contains(&key.len()) && key.bytes().all(|byte| byte.is_ascii_graphic());
+    let key = key.to_str().ok().filter(sane);
+    let why = "An Idempotency-Key is 1 to 255 visible ASCII characters.";
+    key.map(|key| Some(Key::Client(key.to_owned()))).ok_or_else(|| Problem::new(Code::Malformed, why))
+}
+
+fn ask_key(head: &HeaderMap) -> Result<Key, Problem> {
+    let text = |name: &str| head.get(name).and_then(|value| value.to_str().ok());
+    let id = text(IDEMPOTENCY_KEY).and_then(|id| Uuid::try_parse(id).ok()).filter(|id| id.get_version_num() == 7);
+    let expires_ms = text(EXPIRES).and_then(|expires| expires.parse().ok());
+    match (id, expires_ms) {
+        (Some(id), Some(expires_ms)) => Ok(Key::Ask { id, expires_ms }),
+        _ => Err(ask_only()),
+    }
+}
+
+fn ask_only() -> Problem {
+    Problem::new(Code::AskOnly, "This is asked by other services of the system, as part of a command to them.")
+}
+
+/// Of everything that makes a request this one and no other.
+fn fingerprint(method: &Method, path: &str, body: &[u8]) -> [u8; 16] {
+    let mut hash = Sha256::new();
+    hash.update(method.as_str());
+    hash.update([0]);
+    hash.update(path);
+    hash.update([0]);
+    hash.update(body);
+    let mut fingerprint = [0; 16];
+    fingerprint.copy_from_slice(&hash.finalize()[..16]);
+    fingerprint
+}
+
+async fn json_body(request: Request) -> Result<Bytes, Problem> {
+    let kind = request.headers().get(header::CONTENT_TYPE).map(HeaderValue::as_bytes).unwrap_or_default();
+    let kind = kind.split(|byte| *byte == b';').next().unwrap_or_default().trim_ascii().to_ascii_lowercase();
+    if kind != b"application/json" && !(kind.starts_with(b"application/") && kind.ends_with(b"+json")) {
+        return Err(Problem::new(Code::UnsupportedMediaType, "Send JSON, and say so: content-type: application/json"));
+    }
+    let too_large = || Problem::new(Code::TooLarge, format!("A body has at most {BODY_MAX_BYTES} bytes."));
+    let announced = request.headers().get(header::CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse::<u64>().ok());
+    if announced.is_some_and(|length| length > BODY_MAX_BYTES as u64) {
+        return Err(too_large());
+    }
+    let body = Limited::new(request.into_body(), BODY_MAX_BYTES).collect();
+    match tokio::time::timeout(BODY_TIME_LIMIT, body).await {
+        Ok(Ok(body)) => Ok(body.to_bytes()),
+        Ok(Err(error)) if error.is::<LengthLimitError>() => Err(too_large()),
+        Ok(Err(_)) => Err(Problem::new(Code::Malformed, "The body ended before its end.")),
+        Err(_) => Err(Problem::new(Code::Timeout, format!("The body did not arrive within {BODY_TIME_LIMIT:?}."))),
+    }
+}
+
+fn bad_input(bad: BadInput) -> Problem {
+    match bad {
+        BadInput::Malformed(why) => Problem::new(Code::Malformed, format!("The body is not JSON: {why}")),
+        BadInput::Rejected(why) => why.into(),
+    }
+}
+
+// ---- reading
+
+fn last_segment(request: &Request) -> &str {
+    request.uri().path().rsplit('/').next().unwrap_or_default()
+}
+
+fn last_id(request: &Request) -> Result<i64, Problem> {
+    last_segment(request).parse().map_err(|_| not_there())
+}
+
+fn not_there() -> Problem {
+    Problem::new(Code::NotFound, "There is nothing of this id.")
+}
+
+async fn show(at: At, request: Request) -> Handled {
+    let id = last_id(&request)?;
+    let document = at.shared.engine.database().document(at.model().collection, id).await.map_err(|error| unreadable(&error))?;
+    let document = document.filter(|document| document.shown).ok_or_else(not_there)?;
+    Ok(Reply::Hal(StatusCode::OK, None, render(&at, &document)))
+}
+
+fn render(at: &At, document: &Document) -> String {
+    at.model().render(document.id, &document.body, at.shared.engine.zone())
+}
+
+async fn list(at: At, request: Request) -> Handled {
+    let wanted = Wanted::parse(at.model(), request.uri().query().unwrap_or_default())?;
+    pages(&at, at.model().path, wanted, None).await
+}
+
+/// The finders that there are.
+fn finders(at: &At) -> Reply {
+    let path = at.model().path;
+    let mut links = format!(r#"{{"_links":{{"self":{{"href":"{path}/search"}}"#);
+    for field in at.model().fields.iter().filter(|field| field.is_finder) {
+        let (finder, name) = (field.finder_name(), &field.name);
+        let _ = write!(links, r#","{finder}":{{"href":"{path}/search/{finder}{{?{name}}}","templated":true}}"#);
+    }
+    links.push_str("}}");
+    Reply::Hal(StatusCode::OK, None, links)
+}
+
+async fn find(at: At, request: Request) -> Handled {
+    let finder = last_segment(&request);
+    let field = at.model().fields.iter().find(|field| field.is_finder && field.finder_name() == finder);
+    let field = field.ok_or_else(|| Problem::new(Code::NotFound, format!("There is no finder {finder}.")))?;
+    let query = request.uri().query().unwrap_or_default();
+    let value = form_urlencoded::parse(query.as_bytes()).find(|(name, _)| *name == field.name);
+    let (_, value) = value.ok_or_else(|| invalid(&field.name, "is required"))?;
+    let wanted = Wanted::parse(at.model(), query)?;
+    let path = format!("{}/search/{finder}", at.model().path);
+    pages(&at, &path, wanted, Some((field.name.clone(), value.into_owned()))).await
+}
+
+/// What a client wants of a list.
+struct Wanted {
+    page: u64,
+    size: u32,
+    sort: Option<(String, Direction)>,
+}
+
+impl Wanted {
+    fn parse(model: &ResourceModel, query: &str) -> Result<Self, Problem> {
+        let mut wanted = Self { page: 0, size: PAGE_SIZE, sort: None };
+        for (name, value) in form_urlencoded::parse(query.as_bytes()) {
+            match &*name {
+                "page" => {
+                    let page = value.parse::<u32>().map_err(|_| invalid("page", "must be a whole number from 0"))?;
+                    wanted.page = page.into();
+                }
+                "size" => {
+                    let size = value.parse::<u32>().ok().filter(|size| *size > 0);
+                    wanted.size = size.ok_or_else(|| invalid("size", "must be a whole number from 1"))?.min(PAGE_SIZE_MAX);
+                }
+                "sort" if wanted.sort.is_none() => wanted.sort = Some(Self::sort(model, &value)?),
+                _ => {}
+            }
+        }
+        Ok(wanted)
+    }
+
+    fn sort(model: &ResourceModel, value: &str) -> Result<(String, Direction), Problem> {
+        let (field, direction) = value.split_once(',').unwrap_or((value, "asc"));
+        if !model.fields.iter().any(|known| known.name == field) {
+            return Err(invalid("sort", format!("there is no field {field}")));
+        }
+        let direction = match direction.to_ascii_lowercase().as_str() {
+            "asc" => Direction::Ascending,
+            "desc" => Direction::Descending,
+            _ => return Err(invalid("sort", "a field, then asc or desc: sort=id,desc")),
+        };
+        Ok((field.to_owned(), direction))
+    }
+}
+
+fn invalid(field: &str, why: impl Into<Cow<'static, str>>) -> Problem {
+    Problem { code: Code::Invalid, detail: why.into(), field: Some(field.to_owned()) }
+}
+
+async fn pages(at: &At, path: &str, wanted: Wanted, filter: Option<(String, String)>) -> Handled {
+    let Wanted { page, size, sort } = wanted;
+    let rest = query_without_page(size, sort.as_ref(), filter.as_ref());
+    let query = Query {
+        collection: at.model().collection,
+        filter: filter.map(|(field, value)| (field.into(), value)),
+        sort: sort.map(|(field, direction)| (field.into(), direction)),
+        offset: page * u64::from(size),
+        size,
+    };
+    let found = at.shared.engine.database().page(query).await.map_err(|error| unreadable(&error))?;
+    let pages = found.total.div_ceil(u64::from(size));
+    let last = pages.saturating_sub(1);
+
+    let mut body = format!(r#"{{"_embedded":{{"{}":["#, at.model().collection);
+    for (nth, document) in found.documents.iter().enumerate() {
+        if nth > 0 {
+            body.push(',');
+        }
+        body.push_str(&render(at, document));
+    }
+    body.push_str("]},\"_links\":{");
+    let mut link = |comma: &str, name: &str, page: u64| {
+        let _ = write!(body, r#"{comma}"{name}":{{"href":"{path}?page={page}&{rest}"}}"#);
+    };
+    link("", "self", page);
+    link(",", "first", 0);
+    if page > 0 {
+        link(",", "prev", (page - 1).min(last));
+    }
+    if page < last {
+        link(",", "next", page + 1);
+    }
+    link(",", "last", last);
+    let total = found.total;
+    let _ = write!(
+        body,
+        r#"}},"page":{{"size":{size},"totalElements":{total},"totalPages":{pages},"number":{page}}}}}"#
+    );
+    Ok(Reply::Hal(StatusCode::OK, None, body))
+}
+
+/// What the links of a list repeat: everything that was asked for but the page.
+fn query_without_page(size: u32, sort: Option<&(String, Direction)>, filter: Option<&(String, String)>) -> String {
+    let mut query = form_urlencoded::Serializer::new(String::new());
+    query.append_pair("size", &size.to_string());
+    if let Some((field, direction)) = sort {
+        let direction = if *direction == Direction::Ascending { "asc" } else { "desc" };
+        query.append_pair("sort", &format!("{field},{direction}"));
+    }
+    if let Some((field, value)) = filter {
+        query.append_pair(field, value);
+    }
+    query.finish()
+}
+
+fn unreadable(error: &ReadError) -> Problem {
+    let advice = match error {
+        ReadError::TooLong => "Sort by id, or look for less at a time.",
+        ReadError::Unavailable(_) => "Try again later.",
+    };
+    Problem::new(Code::NotDone, format!("{error}. {advice}"))
+}

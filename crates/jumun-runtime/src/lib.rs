@@ -1,0 +1,38 @@
+//! Runs the services that are written on the kernel [`jumun`].
+//!
+//! [`Engine`] is the heart: it takes commands, asks neighbours, commits and answers, so that what was answered stands
+//! whatever dies when. Around it: [`recovery`], which sees through what nobody works on any more; HTTP, derived from the
+//! model ([`serve`]); the way to the neighbours ([`transport`]); [`config`]; and the [`audit`] over all databases.
+
+pub mod audit;
+pub mod config;
+mod crash;
+mod engine;
+mod health;
+mod http;
+pub mod limits;
+mod problem;
+pub mod recovery;
+mod server;
+pub mod transport;
+mod turns;
+
+pub use engine::{Answer, Counters, Engine, Incoming, Key, Parts, Success};
+pub use problem::{Code, Problem, TYPE_PREFIX};
+pub use ::http::StatusCode;
+pub use server::{Serving, serve};
+
+use jumun::ServiceModel;
+use jumun_database::{Collection, Field, Schema};
+
+/// What a service's database must be set up for.
+pub fn schema(service: &ServiceModel) -> Schema {
+    let collections = service.resources.iter().map(|resource| Collection {
+        name: resource.collection,
+        fields: resource.fields.iter().map(|field| Field { name: field.name.clone().into(), indexed: field.is_finder }).collect(),
+    });
+    Schema { service: service.name.to_owned(), partitions: PARTITIONS, collections: collections.collect() }
+}
+
+/// Into how many partitions a service numbers its events.
+const PARTITIONS: u16 = 1;

@@ -1,0 +1,73 @@
+//! Every bound of the runtime, in one place.
+
+use std::time::Duration;
+
+/// The largest body of a request, and of a neighbour's answer, in bytes.
+pub const BODY_MAX_BYTES: usize = 1024 * 1024;
+
+/// The largest head of a request (request line and headers), in bytes.
+pub const HEAD_MAX_BYTES: usize = 64 * 1024;
+
+/// How long a client may take to send the head of a request; also how long a connection may be idle.
+pub const HEAD_TIME_LIMIT: Duration = Duration::from_secs(75);
+
+/// How long a client may take to send the body of a request.
+pub const BODY_TIME_LIMIT: Duration = Duration::from_secs(10);
+
+/// How long a connection to a neighbour is kept without use: well below [`HEAD_TIME_LIMIT`], so that it is we who close
+/// it and a request never runs into a connection that is being closed.
+pub const IDLE_CONNECTION_KEPT: Duration = Duration::from_secs(20);
+
+/// Idle connections to one neighbour.
+pub const IDLE_CONNECTIONS_MAX: usize = 1_024;
+
+/// Open connections of clients. Beyond it, new ones wait in the system's queue.
+pub const CONNECTIONS_MAX: usize = 16_384;
+
+/// Commands at work at once. One more is answered 503 at once.
+pub const COMMANDS_MAX: usize = 8_192;
+
+/// Commands that wait for one aggregate, or for one idempotency key. One more is answered 503 at once.
+pub const TURNS_WAITING_MAX: usize = 1_024;
+
+/// How often a decision is taken again because somebody else was first.
+pub const DECISIONS_MAX: usize = 32;
+
+/// The longest idempotency key, in bytes.
+pub const KEY_MAX_BYTES: usize = 255;
+
+/// How long answers are kept under their keys. Older asks are refused: their answer may be forgotten.
+pub const ANSWERS_KEPT: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// How much longer than its time limit a request may stay in doubt before recovery gives it up.
+pub const OUTCOME_GRACE: Duration = Duration::from_secs(2);
+
+/// What a service keeps of the time its caller gives it, before it asks on: so that limits shrink inwards.
+pub const NESTED_MARGIN: Duration = Duration::from_millis(20);
+
+/// Time limit of a call that has none configured.
+pub const TIME_LIMIT: Duration = Duration::from_secs(1);
+
+/// Time limit of one attempt to undo.
+pub const VOID_TIME_LIMIT: Duration = Duration::from_secs(2);
+
+/// Undo calls under way at once.
+pub const VOIDS_AT_ONCE: usize = 32;
+
+/// The shortest and the longest pause between attempts to undo, while none succeeds.
+pub const VOID_PAUSE: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(2));
+
+/// How often recovery looks for requests that nobody answers any more.
+pub const SWEEP_EVERY: Duration = Duration::from_secs(1);
+
+/// How often old answers are deleted.
+pub const PURGE_EVERY: Duration = Duration::from_secs(60);
+
+/// How long a stop waits for what is at work.
+pub const DRAIN_TIME_LIMIT: Duration = Duration::from_secs(25);
+
+/// Resources on a page if the client does not say.
+pub const PAGE_SIZE: u32 = 20;
+
+/// Resources on a page at most.
+pub const PAGE_SIZE_MAX: u32 = 1_000;

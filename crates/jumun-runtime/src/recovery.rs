@@ -1,0 +1,210 @@
+//! Recovery: sees through what nobody works on any more.
+//!
+//! Three workers, each level-triggered (it looks at what is there, not at what was signalled): one gives up requests
+//! whose process died or whose time is up, one has them undone by their neighbours, one deletes old answers.
+
+use crate::{
+    crash,
+    engine::Engine,
+    limits::{ANSWERS_KEPT, PURGE_EVERY, SWEEP_EVERY, VOID_PAUSE, VOIDS_AT_ONCE},
+};
+use futures_util::future::join_all;
+use jumun_database::{
+    Changes, CommitError, ReadError, Request, RequestChange, RequestFilter, RequestState, limits::PAGE_MAX_ROWS,
+    limits::REQUESTS_KEPT_MAX,
+};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::atomic::Ordering,
+    time::Duration,
+};
+use uuid::Uuid;
+
+/// Gives up what an earlier process of this database left, then starts the workers. To be called before the first
+/// command is taken. Tells how many requests are to be undone.
+pub async fn start(engine: &Engine) -> usize {
+    crash::point("recovery.before-commit");
+    let given_up = give_up(engine, None).await.unwrap_or_else(|why| {
+        // They stay in doubt, and the sweep finds them once their time is up.
+        tracing::warn!(why, "what the last process left could not be looked through yet");
+        0
+    });
+    crash::point("recovery.after-commit");
+    for worker in [Worker::Sweep, Worker::Undo, Worker::Purge] {
+        let engine = engine.clone();
+        engine.clone().spawn_worker(async move {
+            match worker {
+                Worker::Sweep => sweep(&engine).await,
+                Worker::Undo => undo(&engine).await,
+                Worker::Purge => purge(&engine).await,
+            }
+        });
+    }
+    given_up
+}
+
+#[derive(Clone, Copy)]
+enum Worker {
+    Sweep,
+    Undo,
+    Purge,
+}
+
+/// Moves requests from asking to voiding: those given up before a time, or all of other processes.
+async fn give_up(engine: &Engine, until_before_ms: Option<i64>) -> Result<usize, String> {
+    let mut after = None;
+    let mut given_up = 0;
+    loop {
+        let found = requests(engine, RequestState::Asking, until_before_ms, after).await.map_err(|error| error.to_string())?;
+        let Some(last) = found.last() else { return Ok(given_up) };
+        after = Some(last.id);
+        let theirs = |request: &&Request| until_before_ms.is_some() || request.incarnation != engine.incarnation();
+        let moves = join_all(found.iter().filter(theirs).map(|request| async {
+            match change_state(engine, request.id, RequestState::Asking, RequestState::Voiding).await {
+                Ok(()) => Ok(1),
+                Err(CommitError::Conflict(_)) => Ok(0), // it got its answer after all
+                Err(error) => Err(error.to_string()),
+            }
+        }));
+        given_up += moves.await.into_iter().sum::<Result<usize, String>>()?;
+    }
+}
+
+async fn sweep(engine: &Engine) {
+    loop {
+        tokio::time::sleep(SWEEP_EVERY).await;
+        match give_up(engine, Some(engine.now().as_millisecond())).await {
+            Ok(0) => {}
+            Ok(count) => {
+                tracing::info!(count, "requests in doubt are given up and undone");
+                engine.to_undo().notify_one();
+            }
+            Err(why) => tracing::debug!(why, "requests in doubt could not be looked through"),
+        }
+    }
+}
+
+/// Has everything undone that is to be undone, oldest first; while nothing succeeds, ever more slowly.
+async fn undo(engine: &Engine) {
+    let (shortest, longest) = VOID_PAUSE;
+    let mut pause = shortest;
+    loop {
+        match undo_all(engine).await {
+            Ok(Round { undone: 0, left: 0 }) => {
+                // A missed notice costs a sweep's time, no more.
+                let _ = tokio::time::timeout(SWEEP_EVERY, engine.to_undo().notified()).await;
+                continue;
+            }
+            Ok(Round { left: 0, .. }) => {
+                pause = shortest;
+                continue;
+            }
+            Ok(Round { undone, .. }) if undone > 0 => pause = shortest,
+            Ok(Round { left, .. }) => tracing::debug!(left, ?pause, "asks wait to be undone"),
+            Err(error) => tracing::debug!(%error, "what is to be undone could not be read"),
+        }
+        tokio::time::sleep(jittered(pause)).await;
+        pause = (pause * 2).min(longest);
+    }
+}
+
+#[derive(Debug, Default)]
+struct Round {
+    undone: usize,
+    left: usize,
+}
+
+async fn undo_all(engine: &Engine) -> Result<Round, ReadError> {
+    let mut round = Round::default();
+    let mut after = None;
+    let mut down = BTreeSet::new(); // a neighbour that is down is down for the next thousand, too
+    loop {
+        let found = requests(engine, RequestState::Voiding, None, after).await?;
+        let Some(last) = found.last() else { return Ok(round) };
+        after = Some(last.id);
+        let mut by_neighbour: BTreeMap<_, Vec<_>> = BTreeMap::new();
+        for request in &found {
+            let neighbour = request.ask.as_ref().map(|ask| ask.service.clone()).unwrap_or_default();
+            by_neighbour.entry(neighbour).or_default().push(request);
+        }
+        for (neighbour, requests) in by_neighbour {
+            for some in requests.chunks(VOIDS_AT_ONCE) {
+                let undone = if down.contains(&neighbour) {
+                    0
+                } else {
+                    let undone = join_all(some.iter().map(|request| undo_one(engine, request))).await;
+                    undone.into_iter().filter(|undone| *undone).count()
+                };
+                if undone == 0 {
+                    down.insert(neighbour.clone());
+                }
+                round.undone += undone;
+                round.left += some.len() - undone;
+            }
+        }
+    }
+}
+
+async fn undo_one(engine: &Engine, request: &Request) -> bool {
+    let Some(ask) = &request.ask else {
+        tracing::error!(request = %request.id, "it is to be undone and asked nobody; this is a defect");
+        return false;
+    };
+    crash::point("void.before-call");
+    if let Err(why) = engine.transport().void(&ask.service, &ask.path, request.id).await {
+        tracing::debug!(ask = %request.id, service = ask.service, why, "it could not be undone yet");
+        return false;
+    }
+    crash::point("void.after-answer");
+    match change_state(engine, request.id, RequestState::Voiding, RequestState::Voided).await {
+        Ok(()) => {
+            crash::point("void.after-commit");
+            engine.counters().voided.fetch_add(1, Ordering::Relaxed);
+            true
+        }
+        Err(CommitError::Conflict(_)) => true, // another worker was first
+        Err(error) => {
+            tracing::debug!(%error, "an ask is undone; that could not be noted yet");
+            false
+        }
+    }
+}
+
+async fn purge(engine: &Engine) {
+    loop {
+        tokio::time::sleep(PURGE_EVERY).await;
+        let kept = i64::try_from(ANSWERS_KEPT.as_millis()).unwrap_or(i64::MAX);
+        let before_ms = engine.now().as_millisecond().saturating_sub(kept);
+        loop {
+            match engine.database().purge_requests(before_ms, REQUESTS_KEPT_MAX).await {
+                Ok(0) => break,
+                Ok(deleted) => tracing::debug!(deleted, "old answers are deleted"),
+                Err(error) => {
+                    tracing::debug!(%error, "old answers could not be deleted yet");
+                    break;
+                }
+            }
+        }
+    }
+}
+
+async fn requests(
+    engine: &Engine,
+    state: RequestState,
+    until_before_ms: Option<i64>,
+    after: Option<Uuid>,
+) -> Result<Vec<Request>, ReadError> {
+    let filter = RequestFilter { state, until_before_ms, after, limit: PAGE_MAX_ROWS };
+    engine.database().requests(filter).await
+}
+
+async fn change_state(engine: &Engine, id: Uuid, from: RequestState, to: RequestState) -> Result<(), CommitError> {
+    let change = RequestChange::Move { id, from, to, answer: None };
+    engine.commit(Changes { requests: vec![change], ..Changes::default() }).await
+}
+
+/// Half to one and a half times a pause, so that services that lost the same neighbour do not come back all at once.
+fn jittered(pause: Duration) -> Duration {
+    let random = u64::from_le_bytes(Uuid::now_v7().as_bytes()[8..].try_into().unwrap_or_default());
+    pause / 2 + pause.mul_f64((random % 1_000) as f64 / 1_000.0)
+}

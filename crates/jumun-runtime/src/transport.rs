@@ -1,0 +1,239 @@
+//! How a service reaches its neighbours.
+//!
+//! What matters is what an outcome says about the neighbour's state: *accepted* and *refused* are final, *not done* means
+//! that nothing happened there and nothing will, and everything else is *unknown* and must be undone by a call.
+
+use crate::{
+    limits::{BODY_MAX_BYTES, IDLE_CONNECTION_KEPT, IDLE_CONNECTIONS_MAX, VOID_TIME_LIMIT},
+    problem::Problem,
+};
+use bytes::Bytes;
+use futures_util::future::BoxFuture;
+use http::{HeaderMap, Request, StatusCode, Uri, header};
+use http_body_util::{BodyExt, Full, Limited};
+use hyper_util::{
+    client::legacy::{Client, connect::HttpConnector},
+    rt::{TokioExecutor, TokioTimer},
+};
+use jumun::{AskTarget, Rejection};
+use std::{collections::BTreeMap, time::Duration};
+use uuid::Uuid;
+
+/// The header that marks an ask: until when its answer is waited for, in milliseconds since 1970 UTC. Clocks of services
+/// should agree to a fraction of their time limits; if they do not, asks fail, but nothing goes wrong.
+pub const EXPIRES: &str = "jumun-expires";
+
+/// The header under which the same request is known when it is repeated; for an ask it holds the ask's id.
+pub const IDEMPOTENCY_KEY: &str = "idempotency-key";
+
+/// A question on its way out.
+#[derive(Debug, Clone)]
+pub struct Question {
+    /// Whom.
+    pub target: AskTarget,
+    /// Its id; the same for every attempt.
+    pub id: Uuid,
+    /// The question, JSON.
+    pub body: String,
+    /// When it is given up, in milliseconds since 1970 UTC.
+    pub expires_ms: i64,
+    /// How long an answer is waited for.
+    pub time_limit: Duration,
+    /// Whether a body is a yes.
+    pub is_answer: fn(&str) -> bool,
+}
+
+/// What came of a question.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Outcome {
+    /// A yes, with what it says.
+    Accepted(String),
+    /// A final no. Nothing was done.
+    Refused(Rejection),
+    /// Nothing was done and nothing will be; why.
+    NotDone(String),
+    /// It may have been done, or may still be; why nobody knows.
+    Unknown(String),
+}
+
+/// The way to the neighbours.
+pub trait Transport: Send + Sync + 'static {
+    /// Asks, and waits for the answer no longer than the time limit.
+    fn ask(&self, question: Question) -> BoxFuture<'_, Outcome>;
+
+    /// Has a question undone, whatever became of it. True once the neighbour says that it is.
+    fn void<'a>(&'a self, service: &'a str, path: &'a str, id: Uuid) -> BoxFuture<'a, Result<(), String>>;
+}
+
+/// Neighbours over HTTP/1.1.
+#[derive(Debug)]
+pub struct HttpTransport {
+    client: Client<HttpConnector, Full<Bytes>>,
+    urls: BTreeMap<String, Uri>,
+}
+
+/// Why an exchange gave no response.
+enum NoResponse {
+    /// Nothing was sent.
+    NotSent(String),
+    /// Something was sent.
+    Lost(String),
+}
+
+impl HttpTransport {
+    /// The way to services by their addresses, `http://host:port`.
+    pub fn new(urls: BTreeMap<String, Uri>) -> Self {
+        let mut connector = HttpConnector::new();
+        connector.set_nodelay(true);
+        let client = Client::builder(TokioExecutor::new())
+            .pool_idle_timeout(IDLE_CONNECTION_KEPT)
+            .pool_max_idle_per_host(IDLE_CONNECTIONS_MAX)
+            .pool_timer(TokioTimer::new())
+            .build(connector);
+        Self { client, urls }
+    }
+
+    fn uri(&self, service: &str, path: &str) -> Result<Uri, NoResponse> {
+        let base = self.urls.get(service).ok_or_else(|| NoResponse::NotSent(format!("no address of {service} is known")))?;
+        let mut parts = base.clone().into_parts();
+        parts.path_and_query =
+            Some(path.parse().map_err(|error| NoResponse::NotSent(format!("the path {path} cannot be: {error}")))?);
+        Uri::from_parts(parts).map_err(|error| NoResponse::NotSent(error.to_string()))
+    }
+
+    async fn post(&self, uri: Uri, head: HeaderMap, body: String) -> Result<(StatusCode, HeaderMap, Bytes), NoResponse> {
+        let mut request = Request::post(uri).body(Full::from(body)).map_err(|error| NoResponse::NotSent(error.to_string()))?;
+        *request.headers_mut() = head;
+        let response = self.client.request(request).await.map_err(|error| {
+            if error.is_connect() { NoResponse::NotSent(chain(&error)) } else { NoResponse::Lost(chain(&error)) }
+        })?;
+        let (head, body) = response.into_parts();
+        let body = Limited::new(body, BODY_MAX_BYTES).collect().await;
+        let body = body.map_err(|error| NoResponse::Lost(error.to_string()))?.to_bytes();
+        Ok((head.status, head.headers, body))
+    }
+}
+
+/// An error with its causes, as the client's own text names none of them.
+fn chain(error: &dyn std::error::Error) -> String {
+    let causes = std::iter::successors(error.source(), |cause| cause.source());
+    causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
+}
+
+fn head(id: Uuid, expires_ms: Option<i64>) -> HeaderMap {
+    let mut head = HeaderMap::with_capacity(3);
+    head.insert(header::CONTENT_TYPE, header::HeaderValue::from_static("application/json"));
+    if let Ok(id) = id.to_string().parse() {
+        head.insert(IDEMPOTENCY_KEY, id);
+    }
+    if let Some(expires_ms) = expires_ms {
+        head.insert(EXPIRES, expires_ms.into());
+    }
+    head
+}
+
+impl Transport for HttpTransport {
+    fn ask(&self, question: Question) -> BoxFuture<'_, Outcome> {
+        Box::pin(async move {
+            let Question { target, id, body, expires_ms, time_limit, is_answer } = question;
+            let uri = match self.uri(target.service, target.path) {
+                Ok(uri) => uri,
+                Err(NoResponse::NotSent(why) | NoResponse::Lost(why)) => return Outcome::NotDone(why),
+            };
+            match tokio::time::timeout(time_limit, self.post(uri, head(id, Some(expires_ms)), body)).await {
+                Ok(Ok((status, head, body))) => classify(status, &head, &body, is_answer),
+                Ok(Err(NoResponse::NotSent(why))) => Outcome::NotDone(why),
+                Ok(Err(NoResponse::Lost(why))) => Outcome::Unknown(why),
+                Err(_) => Outcome::Unknown(format!("no answer within {time_limit:?}")),
+            }
+        })
+    }
+
+    fn void<'a>(&'a self, service: &'a str, path: &'a str, id: Uuid) -> BoxFuture<'a, Result<(), String>> {
+        Box::pin(async move {
+            let post = async {
+                let uri = self.uri(service, &format!("{path}/void"))?;
+                // An expiry marks it as an ask; undoing never comes too late.
+                self.post(uri, head(id, Some(i64::MAX)), "{}".to_owned()).await
+            };
+            match tokio::time::timeout(VOID_TIME_LIMIT, post).await {
+                Ok(Ok((StatusCode::NO_CONTENT, ..))) => Ok(()),
+                Ok(Ok((status, ..))) => Err(format!("it answered {status}")),
+                Ok(Err(NoResponse::NotSent(why) | NoResponse::Lost(why))) => Err(why),
+                Err(_) => Err(format!("no answer within {VOID_TIME_LIMIT:?}")),
+            }
+        })
+    }
+}
+
+/// What a response says about the neighbour's state. What is not clearly one of ours says nothing.
+fn classify(status: StatusCode, head: &HeaderMap, body: &[u8], is_answer: fn(&str) -> bool) -> Outcome {
+    let unknown = |why: &str| Outcome::Unknown(format!("it answered {status} {why}"));
+    let Ok(body) = std::str::from_utf8(body) else { return unknown("with a body that is not text") };
+    if status.is_success() {
+        return if is_answer(body) { Outcome::Accepted(body.to_owned()) } else { unknown("with a body that is no answer") };
+    }
+    let is_problem = head.get(header::CONTENT_TYPE).is_some_and(|kind| kind.as_bytes().starts_with(b"application/problem+json"));
+    match is_problem.then(|| Problem::parse(body)).flatten() {
+        None => unknown("with a body that is none of ours"),
+        Some(problem) if problem.code.is_surely_not_done() => Outcome::NotDone(problem.to_string()),
+        Some(problem) => {
+            let text = problem.to_string();
+            problem.into_rejection().map_or_else(|| unknown(&text), Outcome::Refused)
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::problem::Code;
+    use proptest::prelude::*;
+
+    fn classify_text(status: u16, kind: &str, body: &[u8]) -> Outcome {
+        let mut head = HeaderMap::new();
+        head.insert(header::CONTENT_TYPE, kind.parse().expect("a header"));
+        classify(StatusCode::from_u16(status).expect("a status"), &head, body, |body| body == "yes")
+    }
+
+    fn problem(code: Code) -> String {
+        Problem::new(code, "why").body(code.status(), "/payinfos", "r")
+    }
+
+    #[test]
+    fn only_a_readable_yes_is_accepted() {
+        assert_eq!(classify_text(201, "application/hal+json", b"yes"), Outcome::Accepted("yes".into()));
+        for body in [&b""[..], b"{}", b"<html>", b"\xff\xfe"] {
+            assert!(matches!(classify_text(200, "application/json", body), Outcome::Unknown(_)));
+        }
+    }
+
+    #[test]
+    fn a_no_counts_only_in_our_own_words() {
+        let declined = problem(Code::Declined);
+        assert_eq!(
+            classify_text(402, "application/problem+json", declined.as_bytes()),
+            Outcome::Refused(Rejection::Declined("why".into()))
+        );
+        assert!(matches!(classify_text(404, "text/html", b"<h1>404"), Outcome::Unknown(_)), "a wrong address says nothing");
+        assert!(matches!(classify_text(503, "text/plain", b"busy"), Outcome::Unknown(_)));
+    }
+
+    #[test]
+    fn not_done_is_told_by_the_type_whatever_the_status() {
+        for status in [429, 500, 503] {
+            let outcome = classify_text(status, "application/problem+json", problem(Code::NotDone).as_bytes());
+            assert!(matches!(outcome, Outcome::NotDone(_)));
+        }
+        let outcome = classify_text(503, "application/problem+json", problem(Code::OutcomeUnknown).as_bytes());
+        assert!(matches!(outcome, Outcome::Unknown(_)));
+    }
+
+    proptest! {
+        #[test]
+        fn nonsense_is_never_taken_for_an_answer(status in 100_u16..600, kind in "[a-z/+]{0,30}", body in proptest::collection::vec(any::<u8>(), 0..200)) {
+            prop_assume!(body != b"yes");
+            prop_assert!(matches!(classify_text(status, &kind, &body), Outcome::Unknown(_)));
+        }
+    }
+}

@@ -1,0 +1,150 @@
+//! Aggregates: decide, evolve, react. Pure functions over data, so that the same code runs in production, in a property
+//! test and in a simulation.
+//!
+//! Sources: J. Chassaing, *Functional Event Sourcing Decider* (decide and evolve); A. Brandolini, *Introducing
+//! Event Storming* (command, event, policy).
+
+use crate::{
+    ask::{Answer, Ask, Asked, Reply},
+    event::PublishedLanguage,
+    value::Id,
+};
+use jiff::Timestamp;
+use schemars::JsonSchema;
+use serde::{Serialize, de::DeserializeOwned};
+use std::{borrow::Cow, fmt::Debug};
+
+/// One thing with a life of its own. Everything around these functions is the runtime's.
+pub trait Aggregate: Clone + Debug + Serialize + DeserializeOwned + JsonSchema + Send + Sync + 'static {
+    /// What can be asked of it.
+    type Command: Clone + Send + Sync + 'static;
+    /// The language of the system it lives in.
+    type Event: PublishedLanguage;
+    /// What an operator may set, by default as its `Default` says.
+    type Settings: Settings;
+
+    /// Which instance an event is about: ours or a neighbour's. None: not our business, it is never even read.
+    fn concerns(event: &Self::Event) -> Option<Id<Self>>;
+
+    /// Policy: what an event makes us do. It is decided on the state with the event already in it.
+    fn react(_event: &Self::Event) -> Option<Self::Command> {
+        None
+    }
+
+    /// What follows from a command: events, a question to a neighbour first, or a no.
+    ///
+    /// It runs again once the question is answered, on the state of then, with the `id` and the `now` of the first run.
+    fn decide(this: Option<&Self>, command: Self::Command, ctx: &Context<'_, Self>) -> Decision<Self::Event>;
+
+    /// The state after an event. Sees every event that concerns us, own or foreign, in any order between sources.
+    fn evolve(this: Option<Self>, event: &Self::Event) -> Option<Self>;
+
+    /// False: remembered, in no list and no total, 404 to whoever asks.
+    fn shown(&self) -> bool {
+        true
+    }
+}
+
+/// What an operator may set. Its keys are the fields of its default.
+pub trait Settings: Clone + Debug + Default + Serialize + DeserializeOwned + Send + Sync + 'static {}
+impl<T: Clone + Debug + Default + Serialize + DeserializeOwned + Send + Sync + 'static> Settings for T {}
+
+/// No settings: every key is unknown.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, serde::Deserialize)]
+pub struct NoSettings {}
+
+/// What a decision may know besides state and command.
+#[derive(Debug)]
+pub struct Context<'a, A: Aggregate> {
+    /// The id of the instance that the command is for; a new one where it makes one.
+    pub id: Id<A>,
+    /// The time of the command, to the millisecond.
+    pub now: Timestamp,
+    /// What the operator has set.
+    pub settings: &'a A::Settings,
+    pub(crate) reply: Option<&'a Reply>,
+}
+
+impl<A: Aggregate> Context<'_, A> {
+    /// Asks a neighbour. The first run of the decision stops here with the question; the second one has the answer.
+    pub fn try_ask<Q: Serialize, T: DeserializeOwned>(&self, ask: &Ask<Q, T>, question: Q) -> Result<Answer<T>, Stop> {
+        match self.reply {
+            None => Err(Stop::Ask(Box::new(ask.asked(&question)))),
+            Some(Reply::Accepted(body)) => Ok(serde_json::from_str(body).map_or(Answer::Unavailable, Answer::Accepted)),
+            Some(Reply::Refused(why)) => Ok(Answer::Refused(why.clone())),
+            Some(Reply::Unavailable) => Ok(Answer::Unavailable),
+        }
+    }
+
+    /// Asks a neighbour whose yes is needed: its no becomes ours, and without it there is no answer.
+    pub fn ask<Q: Serialize, T: DeserializeOwned>(&self, ask: &Ask<Q, T>, question: Q) -> Result<T, Stop> {
+        match self.try_ask(ask, question)? {
+            Answer::Accepted(answer) => Ok(answer),
+            Answer::Refused(why) => Err(why.into()),
+            Answer::Unavailable => Err(Rejection::Unavailable(ask.service()).into()),
+        }
+    }
+}
+
+/// What was decided: events that have now happened, or why not.
+pub type Decision<E> = Result<Vec<E>, Stop>;
+
+/// Why a decision stopped.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Stop {
+    /// It needs an answer first.
+    Ask(Box<Asked>),
+    /// It says no.
+    Reject(Rejection),
+}
+
+impl From<Rejection> for Stop {
+    fn from(rejection: Rejection) -> Self {
+        Stop::Reject(rejection)
+    }
+}
+
+/// A no, in the words of the business.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Rejection {
+    /// There is no such thing.
+    NotFound,
+    /// Not in this state. 409.
+    Conflict(Cow<'static, str>),
+    /// The money was refused. 402.
+    Declined(Cow<'static, str>),
+    /// The input makes no sense. 422.
+    Invalid {
+        /// The field, where one is to blame.
+        field: Option<String>,
+        /// What is wrong with it.
+        why: Cow<'static, str>,
+    },
+    /// The named neighbour does not answer; nothing was done. 503.
+    Unavailable(&'static str),
+}
+
+/// This has now happened.
+pub fn emit<E>(event: E) -> Decision<E> {
+    Ok(vec![event])
+}
+
+/// Nothing to do, and that is fine.
+pub fn nothing<E>() -> Decision<E> {
+    Ok(Vec::new())
+}
+
+/// Not in this state.
+pub fn conflict<E>(why: &'static str) -> Decision<E> {
+    Err(Rejection::Conflict(why.into()).into())
+}
+
+/// The money is refused.
+pub fn declined<E>(why: &'static str) -> Decision<E> {
+    Err(Rejection::Declined(why.into()).into())
+}
+
+/// There is no such thing.
+pub fn not_found<E>() -> Decision<E> {
+    Err(Rejection::NotFound.into())
+}

@@ -1,0 +1,93 @@
+//! Asks: requests to a neighbour that must be answered before a decision stands.
+//!
+//! An ask names who is asked, where, with what, and what a yes looks like. It is declared once, beside the aggregate that
+//! answers it; who asks and who answers both refer to that declaration.
+
+use crate::aggregate::Rejection;
+use serde::{Serialize, de::DeserializeOwned};
+use std::marker::PhantomData;
+
+/// A kind of question, `Q`, and its yes, `T`.
+#[derive(Debug)]
+pub struct Ask<Q, T> {
+    service: &'static str,
+    path: &'static str,
+    kind: PhantomData<fn(Q) -> T>,
+}
+
+impl<Q: Serialize, T: DeserializeOwned> Ask<Q, T> {
+    /// A question that is posted to a path of a service, and undone by a post to `<path>/void`.
+    pub const fn post(service: &'static str, path: &'static str) -> Self {
+        Self { service, path, kind: PhantomData }
+    }
+
+    pub(crate) fn asked(&self, question: &Q) -> Asked {
+        Asked {
+            target: self.target(),
+            // A question is plain data of ours. If it is not, the neighbour will say what it thinks of `null`.
+            body: serde_json::to_string(question).unwrap_or_else(|_| "null".to_owned()),
+            is_answer: |body| serde_json::from_str::<T>(body).is_ok(),
+        }
+    }
+}
+
+impl<Q, T> Ask<Q, T> {
+    /// Who is asked.
+    pub const fn service(&self) -> &'static str {
+        self.service
+    }
+
+    /// Who is asked, and where.
+    pub const fn target(&self) -> AskTarget {
+        AskTarget { service: self.service, path: self.path }
+    }
+}
+
+/// Who is asked, and where.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct AskTarget {
+    /// The service.
+    pub service: &'static str,
+    /// The path, `/payinfos`.
+    pub path: &'static str,
+}
+
+/// A question as it goes out.
+#[derive(Debug, Clone)]
+pub struct Asked {
+    /// Who is asked.
+    pub target: AskTarget,
+    /// The question, JSON.
+    pub body: String,
+    /// Whether a body is a yes that the decision can read. Anything else is no answer at all.
+    pub is_answer: fn(&str) -> bool,
+}
+
+impl PartialEq for Asked {
+    fn eq(&self, other: &Self) -> bool {
+        self.target == other.target && self.body == other.body
+    }
+}
+
+/// What came of a question.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Reply {
+    /// A yes, JSON.
+    Accepted(String),
+    /// A final no.
+    Refused(Rejection),
+    /// No answer in time, or none that means anything. Whether the neighbour did it is not the decision's business: the
+    /// runtime undoes it.
+    Unavailable,
+}
+
+/// What came of a question, as a decision sees it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Answer<T> {
+    /// Yes.
+    Accepted(T),
+    /// No, for good.
+    Refused(Rejection),
+    /// No answer.
+    Unavailable,
+}

@@ -1,0 +1,89 @@
+//! Audits: what must be true of every order, said once, used by tests, drills and operators.
+
+use crate::aggregate::Aggregate;
+use std::{any::TypeId, collections::BTreeMap, fmt};
+
+/// All rows that belong to one correlation key, over all services.
+#[derive(Debug)]
+pub struct Case<'a> {
+    key: i64,
+    rows: BTreeMap<TypeId, &'a str>,
+}
+
+impl<'a> Case<'a> {
+    /// The case of a key, without rows.
+    pub fn new(key: i64) -> Self {
+        Self { key, rows: BTreeMap::new() }
+    }
+
+    /// Adds a row by the model of its resource.
+    #[must_use]
+    pub fn with(mut self, resource: &crate::ResourceModel, body: &'a str) -> Self {
+        self.rows.insert(resource.type_id, body);
+        self
+    }
+
+    /// The correlation key.
+    pub const fn key(&self) -> i64 {
+        self.key
+    }
+
+    /// The row of one kind, hidden or not.
+    pub fn row<A: Aggregate>(&self) -> Option<A> {
+        self.rows.get(&TypeId::of::<A>()).and_then(|body| serde_json::from_str(body).ok())
+    }
+}
+
+/// What an audit found.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Findings {
+    violations: Vec<String>,
+    sums: BTreeMap<&'static str, i128>,
+}
+
+impl Findings {
+    /// Something that must never be.
+    pub fn violation(&mut self, what: impl fmt::Display) {
+        self.violations.push(what.to_string());
+    }
+
+    /// Adds an amount to a named sum.
+    pub fn add(&mut self, sum: &'static str, amount: i64) {
+        *self.sums.entry(sum).or_default() += i128::from(amount);
+    }
+
+    /// What was found wrong.
+    pub fn violations(&self) -> &[String] {
+        &self.violations
+    }
+
+    /// The sums.
+    pub const fn sums(&self) -> &BTreeMap<&'static str, i128> {
+        &self.sums
+    }
+
+    /// Takes another case's findings in.
+    pub fn merge(&mut self, other: Findings) {
+        self.violations.extend(other.violations);
+        for (name, amount) in other.sums {
+            *self.sums.entry(name).or_default() += amount;
+        }
+    }
+}
+
+/// An equation over sums: `whole = parts[0] + parts[1] + …`.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Ledger {
+    /// The sum on the left.
+    pub whole: &'static str,
+    /// The sums on the right.
+    pub parts: &'static [&'static str],
+}
+
+impl Ledger {
+    /// What is missing on the right (negative: too much). 0 when it balances.
+    pub fn difference(&self, sums: &BTreeMap<&'static str, i128>) -> i128 {
+        let of = |name: &&'static str| sums.get(name).copied().unwrap_or_default();
+        of(&self.whole) - self.parts.iter().map(of).sum::<i128>()
+    }
+}

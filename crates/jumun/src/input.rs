@@ -1,0 +1,110 @@
+//! Reads what clients send: tolerant in form, strict in substance, and a no says which field.
+
+use crate::aggregate::Rejection;
+use serde::de::DeserializeOwned;
+use std::borrow::Cow;
+
+/// Why a body was not taken.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum BadInput {
+    /// It is not JSON. 400.
+    Malformed(String),
+    /// It is JSON, but not what is asked for. 422.
+    Rejected(Rejection),
+}
+
+impl From<Rejection> for BadInput {
+    fn from(rejection: Rejection) -> Self {
+        Self::Rejected(rejection)
+    }
+}
+
+/// Reads a JSON object as a `T`; unknown fields are ignored.
+pub(crate) fn read<T: DeserializeOwned>(body: &[u8]) -> Result<T, BadInput> {
+    let mut deserializer = serde_json::Deserializer::from_slice(body);
+    // Derived structs also read arrays, in the order of their fields. That is nobody's intention here.
+    if let Some(first) = body.iter().find(|byte| !byte.is_ascii_whitespace())
+        && *first != b'{'
+        && serde_json::from_slice::<serde::de::IgnoredAny>(body).is_ok()
+    {
+        return Err(invalid(None, "must be a JSON object").into());
+    }
+    let value = serde_path_to_error::deserialize(&mut deserializer).map_err(|error| {
+        let path = error.path().to_string();
+        classify(path, error.into_inner())
+    })?;
+    deserializer.end().map_err(|error| BadInput::Malformed(error.to_string()))?;
+    Ok(value)
+}
+
+fn classify(path: String, error: serde_json::Error) -> BadInput {
+    let text = error.to_string();
+    // serde_json calls 1e999 a syntax error; it is a number, and an impossible one.
+    if !error.is_data() && !text.starts_with("number out of range") {
+        return BadInput::Malformed(text);
+    }
+    let why = text.split(" at line ").next().unwrap_or(&text).to_owned();
+    let field = if path == "." { missing_field(&why) } else { Some(path) };
+    let why = if why.starts_with("missing field") { "is required".into() } else { Cow::Owned(why) };
+    Rejection::Invalid { field, why }.into()
+}
+
+/// The field that serde misses: it stands in the message, as the path is that of the object around it.
+fn missing_field(why: &str) -> Option<String> {
+    why.starts_with("missing field").then(|| why.split('`').nth(1)).flatten().map(str::to_owned)
+}
+
+fn invalid(field: Option<String>, why: &'static str) -> Rejection {
+    Rejection::Invalid { field, why: why.into() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::value::{Name, Quantity};
+    use serde::Deserialize;
+
+    #[derive(Debug, PartialEq, Deserialize)]
+    #[serde(rename_all = "camelCase")]
+    struct Basket {
+        store_name: Name,
+        item_name: Option<Name>,
+        item_qty: Quantity,
+    }
+
+    fn field_of(body: &str) -> Option<String> {
+        match read::<Basket>(body.as_bytes()) {
+            Err(BadInput::Rejected(Rejection::Invalid { field, .. })) => field,
+            other => panic!("{body}: {other:?}"),
+        }
+    }
+
+    #[test]
+    fn unknown_fields_and_read_only_ones_are_ignored() {
+        let body = br#"{"id":9,"storeName":"s","itemQty":"2","orderStatus":"PAID","color":{"deep":[1]}}"#;
+        assert!(read::<Basket>(body).is_ok());
+    }
+
+    #[test]
+    fn a_no_names_the_field() {
+        assert_eq!(field_of(r#"{"itemQty":1}"#).as_deref(), Some("storeName"));
+        assert_eq!(field_of(r#"{"storeName":"","itemQty":1}"#).as_deref(), Some("storeName"));
+        assert_eq!(field_of(r#"{"storeName":7,"itemQty":1}"#).as_deref(), Some("storeName"));
+        assert_eq!(field_of(r#"{"storeName":"s","itemQty":0}"#).as_deref(), Some("itemQty"));
+        assert_eq!(field_of(r#"{"storeName":"s","itemQty":-3}"#).as_deref(), Some("itemQty"));
+        assert_eq!(field_of(r#"{"storeName":"s","itemQty":1e999}"#).as_deref(), Some("itemQty"));
+        assert_eq!(field_of(r#"{"storeName":"s","itemQty":null}"#).as_deref(), Some("itemQty"));
+        assert_eq!(field_of(r#"["s","i",1]"#), None);
+        assert_eq!(field_of("7"), None);
+    }
+
+    #[test]
+    fn what_is_not_json_is_malformed() {
+        for body in [&b""[..], b"{", b"{\"storeName\":\"s\"", b"nonsense", b"{} {}", b"{\"storeName\":\"\xff\"}", b"\xff", b"[1,"] {
+            let result = read::<Basket>(body);
+            // `{} {}` is first of all an object without its fields: either answer tells the client enough.
+            assert!(matches!(result, Err(BadInput::Malformed(_))) || body == b"{} {}", "{body:?}: {result:?}");
+        }
+        assert!(matches!(read::<Basket>("[".repeat(1_000).as_bytes()), Err(BadInput::Malformed(_))));
+    }
+}

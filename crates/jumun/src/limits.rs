@@ -1,0 +1,10 @@
+//! Every bound of the kernel, in one place.
+
+/// The largest amount of money, quantity or other number that business data holds.
+pub const AMOUNT_MAX: i64 = 1_000_000_000_000;
+
+/// The longest name or other short text, in characters.
+pub const NAME_MAX_CHARS: usize = 255;
+
+/// How deep asks may nest: order → payment → mileage.
+pub const ASK_DEPTH_MAX: usize = 2;

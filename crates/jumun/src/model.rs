@@ -1,0 +1,325 @@
+//! A system as a runtime sees it: the types erased, everything else derived from them.
+
+use crate::{
+    aggregate::Rejection,
+    ask::{AskTarget, Asked, Reply},
+    event::EventType,
+    input::BadInput,
+};
+use jiff::{Timestamp, fmt::strtime, tz::TimeZone};
+use serde_json::{Map, Value};
+use std::{
+    any::{Any, TypeId},
+    collections::{BTreeMap, BTreeSet},
+    fmt,
+    sync::Arc,
+};
+
+/// A service without its types.
+#[derive(Clone)]
+pub struct ServiceModel {
+    /// `order`
+    pub name: &'static str,
+    /// The port that its users know it by.
+    pub port: u16,
+    /// What it keeps, an aggregate each.
+    pub resources: Vec<ResourceModel>,
+    /// Whom it asks.
+    pub asks: Vec<AskTarget>,
+    /// The events of other services that concern it, read off its aggregates.
+    pub listens: BTreeSet<EventType>,
+    pub(crate) settings: Map<String, Value>,
+    pub(crate) start: Arc<dyn Fn(&Map<String, Value>) -> Result<Arc<dyn Behaviour>, SettingsError> + Send + Sync>,
+}
+
+impl ServiceModel {
+    /// The keys that an operator may set, with their defaults.
+    pub fn default_settings(&self) -> &Map<String, Value> {
+        &self.settings
+    }
+
+    /// The service's behaviour under these settings; what is not given is as by default.
+    pub fn behaviour(&self, settings: &Map<String, Value>) -> Result<Arc<dyn Behaviour>, SettingsError> {
+        if let Some(key) = settings.keys().find(|key| !self.settings.contains_key(*key)) {
+            return Err(SettingsError { service: self.name, why: format!("the key `{key}` is unknown") });
+        }
+        (self.start)(settings)
+    }
+
+    /// Where in [`Self::resources`] a path such as `/orders` stands.
+    pub fn resource_at(&self, path: &str) -> Option<usize> {
+        self.resources.iter().position(|resource| resource.path == path)
+    }
+}
+
+impl fmt::Debug for ServiceModel {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ServiceModel").field("name", &self.name).field("port", &self.port).finish_non_exhaustive()
+    }
+}
+
+/// A setting that cannot be.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("[{service}]: {why}")]
+pub struct SettingsError {
+    /// The service whose table it stands in.
+    pub service: &'static str,
+    /// What is wrong.
+    pub why: String,
+}
+
+/// An aggregate as a collection of documents with commands.
+#[derive(Clone)]
+pub struct ResourceModel {
+    /// `/orders`
+    pub path: &'static str,
+    /// `orders`: the name in lists and in the database.
+    pub collection: &'static str,
+    /// The fields of its documents.
+    pub fields: Vec<FieldModel>,
+    /// What clients can do.
+    pub commands: Vec<CommandModel>,
+    /// The question it answers, if it answers one. Its `POST` is then for asks only.
+    pub ask: Option<AskModel>,
+    pub(crate) type_id: TypeId,
+    pub(crate) is_readable: fn(&str) -> bool,
+}
+
+impl ResourceModel {
+    /// Whether this release can read a stored document.
+    pub fn is_readable(&self, body: &str) -> bool {
+        (self.is_readable)(body)
+    }
+
+    /// A document as its users see it: dates in their time zone, and a link to itself.
+    pub fn render(&self, id: i64, body: &str, zone: &TimeZone) -> String {
+        // Documents are stored in UTC; most servers run in it.
+        let is_utc = zone.to_fixed_offset().is_ok_and(|offset| offset.is_zero());
+        let localized = if is_utc { None } else { self.localize(body, zone) };
+        let body = localized.as_deref().unwrap_or(body);
+        let inner = body.strip_suffix('}').unwrap_or(body);
+        let comma = if inner.ends_with('{') { "" } else { "," };
+        format!(r#"{inner}{comma}"_links":{{"self":{{"href":"{}/{id}"}}}}}}"#, self.path)
+    }
+
+    fn localize(&self, body: &str, zone: &TimeZone) -> Option<String> {
+        let mut document: Map<String, Value> = serde_json::from_str(body).ok()?;
+        for field in self.fields.iter().filter(|field| field.is_date) {
+            if let Some(value) = document.get_mut(&field.name)
+                && let Some(time) = value.as_str().and_then(|text| text.parse::<Timestamp>().ok())
+                && let Ok(text) = strtime::format("%Y-%m-%dT%H:%M:%S%.f%:z", &time.to_zoned(zone.clone()))
+            {
+                *value = Value::String(text);
+            }
+        }
+        serde_json::to_string(&document).ok()
+    }
+}
+
+impl fmt::Debug for ResourceModel {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ResourceModel").field("path", &self.path).finish_non_exhaustive()
+    }
+}
+
+/// A field of a document.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FieldModel {
+    /// `storeName`
+    pub name: String,
+    /// Whether it is a point in time.
+    pub is_date: bool,
+    /// Whether there is a finder for it: `/orders/search/findByStoreName?storeName=`.
+    pub is_finder: bool,
+}
+
+impl FieldModel {
+    /// `findByStoreName`
+    pub fn finder_name(&self) -> String {
+        let mut letters = self.name.chars();
+        letters.next().map_or_else(String::new, |first| format!("findBy{}{}", first.to_ascii_uppercase(), letters.as_str()))
+    }
+}
+
+/// How a command comes in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Verb {
+    /// `POST /orders`: makes one.
+    Post,
+    /// `DELETE /orders/{id}`
+    Delete,
+}
+
+/// A command as clients send it.
+#[derive(Clone)]
+pub struct CommandModel {
+    /// How it comes in.
+    pub verb: Verb,
+    pub(crate) read: Arc<dyn Fn(&[u8]) -> Result<AnyCommand, BadInput> + Send + Sync>,
+}
+
+impl CommandModel {
+    /// The command that a body stands for.
+    pub fn read(&self, body: &[u8]) -> Result<AnyCommand, BadInput> {
+        (self.read)(body)
+    }
+}
+
+/// A question that a service answers.
+#[derive(Clone)]
+pub struct AskModel {
+    /// Where.
+    pub target: AskTarget,
+    /// What undoes it.
+    pub void: AnyCommand,
+    pub(crate) read: Arc<dyn Fn(&[u8]) -> Result<(i64, AnyCommand), BadInput> + Send + Sync>,
+}
+
+impl AskModel {
+    /// The id of the instance that a question is about, and the command that it stands for.
+    pub fn read(&self, body: &[u8]) -> Result<(i64, AnyCommand), BadInput> {
+        (self.read)(body)
+    }
+}
+
+/// A command of some aggregate.
+#[derive(Clone)]
+pub struct AnyCommand(pub(crate) Arc<dyn Any + Send + Sync>);
+
+impl fmt::Debug for AnyCommand {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("AnyCommand") // never its content: it may hold a card number
+    }
+}
+
+/// A document by the place of its resource in [`ServiceModel::resources`] and its id.
+pub type DocumentKey = (usize, i64);
+
+/// A document as it was read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Stored {
+    /// 1 when new, one more with each change.
+    pub version: u64,
+    /// JSON.
+    pub body: String,
+}
+
+/// What was read so far. `None`: looked for, not there.
+pub type Documents = BTreeMap<DocumentKey, Option<Stored>>;
+
+/// One step of a service: a command for an instance.
+#[derive(Debug, Clone, Copy)]
+pub struct Step<'a> {
+    /// The instance that decides.
+    pub decider: DocumentKey,
+    /// What is asked of it.
+    pub command: &'a AnyCommand,
+    /// The time of the command.
+    pub now: Timestamp,
+    /// What the neighbour said, once it was asked.
+    pub reply: Option<&'a Reply>,
+}
+
+/// What comes of a step.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Outcome {
+    /// These documents must be read first; then the step is taken again.
+    Needs(Vec<DocumentKey>),
+    /// A neighbour must be asked first.
+    Ask(Box<Asked>),
+    /// No.
+    Rejected(Rejection),
+    /// This is to be committed, all of it.
+    Decided(Decided),
+}
+
+/// What is to be committed.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Decided {
+    /// What happened, in order.
+    pub events: Vec<EncodedEvent>,
+    /// Every document that is another one now.
+    pub documents: Vec<DocumentAfter>,
+}
+
+/// An event ready for the journal.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct EncodedEvent {
+    /// `Ordered`
+    pub event_type: &'static str,
+    /// The correlation key.
+    pub key: i64,
+    /// As published.
+    pub body: String,
+}
+
+/// A document after a step.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DocumentAfter {
+    /// Which.
+    pub key: DocumentKey,
+    /// The version that the step saw; 0 for none.
+    pub expected_version: u64,
+    /// Whether it is in lists.
+    pub shown: bool,
+    /// JSON.
+    pub body: String,
+}
+
+/// A stored document that this release cannot read, or a decision that breaks the rules of its system. A defect.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{collection}/{id}: {why}")]
+pub struct Damaged {
+    /// The collection of the document.
+    pub collection: &'static str,
+    /// Its id.
+    pub id: i64,
+    /// What is wrong.
+    pub why: String,
+}
+
+/// What a service does, without its types. Pure.
+pub trait Behaviour: Send + Sync {
+    /// Takes a step on the documents read so far.
+    fn take(&self, step: Step<'_>, documents: &Documents) -> Result<Outcome, Damaged>;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn resource() -> ResourceModel {
+        ResourceModel {
+            path: "/orders",
+            collection: "orders",
+            fields: vec![FieldModel { name: "orderDate".into(), is_date: true, is_finder: false }],
+            commands: vec![],
+            ask: None,
+            type_id: TypeId::of::<()>(),
+            is_readable: |_| true,
+        }
+    }
+
+    #[test]
+    fn a_resource_links_to_itself() {
+        assert_eq!(
+            resource().render(7, r#"{"id":7}"#, &TimeZone::UTC),
+            r#"{"id":7,"_links":{"self":{"href":"/orders/7"}}}"#
+        );
+        assert_eq!(resource().render(7, "{}", &TimeZone::UTC), r#"{"_links":{"self":{"href":"/orders/7"}}}"#);
+    }
+
+    #[test]
+    fn dates_are_shown_in_the_zone_of_their_readers() {
+        let seoul = TimeZone::fixed(jiff::tz::offset(9));
+        let shown = resource().render(1, r#"{"orderDate":"2022-09-22T07:06:48.5Z","name":"2022-09-22T07:06:48Z"}"#, &seoul);
+        assert!(shown.contains(r#""orderDate":"2022-09-22T16:06:48.5+09:00""#), "{shown}");
+        assert!(shown.contains(r#""name":"2022-09-22T07:06:48Z""#), "{shown}");
+    }
+
+    #[test]
+    fn finders_are_named_after_their_fields() {
+        let field = FieldModel { name: "storeName".into(), is_date: false, is_finder: true };
+        assert_eq!(field.finder_name(), "findByStoreName");
+    }
+}

@@ -1,0 +1,290 @@
+//! Services: aggregates that share one commit, and how the world reaches them.
+
+use crate::{
+    aggregate::{Aggregate, Context, Decision, Stop},
+    ask::{Ask, AskTarget},
+    event::{EventType, PublishedLanguage},
+    input,
+    model::{
+        AnyCommand, AskModel, Behaviour, CommandModel, Damaged, Decided, DocumentAfter, Documents, EncodedEvent, FieldModel,
+        Outcome, ResourceModel, ServiceModel, SettingsError, Step, Verb,
+    },
+    value::Id,
+};
+use jiff::Timestamp;
+use serde::{Serialize, de::DeserializeOwned};
+use serde_json::{Map, Value};
+use std::{
+    any::TypeId,
+    collections::{BTreeMap, BTreeSet},
+    marker::PhantomData,
+    sync::Arc,
+};
+
+/// An aggregate and its place in the world: a path, the commands that clients send there, the question it answers.
+#[derive(Debug)]
+pub struct Resource<A> {
+    model: ResourceModel,
+    kind: PhantomData<fn() -> A>,
+}
+
+impl<A: Aggregate> Resource<A> {
+    /// An aggregate at a path. `/orders` is the collection, `/orders/7` one of its documents.
+    pub fn at(path: &'static str) -> Self {
+        let model = ResourceModel {
+            path,
+            collection: path.trim_start_matches('/'),
+            fields: fields_of::<A>(),
+            commands: Vec::new(),
+            ask: None,
+            type_id: TypeId::of::<A>(),
+            is_readable: |body| serde_json::from_str::<A>(body).is_ok(),
+        };
+        Self { model, kind: PhantomData }
+    }
+
+    /// `POST`: makes one from what the client sends.
+    #[must_use]
+    pub fn on_post<I: DeserializeOwned + 'static>(mut self, command: fn(I) -> A::Command) -> Self {
+        let read = Arc::new(move |body: &[u8]| input::read(body).map(|sent| any::<A>(command(sent))));
+        self.model.commands.push(CommandModel { verb: Verb::Post, read });
+        self
+    }
+
+    /// `DELETE`: ends one. It stays readable as ended.
+    #[must_use]
+    pub fn on_delete(mut self, command: A::Command) -> Self {
+        let command = any::<A>(command);
+        self.model.commands.push(CommandModel { verb: Verb::Delete, read: Arc::new(move |_| Ok(command.clone())) });
+        self
+    }
+
+    /// Answers a question with a command on the instance that it is about; `void` undoes that, whether or not it was
+    /// done, and as often as it is told to.
+    #[must_use]
+    pub fn on_ask<Q: Serialize + DeserializeOwned + 'static>(
+        mut self,
+        ask: &Ask<Q, A>,
+        about: fn(&Q) -> Id<A>,
+        command: fn(Q) -> A::Command,
+        void: A::Command,
+    ) -> Self {
+        let read = Arc::new(move |body: &[u8]| {
+            let question: Q = input::read(body)?;
+            Ok((about(&question).get(), any::<A>(command(question))))
+        });
+        self.model.ask = Some(AskModel { target: ask.target(), void: any::<A>(void), read });
+        self
+    }
+
+    /// `GET …/search/findBy<Field>`: documents by a field, which gets an index.
+    #[must_use]
+    pub fn find_by(mut self, field: &'static str) -> Self {
+        match self.model.fields.iter_mut().find(|known| known.name == field) {
+            Some(known) => known.is_finder = true,
+            // Kept, so that `System::check` can name it.
+            None => self.model.fields.push(FieldModel { name: format!("{field}?"), is_date: false, is_finder: true }),
+        }
+        self
+    }
+}
+
+fn any<A: Aggregate>(command: A::Command) -> AnyCommand {
+    AnyCommand(Arc::new(command))
+}
+
+/// The fields of a document, read off its type.
+fn fields_of<A: Aggregate>() -> Vec<FieldModel> {
+    let schema = schemars::schema_for!(A).to_value();
+    let properties = schema.get("properties").and_then(Value::as_object).cloned().unwrap_or_default();
+    properties
+        .into_iter()
+        .map(|(name, field)| {
+            let is_date = field.get("format").and_then(Value::as_str) == Some("date-time");
+            FieldModel { name, is_date, is_finder: false }
+        })
+        .collect()
+}
+
+type Start<E> = Box<dyn Fn(&Map<String, Value>) -> Result<Box<dyn Cell<E>>, SettingsError> + Send + Sync>;
+
+/// One service: its aggregates share a database and a commit.
+pub struct Service<E> {
+    pub(crate) name: &'static str,
+    pub(crate) port: u16,
+    pub(crate) resources: Vec<ResourceModel>,
+    pub(crate) asks: Vec<AskTarget>,
+    settings: Map<String, Value>,
+    cells: Vec<Start<E>>,
+}
+
+impl<E: PublishedLanguage> Service<E> {
+    /// A service and the port that its users know it by.
+    pub fn new(name: &'static str, port: u16) -> Self {
+        Self { name, port, resources: Vec::new(), asks: Vec::new(), settings: Map::new(), cells: Vec::new() }
+    }
+
+    /// Adds an aggregate.
+    #[must_use]
+    pub fn aggregate<A: Aggregate<Event = E>>(mut self, resource: Resource<A>) -> Self {
+        let service = self.name;
+        let collection = resource.model.collection;
+        let defaults = as_object(&A::Settings::default());
+        self.settings.extend(defaults.clone());
+        self.resources.push(resource.model);
+        self.cells.push(Box::new(move |given| {
+            let mut settings = defaults.clone();
+            for (key, value) in &mut settings {
+                if let Some(set) = given.get(key) {
+                    value.clone_from(set);
+                }
+            }
+            let settings: A::Settings = serde_path_to_error::deserialize(Value::Object(settings))
+                .map_err(|error| SettingsError { service, why: format!("{}: {}", error.path(), error.inner()) })?;
+            Ok(Box::new(TypedCell::<A> { collection, settings }) as Box<dyn Cell<E>>)
+        }));
+        self
+    }
+
+    /// Says that its aggregates ask this question. A question that is not declared is a defect and not sent.
+    #[must_use]
+    pub fn asks<Q, T>(mut self, ask: &Ask<Q, T>) -> Self {
+        self.asks.push(ask.target());
+        self
+    }
+
+    pub(crate) fn into_model(self, examples: &[E]) -> ServiceModel {
+        let is_foreign = |event: &EventType| event.source != self.name;
+        let concerned = examples.iter().filter(|event| self.is_concerned_by(event));
+        let listens: BTreeSet<_> = concerned.map(PublishedLanguage::event_type).filter(is_foreign).collect();
+        let Self { name, port, resources, asks, settings, cells } = self;
+        let may_ask = asks.clone();
+        let start = Arc::new(move |given: &Map<String, Value>| {
+            let cells = cells.iter().map(|start| start(given)).collect::<Result<Vec<_>, _>>()?;
+            Ok(Arc::new(Cells { service: name, may_ask: may_ask.clone(), cells }) as Arc<dyn Behaviour>)
+        });
+        ServiceModel { name, port, resources, asks, listens, settings, start }
+    }
+
+    /// Whether an event concerns one of its aggregates.
+    pub(crate) fn is_concerned_by(&self, event: &E) -> bool {
+        self.cells.iter().any(|start| start(&Map::new()).is_ok_and(|cell| cell.concerns(event).is_some()))
+    }
+}
+
+fn as_object<T: Serialize>(value: &T) -> Map<String, Value> {
+    match serde_json::to_value(value) {
+        Ok(Value::Object(map)) => map,
+        _ => Map::new(), // settings such as `()` have no keys
+    }
+}
+
+/// An aggregate with its type hidden behind JSON documents.
+trait Cell<E>: Send + Sync {
+    fn collection(&self) -> &'static str;
+    fn concerns(&self, event: &E) -> Option<i64>;
+    fn decide(&self, body: Option<&str>, step: Step<'_>) -> Result<Decision<E>, Damaged>;
+    fn evolve(&self, id: i64, body: Option<&str>, event: &E) -> Result<Option<(String, bool)>, Damaged>;
+}
+
+struct TypedCell<A: Aggregate> {
+    collection: &'static str,
+    settings: A::Settings,
+}
+
+impl<A: Aggregate> TypedCell<A> {
+    fn damaged(&self, id: i64, why: impl ToString) -> Damaged {
+        Damaged { collection: self.collection, id, why: why.to_string() }
+    }
+
+    fn state(&self, id: i64, body: Option<&str>) -> Result<Option<A>, Damaged> {
+        body.map(serde_json::from_str).transpose().map_err(|error: serde_json::Error| self.damaged(id, error))
+    }
+}
+
+impl<A: Aggregate> Cell<A::Event> for TypedCell<A> {
+    fn collection(&self) -> &'static str {
+        self.collection
+    }
+
+    fn concerns(&self, event: &A::Event) -> Option<i64> {
+        A::concerns(event).map(Id::get)
+    }
+
+    fn decide(&self, body: Option<&str>, step: Step<'_>) -> Result<Decision<A::Event>, Damaged> {
+        let (_, id) = step.decider;
+        let state = self.state(id, body)?;
+        let typed = Id::new(id).ok_or_else(|| self.damaged(id, "an id is 1 or more"))?;
+        let command = step.command.0.downcast_ref::<A::Command>();
+        let command = command.ok_or_else(|| self.damaged(id, "a command of another aggregate"))?.clone();
+        let Step { now, reply, .. } = step;
+        Ok(A::decide(state.as_ref(), command, &Context { id: typed, now, settings: &self.settings, reply }))
+    }
+
+    fn evolve(&self, id: i64, body: Option<&str>, event: &A::Event) -> Result<Option<(String, bool)>, Damaged> {
+        let Some(after) = A::evolve(self.state(id, body)?, event) else { return Ok(None) };
+        let body = serde_json::to_string(&after).map_err(|error| self.damaged(id, error))?;
+        Ok(Some((body, after.shown())))
+    }
+}
+
+/// All aggregates of a service: one decides, all that the events concern evolve, in one commit.
+struct Cells<E> {
+    service: &'static str,
+    may_ask: Vec<AskTarget>,
+    cells: Vec<Box<dyn Cell<E>>>,
+}
+
+impl<E: PublishedLanguage> Behaviour for Cells<E> {
+    fn take(&self, step: Step<'_>, documents: &Documents) -> Result<Outcome, Damaged> {
+        let (resource, id) = step.decider;
+        let Some(stored) = documents.get(&step.decider) else { return Ok(Outcome::Needs(vec![step.decider])) };
+        let decider = &self.cells[resource];
+        let defect = |why: String| Damaged { collection: decider.collection(), id, why };
+        let events = match decider.decide(stored.as_ref().map(|stored| stored.body.as_str()), step)? {
+            Ok(events) => events,
+            Err(Stop::Reject(why)) => return Ok(Outcome::Rejected(why)),
+            Err(Stop::Ask(asked)) if self.may_ask.contains(&asked.target) => return Ok(Outcome::Ask(asked)),
+            Err(Stop::Ask(asked)) => return Err(defect(format!("{:?} is not declared with `asks`", asked.target))),
+        };
+        if let Some(event) = events.iter().find(|event| event.event_type().source != self.service) {
+            return Err(defect(format!("{} is published by another service", event.event_type().name)));
+        }
+        self.evolve(&events, step.now, documents)
+    }
+}
+
+impl<E: PublishedLanguage> Cells<E> {
+    fn evolve(&self, events: &[E], now: Timestamp, documents: &Documents) -> Result<Outcome, Damaged> {
+        let concerned = || {
+            events.iter().flat_map(|event| {
+                let cells = self.cells.iter().enumerate();
+                cells.filter_map(move |(at, cell)| cell.concerns(event).map(|id| ((at, id), event)))
+            })
+        };
+        let missing: Vec<_> = concerned().map(|(key, _)| key).filter(|key| !documents.contains_key(key)).collect();
+        if !missing.is_empty() {
+            return Ok(Outcome::Needs(missing));
+        }
+        let mut after: BTreeMap<_, (String, bool)> = BTreeMap::new();
+        for (key, event) in concerned() {
+            let before = documents.get(&key).and_then(Option::as_ref).map(|stored| stored.body.as_str());
+            let before = after.get(&key).map(|(body, _)| body.as_str()).or(before);
+            if let Some(evolved) = self.cells[key.0].evolve(key.1, before, event)? {
+                after.insert(key, evolved);
+            }
+        }
+        let documents = after.into_iter().map(|(key, (body, shown))| {
+            let expected_version = documents.get(&key).and_then(Option::as_ref).map_or(0, |stored| stored.version);
+            DocumentAfter { key, expected_version, shown, body }
+        });
+        let documents = documents.collect();
+        let events = events.iter().map(|event| EncodedEvent {
+            event_type: event.event_type().name,
+            key: event.correlation_key(),
+            body: event.encode(now),
+        });
+        Ok(Outcome::Decided(Decided { events: events.collect(), documents }))
+    }
+}
+

@@ -1,0 +1,267 @@
+//! The values that business data is made of. Each can only be built valid, and each reads what clients really send:
+//! numbers may come as strings or as `22000.0`.
+
+use crate::limits::{AMOUNT_MAX, NAME_MAX_CHARS};
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
+use std::{borrow::Cow, cmp::Ordering, fmt, hash, marker::PhantomData};
+
+/// The id of a `T`. Ids of different things cannot be mixed up; [`Id::cast`] says so where one thing is made for
+/// another and carries its id.
+pub struct Id<T>(i64, PhantomData<fn() -> T>);
+
+impl<T> Id<T> {
+    /// An id, if it is 1 or more.
+    pub const fn new(id: i64) -> Option<Self> {
+        if id >= 1 { Some(Self(id, PhantomData)) } else { None }
+    }
+
+    /// The number.
+    pub const fn get(self) -> i64 {
+        self.0
+    }
+
+    /// The same number as the id of something made for this one: the payment of order 7 is payment 7.
+    pub const fn cast<U>(self) -> Id<U> {
+        Id(self.0, PhantomData)
+    }
+}
+
+// Written out, because derives would ask the same of `T`.
+impl<T> Clone for Id<T> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+impl<T> Copy for Id<T> {}
+impl<T> PartialEq for Id<T> {
+    fn eq(&self, other: &Self) -> bool {
+        self.0 == other.0
+    }
+}
+impl<T> Eq for Id<T> {}
+impl<T> PartialOrd for Id<T> {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+impl<T> Ord for Id<T> {
+    fn cmp(&self, other: &Self) -> Ordering {
+        self.0.cmp(&other.0)
+    }
+}
+impl<T> hash::Hash for Id<T> {
+    fn hash<H: hash::Hasher>(&self, state: &mut H) {
+        self.0.hash(state);
+    }
+}
+impl<T> fmt::Debug for Id<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(&self.0, f)
+    }
+}
+impl<T> fmt::Display for Id<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(&self.0, f)
+    }
+}
+impl<T> From<Id<T>> for i64 {
+    fn from(id: Id<T>) -> i64 {
+        id.0
+    }
+}
+impl<T> Serialize for Id<T> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_i64(self.0)
+    }
+}
+impl<'de, T> Deserialize<'de> for Id<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        Ok(Self(integer(deserializer, 1, i64::MAX)?, PhantomData))
+    }
+}
+impl<T> JsonSchema for Id<T> {
+    fn schema_name() -> Cow<'static, str> {
+        "Id".into()
+    }
+    fn inline_schema() -> bool {
+        true
+    }
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({ "type": "integer", "format": "int64", "minimum": 1 })
+    }
+}
+
+/// A whole number within bounds, with its constructor, its tolerant reading and its schema.
+macro_rules! bounded_number {
+    ($(#[$doc:meta])* $name:ident, $least:expr, $most:expr) => {
+        $(#[$doc])*
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+        #[serde(transparent)]
+        pub struct $name(i64);
+
+        impl $name {
+            /// The value, if it is within bounds.
+            pub const fn new(value: i64) -> Option<Self> {
+                if value >= $least && value <= $most { Some(Self(value)) } else { None }
+            }
+
+            /// The number.
+            pub const fn get(self) -> i64 {
+                self.0
+            }
+        }
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                fmt::Display::fmt(&self.0, f)
+            }
+        }
+        impl<'de> Deserialize<'de> for $name {
+            fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                integer(deserializer, $least, $most).map(Self)
+            }
+        }
+        impl JsonSchema for $name {
+            fn schema_name() -> Cow<'static, str> {
+                stringify!($name).into()
+            }
+            fn inline_schema() -> bool {
+                true
+            }
+            fn json_schema(_: &mut SchemaGenerator) -> Schema {
+                let least: i64 = $least;
+                let most: i64 = $most;
+                json_schema!({ "type": "integer", "format": "int64", "minimum": least, "maximum": most })
+            }
+        }
+    };
+}
+
+bounded_number! {
+    /// An amount of money in won, 0 to 10^12.
+    Won, 0, AMOUNT_MAX
+}
+bounded_number! {
+    /// How many of something are wanted, 1 to 10^12.
+    Quantity, 1, AMOUNT_MAX
+}
+
+/// A short text that is not blank, at most 255 characters.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[serde(transparent)]
+pub struct Name(String);
+
+impl Name {
+    /// The text, if it is one.
+    pub fn new(text: impl Into<String>) -> Option<Self> {
+        let text = text.into();
+        (!text.trim().is_empty() && text.chars().count() <= NAME_MAX_CHARS).then_some(Self(text))
+    }
+
+    /// The text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+impl<'de> Deserialize<'de> for Name {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        Self::new(text).ok_or_else(|| de::Error::custom(format!("must be a text of 1 to {NAME_MAX_CHARS} characters")))
+    }
+}
+impl JsonSchema for Name {
+    fn schema_name() -> Cow<'static, str> {
+        "Name".into()
+    }
+    fn inline_schema() -> bool {
+        true
+    }
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({ "type": "string", "minLength": 1, "maxLength": NAME_MAX_CHARS })
+    }
+}
+
+/// Reads a whole number between `least` and `most` from `7`, `7.0`, `"7"` or `"7.0"`.
+fn integer<'de, D: Deserializer<'de>>(deserializer: D, least: i64, most: i64) -> Result<i64, D::Error> {
+    struct Visitor {
+        least: i64,
+        most: i64,
+    }
+    impl Visitor {
+        fn within<E: de::Error>(&self, value: Option<i64>) -> Result<i64, E> {
+            value
+                .filter(|value| (self.least..=self.most).contains(value))
+                .ok_or_else(|| E::custom(format!("must be a whole number from {} to {}", self.least, self.most)))
+        }
+    }
+    impl de::Visitor<'_> for Visitor {
+        type Value = i64;
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            write!(f, "a whole number from {} to {}", self.least, self.most)
+        }
+        fn visit_i64<E: de::Error>(self, value: i64) -> Result<i64, E> {
+            self.within(Some(value))
+        }
+        fn visit_u64<E: de::Error>(self, value: u64) -> Result<i64, E> {
+            self.within(i64::try_from(value).ok())
+        }
+        fn visit_f64<E: de::Error>(self, value: f64) -> Result<i64, E> {
+            self.within(whole(value))
+        }
+        fn visit_str<E: de::Error>(self, text: &str) -> Result<i64, E> {
+            let text = text.trim();
+            self.within(text.parse().ok().or_else(|| text.parse().ok().and_then(whole)))
+        }
+    }
+    deserializer.deserialize_any(Visitor { least, most })
+}
+
+/// A float as a whole number, where it is exactly one.
+fn whole(value: f64) -> Option<i64> {
+    const EXACT: f64 = 9_007_199_254_740_992.0; // 2^53: above it floats skip whole numbers
+    #[expect(clippy::cast_possible_truncation, reason = "checked to be whole and within the exact range")]
+    (value.fract() == 0.0 && value.abs() <= EXACT).then_some(value as i64)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn won(json: &str) -> Result<i64, String> {
+        serde_json::from_str::<Won>(json).map(Won::get).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn numbers_are_read_as_clients_send_them() {
+        for json in ["22000", "22000.0", "\"22000\"", "\" 22000 \"", "\"22000.0\"", "2.2e4"] {
+            assert_eq!(won(json), Ok(22_000), "{json}");
+        }
+    }
+
+    #[test]
+    fn impossible_numbers_are_refused_with_the_bounds() {
+        for json in ["-1", "0.5", "\"\"", "\"ten\"", "1000000000001", "1e300", "18446744073709551615", "true", "[]", "null"] {
+            let error = won(json).expect_err(json);
+            assert!(error.contains("whole number from 0 to 1000000000000"), "{json}: {error}");
+        }
+        assert!(serde_json::from_str::<Quantity>("0").is_err());
+        assert!(serde_json::from_str::<Id<()>>("0").is_err());
+    }
+
+    #[test]
+    fn a_name_is_not_blank_and_not_long() {
+        assert_eq!(serde_json::from_str::<Name>("\"스토어99\"").expect("a name").as_str(), "스토어99");
+        assert!(serde_json::from_str::<Name>("\"  \"").is_err());
+        assert!(Name::new("가".repeat(255)).is_some());
+        assert!(Name::new("가".repeat(256)).is_none());
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn every_amount_survives_each_of_its_spellings(amount in 0..=AMOUNT_MAX) {
+            for json in [format!("{amount}"), format!("{amount}.0"), format!("\"{amount}\"")] {
+                proptest::prop_assert_eq!(won(&json), Ok(amount));
+            }
+        }
+    }
+}

@@ -1,0 +1,120 @@
+//! A payment for one order: taken when the order asks for it, given back once when the order does not come to stand or
+//! is cancelled.
+
+use crate::{events::Event, order::Order};
+use jumun::{Aggregate, Ask, Context, Decision, Id, Won, conflict, declined, emit, nothing};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// Pay for an order that is about to stand.
+pub const PAY: Ask<Pay, Payinfo> = Ask::post("payment", "/payinfos");
+
+/// What is to be paid, and what for.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Pay {
+    /// The order.
+    pub order_id: Id<Order>,
+    /// Its price.
+    pub price: Won,
+}
+
+impl Pay {
+    /// The payment of an order carries the order's id.
+    pub fn about(&self) -> Id<Payinfo> {
+        self.order_id.cast()
+    }
+}
+
+/// The payment of one order.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Payinfo {
+    /// The order's id.
+    pub id: Id<Payinfo>,
+    /// The order.
+    pub order_id: Id<Order>,
+    /// How much was taken.
+    pub price: Won,
+    /// Whether it still is.
+    pub status: PaymentStatus,
+}
+
+/// What became of the money.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
+pub enum PaymentStatus {
+    /// Taken.
+    Approved,
+    /// Given back: the order was cancelled.
+    OrderCanceled,
+    /// Given back: the order never came to stand.
+    Voided,
+}
+
+/// What can be asked of a payment.
+#[derive(Debug, Clone)]
+pub enum Command {
+    /// Take the money.
+    Pay(Pay),
+    /// Give it back: its order does not stand.
+    Void,
+    /// Give it back: its order was cancelled.
+    Refund,
+}
+
+/// What an operator may set.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Settings {
+    /// A price above this is declined.
+    pub decline_over: Won,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self { decline_over: const { Won::new(1_000_000_000).expect("within bounds") } }
+    }
+}
+
+impl Aggregate for Payinfo {
+    type Command = Command;
+    type Event = Event;
+    type Settings = Settings;
+
+    fn concerns(event: &Event) -> Option<Id<Payinfo>> {
+        match event {
+            Event::PaymentApproved(payment) | Event::PaymentCanceled(payment) => Some(payment.id),
+            Event::OrderCanceled(order) => Some(order.id.cast()),
+            Event::Ordered(_) => None,
+        }
+    }
+
+    fn react(event: &Event) -> Option<Command> {
+        matches!(event, Event::OrderCanceled(_)).then_some(Command::Refund)
+    }
+
+    fn decide(payment: Option<&Payinfo>, command: Command, ctx: &Context<'_, Payinfo>) -> Decision<Event> {
+        let give_back = |payment: &Payinfo, status| emit(Event::PaymentCanceled(Payinfo { status, ..payment.clone() }));
+        match (command, payment) {
+            (Command::Pay(pay), None) if pay.price > ctx.settings.decline_over => declined("the price is over the limit"),
+            (Command::Pay(Pay { order_id, price }), None) => {
+                emit(Event::PaymentApproved(Payinfo { id: ctx.id, order_id, price, status: PaymentStatus::Approved }))
+            }
+            (Command::Pay(_), Some(_)) => conflict("this order was paid for already"),
+            (Command::Void, Some(payment)) if payment.status == PaymentStatus::Approved => {
+                give_back(payment, PaymentStatus::Voided)
+            }
+            (Command::Refund, Some(payment)) if payment.status == PaymentStatus::Approved => {
+                give_back(payment, PaymentStatus::OrderCanceled)
+            }
+            (Command::Void | Command::Refund, _) => nothing(),
+        }
+    }
+
+    fn evolve(payment: Option<Payinfo>, event: &Event) -> Option<Payinfo> {
+        match event {
+            Event::PaymentApproved(payment) | Event::PaymentCanceled(payment) => Some(payment.clone()),
+            Event::Ordered(_) | Event::OrderCanceled(_) => payment,
+        }
+    }
+}

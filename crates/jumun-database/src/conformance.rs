@@ -433,18 +433,18 @@ pub async fn pages_cut_a_long_list(home: &impl Home) {
     let database = home.open(schema(1));
     let body = |id| serde_json::json!({ "count": id % 2 });
     database.commit(documents((1..=1_100).map(|id| order(id, 0, &body(id))))).await.unwrap();
-    let check = async |query: Query, offset, size, expected: std::ops::RangeInclusive<i64>| {
+    let check = async |query: Query, offset, size, expected: std::ops::Range<i64>| {
         let page = database.page(Query { offset, size, ..query }).await.unwrap();
         assert_eq!((ids(&page), page.total), (expected.collect(), 1_100), "{offset}, {size}");
     };
 
-    check(all(), 0, 20, 1..=20).await;
-    check(all(), 20, 20, 21..=40).await;
-    check(all(), 1_090, 20, 1_091..=1_100).await;
-    check(all(), 5_000, 20, 1..=0).await;
-    check(all(), u64::MAX, 20, 1..=0).await;
-    check(all(), 0, 0, 1..=0).await;
-    check(all(), 0, u32::MAX, 1..=i64::from(limits::PAGE_MAX_ROWS)).await;
+    check(all(), 0, 20, 1..21).await;
+    check(all(), 20, 20, 21..41).await;
+    check(all(), 1_090, 20, 1_091..1_101).await;
+    check(all(), 5_000, 20, 0..0).await;
+    check(all(), u64::MAX, 20, 0..0).await;
+    check(all(), 0, 0, 0..0).await;
+    check(all(), 0, u32::MAX, 1..i64::from(limits::PAGE_MAX_ROWS) + 1).await;
     let page = database.page(Query { offset: 548, size: 5, ..filtered("count", "1") }).await.unwrap();
     assert_eq!((ids(&page), page.total), (vec![1_097, 1_099], 550));
 }
@@ -840,6 +840,7 @@ pub async fn an_id_is_never_given_twice(home: &impl Home) {
 
 #[doc(hidden)]
 pub async fn a_purge_takes_the_oldest_that_are_not_in_doubt(home: &impl Home) {
+    use RequestState::{Asking, Done, Voided, Voiding};
     let database = home.open(schema(1));
     let at = |time_ms: u64, number: u64, state| {
         let id = uuid::Builder::from_unix_timestamp_millis(time_ms, &[u8::try_from(number).unwrap(); 10]).into_uuid();
@@ -861,8 +862,6 @@ pub async fn a_purge_takes_the_oldest_that_are_not_in_doubt(home: &impl Home) {
         }
         left
     };
-    use RequestState::{Asking, Done, Voided, Voiding};
-
     assert_eq!(database.purge_requests(1_000, 100).await.unwrap(), 0);
     assert_eq!(database.purge_requests(2_000, 100).await.unwrap(), 2);
     let newer = [(2_000, Asking), (2_000, Done), (2_000, Voiding), (2_000, Voided)];

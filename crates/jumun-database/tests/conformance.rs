@@ -1,5 +1,7 @@
 //! Every adapter passes the same suite.
 
+#![allow(clippy::unwrap_used, reason = "a test may fail")]
+
 use jumun_database::{MemoryDatabase, Schema, SqliteDatabase, conformance::Home};
 use std::sync::OnceLock;
 

@@ -153,7 +153,7 @@ fn ask_key(id: Uuid) -> String {
 }
 
 /// A yes.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Success {
     /// The HTTP status.
     pub status: u16,

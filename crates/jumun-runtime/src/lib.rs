@@ -14,6 +14,8 @@ pub mod limits;
 mod problem;
 pub mod recovery;
 mod server;
+#[cfg(test)]
+mod simulation;
 pub mod transport;
 mod turns;
 

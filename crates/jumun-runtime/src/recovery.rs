@@ -15,6 +15,7 @@ use jumun_database::{
 };
 use std::{
     collections::{BTreeMap, BTreeSet},
+    hash::{DefaultHasher, Hash, Hasher},
     sync::atomic::Ordering,
     time::Duration,
 };
@@ -103,7 +104,7 @@ async fn undo(engine: &Engine) {
             Ok(Round { left, .. }) => tracing::debug!(left, ?pause, "asks wait to be undone"),
             Err(error) => tracing::debug!(%error, "what is to be undone could not be read"),
         }
-        tokio::time::sleep(jittered(pause)).await;
+        tokio::time::sleep(jittered(engine, pause)).await;
         pause = (pause * 2).min(longest);
     }
 }
@@ -204,7 +205,9 @@ async fn change_state(engine: &Engine, id: Uuid, from: RequestState, to: Request
 }
 
 /// Half to one and a half times a pause, so that services that lost the same neighbour do not come back all at once.
-fn jittered(pause: Duration) -> Duration {
-    let random = u64::from_le_bytes(Uuid::now_v7().as_bytes()[8..].try_into().unwrap_or_default());
-    pause / 2 + pause.mul_f64((random % 1_000) as f64 / 1_000.0)
+fn jittered(engine: &Engine, pause: Duration) -> Duration {
+    let mut hash = DefaultHasher::new();
+    (engine.model().name, engine.now().as_millisecond()).hash(&mut hash);
+    let share = u32::try_from(hash.finish() % 1_000).unwrap_or_default();
+    pause / 2 + pause * share / 1_000
 }

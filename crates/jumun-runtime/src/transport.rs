@@ -176,12 +176,17 @@ fn classify(status: StatusCode, head: &HeaderMap, body: &[u8], is_answer: fn(&st
     let is_problem = head.get(header::CONTENT_TYPE).is_some_and(|kind| kind.as_bytes().starts_with(b"application/problem+json"));
     match is_problem.then(|| Problem::parse(body)).flatten() {
         None => unknown("with a body that is none of ours"),
-        Some(problem) if problem.code.is_surely_not_done() => Outcome::NotDone(problem.to_string()),
-        Some(problem) => {
-            let text = problem.to_string();
-            problem.into_rejection().map_or_else(|| unknown(&text), Outcome::Refused)
-        }
+        Some(problem) => of_problem(problem),
     }
+}
+
+/// What a problem of ours says about the neighbour's state.
+pub(crate) fn of_problem(problem: Problem) -> Outcome {
+    let text = problem.to_string();
+    if problem.code.is_surely_not_done() {
+        return Outcome::NotDone(text);
+    }
+    problem.into_rejection().map_or(Outcome::Unknown(text), Outcome::Refused)
 }
 
 #[cfg(test)]

@@ -6,7 +6,7 @@ use crate::{
     event::EventType,
     input::BadInput,
 };
-use jiff::{Timestamp, fmt::strtime, tz::TimeZone};
+use jiff::{Timestamp, fmt::strtime, tz::{Offset, TimeZone}};
 use serde_json::{Map, Value};
 use std::{
     any::{Any, TypeId},
@@ -14,6 +14,9 @@ use std::{
     fmt,
     sync::Arc,
 };
+
+/// A function that clones of a model share.
+pub(crate) type Shared<I, O> = Arc<dyn Fn(&I) -> O + Send + Sync>;
 
 /// A service without its types.
 #[derive(Clone)]
@@ -29,7 +32,7 @@ pub struct ServiceModel {
     /// The events of other services that concern it, read off its aggregates.
     pub listens: BTreeSet<EventType>,
     pub(crate) settings: Map<String, Value>,
-    pub(crate) start: Arc<dyn Fn(&Map<String, Value>) -> Result<Arc<dyn Behaviour>, SettingsError> + Send + Sync>,
+    pub(crate) start: Shared<Map<String, Value>, Result<Arc<dyn Behaviour>, SettingsError>>,
 }
 
 impl ServiceModel {
@@ -94,7 +97,7 @@ impl ResourceModel {
     /// A document as its users see it: dates in their time zone, and a link to itself.
     pub fn render(&self, id: i64, body: &str, zone: &TimeZone) -> String {
         // Documents are stored in UTC; most servers run in it.
-        let is_utc = zone.to_fixed_offset().is_ok_and(|offset| offset.is_zero());
+        let is_utc = zone.to_fixed_offset().is_ok_and(Offset::is_zero);
         let localized = if is_utc { None } else { self.localize(body, zone) };
         let body = localized.as_deref().unwrap_or(body);
         let inner = body.strip_suffix('}').unwrap_or(body);
@@ -155,7 +158,7 @@ pub enum Verb {
 pub struct CommandModel {
     /// How it comes in.
     pub verb: Verb,
-    pub(crate) read: Arc<dyn Fn(&[u8]) -> Result<AnyCommand, BadInput> + Send + Sync>,
+    pub(crate) read: Shared<[u8], Result<AnyCommand, BadInput>>,
 }
 
 impl CommandModel {
@@ -172,7 +175,7 @@ pub struct AskModel {
     pub target: AskTarget,
     /// What undoes it.
     pub void: AnyCommand,
-    pub(crate) read: Arc<dyn Fn(&[u8]) -> Result<(i64, AnyCommand), BadInput> + Send + Sync>,
+    pub(crate) read: Shared<[u8], Result<(i64, AnyCommand), BadInput>>,
 }
 
 impl AskModel {

@@ -161,7 +161,7 @@ impl<E: PublishedLanguage> Service<E> {
         let may_ask = asks.clone();
         let start = Arc::new(move |given: &Map<String, Value>| {
             let cells = cells.iter().map(|start| start(given)).collect::<Result<Vec<_>, _>>()?;
-            Ok(Arc::new(Cells { service: name, may_ask: may_ask.clone(), cells }) as Arc<dyn Behaviour>)
+            Ok(Arc::new(Together { service: name, may_ask: may_ask.clone(), cells }) as Arc<dyn Behaviour>)
         });
         ServiceModel { name, port, resources, asks, listens, settings, start }
     }
@@ -229,13 +229,13 @@ impl<A: Aggregate> Cell<A::Event> for TypedCell<A> {
 }
 
 /// All aggregates of a service: one decides, all that the events concern evolve, in one commit.
-struct Cells<E> {
+struct Together<E> {
     service: &'static str,
     may_ask: Vec<AskTarget>,
     cells: Vec<Box<dyn Cell<E>>>,
 }
 
-impl<E: PublishedLanguage> Behaviour for Cells<E> {
+impl<E: PublishedLanguage> Behaviour for Together<E> {
     fn take(&self, step: Step<'_>, documents: &Documents) -> Result<Outcome, Damaged> {
         let (resource, id) = step.decider;
         let Some(stored) = documents.get(&step.decider) else { return Ok(Outcome::Needs(vec![step.decider])) };
@@ -254,7 +254,7 @@ impl<E: PublishedLanguage> Behaviour for Cells<E> {
     }
 }
 
-impl<E: PublishedLanguage> Cells<E> {
+impl<E: PublishedLanguage> Together<E> {
     fn evolve(&self, events: &[E], now: Timestamp, documents: &Documents) -> Result<Outcome, Damaged> {
         let concerned = || {
             events.iter().flat_map(|event| {

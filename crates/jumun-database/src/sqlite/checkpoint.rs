@@ -66,16 +66,28 @@ impl Checkpoints {
         let bytes = self.log.bytes.load(Ordering::Relaxed);
         let from = self.from_bytes.load(Ordering::Relaxed);
         if bytes >= from {
-            if let Some(wake) = &self.wake {
-                // Full: it has been told and has not come to it yet.
-                let _ = wake.try_send(());
-            }
+            self.wake();
             self.from_bytes.store(bytes + limits::CHECKPOINT_FROM_BYTES, Ordering::Relaxed);
         } else if bytes + limits::CHECKPOINT_FROM_BYTES < from {
             // The log has begun anew.
             self.from_bytes.store(limits::CHECKPOINT_FROM_BYTES, Ordering::Relaxed);
         }
-        self.log.urgent.swap(false, Ordering::Relaxed)
+        self.log.urgent.load(Ordering::Acquire)
+    }
+
+    /// Wakes the thread: also when the disk is full, as a log that is folded back is room for the next commits.
+    pub(super) fn wake(&self) {
+        if let Some(wake) = &self.wake {
+            // Full: it has been told and has not come to it yet.
+            let _ = wake.try_send(());
+        }
+    }
+
+    /// Lets the log begin anew, which nobody but the writer can do while the writer is busy: the thread never quite
+    /// catches up with it. Little is left to fold back by then.
+    pub(super) fn restart(&self, writer: &Connection) {
+        report(restart(writer));
+        self.log.urgent.store(false, Ordering::Release);
     }
 
     /// Ends the thread, so that its connection is closed.
@@ -92,6 +104,10 @@ impl Checkpoints {
 fn run(connection: &Connection, log: &Log, woken: &Receiver<()>) {
     let mut failing = false;
     while woken.recv().is_ok() {
+        // The writer is about to do it, and only one can at a time.
+        if log.urgent.load(Ordering::Acquire) {
+            continue;
+        }
         match checkpoint(connection, "PASSIVE") {
             Ok(()) => failing = false,
             Err(error) if severity(&error) == Severity::Fsync => end_process("checkpoint", &error),
@@ -104,14 +120,14 @@ fn run(connection: &Connection, log: &Log, woken: &Receiver<()>) {
             }
         }
         if !failing && log.bytes.load(Ordering::Relaxed) >= limits::CHECKPOINT_URGENT_BYTES {
-            log.urgent.store(true, Ordering::Relaxed);
+            log.urgent.store(true, Ordering::Release);
         }
     }
 }
 
 /// Lets the next commit begin the log anew. The file keeps its length: to write over it costs the disk less than to
 /// make it longer.
-pub(super) fn restart(connection: &Connection) -> rusqlite::Result<()> {
+fn restart(connection: &Connection) -> rusqlite::Result<()> {
     checkpoint(connection, "RESTART")
 }
 

@@ -166,11 +166,11 @@ struct WriterThread {
 
 impl WriterThread {
     fn run(self, jobs: &Receiver<Job>, ready: &SyncSender<rusqlite::Result<()>>) {
-        match Writer::new(&self.connection, &self.collections, self.counters, self.shared) {
+        match Writer::new(&self.connection, &self.collections, self.counters, self.shared, &self.checkpoints) {
             Ok(mut writer) => {
                 // Whoever opens waits for this, unless it has panicked.
                 let _ = ready.send(Ok(()));
-                writer.run(jobs, &self.checkpoints);
+                writer.run(jobs);
             }
             Err(error) => {
                 let _ = ready.send(Err(error));

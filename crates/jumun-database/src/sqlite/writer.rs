@@ -5,13 +5,13 @@
 //! groups. Nobody is answered before COMMIT has returned.
 
 use super::{
-    checkpoint::{self, Checkpoints},
+    checkpoint::Checkpoints,
     counters::{Counters, Ids},
     failure::{Severity, end_process, severity},
     statements::Statements,
 };
 use crate::{Changes, CommitError, Receipt, limits, rules};
-use rusqlite::Connection;
+use rusqlite::{Connection, ErrorCode};
 use std::{
     mem,
     sync::{
@@ -100,6 +100,7 @@ pub(super) struct Writer<'c> {
     /// As of the transaction that is open.
     ahead: Counters,
     shared: Arc<Shared>,
+    checkpoints: &'c Checkpoints,
 }
 
 impl<'c> Writer<'c> {
@@ -108,13 +109,14 @@ impl<'c> Writer<'c> {
         collections: &[&'static str],
         counters: Counters,
         shared: Arc<Shared>,
+        checkpoints: &'c Checkpoints,
     ) -> rusqlite::Result<Self> {
         let statements = Statements::new(connection, collections)?;
-        Ok(Self { connection, statements, ahead: counters.clone(), counters, shared })
+        Ok(Self { connection, statements, ahead: counters.clone(), counters, shared, checkpoints })
     }
 
     /// Works until nobody can send a job any more and the last one is done.
-    pub(super) fn run(&mut self, queue: &Receiver<Job>, checkpoints: &Checkpoints) {
+    pub(super) fn run(&mut self, queue: &Receiver<Job>) {
         let mut group = Vec::with_capacity(limits::GROUP_MAX_JOBS);
         let mut outcomes = Vec::with_capacity(limits::GROUP_MAX_JOBS);
         let mut last_size = 0;
@@ -122,10 +124,8 @@ impl<'c> Writer<'c> {
             last_size = group.len();
             self.do_group(&group, &mut outcomes);
             answer(&mut group, &mut outcomes);
-            if checkpoints.after_commit() {
-                // The checkpointer does its work beside us and so never quite catches up. What is left of it is little
-                // by now, and only between two groups can the log begin anew.
-                checkpoint::report(checkpoint::restart(self.connection));
+            if self.checkpoints.after_commit() {
+                self.checkpoints.restart(self.connection);
             }
         }
     }
@@ -146,6 +146,9 @@ impl<'c> Writer<'c> {
             }
             Severity::Job | Severity::Environment => {
                 tracing::warn!("{} commits were not done: {error}", jobs.len());
+                if error.sqlite_error_code() == Some(ErrorCode::DiskFull) {
+                    self.checkpoints.wake();
+                }
                 outcomes.extend(jobs.iter().map(|_| Err(CommitError::NotDone(error.to_string()))));
             }
         }

@@ -1,0 +1,194 @@
+//! Those who talk to a service.
+
+use super::{LONG, Wait};
+use bytes::Bytes;
+use http::{HeaderMap, Method, Request, header};
+use http_body_util::{BodyExt, Full};
+use hyper_util::{
+    client::legacy::{Client as HttpClient, connect::HttpConnector},
+    rt::TokioExecutor,
+};
+use serde_json::{Value, json};
+use std::{
+    net::SocketAddr,
+    time::{Duration, Instant},
+};
+
+/// How long one exchange may take.
+const EXCHANGE_MAX: Duration = Duration::from_secs(40);
+
+/// Talks HTTP to one address. By default on a new connection each time, so that what breaks is what is tested.
+#[derive(Clone)]
+pub(crate) struct Client {
+    address: SocketAddr,
+    http: HttpClient<HttpConnector, Full<Bytes>>,
+}
+
+/// What was answered.
+#[derive(Debug, Clone)]
+pub(crate) struct Answer {
+    pub(crate) status: u16,
+    pub(crate) head: HeaderMap,
+    pub(crate) body: Bytes,
+}
+
+impl Answer {
+    pub(crate) fn json(&self) -> Value {
+        serde_json::from_slice(&self.body).unwrap_or_else(|error| panic!("{error}: {self:?}"))
+    }
+
+    pub(crate) fn header(&self, name: &str) -> Option<&str> {
+        self.head.get(name).map(|value| value.to_str().expect("a header of text"))
+    }
+
+    /// The id of what was answered.
+    pub(crate) fn id(&self) -> i64 {
+        self.json()["id"].as_i64().unwrap_or_else(|| panic!("no id in {self:?}"))
+    }
+
+    /// The word of a problem, once it is sure that it is a whole one.
+    pub(crate) fn problem(&self) -> String {
+        assert_eq!(self.header("content-type"), Some("application/problem+json"), "{self:?}");
+        let problem = self.json();
+        for field in ["type", "title", "detail", "instance", "requestId"] {
+            assert!(problem[field].as_str().is_some_and(|text| !text.is_empty()), "{field} is missing: {self:?}");
+        }
+        assert_eq!(problem["status"], self.status, "{self:?}");
+        assert_eq!(problem["requestId"].as_str(), self.header("x-request-id"), "{self:?}");
+        assert_eq!(self.head.contains_key(header::RETRY_AFTER), self.status == 503, "{self:?}");
+        let word = problem["type"].as_str().and_then(|kind| kind.strip_prefix("urn:jumun:problem:"));
+        word.unwrap_or_else(|| panic!("{self:?}")).to_owned()
+    }
+}
+
+impl Client {
+    pub(crate) fn new(address: SocketAddr) -> Self {
+        Self::with_idle_connections(address, 0)
+    }
+
+    /// One that keeps connections, as a browser would.
+    pub(crate) fn with_idle_connections(address: SocketAddr, idle: usize) -> Self {
+        let mut builder = HttpClient::builder(TokioExecutor::new());
+        builder.pool_max_idle_per_host(idle).retry_canceled_requests(false);
+        Self { address, http: builder.build_http() }
+    }
+
+    pub(crate) const fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Sends a request as it is; the answer, or why there is none.
+    pub(crate) async fn send(
+        &self,
+        method: Method,
+        path: &str,
+        head: &[(&str, &str)],
+        body: impl Into<Bytes>,
+    ) -> Result<Answer, String> {
+        let mut request = Request::builder().method(method).uri(format!("http://{}{path}", self.address));
+        for (name, value) in head {
+            request = request.header(*name, *value);
+        }
+        let request = request.body(Full::new(body.into())).expect("a request");
+        let exchange = async {
+            let response = self.http.request(request).await.map_err(|error| format!("{error:?}"))?;
+            let (head, body) = response.into_parts();
+            let body = body.collect().await.map_err(|error| format!("{error:?}"))?.to_bytes();
+            Ok(Answer { status: head.status.as_u16(), head: head.headers, body })
+        };
+        tokio::time::timeout(EXCHANGE_MAX, exchange).await.unwrap_or_else(|_| panic!("no answer in {EXCHANGE_MAX:?}"))
+    }
+
+    pub(crate) async fn get(&self, path: &str) -> Answer {
+        self.send(Method::GET, path, &[], "").await.expect("an answer")
+    }
+
+    /// Posts JSON.
+    pub(crate) async fn post(&self, path: &str, body: &Value) -> Answer {
+        self.post_text(path, &body.to_string()).await
+    }
+
+    /// Posts what may be JSON.
+    pub(crate) async fn post_text(&self, path: &str, body: impl AsRef<[u8]>) -> Answer {
+        let body = Bytes::copy_from_slice(body.as_ref());
+        self.send(Method::POST, path, &[("content-type", "application/json")], body).await.expect("an answer")
+    }
+
+    /// Posts JSON under an `Idempotency-Key`.
+    pub(crate) async fn post_with_key(&self, path: &str, key: &str, body: &Value) -> Result<Answer, String> {
+        let head = [("content-type", "application/json"), ("idempotency-key", key)];
+        self.send(Method::POST, path, &head, body.to_string()).await
+    }
+
+    /// Every document of a collection, page by page.
+    pub(crate) async fn all(&self, path: &str) -> Vec<Value> {
+        let mut found = Vec::new();
+        let mut next = Some(format!("{path}?size=1000"));
+        while let Some(page) = next {
+            let page = self.get(&page).await;
+            assert_eq!(page.status, 200, "{page:?}");
+            let page = page.json();
+            let name = path.trim_start_matches('/');
+            found.extend(page["_embedded"][name].as_array().expect("a list").iter().cloned());
+            next = page["_links"]["next"]["href"].as_str().map(str::to_owned);
+        }
+        found
+    }
+}
+
+/// Something to order.
+pub(crate) fn basket(item: &str, price: i64) -> Value {
+    json!({ "storeName": "스토어99", "itemName": item, "itemQty": 2, "price": price })
+}
+
+/// Somebody who wants something done and does not give up, with a key or without one.
+#[derive(Clone)]
+pub(crate) struct Customer {
+    pub(crate) client: Client,
+    pub(crate) key: Option<String>,
+    pub(crate) method: Method,
+    pub(crate) path: String,
+    pub(crate) body: Value,
+}
+
+/// What a customer was told in the end.
+#[derive(Debug)]
+pub(crate) struct Told {
+    pub(crate) answer: Answer,
+    /// What else was heard on the way: a status, or why there was no answer.
+    pub(crate) before: Vec<Result<u16, String>>,
+    /// From the first request to the final answer.
+    pub(crate) waited: Duration,
+}
+
+impl Customer {
+    /// One who orders.
+    pub(crate) fn ordering(client: Client, key: Option<&str>, body: Value) -> Self {
+        Self { client, key: key.map(str::to_owned), method: Method::POST, path: "/orders".into(), body }
+    }
+
+    /// Sends it once.
+    pub(crate) async fn ask_once(&self) -> Result<Answer, String> {
+        let mut head = vec![("content-type", "application/json")];
+        head.extend(self.key.as_deref().map(|key| ("idempotency-key", key)));
+        let body = if self.method == Method::POST { self.body.to_string() } else { String::new() };
+        self.client.send(self.method.clone(), &self.path, &head, body).await
+    }
+
+    /// Sends it until the answer is a final one.
+    pub(crate) async fn insist(&self) -> Told {
+        let (began, mut before) = (Instant::now(), Vec::new());
+        let wait = Wait::new(LONG, "a customer has a final answer");
+        loop {
+            match self.ask_once().await {
+                Ok(answer) if answer.status < 500 => return Told { answer, before, waited: began.elapsed() },
+                Ok(answer) => {
+                    answer.problem();
+                    before.push(Ok(answer.status));
+                }
+                Err(why) => before.push(Err(why)),
+            }
+            wait.a_moment().await;
+        }
+    }
+}

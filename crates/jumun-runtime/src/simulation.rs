@@ -1,0 +1,485 @@
+//! Whole systems in one thread and in virtual time: engines as they are, on databases and a network that fail as real
+//! ones do. A seed decides everything: which message is lost, late or repeated, which process dies before or after which
+//! commit, which client comes again.
+//!
+//! `JUMUN_SEED=123 cargo test -p jumun-runtime simulation` repeats one case.
+
+use crate::{
+    Code, Engine, Incoming, Key, Parts, Success,
+    audit::{self, Databases, Verdict},
+    recovery, schema,
+    transport::{Outcome, Question, Transport, of_problem},
+};
+use futures_util::future::{BoxFuture, pending};
+use jiff::{Timestamp, tz::TimeZone};
+use jumun::{ServiceModel, SystemModel, Verb};
+use jumun_database::{
+    Changes, CommitError, Database, Document, Identity, JournalRecord, MemoryDatabase, Page, Place, Query, ReadDatabase,
+    ReadError, Receipt, Request, RequestFilter, Stats,
+};
+use std::{
+    cell::RefCell,
+    collections::{BTreeMap, BTreeSet},
+    ops::Range,
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+use tokio::time::Instant;
+use uuid::Uuid;
+
+mod breakfast;
+
+thread_local! {
+    static BEGAN: RefCell<Option<(Instant, Timestamp)>> = const { RefCell::new(None) };
+}
+
+/// Virtual time, from the moment that a case began.
+fn now() -> Timestamp {
+    let (instant, time) = BEGAN.with_borrow(|began| began.expect("a case runs"));
+    time + Instant::now().duration_since(instant)
+}
+
+/// Splitmix64 (Steele, Lea, Flood 2014): small, and good enough to pick faults.
+struct Random(u64);
+
+impl Random {
+    fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
+        let mut mixed = self.0;
+        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+        mixed ^ (mixed >> 31)
+    }
+
+    fn below(&mut self, bound: u64) -> u64 {
+        self.next() % bound
+    }
+
+    fn millis(&mut self, range: Range<u64>) -> Duration {
+        Duration::from_millis(range.start + self.below(range.end - range.start))
+    }
+}
+
+/// What all parts of a case share.
+struct World {
+    model: SystemModel,
+    random: Mutex<Random>,
+    /// While false nothing fails any more.
+    is_stormy: AtomicBool,
+    databases: BTreeMap<&'static str, MemoryDatabase>,
+    /// The engines that run now.
+    running: Mutex<BTreeMap<&'static str, Engine>>,
+    faults: Mutex<BTreeMap<&'static str, u64>>,
+}
+
+impl World {
+    fn below(&self, bound: u64) -> u64 {
+        self.random.lock().expect("one thread").below(bound)
+    }
+
+    fn millis(&self, range: Range<u64>) -> Duration {
+        self.random.lock().expect("one thread").millis(range)
+    }
+
+    /// Whether a fault happens now, on average once in so many times.
+    fn strikes(&self, fault: &'static str, once_in: u64) -> bool {
+        let strikes = self.is_stormy.load(Ordering::Relaxed) && self.below(once_in) == 0;
+        if strikes {
+            *self.faults.lock().expect("one thread").entry(fault).or_default() += 1;
+        }
+        strikes
+    }
+
+    fn engine(&self, service: &str) -> Option<Engine> {
+        self.running.lock().expect("one thread").get(service).cloned()
+    }
+
+    fn service(&self, name: &str) -> &ServiceModel {
+        self.model.service(name).expect("a service")
+    }
+
+    /// kill -9, and a new process some time later.
+    fn crash(self: &Arc<Self>, service: &'static str) {
+        let Some(engine) = self.running.lock().expect("one thread").remove(service) else { return };
+        engine.kill();
+        let world = self.clone();
+        tokio::spawn(async move {
+            tokio::time::sleep(world.millis(1..3_000)).await;
+            world.start(service).await;
+        });
+    }
+
+    async fn start(self: &Arc<Self>, service: &'static str) {
+        let model = self.service(service).clone();
+        let database = Fragile { world: self.clone(), service, inner: self.databases[service].clone() };
+        let engine = Engine::new(Parts {
+            behaviour: model.behaviour(&serde_json::Map::new()).expect("default settings"),
+            // Inner limits are smaller, or they would have to shrink.
+            time_limits: model.asks.iter().map(|ask| (ask.service.to_owned(), Duration::from_millis(500))).collect(),
+            model,
+            database: Arc::new(database),
+            transport: Arc::new(Network { world: self.clone() }),
+            clock: now,
+            zone: TimeZone::UTC,
+        });
+        // It is known only once it has recovered, as a process listens only then.
+        let killed_meanwhile = {
+            self.running.lock().expect("one thread").insert(service, engine.clone());
+            recovery::start(&engine).await;
+            self.engine(service).is_none()
+        };
+        assert!(!killed_meanwhile || self.is_stormy.load(Ordering::Relaxed));
+    }
+}
+
+/// A database whose process may die before or after any commit, and that may be full for a while.
+struct Fragile {
+    world: Arc<World>,
+    service: &'static str,
+    inner: MemoryDatabase,
+}
+
+impl Database for Fragile {
+    fn commit(&self, changes: Changes) -> BoxFuture<'_, Result<Receipt, CommitError>> {
+        Box::pin(async move {
+            tokio::time::sleep(self.world.millis(0..3)).await;
+            if self.world.strikes("crash before commit", 25) {
+                self.world.crash(self.service);
+                return pending().await;
+            }
+            if self.world.strikes("full disk", 40) {
+                return Err(CommitError::NotDone("no room".into()));
+            }
+            let trace = std::env::var("JUMUN_SEED").is_ok().then(|| format!("{:?}", changes));
+            let result = self.inner.commit(changes).await;
+            if let Some(trace) = trace { println!("{} {} {:?} {}", now(), self.service, result.is_ok(), trace); }
+            if self.world.strikes("crash after commit", 25) {
+                self.world.crash(self.service);
+                return pending().await;
+            }
+            if result.is_ok() && self.world.strikes("outcome of a commit unknown", 60) {
+                return Err(CommitError::Unknown("the connection broke".into()));
+            }
+            result
+        })
+    }
+
+    fn next_id(&self, collection: &'static str) -> BoxFuture<'_, Result<i64, ReadError>> {
+        self.inner.next_id(collection)
+    }
+
+    fn purge_requests(&self, before_ms: i64, keep_at_most: u64) -> BoxFuture<'_, Result<u64, CommitError>> {
+        self.inner.purge_requests(before_ms, keep_at_most)
+    }
+
+    fn stats(&self) -> Stats {
+        self.inner.stats()
+    }
+
+    fn close(&self) -> BoxFuture<'_, ()> {
+        self.inner.close()
+    }
+}
+
+impl ReadDatabase for Fragile {
+    fn identity(&self) -> &Identity {
+        self.inner.identity()
+    }
+    fn document(&self, collection: &'static str, id: i64) -> BoxFuture<'_, Result<Option<Document>, ReadError>> {
+        self.inner.document(collection, id)
+    }
+    fn page(&self, query: Query) -> BoxFuture<'_, Result<Page, ReadError>> {
+        self.inner.page(query)
+    }
+    fn scan(&self, collection: &'static str, after: i64, limit: u32) -> BoxFuture<'_, Result<Vec<Document>, ReadError>> {
+        self.inner.scan(collection, after, limit)
+    }
+    fn request_by_key(&self, key: &str) -> BoxFuture<'_, Result<Option<Request>, ReadError>> {
+        self.inner.request_by_key(key)
+    }
+    fn request(&self, id: Uuid) -> BoxFuture<'_, Result<Option<Request>, ReadError>> {
+        self.inner.request(id)
+    }
+    fn requests(&self, filter: RequestFilter) -> BoxFuture<'_, Result<Vec<Request>, ReadError>> {
+        self.inner.requests(filter)
+    }
+    fn doubts_about(&self, subject: i64) -> BoxFuture<'_, Result<Vec<Request>, ReadError>> {
+        self.inner.doubts_about(subject)
+    }
+    fn journal(&self, partition: u16, after: u64, limit: u32) -> BoxFuture<'_, Result<Vec<JournalRecord>, ReadError>> {
+        self.inner.journal(partition, after, limit)
+    }
+    fn places(&self) -> BoxFuture<'_, Result<Vec<Place>, ReadError>> {
+        self.inner.places()
+    }
+}
+
+/// A network that loses, delays and repeats messages and answers.
+struct Network {
+    world: Arc<World>,
+}
+
+impl Network {
+    async fn deliver(world: Arc<World>, question: Question) -> Outcome {
+        let Some(engine) = world.engine(question.target.service) else {
+            return Outcome::NotDone("connection refused".into());
+        };
+        let resource = engine.model().resource_at(question.target.path).expect("a path");
+        let model = engine.model().resources[resource].ask.clone().expect("an ask");
+        let (id, command) = model.read(question.body.as_bytes()).expect("a question of ours");
+        let incoming = Incoming {
+            resource,
+            id: Some(id),
+            command,
+            key: Some(Key::Ask { id: question.id, expires_ms: question.expires_ms }),
+            fingerprint: [1; 16],
+            success: 201,
+        };
+        let answer = match engine.take(incoming).await {
+            Ok(Success { body, .. }) => Outcome::Accepted(body),
+            Err(problem) => of_problem(problem),
+        };
+        if std::env::var("JUMUN_SEED").is_ok() { println!("{} ask {} {} answer {answer:?}", now(), question.target.service, question.id); }
+        answer
+    }
+
+    async fn deliver_void(world: Arc<World>, service: String, path: String, id: Uuid) -> Result<(), String> {
+        let engine = world.engine(&service).ok_or("connection refused")?;
+        let resource = engine.model().resource_at(&path).expect("a path");
+        engine.void(resource, id).await.map_err(|problem| problem.to_string())
+    }
+
+    /// Runs a delivery as the network likes it. None: nothing comes back.
+    ///
+    /// Only what arrived and was not turned away is repeated: that a neighbour which says *not done* does not find the
+    /// same question in its queue later is the one thing that is asked of a network.
+    async fn carry<T: Send + 'static>(
+        &self,
+        deliver: impl Fn() -> BoxFuture<'static, T>,
+        was_turned_away: impl Fn(&T) -> bool,
+    ) -> Option<T> {
+        let world = &self.world;
+        tokio::time::sleep(world.millis(0..5)).await;
+        if world.strikes("request lost", 12) {
+            return None;
+        }
+        if world.strikes("request late", 12) {
+            let (late, after) = (deliver(), world.millis(1..4_000));
+            tokio::spawn(async move {
+                tokio::time::sleep(after).await;
+                drop(late.await);
+            });
+            return None;
+        }
+        // The neighbour goes on even if nobody waits any more.
+        let answer = tokio::spawn(deliver()).await.ok()?;
+        if !was_turned_away(&answer) && world.strikes("request repeated", 12) {
+            let (again, after) = (deliver(), world.millis(0..4_000));
+            tokio::spawn(async move {
+                tokio::time::sleep(after).await;
+                drop(again.await);
+            });
+        }
+        tokio::time::sleep(world.millis(0..5)).await;
+        if world.strikes("answer lost", 12) { None } else { Some(answer) }
+    }
+}
+
+impl Transport for Network {
+    fn ask(&self, question: Question) -> BoxFuture<'_, Outcome> {
+        Box::pin(async move {
+            let time_limit = question.time_limit;
+            let deliver = || -> BoxFuture<'static, Outcome> { Box::pin(Self::deliver(self.world.clone(), question.clone())) };
+            match tokio::time::timeout(time_limit, self.carry(deliver, |outcome| matches!(outcome, Outcome::NotDone(_)))).await {
+                Ok(Some(outcome)) => outcome,
+                Ok(None) => {
+                    tokio::time::sleep(time_limit / 2).await;
+                    Outcome::Unknown("the connection broke".into())
+                }
+                Err(_) => Outcome::Unknown("no answer in time".into()),
+            }
+        })
+    }
+
+    fn void<'a>(&'a self, service: &'a str, path: &'a str, id: Uuid) -> BoxFuture<'a, Result<(), String>> {
+        Box::pin(async move {
+            let deliver = || -> BoxFuture<'static, Result<(), String>> {
+                Box::pin(Self::deliver_void(self.world.clone(), service.to_owned(), path.to_owned(), id))
+            };
+            self.carry(deliver, Result::is_err).await.unwrap_or_else(|| Err("no answer".into()))
+        })
+    }
+}
+
+/// What a client has been told.
+#[derive(Debug)]
+struct Told {
+    name: String,
+    has_key: bool,
+    answers: Vec<Result<Success, Code>>,
+}
+
+/// A client: orders, and comes again until it has a final answer, if it has a key.
+async fn client(world: Arc<World>, name: String, has_key: bool, body: String) -> Told {
+    let mut told = Told { name, has_key, answers: Vec::new() };
+    tokio::time::sleep(world.millis(0..2_000)).await;
+    loop {
+        if let Some(engine) = world.engine("order") {
+            let resource = engine.model().resource_at("/orders").expect("a path");
+            let model = &engine.model().resources[resource];
+            let post = model.commands.iter().find(|command| command.verb == Verb::Post).expect("a command");
+            let incoming = Incoming {
+                resource,
+                id: None,
+                command: post.read(body.as_bytes()).expect("a valid body"),
+                key: has_key.then(|| Key::Client(told.name.clone())),
+                fingerprint: [2; 16],
+                success: 201,
+            };
+            let answer = engine.take(incoming).await.map_err(|problem| problem.code);
+            let is_final = answer.as_ref().is_ok_and(|_| true) || answer.as_ref().is_err_and(|code| code.is_final());
+            told.answers.push(answer);
+            // A final answer is asked for once more: it must be the same.
+            let finals = told.answers.iter().filter(|answer| answer.as_ref().map_or_else(|code| code.is_final(), |_| true));
+            if !has_key || (is_final && finals.count() == 2) {
+                return told;
+            }
+        }
+        tokio::time::sleep(world.millis(1..1_500)).await;
+    }
+}
+
+/// One case. Tells which faults struck.
+async fn case(model: SystemModel, seed: u64, bodies: fn(&str, u64) -> String) -> BTreeMap<&'static str, u64> {
+    BEGAN.set(Some((Instant::now(), Timestamp::UNIX_EPOCH))); // the same every time, so that a seed repeats
+    let databases = model.services.iter().map(|service| (service.name, MemoryDatabase::new(schema(service)))).collect();
+    let names: Vec<_> = model.services.iter().map(|service| service.name).collect();
+    let world = Arc::new(World {
+        model,
+        random: Mutex::new(Random(seed)),
+        is_stormy: AtomicBool::new(true),
+        databases,
+        running: Mutex::default(),
+        faults: Mutex::default(),
+    });
+    for name in &names {
+        world.start(name).await;
+    }
+    let clients: Vec<_> = (0..2 + world.below(4))
+        .map(|nth| {
+            let name = format!("client-{nth}");
+            let body = bodies(&name, world.below(5));
+            tokio::spawn(client(world.clone(), name, world.below(3) > 0, body))
+        })
+        .collect();
+    let storm = world.clone();
+    tokio::spawn(async move {
+        tokio::time::sleep(storm.millis(500..15_000)).await;
+        storm.is_stormy.store(false, Ordering::Relaxed);
+    });
+
+    let calm = Duration::from_secs(300);
+    let mut told = Vec::new();
+    for client in clients {
+        let client = tokio::time::timeout(calm, client).await;
+        told.push(client.unwrap_or_else(|_| panic!("seed {seed}: a client never heard a final answer")).expect("a client"));
+    }
+    world.is_stormy.store(false, Ordering::Relaxed);
+    let readers: Databases = world
+        .databases
+        .iter()
+        .map(|(name, database)| ((*name).to_owned(), Arc::new(database.clone()) as Arc<dyn ReadDatabase>))
+        .collect();
+    let settled = async {
+        while !audit::in_doubt(&readers).await.expect("memory can be read").is_empty() {
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+    };
+    let settled = tokio::time::timeout(calm, settled).await;
+    let doubts = audit::in_doubt(&readers).await.expect("memory can be read");
+    assert!(settled.is_ok(), "seed {seed}: in doubt for ever: {doubts:#?}");
+    // Whatever is still on its way arrives now: late questions, late undoings.
+    tokio::time::sleep(Duration::from_secs(10)).await;
+    for name in &names {
+        assert!(world.engine(name).is_some(), "seed {seed}: {name} does not run");
+    }
+
+    let report = audit::run(&world.model, &readers, Duration::ZERO).await.expect("memory can be read");
+    assert_eq!(report.verdict(), Verdict::Clean, "seed {seed}: {report:#?}\n{told:#?}");
+    promises(&world, seed, &told).await;
+    undone_once(&world, seed).await;
+    for engine in std::mem::take(&mut *world.running.lock().expect("one thread")).into_values() {
+        engine.kill();
+    }
+    let faults = std::mem::take(&mut *world.faults.lock().expect("one thread"));
+    faults
+}
+
+/// Every order that was acknowledged stands, with what was acknowledged; no key has two; no client hears two answers.
+async fn promises(world: &World, seed: u64, told: &[Told]) {
+    let orders = world.databases["order"].scan("orders", 0, 1_000).await.expect("memory can be read");
+    for Told { name, has_key, answers } in told {
+        let theirs: BTreeSet<i64> =
+            orders.iter().filter(|order| order.body.contains(&format!("\"{name}\""))).map(|order| order.id).collect();
+        let acknowledged: BTreeSet<&Success> = answers.iter().flatten().collect();
+        for success in &acknowledged {
+            let id = success.location.as_deref().and_then(|location| location.rsplit('/').next()?.parse().ok());
+            assert!(id.is_some_and(|id| theirs.contains(&id)), "seed {seed}: {name} lost {success:?}");
+        }
+        if *has_key {
+            assert!(acknowledged.len() <= 1, "seed {seed}: {name} heard two answers: {answers:?}");
+            assert_eq!(theirs.len(), acknowledged.len(), "seed {seed}: {name} has another number of orders: {answers:?}");
+        }
+        let finals: BTreeSet<_> = answers.iter().filter_map(|answer| answer.as_ref().err()).filter(|code| code.is_final()).map(|code| code.as_str()).collect();
+        assert!(finals.is_empty() || acknowledged.is_empty(), "seed {seed}: {name} heard yes and no: {answers:?}");
+    }
+}
+
+/// No event of an order is published twice, and none of an order that never stood but those of its undoing.
+async fn undone_once(world: &World, seed: u64) {
+    for (name, database) in &world.databases {
+        let journal = database.journal(0, 0, 1_000).await.expect("memory can be read");
+        let mut seen = BTreeSet::new();
+        for (nth, event) in journal.iter().enumerate() {
+            assert_eq!(event.sequence, nth as u64 + 1, "seed {seed}: the numbers of {name} are not dense");
+            assert!(seen.insert((event.event_type.clone(), event.key)), "seed {seed}: {name} published twice: {event:?}");
+        }
+    }
+}
+
+fn run(model: fn() -> SystemModel, bodies: fn(&str, u64) -> String, cases: u64) {
+    let seeds: Vec<u64> = match std::env::var("JUMUN_SEED") {
+        Ok(seed) => vec![seed.parse().expect("JUMUN_SEED is a number")],
+        Err(_) => (0..cases).collect(),
+    };
+    let mut struck: BTreeMap<&'static str, u64> = BTreeMap::new();
+    for seed in &seeds {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build();
+        for (fault, times) in runtime.expect("a runtime").block_on(case(model(), *seed, bodies)) {
+            *struck.entry(fault).or_default() += times;
+        }
+    }
+    println!("{} cases; faults: {struck:?}", seeds.len());
+    if seeds.len() as u64 == cases {
+        assert!(struck.len() >= 8, "every kind of fault struck: {struck:?}");
+    }
+}
+
+#[test]
+fn an_order_stands_if_and_only_if_it_is_paid() {
+    let model = || food_delivery::system().into_model();
+    let body = |name: &str, dice: u64| {
+        let price = if dice == 0 { 2_000_000_000 } else { 22_000 }; // over the limit, or not
+        format!(r#"{{"storeName":"{name}","itemQty":1,"price":{price}}}"#)
+    };
+    run(model, body, 10_000);
+}
+
+#[test]
+fn an_order_stands_if_and_only_if_it_is_paid_and_its_mileage_is_earned() {
+    let body = |name: &str, dice: u64| format!(r#"{{"customerId":"{name}","amount":{}}}"#, if dice == 0 { 0 } else { 4_000 });
+    run(breakfast::model, body, 5_000);
+}

@@ -1,0 +1,131 @@
+//! What `System::check` finds.
+
+use jumun::{
+    Aggregate, Ask, Context, Decision, Id, NoSettings, Problem, Resource, Service, System, nothing,
+};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// An aggregate of no business at all.
+macro_rules! thing {
+    ($name:ident) => {
+        #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+        struct $name {
+            id: Id<$name>,
+        }
+
+        impl Aggregate for $name {
+            type Command = ();
+            type Event = Event;
+            type Settings = NoSettings;
+            fn concerns(event: &Event) -> Option<Id<Self>> {
+                match event {
+                    Event::Made(thing) => Some(thing.id.cast()),
+                    Event::Lost(_) => None,
+                }
+            }
+            fn decide(_: Option<&Self>, _: (), _: &Context<'_, Self>) -> Decision<Event> {
+                nothing()
+            }
+            fn evolve(this: Option<Self>, _: &Event) -> Option<Self> {
+                this
+            }
+        }
+    };
+}
+thing!(A);
+thing!(B);
+thing!(C);
+thing!(D);
+
+jumun::published_language! {
+    enum Event {
+        a(by id): Made(A), Lost(A);
+    }
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+struct Question {}
+
+const ASK_A: Ask<Question, A> = Ask::post("a", "/as");
+const ASK_B: Ask<Question, B> = Ask::post("b", "/bs");
+const ASK_C: Ask<Question, C> = Ask::post("c", "/cs");
+const ASK_D: Ask<Question, D> = Ask::post("d", "/ds");
+
+const EXAMPLES: &str = r#"{"eventType":"Made","timestamp":1,"id":1}
+{"eventType":"Lost","timestamp":1,"id":1}"#;
+
+fn a() -> Service<Event> {
+    Service::new("a", 1).aggregate(Resource::<A>::at("/as").on_ask(&ASK_A, |_| one(), |_| (), ()))
+}
+
+fn b() -> Service<Event> {
+    Service::new("b", 2).aggregate(Resource::<B>::at("/bs").on_ask(&ASK_B, |_| one(), |_| (), ()))
+}
+
+fn c() -> Service<Event> {
+    Service::new("c", 3).aggregate(Resource::<C>::at("/cs").on_ask(&ASK_C, |_| one(), |_| (), ()))
+}
+
+fn d() -> Service<Event> {
+    Service::new("d", 4).aggregate(Resource::<D>::at("/ds").on_ask(&ASK_D, |_| one(), |_| (), ()))
+}
+
+fn one<T>() -> Id<T> {
+    Id::new(1).expect("an id")
+}
+
+fn check(services: impl IntoIterator<Item = Service<Event>>) -> Vec<Problem> {
+    let system = System::new("things", EXAMPLES);
+    let problems = services.into_iter().fold(system, System::service).check();
+    problems.into_iter().filter(|problem| *problem != Problem::NobodyHandles("Lost")).collect()
+}
+
+#[test]
+fn a_chain_of_two_asks_is_fine() {
+    assert_eq!(check([a().asks(&ASK_B), b().asks(&ASK_C), c()]), []);
+}
+
+#[test]
+fn a_chain_of_three_asks_is_too_deep() {
+    let problems = check([a().asks(&ASK_B), b().asks(&ASK_C), c().asks(&ASK_D), d()]);
+    assert_eq!(problems, [Problem::AsksTooDeep(vec!["a", "b", "c", "d"])]);
+}
+
+#[test]
+fn a_circle_is_found_once() {
+    let problems = check([a().asks(&ASK_B), b().asks(&ASK_A)]);
+    assert_eq!(problems, [Problem::CircleOfAsks(vec!["a", "b", "a"])]);
+    assert_eq!(check([a().asks(&ASK_A)]), [Problem::CircleOfAsks(vec!["a", "a"])]);
+}
+
+#[test]
+fn a_question_without_an_answerer_is_found() {
+    assert_eq!(check([a().asks(&ASK_B)]), [Problem::NobodyAnswers("a", ASK_B.target())]);
+    let stray = Service::new("b", 2).aggregate(Resource::<A>::at("/elsewhere").on_ask(&ASK_A, |_| one(), |_| (), ()));
+    assert!(check([a(), stray]).contains(&Problem::NobodyAnswers("b", ASK_A.target())));
+}
+
+#[test]
+fn events_are_followed_by_their_examples() {
+    let check = |examples| System::<Event>::new("things", examples).service(a()).check();
+    assert_eq!(check(EXAMPLES), [Problem::NobodyHandles("Lost")]);
+    assert_eq!(check(""), [Problem::NoExample("Made"), Problem::NoExample("Lost")]);
+    assert!(check("{}\n").iter().any(|problem| matches!(problem, Problem::UnreadableExample { line: 1, .. })));
+    assert!(check("\n{\"eventType\":\"Made\"}").iter().any(|problem| matches!(problem, Problem::UnreadableExample { line: 2, .. })));
+    assert!(System::<Event>::new("things", EXAMPLES).service(b()).check().contains(&Problem::NobodyEmits("Made")));
+}
+
+#[test]
+fn what_must_be_there_once_is_found_twice() {
+    let problems = check([a(), a()]);
+    for what in ["the service a", "the port 1", "the path /as"] {
+        assert!(problems.contains(&Problem::Twice(what.to_owned())), "{what}: {problems:?}");
+    }
+}
+
+#[test]
+fn a_finder_needs_its_field() {
+    let service = Service::new("a", 1).aggregate(Resource::<A>::at("/as").find_by("id").find_by("colour"));
+    assert_eq!(check([service]), [Problem::NoSuchField("as", "colour".into())]);
+}

@@ -63,7 +63,8 @@ pub(crate) fn open(model: &SystemModel, config: &Config) -> Result<Databases, Fa
 
 pub(crate) fn block_on<T>(work: impl Future<Output = T>) -> Result<T, Failure> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    let runtime = runtime.map_err(|error| Failure::new("system", error.to_string(), "Look at the limits of this user."))?;
+    let runtime =
+        runtime.map_err(|error| Failure::new("system", error.to_string(), "Look at the limits of this user."))?;
     Ok(runtime.block_on(work))
 }
 
@@ -103,10 +104,14 @@ fn to_json(model: &SystemModel, report: &Report) -> String {
         Verdict::Violated => "violated",
         Verdict::Open => "open",
     };
-    let violations: Vec<_> = report.violations.iter().map(|(key, what)| json!({ "order": key, "what": what })).collect();
+    let violations: Vec<_> =
+        report.violations.iter().map(|(key, what)| json!({ "order": key, "what": what })).collect();
     // Sums of money fit: 10^12 won times more orders than there will ever be still is below 2^63 in practice.
-    let sums: serde_json::Map<_, _> =
-        report.sums.iter().map(|(name, sum)| ((*name).to_owned(), json!(i64::try_from(*sum).unwrap_or(i64::MAX)))).collect();
+    let sums: serde_json::Map<_, _> = report
+        .sums
+        .iter()
+        .map(|(name, sum)| ((*name).to_owned(), json!(i64::try_from(*sum).unwrap_or(i64::MAX))))
+        .collect();
     json!({
         "system": model.name,
         "verdict": verdict,

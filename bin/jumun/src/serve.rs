@@ -48,7 +48,8 @@ pub(crate) fn run(options: &Options) -> Result<ExitCode, Failure> {
     allow_many_connections();
     // One thread for all requests, and one more that commits: as fast as many, and a process a service.
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    let runtime = runtime.map_err(|error| Failure::new("system", error.to_string(), "Look at the limits of this user."))?;
+    let runtime =
+        runtime.map_err(|error| Failure::new("system", error.to_string(), "Look at the limits of this user."))?;
     runtime.block_on(serve_one(service, &config, options.listen))
 }
 
@@ -61,7 +62,8 @@ async fn serve_one(service: &ServiceModel, config: &Config, listen: Option<Socke
         let why = format!("{} cannot listen on {listen}: {error}", service.name);
         Failure::new("listen", why, "Stop what listens there, or choose another address with --listen.")
     })?;
-    let stop = stop_signal().map_err(|error| Failure::new("system", error.to_string(), "Signals cannot be heard here."))?;
+    let stop =
+        stop_signal().map_err(|error| Failure::new("system", error.to_string(), "Signals cannot be heard here."))?;
     let database = SqliteDatabase::open(&config.database, schema(service))?;
     let urls = config.calls.iter().map(|(name, call)| (name.clone(), call.url.clone())).collect();
     let engine = Engine::new(Parts {

@@ -182,7 +182,7 @@ async fn assert_one_order(lab: &Lab, customer: JoinHandle<(Customer, Told)>, fir
     let standing: Vec<&Attempt> = attempts.iter().filter(|attempt| attempt.stands()).collect();
     let hit = &attempts[0];
     match first {
-        Vanished => assert!(attempts.iter().all(|attempt| attempt.stands()), "{attempts:?}"),
+        Vanished => assert!(attempts.iter().all(Attempt::stands), "{attempts:?}"),
         Stands => assert!(hit.stands(), "{hit:?}"),
         NeverPaid | PaidAndUndone => {
             assert_eq!(hit.state, "voided", "{hit:?}");
@@ -209,8 +209,9 @@ async fn assert_one_order(lab: &Lab, customer: JoinHandle<(Customer, Told)>, fir
         assert_eq!(again.body, answer.body, "the same key, the same answer, byte by byte");
         assert_eq!(lab.attempts("order").len(), attempts.len(), "a repeat is no new attempt");
     } else {
-        // Whoever has no key and hears nothing orders again: the first order stands, too, and is paid.
-        assert_eq!(standing.len(), if first == Stands { 2 } else { 1 }, "{attempts:?}");
+        // Whoever has no key and hears nothing orders again: what they did not hear of stands, too, and is paid.
+        assert!(standing.iter().any(|attempt| attempt.subject == answer.id()), "{attempts:?}");
+        assert!(standing.len() <= told.before.len() + 1, "more orders than were sent: {attempts:?}");
     }
 }
 
@@ -224,7 +225,8 @@ async fn cancel(mut lab: Lab, point: &'static str, stands_already: bool, key: Op
 
     let path = format!("/orders/{}", order.id());
     let key = key.map(str::to_owned);
-    let customer = Customer { client: orders.clone(), key, method: Method::DELETE, path: path.clone(), body: Value::Null };
+    let customer =
+        Customer { client: orders.clone(), key, method: Method::DELETE, path: path.clone(), body: Value::Null };
     let cancelling = tokio::spawn({
         let customer = customer.clone();
         async move { customer.insist().await }
@@ -291,7 +293,10 @@ async fn payment_goes_on_while_it_is_told_to_undo(key: Option<&str>) {
     lab.payment.wait_until_stalled().await;
     lab.order.kill();
     lab.order.start().await;
-    wait_until(lab::LONG, "the question is being taken back", async || lab.asks().iter().any(|ask| ask["state"] == "voiding")).await;
+    wait_until(lab::LONG, "the question is being taken back", async || {
+        lab.asks().iter().any(|ask| ask["state"] == "voiding")
+    })
+    .await;
     lab.payment.go_on();
     let (_, told) = customer.await.expect("a customer");
     assert_eq!(told.answer.status, 201, "{told:?}");
@@ -366,7 +371,6 @@ async fn a_payment_is_undone_once_however_often_both_die_over_it() {
             lab.service(service).kill();
         }
         lab.service(service).start_with(Trap::Dies(point)).await;
-        lab.payment.is_alive();
         let other = if service == "order" { "payment" } else { "order" };
         if !lab.service(other).is_alive() {
             lab.service(other).start().await;
@@ -409,7 +413,9 @@ fn points_in_the_product() -> BTreeSet<String> {
         let text = fs::read_to_string(&path).expect("a source");
         for rest in text.split("crash::point(").skip(1) {
             let name = rest.trim_start().strip_prefix('"').and_then(|rest| rest.split('"').next());
-            points.insert(name.unwrap_or_else(|| panic!("a point without a plain name in {}", path.display())).to_owned());
+            points.insert(
+                name.unwrap_or_else(|| panic!("a point without a plain name in {}", path.display())).to_owned(),
+            );
         }
     }
     points

@@ -9,7 +9,7 @@
 //! place) and is refused with [`CommitError::Conflict`] where that is no longer so.
 //!
 //! Adapters: [`SqliteDatabase`] for one process with nothing to install, [`MemoryDatabase`] for tests. Both pass the
-//! suite in [`conformance`].
+//! suite in [`mod@conformance`].
 
 pub mod conformance;
 pub mod limits;
@@ -224,7 +224,8 @@ pub struct StoredAnswer {
 pub enum RequestChange {
     /// A new request. Refused if its id is known or its key is taken (unless the same commit releases the key first).
     Insert(Box<Request>),
-    /// From one state to another. Refused if it is not in `from`. An answer is set where one is given.
+    /// From one state to another, or to the same with an answer. Refused if it is not in `from`, and if it would go back
+    /// in the order of [`RequestState`]. An answer is set where one is given.
     Move {
         /// Which request.
         id: Uuid,
@@ -527,7 +528,8 @@ pub trait Database: ReadDatabase {
     fn commit(&self, changes: Changes) -> BoxFuture<'_, Result<Receipt, CommitError>>;
 
     /// An id for a new document: larger than that of every document and of every request's subject in this collection,
-    /// those of purged requests included. Ids have gaps, and none is given out twice.
+    /// those of purged requests included. Ids have gaps, and none is given out twice, except that one which was in no
+    /// commit may come again after a restart.
     fn next_id(&self, collection: &'static str) -> BoxFuture<'_, Result<i64, ReadError>>;
 
     /// Deletes done and voided requests whose id is older than `before_ms` (milliseconds since 1970 UTC; the time is in

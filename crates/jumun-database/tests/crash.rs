@@ -135,8 +135,8 @@ async fn check(file: &Path, acknowledged: &BTreeSet<i64>) {
     }
     assert_eq!(journal.iter().map(|record| record.key).collect::<BTreeSet<_>>(), documents);
     assert_eq!(requests, documents, "a commit is there in part");
-    let last = documents.last().copied().unwrap_or(0);
-    assert!(database.next_id("orders").await.unwrap() > last);
+    let largest = documents.last().copied().unwrap_or(0);
+    assert!(database.next_id("orders").await.unwrap() > largest);
     let total = database.page(all()).await.unwrap().total;
     assert_eq!(total, documents.len() as u64);
 }

@@ -111,6 +111,58 @@ async fn dropping_a_database_commits_what_is_queued() {
 }
 
 #[tokio::test]
+async fn a_caller_that_does_not_look_at_its_answer_holds_up_no_other() {
+    let folder = folder();
+    let database = SqliteDatabase::open(&file(&folder), schema(1)).unwrap();
+    for round in 0..50_i64 {
+        let commit = |place| database.commit(documents([order(10 * round + place, 0, &json!({}))]));
+        // In one group, probably: one begins, the next two are queued while it is on its way to the disk.
+        let mut idle = [commit(1), commit(2), commit(3)];
+        for commit in &mut idle {
+            assert!(commit.now_or_never().is_none_or(|result| result.is_ok()));
+        }
+        let busy = tokio::time::timeout(std::time::Duration::from_secs(10), commit(4)).await;
+        busy.expect("it waits for one that nobody polls").unwrap();
+    }
+}
+
+/// Runs a future on this thread, without a runtime.
+fn without_runtime<F: Future>(future: F) -> F::Output {
+    struct Thread(std::thread::Thread);
+    impl std::task::Wake for Thread {
+        fn wake(self: std::sync::Arc<Self>) {
+            self.0.unpark();
+        }
+    }
+    let waker = std::task::Waker::from(std::sync::Arc::new(Thread(std::thread::current())));
+    let mut context = std::task::Context::from_waker(&waker);
+    let mut future = std::pin::pin!(future);
+    loop {
+        match future.as_mut().poll(&mut context) {
+            std::task::Poll::Ready(output) => return output,
+            std::task::Poll::Pending => std::thread::park(),
+        }
+    }
+}
+
+#[test]
+fn a_database_outlives_a_runtime() {
+    let folder = folder();
+    let database = SqliteDatabase::open(&file(&folder), schema(1)).unwrap();
+    for round in 0..5_i64 {
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        let commits = (0..50).map(|n| database.commit(documents([order(100 * round + n, 0, &json!({}))])));
+        let results = runtime.block_on(futures_util::future::join_all(commits));
+        assert!(results.iter().all(Result::is_ok));
+        // And with none at all.
+        let commits = (50..100).map(|n| database.commit(documents([order(100 * round + n, 0, &json!({}))])));
+        let results = without_runtime(futures_util::future::join_all(commits));
+        assert!(results.iter().all(Result::is_ok));
+    }
+    assert_eq!(database.stats().commits, 500);
+}
+
+#[tokio::test]
 async fn folders_are_made_and_what_cannot_be_made_is_said() {
     let folder = folder();
     let deep = folder.path().join("a/b/c/order.db");

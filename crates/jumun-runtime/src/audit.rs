@@ -81,8 +81,9 @@ pub async fn run(model: &SystemModel, databases: &Databases, patience: Duration)
             Err(_) => doubtful.push(key),
         }
     }
-    settle(model, databases, &resources, doubtful, patience, &mut report).await?;
-    report.in_doubt = in_doubt(databases).await?.len() as u64;
+    let until = Instant::now() + patience;
+    settle(model, databases, &resources, doubtful, until, &mut report).await?;
+    report.in_doubt = doubts_left(databases, until).await?;
     report.difference = model.ledger.difference(&report.sums);
     Ok(report)
 }
@@ -152,15 +153,16 @@ async fn settle(
     databases: &Databases,
     resources: &[Kept<'_>],
     mut doubtful: Vec<i64>,
-    patience: Duration,
+    until: Instant,
     report: &mut Report,
 ) -> Result<(), ReadError> {
-    let until = Instant::now() + patience;
     loop {
         let is_last = Instant::now() >= until;
         let under_way = under_way(model, databases).await?;
         let mut still = Vec::new();
         for key in doubtful {
+            // Looked at before the documents: what is in doubt no more has left its final traces in them.
+            let in_doubt = is_in_doubt(databases, key).await?;
             let mut rows = Vec::new();
             for Kept { resource, database } in resources {
                 rows.extend(database.document(resource.collection, key).await?.map(|document| (*resource, document)));
@@ -169,7 +171,7 @@ async fn settle(
                 Ok(findings) => report.add(findings),
                 Err(_) if !is_last => still.push(key),
                 Err(wrong) => {
-                    if under_way.contains(&key) || is_in_doubt(databases, key).await? {
+                    if under_way.contains(&key) || in_doubt {
                         report.open.insert(key);
                     } else {
                         report.violations.extend(wrong.into_iter().map(|what| (key, what)));
@@ -183,6 +185,20 @@ async fn settle(
         doubtful = still;
         tokio::time::sleep(AGAIN_AFTER).await;
     }
+}
+
+/// How many of the requests that are in doubt now still are when patience ends. Under traffic new ones come and go all
+/// the time; it is those that stay that tell something.
+async fn doubts_left(databases: &Databases, until: Instant) -> Result<u64, ReadError> {
+    let found = async || -> Result<BTreeSet<_>, ReadError> {
+        Ok(in_doubt(databases).await?.into_iter().map(|(_, request)| request.id).collect())
+    };
+    let mut left = found().await?;
+    while !left.is_empty() && Instant::now() < until {
+        tokio::time::sleep(AGAIN_AFTER).await;
+        left = &left & &found().await?;
+    }
+    Ok(left.len() as u64)
 }
 
 async fn is_in_doubt(databases: &Databases, key: i64) -> Result<bool, ReadError> {

@@ -92,7 +92,9 @@ impl ConfigError {
     pub const fn remedy(&self) -> &'static str {
         match self {
             Self::Unreadable(_) => "Correct the file, or name another one with --config.",
-            Self::UnknownKey(_) => "Correct its spelling in jumun.toml, the environment (JUMUN__…) or --set; or delete it.",
+            Self::UnknownKey(_) => {
+                "Correct its spelling in jumun.toml, the environment (JUMUN__…) or --set; or delete it."
+            }
             Self::Invalid { .. } => "Correct the value in jumun.toml, the environment (JUMUN__…) or --set.",
         }
     }
@@ -130,7 +132,8 @@ pub fn load(model: &SystemModel, sources: &Sources) -> Result<Config, ConfigErro
     let mut given = read(sources)?;
     let mut config = Config { unavailable_status: 503, services: BTreeMap::new() };
     if let Some(status) = given.remove("unavailable_status") {
-        let status = status.as_u64().and_then(|status| u16::try_from(status).ok()).filter(|status| (500..600).contains(status));
+        let status =
+            status.as_u64().and_then(|status| u16::try_from(status).ok()).filter(|status| (500..600).contains(status));
         let why = "must be an HTTP status from 500 to 599".to_owned();
         config.unavailable_status = status.ok_or(ConfigError::Invalid { key: "unavailable_status".into(), why })?;
     }
@@ -191,7 +194,12 @@ fn service_config(
         None => data.join(model.name).join(format!("{}.db", service.name)),
         Some(url) => match url.strip_prefix("sqlite://") {
             Some(path) if !path.is_empty() => PathBuf::from(path),
-            _ => return Err(invalid("database", format!("`{url}` cannot be opened by this build; write sqlite://path"))),
+            _ => {
+                return Err(invalid(
+                    "database",
+                    format!("`{url}` cannot be opened by this build; write sqlite://path"),
+                ));
+            }
         },
     };
     let mut calls = BTreeMap::new();
@@ -203,7 +211,8 @@ fn service_config(
             return Err(ConfigError::UnknownKey(format!("{}.calls.{callee}", service.name)));
         };
         if let Some(url) = given.url {
-            let parsed = url.parse::<Uri>().ok().filter(|url| url.scheme_str() == Some("http") && url.authority().is_some());
+            let parsed =
+                url.parse::<Uri>().ok().filter(|url| url.scheme_str() == Some("http") && url.authority().is_some());
             let why = || format!("`{url}` is no address; write http://host:port");
             call.url = parsed.ok_or_else(|| invalid(&format!("calls.{callee}.url"), why()))?;
         }

@@ -30,8 +30,8 @@ use jumun::{
     AnyCommand, Asked, Behaviour, Damaged, Decided, DocumentKey, Documents, Outcome, Reply, ServiceModel, Step, Stored,
 };
 use jumun_database::{
-    AskRecord, Changes, CommitError, Conflict, Database, DocumentChange, JournalEntry, ReadError, Request, RequestChange,
-    RequestState, StoredAnswer,
+    AskRecord, Changes, CommitError, Conflict, Database, DocumentChange, JournalEntry, ReadError, Request,
+    RequestChange, RequestState, StoredAnswer,
 };
 use std::{
     collections::BTreeMap,
@@ -271,7 +271,10 @@ impl Engine {
     }
 
     /// Runs beside the caller, until done or killed. None: killed.
-    fn spawn<T: Send + 'static>(&self, work: impl Future<Output = T> + Send + 'static) -> BoxFuture<'static, Option<T>> {
+    fn spawn<T: Send + 'static>(
+        &self,
+        work: impl Future<Output = T> + Send + 'static,
+    ) -> BoxFuture<'static, Option<T>> {
         let killed = self.0.killed.clone();
         let task = self.0.tasks.spawn(async move { killed.run_until_cancelled(work).await });
         Box::pin(async move { task.await.ok().flatten() })
@@ -432,7 +435,14 @@ impl Engine {
     }
 
     /// Asks, and commits the outcome.
-    async fn ask(&self, incoming: &Incoming, begun: Begun, decider: DocumentKey, now: Timestamp, asked: Asked) -> Answer {
+    async fn ask(
+        &self,
+        incoming: &Incoming,
+        begun: Begun,
+        decider: DocumentKey,
+        now: Timestamp,
+        asked: Asked,
+    ) -> Answer {
         let Begun { id, time_limit, expires_ms } = begun;
         let Asked { target, body, is_answer } = asked;
         let question = Question { target, id, body, expires_ms, time_limit, is_answer };
@@ -645,9 +655,16 @@ impl Engine {
     }
 
     /// What was decided becomes changes and, for the client, the document that it was about.
-    fn success(&self, incoming: &Incoming, key: DocumentKey, decided: Decided, now: Timestamp, changes: &mut Changes) -> Success {
+    fn success(
+        &self,
+        incoming: &Incoming,
+        key: DocumentKey,
+        decided: Decided,
+        now: Timestamp,
+        changes: &mut Changes,
+    ) -> Success {
         let resource = &self.model().resources[key.0];
-        let location = incoming.id.is_none().then(|| format!("{}/{}", resource.path, key.1));
+        let location = (incoming.success == 201).then(|| format!("{}/{}", resource.path, key.1));
         let shown = decided.documents.iter().find(|document| document.key == key);
         let body = match shown {
             Some(document) if incoming.success != 204 => resource.render(key.1, &document.body, &self.0.parts.zone),
@@ -685,9 +702,10 @@ impl Engine {
         };
         let mut last = self.0.trouble.lock().unwrap_or_else(PoisonError::into_inner);
         if *last != trouble {
-            match &trouble {
-                Some(why) => tracing::warn!(why, "commits are not done; clients are answered 503"),
-                None => tracing::info!("commits are done again"),
+            if let Some(why) = &trouble {
+                tracing::warn!(why, "commits are not done; clients are answered 503");
+            } else {
+                tracing::info!("commits are done again");
             }
             *last = trouble;
         }
@@ -699,7 +717,10 @@ impl Engine {
 fn replay(known: &Request, incoming: &Incoming) -> Result<Option<Answer>, Problem> {
     let is_tombstone = known.fingerprint == [0; 16];
     if known.fingerprint != incoming.fingerprint && !is_tombstone {
-        return Err(Problem::new(Code::KeyReused, "This Idempotency-Key came with another request before. Take a new one."));
+        return Err(Problem::new(
+            Code::KeyReused,
+            "This Idempotency-Key came with another request before. Take a new one.",
+        ));
     }
     match (&known.answer, known.state) {
         (Some(answer), _) => Ok(Some(stored_answer(answer))),
@@ -773,7 +794,9 @@ fn too_many_conflicts() -> Problem {
 fn refuse(error: &CommitError) -> Problem {
     match error {
         CommitError::Limit(why) => Problem::new(Code::Invalid, why.clone()),
-        CommitError::NotDone(why) => Problem::new(Code::NotDone, format!("It could not be stored: {why}. Try again later.")),
+        CommitError::NotDone(why) => {
+            Problem::new(Code::NotDone, format!("It could not be stored: {why}. Try again later."))
+        }
         CommitError::Unknown(why) => {
             Problem::new(Code::OutcomeUnknown, format!("{why}. Ask again with the same Idempotency-Key."))
         }
@@ -787,7 +810,10 @@ fn unreadable(error: &ReadError) -> Problem {
 
 fn defect(damaged: &Damaged) -> Problem {
     tracing::error!(%damaged, "a document or a decision is not as it must be");
-    Problem::new(Code::Internal, format!("{}/{} cannot be worked on. This is a defect.", damaged.collection, damaged.id))
+    Problem::new(
+        Code::Internal,
+        format!("{}/{} cannot be worked on. This is a defect.", damaged.collection, damaged.id),
+    )
 }
 
 fn millis(duration: Duration) -> i64 {

@@ -321,7 +321,8 @@ async fn json_body(request: Request) -> Result<Bytes, Problem> {
         return Err(Problem::new(Code::UnsupportedMediaType, "Send JSON, and say so: content-type: application/json"));
     }
     let too_large = || Problem::new(Code::TooLarge, format!("A body has at most {BODY_MAX_BYTES} bytes."));
-    let announced = request.headers().get(header::CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse::<u64>().ok());
+    let announced =
+        request.headers().get(header::CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse::<u64>().ok());
     if announced.is_some_and(|length| length > BODY_MAX_BYTES as u64) {
         return Err(too_large());
     }
@@ -347,8 +348,10 @@ fn last_segment(request: &Request) -> &str {
     request.uri().path().rsplit('/').next().unwrap_or_default()
 }
 
+/// The id at the end of the path. `+1` and `01` are numbers, too, but not the name of anything.
 fn last_id(request: &Request) -> Result<i64, Problem> {
-    last_segment(request).parse().map_err(|_| not_there())
+    let segment = last_segment(request);
+    segment.parse().ok().filter(|id: &i64| id.to_string() == segment).ok_or_else(not_there)
 }
 
 fn not_there() -> Problem {
@@ -357,7 +360,8 @@ fn not_there() -> Problem {
 
 async fn show(at: At, request: Request) -> Handled {
     let id = last_id(&request)?;
-    let document = at.shared.engine.database().document(at.model().collection, id).await.map_err(|error| unreadable(&error))?;
+    let document =
+        at.shared.engine.database().document(at.model().collection, id).await.map_err(|error| unreadable(&error))?;
     let document = document.filter(|document| document.shown).ok_or_else(not_there)?;
     Ok(Reply::Hal(StatusCode::OK, None, render(&at, &document)))
 }
@@ -413,7 +417,8 @@ impl Wanted {
                 }
                 "size" => {
                     let size = value.parse::<u32>().ok().filter(|size| *size > 0);
-                    wanted.size = size.ok_or_else(|| invalid("size", "must be a whole number from 1"))?.min(PAGE_SIZE_MAX);
+                    wanted.size =
+                        size.ok_or_else(|| invalid("size", "must be a whole number from 1"))?.min(PAGE_SIZE_MAX);
                 }
                 "sort" if wanted.sort.is_none() => wanted.sort = Some(Self::sort(model, &value)?),
                 _ => {}
@@ -475,10 +480,8 @@ async fn pages(at: &At, path: &str, wanted: Wanted, filter: Option<(String, Stri
     }
     link(",", "last", last);
     let total = found.total;
-    let _ = write!(
-        body,
-        r#"}},"page":{{"size":{size},"totalElements":{total},"totalPages":{pages},"number":{page}}}}}"#
-    );
+    let _ =
+        write!(body, r#"}},"page":{{"size":{size},"totalElements":{total},"totalPages":{pages},"number":{page}}}}}"#);
     Ok(Reply::Hal(StatusCode::OK, None, body))
 }
 

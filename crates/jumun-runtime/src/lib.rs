@@ -19,9 +19,9 @@ mod simulation;
 pub mod transport;
 mod turns;
 
+pub use ::http::StatusCode;
 pub use engine::{Answer, Counters, Engine, Incoming, Key, Parts, Success};
 pub use problem::{Code, Problem, TYPE_PREFIX};
-pub use ::http::StatusCode;
 pub use server::{Serving, serve};
 
 use jumun::ServiceModel;
@@ -31,7 +31,11 @@ use jumun_database::{Collection, Field, Schema};
 pub fn schema(service: &ServiceModel) -> Schema {
     let collections = service.resources.iter().map(|resource| Collection {
         name: resource.collection,
-        fields: resource.fields.iter().map(|field| Field { name: field.name.clone().into(), indexed: field.is_finder }).collect(),
+        fields: resource
+            .fields
+            .iter()
+            .map(|field| Field { name: field.name.clone().into(), indexed: field.is_finder })
+            .collect(),
     });
     Schema { service: service.name.to_owned(), partitions: PARTITIONS, collections: collections.collect() }
 }

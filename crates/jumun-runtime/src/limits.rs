@@ -37,7 +37,7 @@ pub const DECISIONS_MAX: usize = 32;
 pub const KEY_MAX_BYTES: usize = 255;
 
 /// How long answers are kept under their keys. Older asks are refused: their answer may be forgotten.
-pub const ANSWERS_KEPT: Duration = Duration::from_secs(24 * 60 * 60);
+pub const ANSWERS_KEPT: Duration = Duration::from_hours(24);
 
 /// How much longer than its time limit a request may stay in doubt before recovery gives it up.
 pub const OUTCOME_GRACE: Duration = Duration::from_secs(2);
@@ -61,7 +61,7 @@ pub const VOID_PAUSE: (Duration, Duration) = (Duration::from_millis(50), Duratio
 pub const SWEEP_EVERY: Duration = Duration::from_secs(1);
 
 /// How often old answers are deleted.
-pub const PURGE_EVERY: Duration = Duration::from_secs(60);
+pub const PURGE_EVERY: Duration = Duration::from_mins(1);
 
 /// How long a stop waits for what is at work.
 pub const DRAIN_TIME_LIMIT: Duration = Duration::from_secs(25);

@@ -219,7 +219,9 @@ impl From<Rejection> for Problem {
             Rejection::Invalid { field, why } => Self { code: Code::Invalid, detail: why, field },
             Rejection::Unavailable(service) => Self::new(
                 Code::NeighbourUnavailable,
-                format!("{service} does not answer. Nothing stands; try again, with the same Idempotency-Key if there was one."),
+                format!(
+                    "{service} does not answer. Nothing stands; try again, with the same Idempotency-Key if there was one."
+                ),
             ),
         }
     }
@@ -239,7 +241,9 @@ mod tests {
 
     #[test]
     fn what_others_call_a_problem_is_none_of_ours() {
-        for body in ["", "{}", "<html>", r#"{"type":"about:blank"}"#, r#"{"type":"urn:jumun:problem:nonsense"}"#, "[]", "null"] {
+        for body in
+            ["", "{}", "<html>", r#"{"type":"about:blank"}"#, r#"{"type":"urn:jumun:problem:nonsense"}"#, "[]", "null"]
+        {
             assert_eq!(Problem::parse(body), None, "{body}");
         }
     }

@@ -56,7 +56,8 @@ async fn give_up(engine: &Engine, until_before_ms: Option<i64>) -> Result<usize,
     let mut after = None;
     let mut given_up = 0;
     loop {
-        let found = requests(engine, RequestState::Asking, until_before_ms, after).await.map_err(|error| error.to_string())?;
+        let found =
+            requests(engine, RequestState::Asking, until_before_ms, after).await.map_err(|error| error.to_string())?;
         let Some(last) = found.last() else { return Ok(given_up) };
         after = Some(last.id);
         let theirs = |request: &&Request| until_before_ms.is_some() || request.incarnation != engine.incarnation();

@@ -117,7 +117,8 @@ async fn summarize(shared: Shared) {
         every.tick().await;
         let (requests, failures, slowest) = shared.traffic.take();
         if requests > 0 {
-            let Counters { asks_accepted, asks_refused, asks_not_done, asks_unknown, voided, .. } = shared.engine.counters();
+            let Counters { asks_accepted, asks_refused, asks_not_done, asks_unknown, voided, .. } =
+                shared.engine.counters();
             let of = |counter: &std::sync::atomic::AtomicU64| counter.load(Ordering::Relaxed);
             tracing::info!(
                 requests,

@@ -94,15 +94,22 @@ impl HttpTransport {
     }
 
     fn uri(&self, service: &str, path: &str) -> Result<Uri, NoResponse> {
-        let base = self.urls.get(service).ok_or_else(|| NoResponse::NotSent(format!("no address of {service} is known")))?;
+        let base =
+            self.urls.get(service).ok_or_else(|| NoResponse::NotSent(format!("no address of {service} is known")))?;
         let mut parts = base.clone().into_parts();
         parts.path_and_query =
             Some(path.parse().map_err(|error| NoResponse::NotSent(format!("the path {path} cannot be: {error}")))?);
         Uri::from_parts(parts).map_err(|error| NoResponse::NotSent(error.to_string()))
     }
 
-    async fn post(&self, uri: Uri, head: HeaderMap, body: String) -> Result<(StatusCode, HeaderMap, Bytes), NoResponse> {
-        let mut request = Request::post(uri).body(Full::from(body)).map_err(|error| NoResponse::NotSent(error.to_string()))?;
+    async fn post(
+        &self,
+        uri: Uri,
+        head: HeaderMap,
+        body: String,
+    ) -> Result<(StatusCode, HeaderMap, Bytes), NoResponse> {
+        let mut request =
+            Request::post(uri).body(Full::from(body)).map_err(|error| NoResponse::NotSent(error.to_string()))?;
         *request.headers_mut() = head;
         let response = self.client.request(request).await.map_err(|error| {
             if error.is_connect() { NoResponse::NotSent(chain(&error)) } else { NoResponse::Lost(chain(&error)) }
@@ -171,9 +178,14 @@ fn classify(status: StatusCode, head: &HeaderMap, body: &[u8], is_answer: fn(&st
     let unknown = |why: &str| Outcome::Unknown(format!("it answered {status} {why}"));
     let Ok(body) = std::str::from_utf8(body) else { return unknown("with a body that is not text") };
     if status.is_success() {
-        return if is_answer(body) { Outcome::Accepted(body.to_owned()) } else { unknown("with a body that is no answer") };
+        return if is_answer(body) {
+            Outcome::Accepted(body.to_owned())
+        } else {
+            unknown("with a body that is no answer")
+        };
     }
-    let is_problem = head.get(header::CONTENT_TYPE).is_some_and(|kind| kind.as_bytes().starts_with(b"application/problem+json"));
+    let is_problem =
+        head.get(header::CONTENT_TYPE).is_some_and(|kind| kind.as_bytes().starts_with(b"application/problem+json"));
     match is_problem.then(|| Problem::parse(body)).flatten() {
         None => unknown("with a body that is none of ours"),
         Some(problem) => of_problem(problem),
@@ -220,7 +232,10 @@ mod tests {
             classify_text(402, "application/problem+json", declined.as_bytes()),
             Outcome::Refused(Rejection::Declined("why".into()))
         );
-        assert!(matches!(classify_text(404, "text/html", b"<h1>404"), Outcome::Unknown(_)), "a wrong address says nothing");
+        assert!(
+            matches!(classify_text(404, "text/html", b"<h1>404"), Outcome::Unknown(_)),
+            "a wrong address says nothing"
+        );
         assert!(matches!(classify_text(503, "text/plain", b"busy"), Outcome::Unknown(_)));
     }
 

@@ -99,7 +99,7 @@ mod tests {
         let turns = Turns::new();
         let first = turns.take(7).await.expect("a turn");
         let mut waiting: Vec<_> = (0..TURNS_WAITING_MAX).map(|_| Box::pin(turns.take(7))).collect();
-        let refused = waiting.iter_mut().filter_map(|turn| turn.now_or_never()).filter(Result::is_err).count();
+        let refused = waiting.iter_mut().filter_map(FutureExt::now_or_never).filter(Result::is_err).count();
         assert!(refused > 0);
         drop(first);
     }

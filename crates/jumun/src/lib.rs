@@ -31,8 +31,8 @@ pub use event::encode as encode_event;
 pub use event::{EventType, PublishedLanguage};
 pub use input::BadInput;
 pub use model::{
-    AnyCommand, AskModel, Behaviour, CommandModel, Damaged, Decided, DocumentAfter, DocumentKey, Documents, EncodedEvent,
-    FieldModel, Outcome, ResourceModel, ServiceModel, SettingsError, Step, Stored, Verb,
+    AnyCommand, AskModel, Behaviour, CommandModel, Damaged, Decided, DocumentAfter, DocumentKey, Documents,
+    EncodedEvent, FieldModel, Outcome, ResourceModel, ServiceModel, SettingsError, Step, Stored, Verb,
 };
 pub use service::{Resource, Service};
 pub use system::{System, SystemModel};

@@ -6,7 +6,11 @@ use crate::{
     event::EventType,
     input::BadInput,
 };
-use jiff::{Timestamp, fmt::strtime, tz::{Offset, TimeZone}};
+use jiff::{
+    Timestamp,
+    fmt::strtime,
+    tz::{Offset, TimeZone},
+};
 use serde_json::{Map, Value};
 use std::{
     any::{Any, TypeId},
@@ -140,7 +144,9 @@ impl FieldModel {
     /// `findByStoreName`
     pub fn finder_name(&self) -> String {
         let mut letters = self.name.chars();
-        letters.next().map_or_else(String::new, |first| format!("findBy{}{}", first.to_ascii_uppercase(), letters.as_str()))
+        letters
+            .next()
+            .map_or_else(String::new, |first| format!("findBy{}{}", first.to_ascii_uppercase(), letters.as_str()))
     }
 }
 
@@ -315,7 +321,8 @@ mod tests {
     #[test]
     fn dates_are_shown_in_the_zone_of_their_readers() {
         let seoul = TimeZone::fixed(jiff::tz::offset(9));
-        let shown = resource().render(1, r#"{"orderDate":"2022-09-22T07:06:48.5Z","name":"2022-09-22T07:06:48Z"}"#, &seoul);
+        let shown =
+            resource().render(1, r#"{"orderDate":"2022-09-22T07:06:48.5Z","name":"2022-09-22T07:06:48Z"}"#, &seoul);
         assert!(shown.contains(r#""orderDate":"2022-09-22T16:06:48.5+09:00""#), "{shown}");
         assert!(shown.contains(r#""name":"2022-09-22T07:06:48Z""#), "{shown}");
     }

@@ -6,8 +6,8 @@ use crate::{
     event::{EventType, PublishedLanguage},
     input,
     model::{
-        AnyCommand, AskModel, Behaviour, CommandModel, Damaged, Decided, DocumentAfter, Documents, EncodedEvent, FieldModel,
-        Outcome, ResourceModel, ServiceModel, SettingsError, Step, Verb,
+        AnyCommand, AskModel, Behaviour, CommandModel, Damaged, Decided, DocumentAfter, Documents, EncodedEvent,
+        FieldModel, Outcome, ResourceModel, ServiceModel, SettingsError, Step, Verb,
     },
     value::Id,
 };
@@ -287,4 +287,3 @@ impl<E: PublishedLanguage> Together<E> {
         Ok(Outcome::Decided(Decided { events: events.collect(), documents }))
     }
 }
-

@@ -240,7 +240,9 @@ mod tests {
 
     #[test]
     fn impossible_numbers_are_refused_with_the_bounds() {
-        for json in ["-1", "0.5", "\"\"", "\"ten\"", "1000000000001", "1e300", "18446744073709551615", "true", "[]", "null"] {
+        for json in
+            ["-1", "0.5", "\"\"", "\"ten\"", "1000000000001", "1e300", "18446744073709551615", "true", "[]", "null"]
+        {
             let error = won(json).expect_err(json);
             assert!(error.contains("whole number from 0 to 1000000000000"), "{json}: {error}");
         }

@@ -1,8 +1,6 @@
 //! What `System::check` finds.
 
-use jumun::{
-    Aggregate, Ask, Context, Decision, Id, NoSettings, Problem, Resource, Service, System, nothing,
-};
+use jumun::{Aggregate, Ask, Context, Decision, Id, NoSettings, Problem, Resource, Service, System, nothing};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -112,7 +110,11 @@ fn events_are_followed_by_their_examples() {
     assert_eq!(check(EXAMPLES), [Problem::NobodyHandles("Lost")]);
     assert_eq!(check(""), [Problem::NoExample("Made"), Problem::NoExample("Lost")]);
     assert!(check("{}\n").iter().any(|problem| matches!(problem, Problem::UnreadableExample { line: 1, .. })));
-    assert!(check("\n{\"eventType\":\"Made\"}").iter().any(|problem| matches!(problem, Problem::UnreadableExample { line: 2, .. })));
+    assert!(
+        check("\n{\"eventType\":\"Made\"}")
+            .iter()
+            .any(|problem| matches!(problem, Problem::UnreadableExample { line: 2, .. }))
+    );
     assert!(System::<Event>::new("things", EXAMPLES).service(b()).check().contains(&Problem::NobodyEmits("Made")));
 }
 

@@ -73,7 +73,12 @@ impl Aggregate for Order {
         match (command, order) {
             (Command::Place(basket), None) => {
                 ctx.ask(&PAY, Pay { order_id: ctx.id, price: basket.price })?;
-                emit(Event::Ordered(Order { id: ctx.id, basket, order_status: OrderStatus::Ordered, order_date: ctx.now }))
+                emit(Event::Ordered(Order {
+                    id: ctx.id,
+                    basket,
+                    order_status: OrderStatus::Ordered,
+                    order_date: ctx.now,
+                }))
             }
             (Command::Place(_), Some(_)) => conflict("this order was placed already"),
             (Command::Cancel, Some(order)) if order.order_status == OrderStatus::Canceled => {

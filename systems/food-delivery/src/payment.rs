@@ -96,7 +96,9 @@ impl Aggregate for Payinfo {
     fn decide(payment: Option<&Payinfo>, command: Command, ctx: &Context<'_, Payinfo>) -> Decision<Event> {
         let give_back = |payment: &Payinfo, status| emit(Event::PaymentCanceled(Payinfo { status, ..payment.clone() }));
         match (command, payment) {
-            (Command::Pay(pay), None) if pay.price > ctx.settings.decline_over => declined("the price is over the limit"),
+            (Command::Pay(pay), None) if pay.price > ctx.settings.decline_over => {
+                declined("the price is over the limit")
+            }
             (Command::Pay(Pay { order_id, price }), None) => {
                 emit(Event::PaymentApproved(Payinfo { id: ctx.id, order_id, price, status: PaymentStatus::Approved }))
             }

@@ -245,9 +245,8 @@ mod the_system {
         let order = serde_json::to_string(&order_at(OrderStatus::Ordered)).expect("JSON");
         let payment = Payinfo { price: won(1), ..payment_at(PaymentStatus::Approved) };
         let payment = serde_json::to_string(&payment).expect("JSON");
-        let case = Case::new(7)
-            .with(&model.services[0].resources[0], &order)
-            .with(&model.services[1].resources[0], &payment);
+        let case =
+            Case::new(7).with(&model.services[0].resources[0], &order).with(&model.services[1].resources[0], &payment);
         let findings = (model.audit)(&case);
         assert_eq!(findings.violations(), ["the payment has another price than the order"]);
         assert_ne!(model.ledger.difference(findings.sums()), 0);

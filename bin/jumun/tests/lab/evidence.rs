@@ -113,7 +113,8 @@ impl Lab {
         let by_id = |rows: Vec<Value>| -> BTreeMap<i64, Value> {
             rows.into_iter().map(|row| (row["id"].as_i64().expect("an id"), row)).collect()
         };
-        let (orders_found, payments_found) = (by_id(orders.all("/orders").await), by_id(payments.all("/payinfos").await));
+        let (orders_found, payments_found) =
+            (by_id(orders.all("/orders").await), by_id(payments.all("/payinfos").await));
         let (ordered, paid) = (self.told("order"), self.told("payment"));
 
         for (id, order) in &orders_found {

@@ -3,6 +3,7 @@
 //! Threads: one that writes ([`writer`]), one that folds the log back ([`checkpoint`]), a few for queries over many rows
 //! ([`queries`]). Reads of one row run where they are called ([`reader`]). Nothing here knows a runtime.
 
+mod answers;
 mod checkpoint;
 mod connection;
 mod counters;
@@ -107,12 +108,13 @@ impl SqliteDatabase {
     }
 
     fn submit(&self, work: Work) -> BoxFuture<'_, writer::Outcome> {
+        self.shared.courier.hire();
         let (caller, answer) = oneshot::channel();
         let queued = self.queue(Job { work, caller });
         async move {
             queued?;
             match answer.await {
-                Ok(answer) => answer.share(),
+                Ok(outcome) => outcome,
                 Err(_) => Err(CommitError::Unknown("the writer has ended".to_owned())),
             }
         }
@@ -149,6 +151,7 @@ impl Drop for SqliteDatabase {
     fn drop(&mut self) {
         self.hang_up();
         self.join();
+        self.shared.courier.dismiss();
     }
 }
 

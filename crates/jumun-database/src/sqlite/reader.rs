@@ -264,3 +264,30 @@ fn word(direction: Direction) -> &'static str {
 fn at_most(limit: u32) -> i64 {
     i64::from(limit.min(limits::PAGE_MAX_ROWS))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        Changes, Database, SqliteDatabase,
+        conformance::{order, schema},
+    };
+
+    #[tokio::test]
+    async fn a_query_that_takes_too_long_is_ended_and_the_next_one_is_served() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("order.db");
+        let database = SqliteDatabase::open(&file, schema(1)).unwrap();
+        let rows = (0..2_000).map(|id| order(id, 0, &serde_json::json!({ "note": "a" }))).collect();
+        database.commit(Changes { documents: rows, ..Changes::default() }).await.unwrap();
+        let query = |sort| Query { collection: "orders", filter: None, sort, offset: 0, size: 1 };
+
+        let reader = SqliteReader::open_with(&file, Duration::ZERO).unwrap();
+        for _ in 0..3 {
+            let by_note = query(Some(("note".into(), Direction::Ascending)));
+            assert_eq!(reader.page(by_note).await, Err(ReadError::TooLong));
+            assert_eq!(reader.page(query(None)).await.unwrap().total, 2_000);
+        }
+        assert!(reader.document("orders", 7).await.unwrap().is_some());
+    }
+}

@@ -5,6 +5,7 @@
 //! groups. Nobody is answered before COMMIT has returned.
 
 use super::{
+    answers::{Answers, Courier},
     checkpoint::Checkpoints,
     counters::{Counters, Ids},
     failure::{Severity, end_process, severity},
@@ -26,7 +27,7 @@ use tokio::sync::oneshot;
 /// What somebody waits for.
 pub(super) struct Job {
     pub(super) work: Work,
-    pub(super) caller: oneshot::Sender<Answer>,
+    pub(super) caller: oneshot::Sender<Outcome>,
 }
 
 pub(super) enum Work {
@@ -42,40 +43,11 @@ pub(super) enum Done {
 
 pub(super) type Outcome = Result<Done, CommitError>;
 
-/// An answer, and those of the rest of its group.
-///
-/// To wake a task of a runtime from another thread costs a system call, to wake it from within the runtime does not.
-/// So the writer wakes one caller of a group, and that one wakes the others. If it is gone by then, dropping the answer
-/// does the same.
-pub(super) struct Answer {
-    pub(super) outcome: Outcome,
-    rest: Rest,
-}
-
-impl Answer {
-    /// The outcome, once the others have theirs.
-    pub(super) fn share(self) -> Outcome {
-        drop(self.rest);
-        self.outcome
-    }
-}
-
-#[derive(Default)]
-struct Rest(Vec<(oneshot::Sender<Answer>, Outcome)>);
-
-impl Drop for Rest {
-    fn drop(&mut self) {
-        for (caller, outcome) in mem::take(&mut self.0) {
-            // Whoever has hung up does not want to know; what is committed stays committed.
-            let _ = caller.send(Answer { outcome, rest: Rest::default() });
-        }
-    }
-}
-
 /// What the writer shows to other threads.
 #[derive(Debug)]
 pub(super) struct Shared {
     pub(super) ids: Ids,
+    pub(super) courier: Courier,
     pub(super) commits: AtomicU64,
     pub(super) groups: AtomicU64,
     pub(super) conflicts: AtomicU64,
@@ -85,6 +57,7 @@ impl Shared {
     pub(super) fn new(counters: &Counters) -> Arc<Self> {
         Arc::new(Self {
             ids: Ids::new(counters),
+            courier: Courier::default(),
             commits: AtomicU64::new(0),
             groups: AtomicU64::new(0),
             conflicts: AtomicU64::new(0),
@@ -123,7 +96,8 @@ impl<'c> Writer<'c> {
         while gather(queue, &mut group, last_size) {
             last_size = group.len();
             self.do_group(&group, &mut outcomes);
-            answer(&mut group, &mut outcomes);
+            let callers = group.drain(..).map(|job| job.caller);
+            self.shared.courier.deliver(Answers(callers.zip(outcomes.drain(..)).collect()));
             if self.checkpoints.after_commit() {
                 self.checkpoints.restart(self.connection);
             }
@@ -219,13 +193,4 @@ fn gather(queue: &Receiver<Job>, group: &mut Vec<Job>, last_size: usize) -> bool
         }
     }
     true
-}
-
-fn answer(group: &mut Vec<Job>, outcomes: &mut Vec<Outcome>) {
-    let mut answers = group.drain(..).map(|job| job.caller).zip(outcomes.drain(..));
-    if let Some((caller, outcome)) = answers.next() {
-        let rest = Rest(answers.collect());
-        // A caller that is gone gives the answer back, and dropping it here tells the others.
-        let _ = caller.send(Answer { outcome, rest });
-    }
 }

@@ -1,8 +1,8 @@
 //! A system whose asks nest: an order needs its payment, a payment its mileage.
 
 use jumun::{
-    Aggregate, Ask, Case, Context, Decision, Findings, Id, Name, NoSettings, Resource, Service, System, SystemModel, Won,
-    conflict, declined, emit, nothing,
+    Aggregate, Ask, Case, Context, Decision, Findings, Id, Name, NoSettings, Resource, Service, System, SystemModel,
+    Won, conflict, declined, emit, nothing,
 };
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -165,7 +165,9 @@ pub(super) fn model() -> SystemModel {
     let payment = Resource::<Payment>::at("/pays").on_ask(&PAY, |pay| pay.id.cast(), Command::Do, Command::Undo);
     let mileage = Resource::<Mileage>::at("/mileages").on_ask(&EARN, |pay| pay.id.cast(), Command::Do, Command::Undo);
     System::new("breakfast", "")
-        .service(Service::new("order", 1).aggregate(Resource::<Order>::at("/orders").on_post(|basket| basket)).asks(&PAY))
+        .service(
+            Service::new("order", 1).aggregate(Resource::<Order>::at("/orders").on_post(|basket| basket)).asks(&PAY),
+        )
         .service(Service::new("payment", 2).aggregate(payment).asks(&EARN))
         .service(Service::new("mileage", 3).aggregate(mileage))
         .audit(audit)

@@ -37,7 +37,12 @@ pub(crate) fn run(options: &Options) -> Result<ExitCode, Failure> {
     lines.extend(found.iter().map(|(service, request)| {
         if options.json { to_json(service, request, now) } else { to_text(service, request, now) }
     }));
-    drop(writeln!(io::stdout(), "{}", lines.join("\n")));
+    let mut out = io::stdout().lock();
+    for line in lines {
+        if writeln!(out, "{line}").is_err() {
+            break; // nobody reads any more
+        }
+    }
     Ok(ExitCode::SUCCESS)
 }
 

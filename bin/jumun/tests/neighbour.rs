@@ -358,11 +358,8 @@ nobody_believes! {
     a_redirect: Says(b"HTTP/1.1 302 Found\r\nlocation: /payinfos/1\r\ncontent-length: 0\r\n\r\n".to_vec());
     a_body_without_end: SaysForEver(b"HTTP/1.1 201 Created\r\ncontent-type: application/json\r\n\r\n".to_vec());
     a_head_without_end: SaysForEver(b"HTTP/1.1 201 Created\r\nx: ".to_vec());
-    #[ignore = "the product believes any payment; see the report"]
     a_payment_of_another_order: Says(response("201 Created", "application/json", PAID.replace("\"orderId\":1", "\"orderId\":7")));
-    #[ignore = "the product believes any payment; see the report"]
     a_payment_of_another_price: Says(response("201 Created", "application/json", PAID.replace("11000", "1")));
-    #[ignore = "the product believes any payment; see the report"]
     a_payment_that_was_given_back: Says(response("201 Created", "application/json", PAID.replace("APPROVED", "VOIDED")));
 }
 

@@ -39,8 +39,8 @@ pub struct Question {
     pub expires_ms: i64,
     /// How long an answer is waited for.
     pub time_limit: Duration,
-    /// Whether a body is a yes.
-    pub is_answer: fn(&str) -> bool,
+    /// Whether a body (the second) is a yes to the question (the first).
+    pub is_answer: fn(&str, &str) -> bool,
 }
 
 /// What came of a question.
@@ -147,8 +147,8 @@ impl Transport for HttpTransport {
                 Ok(uri) => uri,
                 Err(NoResponse::NotSent(why) | NoResponse::Lost(why)) => return Outcome::NotDone(why),
             };
-            match tokio::time::timeout(time_limit, self.post(uri, head(id, Some(expires_ms)), body)).await {
-                Ok(Ok((status, head, body))) => classify(status, &head, &body, is_answer),
+            match tokio::time::timeout(time_limit, self.post(uri, head(id, Some(expires_ms)), body.clone())).await {
+                Ok(Ok((status, head, answer))) => classify(status, &head, &answer, |answer| is_answer(&body, answer)),
                 Ok(Err(NoResponse::NotSent(why))) => Outcome::NotDone(why),
                 Ok(Err(NoResponse::Lost(why))) => Outcome::Unknown(why),
                 Err(_) => Outcome::Unknown(format!("no answer within {time_limit:?}")),
@@ -174,7 +174,7 @@ impl Transport for HttpTransport {
 }
 
 /// What a response says about the neighbour's state. What is not clearly one of ours says nothing.
-fn classify(status: StatusCode, head: &HeaderMap, body: &[u8], is_answer: fn(&str) -> bool) -> Outcome {
+fn classify(status: StatusCode, head: &HeaderMap, body: &[u8], is_answer: impl Fn(&str) -> bool) -> Outcome {
     let unknown = |why: &str| Outcome::Unknown(format!("it answered {status} {why}"));
     let Ok(body) = std::str::from_utf8(body) else { return unknown("with a body that is not text") };
     if status.is_success() {

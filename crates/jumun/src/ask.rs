@@ -12,21 +12,38 @@ use std::marker::PhantomData;
 pub struct Ask<Q, T> {
     service: &'static str,
     path: &'static str,
+    is_answer: fn(&str, &str) -> bool,
     kind: PhantomData<fn(Q) -> T>,
 }
 
-impl<Q: Serialize, T: DeserializeOwned> Ask<Q, T> {
+/// A yes that says what it is a yes to. It is held against the question wherever it comes in: a yes to something else is
+/// no answer at all, and whatever it stands for is undone.
+pub trait Answers<Q> {
+    /// Whether it grants what was asked, all of it.
+    fn answers(&self, question: &Q) -> bool;
+}
+
+impl<Q: Serialize + DeserializeOwned, T: DeserializeOwned + Answers<Q>> Ask<Q, T> {
     /// A question that is posted to a path of a service, and undone by a post to `<path>/void`.
     pub const fn post(service: &'static str, path: &'static str) -> Self {
-        Self { service, path, kind: PhantomData }
+        let is_answer = |question: &str, answer: &str| match (
+            serde_json::from_str::<Q>(question),
+            serde_json::from_str::<T>(answer),
+        ) {
+            (Ok(question), Ok(answer)) => answer.answers(&question),
+            _ => false,
+        };
+        Self { service, path, is_answer, kind: PhantomData }
     }
+}
 
+impl<Q: Serialize, T> Ask<Q, T> {
     pub(crate) fn asked(&self, question: &Q) -> Asked {
         Asked {
             target: self.target(),
             // A question is plain data of ours. If it is not, the neighbour will say what it thinks of `null`.
             body: serde_json::to_string(question).unwrap_or_else(|_| "null".to_owned()),
-            is_answer: |body| serde_json::from_str::<T>(body).is_ok(),
+            is_answer: self.is_answer,
         }
     }
 }
@@ -59,8 +76,8 @@ pub struct Asked {
     pub target: AskTarget,
     /// The question, JSON.
     pub body: String,
-    /// Whether a body is a yes that the decision can read. Anything else is no answer at all.
-    pub is_answer: fn(&str) -> bool,
+    /// Whether the second body is a yes to the first. Anything else is no answer at all.
+    pub is_answer: fn(&str, &str) -> bool,
 }
 
 impl PartialEq for Asked {

@@ -47,14 +47,15 @@ fn classify(path: String, error: serde_json::Error) -> BadInput {
         return BadInput::Malformed(text);
     }
     let why = text.split(" at line ").next().unwrap_or(&text).to_owned();
-    let field = if path == "." { missing_field(&why) } else { Some(path) };
+    let field = if path == "." { named_field(&why) } else { Some(path) };
     let why = if why.starts_with("missing field") { "is required".into() } else { Cow::Owned(why) };
     Rejection::Invalid { field, why }.into()
 }
 
-/// The field that serde misses: it stands in the message, as the path is that of the object around it.
-fn missing_field(why: &str) -> Option<String> {
-    why.starts_with("missing field").then(|| why.split('`').nth(1)).flatten().map(str::to_owned)
+/// The field that is missing or there twice: it stands in the message, as the path is that of the object around it.
+fn named_field(why: &str) -> Option<String> {
+    let is_named = why.starts_with("missing field") || why.starts_with("duplicate field");
+    is_named.then(|| why.split('`').nth(1)).flatten().map(str::to_owned)
 }
 
 fn invalid(why: &'static str) -> BadInput {
@@ -97,6 +98,7 @@ mod tests {
         assert_eq!(field_of(r#"{"storeName":"s","itemQty":-3}"#).as_deref(), Some("itemQty"));
         assert_eq!(field_of(r#"{"storeName":"s","itemQty":1e999}"#).as_deref(), Some("itemQty"));
         assert_eq!(field_of(r#"{"storeName":"s","itemQty":null}"#).as_deref(), Some("itemQty"));
+        assert_eq!(field_of(r#"{"storeName":"s","itemQty":1,"storeName":"t"}"#).as_deref(), Some("storeName"));
         assert_eq!(field_of(r#"["s","i",1]"#), None);
         assert_eq!(field_of("7"), None);
     }

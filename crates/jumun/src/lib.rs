@@ -23,7 +23,7 @@ mod value;
 pub use aggregate::{
     Aggregate, Context, Decision, NoSettings, Rejection, Settings, Stop, conflict, declined, emit, not_found, nothing,
 };
-pub use ask::{Answer, Ask, AskTarget, Asked, Reply};
+pub use ask::{Answer, Answers, Ask, AskTarget, Asked, Reply};
 pub use audit::{Case, Findings, Ledger};
 pub use check::Problem;
 #[doc(hidden)]

@@ -1,6 +1,6 @@
 //! What `System::check` finds.
 
-use jumun::{Aggregate, Ask, Context, Decision, Id, NoSettings, Problem, Resource, Service, System, nothing};
+use jumun::{Aggregate, Answers, Ask, Context, Decision, Id, NoSettings, Problem, Resource, Service, System, nothing};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -10,6 +10,12 @@ macro_rules! thing {
         #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
         struct $name {
             id: Id<$name>,
+        }
+
+        impl Answers<Question> for $name {
+            fn answers(&self, _: &Question) -> bool {
+                true
+            }
         }
 
         impl Aggregate for $name {

@@ -2,7 +2,7 @@
 //! is cancelled.
 
 use crate::{events::Event, order::Order};
-use jumun::{Aggregate, Ask, Context, Decision, Id, Won, conflict, declined, emit, nothing};
+use jumun::{Aggregate, Answers, Ask, Context, Decision, Id, Won, conflict, declined, emit, nothing};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -38,6 +38,12 @@ pub struct Payinfo {
     pub price: Won,
     /// Whether it still is.
     pub status: PaymentStatus,
+}
+
+impl Answers<Pay> for Payinfo {
+    fn answers(&self, pay: &Pay) -> bool {
+        (self.order_id, self.price, self.status) == (pay.order_id, pay.price, PaymentStatus::Approved)
+    }
 }
 
 /// What became of the money.

@@ -13,6 +13,7 @@ pub(crate) use service::{Service, Trap};
 
 use serde_json::Value;
 use std::{
+    collections::BTreeMap,
     fs,
     path::{Path, PathBuf},
     process::{Command, Stdio},
@@ -65,6 +66,8 @@ pub(crate) struct Lab {
     pub(crate) order: Service,
     pub(crate) payment: Service,
     data: PathBuf,
+    /// Databases that are not where they are by default.
+    elsewhere: BTreeMap<String, PathBuf>,
     folder: TempDir,
 }
 
@@ -84,7 +87,7 @@ impl Lab {
         let payment = Service::new("payment", folder.path(), &data);
         let mut order = Service::new("order", folder.path(), &data);
         order.set(format!("order.calls.payment.url=http://{}", payment.address()));
-        Self { order, payment, data, folder }
+        Self { order, payment, data, elsewhere: BTreeMap::new(), folder }
     }
 
     /// A lab where both services run.
@@ -110,7 +113,18 @@ impl Lab {
 
     /// The file of a service's database.
     pub(crate) fn database(&self, service: &str) -> PathBuf {
-        self.data.join("food-delivery").join(format!("{service}.db"))
+        let usual = || self.data.join("food-delivery").join(format!("{service}.db"));
+        self.elsewhere.get(service).cloned().unwrap_or_else(usual)
+    }
+
+    /// Gives a service's database a folder of its own, from the next start on; the folder.
+    pub(crate) fn keep_elsewhere(&mut self, service: &str) -> PathBuf {
+        let folder = self.folder.path().join(format!("{service}-elsewhere"));
+        fs::create_dir(&folder).expect("a folder");
+        let file = folder.join("its.db");
+        self.service(service).set(format!("{service}.database=sqlite://{}", file.display()));
+        self.elsewhere.insert(service.to_owned(), file);
+        folder
     }
 
     /// One of the two.
@@ -121,6 +135,9 @@ impl Lab {
     fn run(&self, arguments: &[&str]) -> (i32, String) {
         let mut command = service::jumun(self.folder.path());
         command.args([arguments[0], "food-delivery", "--data"]).arg(&self.data).args(&arguments[1..]);
+        for (service, file) in &self.elsewhere {
+            command.arg("--set").arg(format!("{service}.database=sqlite://{}", file.display()));
+        }
         let output = run(command);
         (output.0, output.1)
     }

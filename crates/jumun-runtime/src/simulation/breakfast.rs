@@ -1,8 +1,8 @@
 //! A system whose asks nest: an order needs its payment, a payment its mileage.
 
 use jumun::{
-    Aggregate, Ask, Case, Context, Decision, Findings, Id, Name, NoSettings, Resource, Service, System, SystemModel,
-    Won, conflict, declined, emit, nothing,
+    Aggregate, Answers, Ask, Case, Context, Decision, Findings, Id, Name, NoSettings, Resource, Service, System,
+    SystemModel, Won, conflict, declined, emit, nothing,
 };
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -51,6 +51,18 @@ pub(super) struct Basket {
 pub(super) struct Pay {
     id: Id<Order>,
     amount: Won,
+}
+
+impl Answers<Pay> for Payment {
+    fn answers(&self, pay: &Pay) -> bool {
+        (self.id.get(), self.amount, self.stands) == (pay.id.get(), pay.amount, true)
+    }
+}
+
+impl Answers<Pay> for Mileage {
+    fn answers(&self, pay: &Pay) -> bool {
+        self.id.get() == pay.id.get() && self.stands
+    }
 }
 
 #[derive(Debug, Clone)]

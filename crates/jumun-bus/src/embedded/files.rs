@@ -1,0 +1,83 @@
+//! The files of one source: their names, and what the system says about them.
+
+use super::format::{HEADER_MAX_BYTES, Header, Unreadable};
+use crate::BusError;
+use std::{
+    fs::{self, File},
+    io::{self, ErrorKind},
+    os::unix::fs::FileExt,
+    path::{Path, PathBuf},
+};
+
+/// What the system says, with the file that it is about.
+pub(super) fn unavailable(path: &Path, error: &io::Error) -> BusError {
+    BusError::Unavailable(format!("{}: {error}", path.display()))
+}
+
+pub(super) fn damaged(path: &Path, offset: u64, why: &str) -> BusError {
+    BusError::Damaged { path: path.display().to_string(), offset, why: why.to_owned() }
+}
+
+pub(super) fn newer(path: &Path, version: u32) -> BusError {
+    let path = path.display();
+    BusError::Unavailable(format!("{path}: a newer release has written it, in version {version} of the format"))
+}
+
+/// The segment that begins with this record.
+pub(super) fn segment(folder: &Path, first: u64) -> PathBuf {
+    folder.join(format!("{first:020}.log"))
+}
+
+/// The segments there are, oldest first; none where there is no folder. Other files are none of our business.
+pub(super) fn segments(folder: &Path) -> Result<Vec<u64>, BusError> {
+    let entries = match fs::read_dir(folder) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(error) => return Err(unavailable(folder, &error)),
+    };
+    let mut segments = Vec::new();
+    for entry in entries {
+        let name = entry.map_err(|error| unavailable(folder, &error))?.file_name();
+        let digits = name.to_str().and_then(|name| name.strip_suffix(".log")).unwrap_or_default();
+        if digits.len() == 20 && digits.bytes().all(|byte| byte.is_ascii_digit()) {
+            segments.extend(digits.parse::<u64>());
+        }
+    }
+    segments.sort_unstable();
+    Ok(segments)
+}
+
+/// Opens a file for reading; None where there is none.
+pub(super) fn open(path: &Path) -> Result<Option<File>, BusError> {
+    match File::open(path) {
+        Ok(file) => Ok(Some(file)),
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(unavailable(path, &error)),
+    }
+}
+
+/// Reads from a place on until the buffer is full or the file ends.
+pub(super) fn read(file: &File, path: &Path, buffer: &mut [u8], offset: u64) -> Result<usize, BusError> {
+    let mut length = 0;
+    while length < buffer.len() {
+        match file.read_at(&mut buffer[length..], offset + length as u64) {
+            Ok(0) => break,
+            Ok(more) => length += more,
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
+            Err(error) => return Err(unavailable(path, &error)),
+        }
+    }
+    Ok(length)
+}
+
+/// Reads the header of a segment. The inner error: there is none in it that we could read.
+pub(super) fn header(file: &File, path: &Path) -> Result<Result<(Header, usize, u32), Unreadable>, BusError> {
+    let mut buffer = vec![0; HEADER_MAX_BYTES];
+    let length = read(file, path, &mut buffer, 0)?;
+    Ok(Header::decode(&buffer[..length]))
+}
+
+/// Makes the names in a folder outlive a power cut.
+pub(super) fn sync_folder(folder: &Path) -> Result<(), BusError> {
+    File::open(folder).and_then(|file| file.sync_all()).map_err(|error| unavailable(folder, &error))
+}

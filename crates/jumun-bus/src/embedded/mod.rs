@@ -1,0 +1,207 @@
+//! A bus of files in a folder, shared by all processes of one machine.
+//!
+//! Each source has a folder with its log in segments ([`mod@format`]). It is written by the one that holds the lock
+//! ([`publisher`]) and read by everybody, without a lock and without a word to the writer ([`cursor`], [`subscription`]).
+//! What makes that safe:
+//!
+//! * A segment only grows. What a reader has found valid changes again only by a power cut and what follows from it, and
+//!   then the checksum before the reader's place is another one (see [`mod@format`]), and it begins anew by its numbers.
+//! * A record counts from the moment its checksum is right. Before that, there is none yet.
+//! * A segment is synced, and the mark says so, before the next one is made. So what is not synced is at the end of the
+//!   newest segment, and an older one that cannot be read is damaged.
+//! * The mark never says more than what is on the disk ([`mark`]).
+
+mod cursor;
+mod files;
+mod format;
+mod mark;
+mod publisher;
+mod subscription;
+
+use crate::{Bus, BusError, Position, Publisher, Source, Subscription, Wants, limits, rules};
+use cursor::{Cursor, Opened};
+use std::{
+    fs::{self, File},
+    io::ErrorKind,
+    path::{Path, PathBuf},
+};
+
+/// A bus of files in a folder.
+#[derive(Debug, Clone)]
+pub struct EmbeddedLog {
+    folder: PathBuf,
+    segment_max_bytes: u64,
+}
+
+impl EmbeddedLog {
+    /// The bus in this folder, which is made where it is missing.
+    ///
+    /// # Errors
+    /// [`BusError::Unavailable`] where there can be no such folder.
+    pub fn open(folder: &Path) -> Result<Self, BusError> {
+        Self::with_segments_of(folder, limits::SEGMENT_MAX_BYTES)
+    }
+
+    /// The same with segments of another size, in bytes. It matters to publishers only, and may change at any time.
+    ///
+    /// # Errors
+    /// As [`EmbeddedLog::open`].
+    pub fn with_segments_of(folder: &Path, segment_max_bytes: u64) -> Result<Self, BusError> {
+        fs::create_dir_all(folder).map_err(|error| files::unavailable(folder, &error))?;
+        Ok(Self { folder: folder.to_owned(), segment_max_bytes })
+    }
+
+    /// Deletes what lies before these numbers, one for each partition, as far as whole segments do; the newest one stays.
+    /// Without this everything is kept. A reader that stands further back is told [`BusError::Gone`].
+    ///
+    /// # Errors
+    /// [`BusError::Unavailable`], and [`BusError::Damaged`] where a segment cannot be read.
+    pub fn retain(&self, service: &str, keep_from: &[u64]) -> Result<(), BusError> {
+        rules::check_service(service)?;
+        let folder = self.folder.join(service);
+        let Some(mark) = mark::read(&folder)? else { return Ok(()) };
+        let segments = files::segments(&folder)?;
+        for pair in segments.windows(2) {
+            let (old, next) = (files::segment(&folder, pair[0]), files::segment(&folder, pair[1]));
+            let Some(file) = files::open(&next)? else { break };
+            let Ok((header, ..)) = files::header(&file, &next)? else {
+                // The newest one may be in the making.
+                return if segments.last() == Some(&pair[1]) {
+                    Ok(())
+                } else {
+                    Err(files::damaged(&next, 0, "the header of a segment cannot be read"))
+                };
+            };
+            let kept =
+                |(partition, before): (usize, &u64)| keep_from.get(partition).copied().unwrap_or_default() <= *before;
+            // The mark is where the publisher begins to look when it starts.
+            if pair[0] >= mark.segment || header.before.iter().enumerate().any(kept) {
+                break;
+            }
+            match fs::remove_file(&old) {
+                Err(error) if error.kind() != ErrorKind::NotFound => return Err(files::unavailable(&old, &error)),
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// The file, and how many bytes of it, up to which the log of a service outlives a power cut; None where there is no
+    /// log. Later files may be lost as a whole.
+    ///
+    /// # Errors
+    /// [`BusError::Unavailable`].
+    pub fn synced_to(&self, service: &str) -> Result<Option<(PathBuf, u64)>, BusError> {
+        rules::check_service(service)?;
+        let folder = self.folder.join(service);
+        Ok(mark::read(&folder)?.map(|mark| (files::segment(&folder, mark.segment), mark.offset)))
+    }
+
+    /// For tests and drills: takes from all logs what a power cut may take at most.
+    ///
+    /// # Errors
+    /// [`BusError::InUse`] where somebody publishes; [`BusError::Unavailable`].
+    pub fn lose_unsynced(&self) -> Result<(), BusError> {
+        for source in self.sources()? {
+            let folder = self.folder.join(&source.service);
+            let _lock = lock(&folder, &source.service)?;
+            let Some(mark) = mark::read(&folder)? else { continue };
+            for first in files::segments(&folder)? {
+                let path = files::segment(&folder, first);
+                let failed = |error| files::unavailable(&path, &error);
+                if first < mark.segment {
+                    continue;
+                }
+                let gone = first > mark.segment || first == mark.ordinal;
+                let file = File::options().write(true).open(&path).map_err(failed)?;
+                // What is deleted is cut as well: whoever has it open sees it go at once.
+                file.set_len(if gone { 0 } else { mark.offset }).map_err(failed)?;
+                if gone {
+                    fs::remove_file(&path).map_err(failed)?;
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Bus for EmbeddedLog {
+    fn publisher(&self, source: &Source) -> Result<Box<dyn Publisher>, BusError> {
+        rules::check_source(source)?;
+        Ok(Box::new(publisher::LogPublisher::open(&self.folder, source, self.segment_max_bytes)?))
+    }
+
+    fn subscribe(&self, from: &[Position], wants: Wants) -> Result<Box<dyn Subscription>, BusError> {
+        Ok(Box::new(subscription::LogSubscription::new(&self.folder, from, wants)?))
+    }
+
+    fn sources(&self) -> Result<Vec<Source>, BusError> {
+        let failed = |error| files::unavailable(&self.folder, &error);
+        let mut sources = Vec::new();
+        for entry in fs::read_dir(&self.folder).map_err(failed)? {
+            let entry = entry.map_err(failed)?;
+            let Ok(service) = entry.file_name().into_string() else { continue };
+            if rules::check_service(&service).is_err() {
+                continue;
+            }
+            if let Some(mark) = mark::read(&entry.path())? {
+                sources.push(Source { service, epoch: mark.epoch, partitions: mark.partitions() });
+            }
+        }
+        sources.sort_unstable_by(|a, b| a.service.cmp(&b.service));
+        Ok(sources)
+    }
+}
+
+/// Takes the lock of a log, as long as the file lives.
+fn lock(folder: &Path, service: &str) -> Result<File, BusError> {
+    let path = folder.join("lock");
+    let failed = |error| files::unavailable(&path, &error);
+    let file = File::options().create(true).truncate(false).write(true).open(&path).map_err(failed)?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(fs::TryLockError::WouldBlock) => Err(BusError::InUse { service: service.to_owned() }),
+        Err(fs::TryLockError::Error(error)) => Err(failed(error)),
+    }
+}
+
+/// The ordinal of the next record that will be appended to a log, found from the end of its last segment.
+fn end(folder: &Path) -> Result<u64, BusError> {
+    for first in files::segments(folder)?.into_iter().rev() {
+        if let Opened::Segment(cursor) = Cursor::open(folder, first, Vec::new())? {
+            return end_of(cursor);
+        }
+    }
+    Ok(0)
+}
+
+fn end_of(mut cursor: Cursor) -> Result<u64, BusError> {
+    if let Some(ordinal) = last_ordinal(&cursor)? {
+        return Ok(ordinal + 1);
+    }
+    // It is empty, or it ends in the middle of a record.
+    while let cursor::Next::Record(..) = cursor.next()? {}
+    Ok(cursor.ordinal)
+}
+
+/// The ordinal of the record that the file ends with; None where it does not end with one.
+fn last_ordinal(cursor: &Cursor) -> Result<Option<u64>, BusError> {
+    use format::{Bytes, CHECKSUM_BYTES, Frame, Parsed};
+    let length = cursor.file.metadata().map_err(|error| files::unavailable(&cursor.path, &error))?.len();
+    let mut back = [0; 2 * CHECKSUM_BYTES];
+    let Some(from) = length.checked_sub(back.len() as u64) else { return Ok(None) };
+    files::read(&cursor.file, &cursor.path, &mut back, from)?;
+    let record = Bytes(&back).u32().unwrap_or_default() as usize;
+    let before = length.checked_sub((record + CHECKSUM_BYTES) as u64);
+    let Some(before) = before.filter(|_| record <= limits::RECORD_MAX_BYTES) else { return Ok(None) };
+    let mut bytes = vec![0; CHECKSUM_BYTES + record];
+    if files::read(&cursor.file, &cursor.path, &mut bytes, before)? < bytes.len() {
+        return Ok(None);
+    }
+    let mut rest = Bytes(&bytes);
+    let checksum = rest.u32().unwrap_or_default();
+    Ok(match Frame::parse(rest.0, checksum) {
+        Parsed::Frame(frame) if frame.length == record => Some(frame.ordinal),
+        _ => None,
+    })
+}

@@ -1,0 +1,332 @@
+//! Appends to the log of one source.
+
+use super::{
+    cursor::{Cursor, Next, Opened},
+    files::{self, damaged, unavailable},
+    format::{self, CHECKSUM_BYTES, Frame, Header},
+    lock,
+    mark::{Mark, MarkFile},
+};
+use crate::{BusError, Publisher, Record, Source, limits, rules};
+use std::{
+    fs::{self, File},
+    io::{self, ErrorKind},
+    os::unix::fs::FileExt,
+    path::{Path, PathBuf},
+};
+
+/// See [`Publisher`]. Holds the lock of its log as long as it lives.
+pub(super) struct LogPublisher {
+    source: Source,
+    folder: PathBuf,
+    segment_max_bytes: u64,
+    /// What is in the log.
+    end: End,
+    /// How much of it outlives a power cut.
+    mark: MarkFile,
+    segment: Segment,
+    /// What is about to be written.
+    buffer: Vec<u8>,
+    /// Why nothing works any more: after an fsync that failed, what is on the disk is not known, and another one that
+    /// succeeds says nothing.
+    failed: Option<String>,
+    _lock: File,
+}
+
+/// The newest segment.
+struct Segment {
+    path: PathBuf,
+    file: File,
+    first: u64,
+    /// Whether its name outlives a power cut.
+    named: bool,
+}
+
+/// The end of a log.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct End {
+    offset: u64,
+    checksum: u32,
+    ordinal: u64,
+    numbers: Vec<u64>,
+}
+
+impl End {
+    /// Steps over a record; false where it does not have the next number.
+    fn step(&mut self, frame: &Frame) -> bool {
+        let Some(last) = self.numbers.get_mut(usize::from(frame.partition)) else { return false };
+        let next = frame.sequence == *last + 1;
+        *last = frame.sequence;
+        self.offset += frame.length as u64;
+        self.checksum = frame.checksum;
+        self.ordinal += 1;
+        next
+    }
+}
+
+impl LogPublisher {
+    /// Opens the log of this source, or makes it, and repairs what a crash has left behind the mark.
+    pub(super) fn open(bus: &Path, source: &Source, segment_max_bytes: u64) -> Result<Self, BusError> {
+        let folder = bus.join(&source.service);
+        fs::create_dir_all(&folder).map_err(|error| unavailable(&folder, &error))?;
+        let lock = lock(&folder, &source.service)?;
+        let segments = files::segments(&folder)?;
+        let mark = match MarkFile::open(&folder)? {
+            Some(mark) => mark,
+            None if segments.is_empty() => make(bus, &folder, source)?,
+            None => return Err(damaged(&folder.join("synced"), 0, "it is missing or unreadable, and the log is not")),
+        };
+        let found =
+            Source { epoch: mark.get().epoch, partitions: mark.get().partitions(), service: source.service.clone() };
+        rules::check_same(&found, source)?;
+        let (segment, end) = recover(&folder, source, mark.get(), &segments)?;
+        Ok(Self {
+            source: source.clone(),
+            folder,
+            segment_max_bytes,
+            end,
+            mark,
+            segment,
+            buffer: Vec::new(),
+            failed: None,
+            _lock: lock,
+        })
+    }
+
+    fn check_usable(&self) -> Result<(), BusError> {
+        match &self.failed {
+            None => Ok(()),
+            Some(why) => Err(BusError::Unavailable(format!("{why}; what is on the disk is not known any more"))),
+        }
+    }
+
+    /// Writes the buffer. After an error all records that were written to their end are in the log.
+    fn write(&mut self) -> Result<(), BusError> {
+        let (mut written, mut failure) = (0, None);
+        while written < self.buffer.len() && failure.is_none() {
+            match self.segment.file.write_at(&self.buffer[written..], self.end.offset + written as u64) {
+                Ok(0) => failure = Some(io::Error::from(ErrorKind::WriteZero)),
+                Ok(more) => written += more,
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(error) => failure = Some(error),
+            }
+        }
+        let mut rest = &self.buffer[..written];
+        while let Some(frame) = Frame::read(rest) {
+            self.end.step(&frame);
+            rest = &rest[frame.length..];
+        }
+        self.buffer.clear();
+        let Some(error) = failure else { return Ok(()) };
+        // A part of a record may be behind the end now: the next write goes over it, and so it does no harm if this fails.
+        let _ = self.segment.file.set_len(self.end.offset);
+        Err(unavailable(&self.segment.path, &error))
+    }
+
+    /// Closes the newest segment and begins another one.
+    fn roll(&mut self) -> Result<(), BusError> {
+        self.segment.file.set_len(self.end.offset).map_err(|error| unavailable(&self.segment.path, &error))?;
+        self.sync_all()?;
+        let numbers = self.end.numbers.clone();
+        let header = Header { source: self.source.clone(), first: self.end.ordinal, before: numbers };
+        (self.segment, self.end) = begin(&self.folder, &header)?;
+        Ok(())
+    }
+
+    fn sync_all(&mut self) -> Result<(), BusError> {
+        if self.mark.get().ordinal == self.end.ordinal {
+            return Ok(());
+        }
+        let synced = self.try_sync();
+        if let Err(error) = &synced {
+            self.failed = Some(error.to_string());
+        }
+        synced
+    }
+
+    fn try_sync(&mut self) -> Result<(), BusError> {
+        self.segment.file.sync_data().map_err(|error| unavailable(&self.segment.path, &error))?;
+        if !self.segment.named {
+            files::sync_folder(&self.folder)?;
+            self.segment.named = true;
+        }
+        let End { offset, checksum, ordinal, ref numbers } = self.end;
+        let (epoch, segment, numbers) = (self.source.epoch, self.segment.first, numbers.clone());
+        self.mark.set(Mark { epoch, segment, offset, checksum, ordinal, numbers })
+    }
+}
+
+impl Publisher for LogPublisher {
+    fn last(&self, partition: u16) -> u64 {
+        self.end.numbers.get(usize::from(partition)).copied().unwrap_or_default()
+    }
+
+    fn append(&mut self, records: &[Record]) -> Result<(), BusError> {
+        self.check_usable()?;
+        rules::check_records(&self.source, &self.end.numbers, records)?;
+        let (mut ordinal, mut checksum) = (self.end.ordinal, self.end.checksum);
+        for record in records {
+            let full = self.end.offset + self.buffer.len() as u64 >= self.segment_max_bytes;
+            if full && ordinal > self.segment.first {
+                self.write()?;
+                self.roll()?;
+                checksum = self.end.checksum;
+            }
+            checksum = format::encode(record, ordinal, checksum, &mut self.buffer);
+            ordinal += 1;
+            if self.buffer.len() >= limits::WRITE_MAX_BYTES {
+                self.write()?;
+            }
+        }
+        self.write()?;
+        self.buffer.shrink_to(limits::WRITE_MAX_BYTES);
+        Ok(())
+    }
+
+    fn sync(&mut self) -> Result<Vec<u64>, BusError> {
+        self.check_usable()?;
+        self.sync_all()?;
+        Ok(self.mark.get().numbers.clone())
+    }
+}
+
+/// Makes a log with nothing in it, but for its first segment.
+fn make(bus: &Path, folder: &Path, source: &Source) -> Result<MarkFile, BusError> {
+    let numbers = vec![0; usize::from(source.partitions)];
+    let (header, checksum) = Header { source: source.clone(), first: 0, before: numbers.clone() }.encode();
+    let (epoch, offset) = (source.epoch, header.len() as u64);
+    let mark = MarkFile::create(folder, Mark { epoch, segment: 0, offset, checksum, ordinal: 0, numbers })?;
+    // With the names, up to the folder of all of this.
+    for folder in [Some(folder), Some(bus), bus.parent().filter(|parent| !parent.as_os_str().is_empty())] {
+        folder.map_or(Ok(()), files::sync_folder)?;
+    }
+    Ok(mark)
+}
+
+/// Begins a segment. It gets its name when its header is complete.
+fn begin(folder: &Path, header: &Header) -> Result<(Segment, End), BusError> {
+    let (made, path) = (folder.join("next"), files::segment(folder, header.first));
+    let (bytes, checksum) = header.encode();
+    let file = File::options()
+        .read(true)
+        .write(true)
+        .create(true)
+        .truncate(true)
+        .open(&made)
+        .and_then(|file| file.write_all_at(&bytes, 0).map(|()| file))
+        .map_err(|error| unavailable(&made, &error))?;
+    fs::rename(&made, &path).map_err(|error| unavailable(&path, &error))?;
+    let offset = bytes.len() as u64;
+    let end = End { offset, checksum, ordinal: header.first, numbers: header.before.clone() };
+    Ok((Segment { path, file, first: header.first, named: false }, end))
+}
+
+/// Finds the end of a log from its mark on, and cuts off what comes after it.
+fn recover(folder: &Path, source: &Source, mark: &Mark, segments: &[u64]) -> Result<(Segment, End), BusError> {
+    // The mark is in the newest segment, or at the end of the one before, if there is nothing synced in the newest.
+    let newest = if segments.contains(&mark.ordinal) { mark.ordinal } else { mark.segment };
+    if let Some(unknown) = segments.iter().find(|first| **first > mark.segment && **first != newest) {
+        return Err(damaged(&files::segment(folder, *unknown), 0, "what should be before it is not"));
+    }
+    if mark.segment < mark.ordinal {
+        check_mark(folder, mark)?;
+    }
+    let nothing_synced = newest == mark.ordinal;
+    let path = files::segment(folder, newest);
+    let file = File::options().read(true).write(true).open(&path);
+    let mut cursor = match file {
+        Ok(file) => match Cursor::over(file, path.clone(), newest, Vec::new())? {
+            Opened::Segment(cursor) => cursor,
+            _ if nothing_synced => return begin_again(folder, source, mark),
+            _ => return Err(damaged(&path, 0, "the header of a segment cannot be read")),
+        },
+        Err(error) if error.kind() == ErrorKind::NotFound && nothing_synced => {
+            return begin_again(folder, source, mark);
+        }
+        Err(error) if error.kind() == ErrorKind::NotFound => return Err(damaged(&path, 0, "it is missing")),
+        Err(error) => return Err(unavailable(&path, &error)),
+    };
+    rules::check_same(&cursor.header.source, source)?;
+    if cursor.header.source.service != source.service {
+        let why = format!("it belongs to the service `{}`", cursor.header.source.service);
+        return Err(damaged(&path, 0, &why));
+    }
+    if !nothing_synced {
+        cursor.go_to(mark.offset, mark.checksum, mark.ordinal);
+    }
+    let from = cursor.offset;
+    let mut end =
+        End { offset: from, checksum: cursor.checksum, ordinal: cursor.ordinal, numbers: mark.numbers.clone() };
+    loop {
+        match cursor.next()? {
+            Next::Record(frame, _) => {
+                let offset = end.offset;
+                if !end.step(&frame) {
+                    return Err(damaged(&path, offset, "a record has a number that is not the next one"));
+                }
+            }
+            Next::Nothing { .. } => break,
+            Next::Replaced => return Err(damaged(&path, from, "it is not what was synced")),
+        }
+    }
+    let failed = |error| unavailable(&path, &error);
+    let length = cursor.file.metadata().map_err(failed)?.len();
+    if length > end.offset {
+        let bytes = length - end.offset;
+        tracing::info!(service = source.service, bytes, "a part of a record at the end of the log is cut off");
+        cursor.file.set_len(end.offset).map_err(failed)?;
+    }
+    write_again(&cursor, from, end.offset)?;
+    Ok((Segment { path, file: cursor.file, first: newest, named: !nothing_synced }, end))
+}
+
+/// Makes the segment again that the log goes on with: nothing in it was synced, so a power cut may have taken it.
+fn begin_again(folder: &Path, source: &Source, mark: &Mark) -> Result<(Segment, End), BusError> {
+    begin(folder, &Header { source: source.clone(), first: mark.ordinal, before: mark.numbers.clone() })
+}
+
+/// That the last record before the mark is what was synced.
+fn check_mark(folder: &Path, mark: &Mark) -> Result<(), BusError> {
+    let path = files::segment(folder, mark.segment);
+    let wrong = |offset| damaged(&path, offset, "it is not what was synced");
+    let Some(file) = files::open(&path)? else { return Err(damaged(&path, 0, "it is missing")) };
+    let length = file.metadata().map_err(|error| unavailable(&path, &error))?.len();
+    if length < mark.offset {
+        return Err(damaged(&path, length, "it ends before what was synced"));
+    }
+    let read = |bytes: &mut [u8], back: usize| {
+        let from = mark.offset.checked_sub(back as u64).ok_or_else(|| wrong(0))?;
+        files::read(&file, &path, bytes, from)
+    };
+    let mut back = [0; 2 * CHECKSUM_BYTES];
+    read(&mut back, 2 * CHECKSUM_BYTES)?;
+    let record = format::Bytes(&back).u32().unwrap_or_default() as usize;
+    if record > limits::RECORD_MAX_BYTES {
+        return Err(wrong(mark.offset - CHECKSUM_BYTES as u64));
+    }
+    let mut bytes = vec![0; CHECKSUM_BYTES + record];
+    read(&mut bytes, CHECKSUM_BYTES + record)?;
+    let mut rest = format::Bytes(&bytes);
+    let before = rest.u32().unwrap_or_default();
+    match Frame::parse(rest.0, before) {
+        format::Parsed::Frame(frame) if frame.checksum == mark.checksum && frame.ordinal + 1 == mark.ordinal => Ok(()),
+        _ => Err(wrong(mark.offset - record as u64)),
+    }
+}
+
+/// Writes what is not synced once more. Were it left from an fsync that failed, the system would take it for written,
+/// and the next fsync would say that it is on the disk.
+fn write_again(cursor: &Cursor, from: u64, to: u64) -> Result<(), BusError> {
+    let mut buffer = vec![0; limits::READ_BYTES];
+    let mut offset = from;
+    while offset < to {
+        let length = usize::try_from(to - offset).map_or(buffer.len(), |rest| rest.min(buffer.len()));
+        let length = files::read(&cursor.file, &cursor.path, &mut buffer[..length], offset)?;
+        if length == 0 {
+            return Err(damaged(&cursor.path, offset, "it changes while it is read"));
+        }
+        cursor.file.write_all_at(&buffer[..length], offset).map_err(|error| unavailable(&cursor.path, &error))?;
+        offset += length as u64;
+    }
+    Ok(())
+}

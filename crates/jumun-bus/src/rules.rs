@@ -1,0 +1,62 @@
+//! What every adapter refuses.
+
+use crate::{BusError, Record, Source, limits};
+
+/// Whether there can be such a source: its name is that of a folder, too.
+pub(crate) fn check_source(source: &Source) -> Result<(), BusError> {
+    check_service(&source.service)?;
+    if source.partitions == 0 || source.partitions > limits::PARTITIONS_MAX {
+        let (service, partitions, most) = (&source.service, source.partitions, limits::PARTITIONS_MAX);
+        return Err(BusError::Unavailable(format!("{service}: {partitions} partitions; it must be 1 to {most}")));
+    }
+    Ok(())
+}
+
+/// See [`check_source`].
+pub(crate) fn check_service(service: &str) -> Result<(), BusError> {
+    let usable = !service.is_empty()
+        && service.len() <= limits::SERVICE_MAX_BYTES
+        && !service.starts_with('.')
+        && !service.contains(['/', '\\', '\0']);
+    if usable { Ok(()) } else { Err(BusError::Unavailable(format!("{service:?} cannot be the name of a service"))) }
+}
+
+/// That what is there belongs to the source that wants to publish.
+pub(crate) fn check_same(found: &Source, wanted: &Source) -> Result<(), BusError> {
+    let service = wanted.service.clone();
+    if found.epoch != wanted.epoch {
+        return Err(BusError::AnotherEpoch { service, found: found.epoch, wanted: wanted.epoch });
+    }
+    if found.partitions != wanted.partitions {
+        let (found, wanted) = (found.partitions, wanted.partitions);
+        return Err(BusError::Unavailable(format!("{service}: its log has {found} partitions, its database {wanted}")));
+    }
+    Ok(())
+}
+
+/// That each record has the next number of its partition, and none is too large.
+pub(crate) fn check_records(source: &Source, last: &[u64], records: &[Record]) -> Result<(), BusError> {
+    let mut last = last.to_vec();
+    for record in records {
+        let Record { partition, sequence, .. } = *record;
+        let Some(after) = last.get_mut(usize::from(partition)) else {
+            let (service, partitions) = (&source.service, source.partitions);
+            return Err(BusError::Unavailable(format!("{service}: partition {partition} of {partitions}")));
+        };
+        if sequence != *after + 1 {
+            let service = source.service.clone();
+            return Err(BusError::Gap { service, partition, after: *after, found: sequence });
+        }
+        *after = sequence;
+        let headers: usize = record.headers.iter().map(|(name, value)| 8 + name.len() + value.len()).sum();
+        let bytes = 64 + record.event_type.len() + headers + record.body.len();
+        let name = record.headers.iter().map(|(name, _)| name.len()).fold(record.event_type.len(), usize::max);
+        if bytes > limits::RECORD_MAX_BYTES || name > limits::NAME_MAX_BYTES {
+            let service = &source.service;
+            return Err(BusError::Unavailable(format!(
+                "{service}/{partition}: event {sequence} is over a limit: {bytes} bytes, the longest name {name}"
+            )));
+        }
+    }
+    Ok(())
+}

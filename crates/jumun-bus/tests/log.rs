@@ -1,0 +1,664 @@
+//! What is particular to the files of the embedded log: what a crash, a power cut, a full disk and a stranger do to them.
+
+#![allow(clippy::unwrap_used, reason = "a test may fail")]
+
+use jumun_bus::{
+    Bus, BusError, Delivery, EmbeddedLog, Publisher, Record, Subscription, Wants,
+    conformance::{LONG, after, contents, poll_all, poll_many, record, records, source},
+};
+use std::{
+    env,
+    fs::{self, File},
+    io::Read,
+    os::unix::fs::FileExt,
+    path::{Path, PathBuf},
+    process::{Command, Stdio},
+    sync::atomic::{AtomicU64, Ordering},
+    thread,
+    time::Duration,
+};
+use tempfile::TempDir;
+
+const SEGMENT: &str = "00000000000000000000.log";
+
+fn folder() -> TempDir {
+    tempfile::tempdir().unwrap()
+}
+
+fn open(folder: impl AsRef<Path>) -> EmbeddedLog {
+    EmbeddedLog::open(folder.as_ref()).unwrap()
+}
+
+fn publisher(log: &EmbeddedLog) -> Box<dyn Publisher> {
+    log.publisher(&source("order", 1)).unwrap()
+}
+
+fn reader(log: &EmbeddedLog, sequence: u64) -> Box<dyn Subscription> {
+    log.subscribe(&[after("order", 0, sequence)], Wants::All).unwrap()
+}
+
+fn read_all(log: &EmbeddedLog) -> Vec<Record> {
+    contents(poll_all(&mut *reader(log, 0)))
+}
+
+/// What a reader finds until it is told of an error.
+fn read_until_error(subscription: &mut dyn Subscription) -> (Vec<Delivery>, BusError) {
+    let mut found = Vec::new();
+    loop {
+        match subscription.poll(512, LONG) {
+            Ok(more) => found.extend(more),
+            Err(error) => {
+                // And again, as long as it lasts.
+                assert_eq!(subscription.poll(512, LONG), Err(error.clone()));
+                return (found, error);
+            }
+        }
+        assert!(!found.is_empty(), "neither an event nor an error");
+    }
+}
+
+fn length(path: &Path) -> u64 {
+    fs::metadata(path).unwrap().len()
+}
+
+fn cut(path: &Path, length: u64) {
+    File::options().write(true).open(path).unwrap().set_len(length).unwrap();
+}
+
+/// Writes a file over, in place: an empty one that is written again goes to the disk at once in some file systems, which
+/// takes long.
+fn put(path: &Path, bytes: &[u8]) {
+    let file = File::options().write(true).create(true).truncate(false).open(path).unwrap();
+    file.write_all_at(bytes, 0).unwrap();
+    file.set_len(bytes.len() as u64).unwrap();
+}
+
+fn flip(path: &Path, offset: usize) {
+    let mut bytes = fs::read(path).unwrap();
+    bytes[offset] ^= 0x10;
+    put(path, &bytes);
+}
+
+fn segments(folder: &TempDir) -> Vec<PathBuf> {
+    let names = fs::read_dir(folder.path().join("order")).unwrap().map(|entry| entry.unwrap().path());
+    let mut segments: Vec<_> = names.filter(|path| path.extension().is_some_and(|end| end == "log")).collect();
+    segments.sort();
+    segments
+}
+
+/// What comes after the place where a file is cut.
+#[derive(Debug, Clone, Copy)]
+enum Tail {
+    Nothing,
+    Zeros,
+    Garbage,
+}
+
+fn append_tail(bytes: &mut Vec<u8>, tail: Tail, length: usize) {
+    match tail {
+        Tail::Nothing => {}
+        Tail::Zeros => bytes.extend((0..length).map(|_| 0)),
+        Tail::Garbage => bytes.extend((0..length).map(|byte| u8::try_from((byte + 11) * 7 % 251).unwrap())),
+    }
+}
+
+/// A log of five events of which two are synced. Tells where each of them ends, the header first.
+fn five_events(folder: &Path) -> (PathBuf, Vec<u64>) {
+    let log = open(folder);
+    let path = folder.join("order").join(SEGMENT);
+    let mut publisher = publisher(&log);
+    let mut ends = vec![length(&path)];
+    for sequence in 1..=5 {
+        publisher.append(&[record(0, sequence)]).unwrap();
+        ends.push(length(&path));
+        if sequence == 2 {
+            publisher.sync().unwrap();
+        }
+    }
+    assert_eq!(log.synced_to("order").unwrap(), Some((path.clone(), ends[2])));
+    (path, ends)
+}
+
+#[test]
+fn a_tail_torn_at_any_byte_is_cut_off_and_appended_again() {
+    let folder = folder();
+    let (path, ends) = five_events(folder.path());
+    let log = open(&folder);
+    let whole = fs::read(&path).unwrap();
+    for tail in [Tail::Nothing, Tail::Zeros, Tail::Garbage] {
+        for cut in usize::try_from(ends[2]).unwrap()..=whole.len() {
+            let place = format!("cut at byte {cut}, then {tail:?}");
+            // One that has read everything before, and so stands ahead of the log; one in the midst of it; one at the start.
+            put(&path, &whole);
+            let mut readers: Vec<_> = [5, 3, 0].map(|sequence| (reader(&log, 0), sequence)).into();
+            for (reader, read) in &mut readers {
+                assert_eq!(poll_many(&mut **reader, *read).len(), *read);
+            }
+            let mut torn = whole[..cut].to_vec();
+            append_tail(&mut torn, tail, whole.len() + 10 - cut);
+            put(&path, &torn);
+            let left = ends.iter().filter(|end| **end <= cut as u64).count() - 1;
+
+            assert_eq!(read_all(&log), records(0, 1, left as u64), "{place}");
+            assert_eq!(reader(&log, 1).behind().unwrap()[0].1, left as u64 - 1, "{place}");
+            let mut publisher = publisher(&log);
+            assert_eq!(publisher.last(0), left as u64, "{place}");
+            assert_eq!(length(&path), ends[left], "{place}");
+            publisher.append(&records(0, left as u64 + 1, 7)).unwrap();
+            assert_eq!(read_all(&log), records(0, 1, 7), "{place}");
+            for (mut reader, read) in readers {
+                let rest = contents(poll_many(&mut *reader, 7 - read));
+                assert_eq!(rest, records(0, read as u64 + 1, 7), "{place}");
+                assert_eq!(poll_all(&mut *reader), [], "{place}");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_reader_waits_for_the_rest_of_a_record() {
+    let folder = folder();
+    let (path, ends) = five_events(folder.path());
+    let log = open(&folder);
+    let whole = fs::read(&path).unwrap();
+    cut(&path, ends[2]);
+    let mut reader = reader(&log, 0);
+    for length in usize::try_from(ends[2]).unwrap()..=whole.len() {
+        put(&path, &whole[..length]);
+        let complete = ends.iter().position(|end| *end == length as u64);
+        let found = poll_all(&mut *reader);
+        match complete {
+            Some(2) => assert_eq!(contents(found), records(0, 1, 2)),
+            Some(number) => assert_eq!(contents(found), [record(0, number as u64)], "at byte {length}"),
+            None => assert_eq!(found, [], "at byte {length}"),
+        }
+    }
+}
+
+#[test]
+fn a_log_that_ends_before_its_mark_is_damaged() {
+    let folder = folder();
+    let (path, ends) = five_events(folder.path());
+    let log = open(&folder);
+    let whole = fs::read(&path).unwrap();
+    for cut in 0..usize::try_from(ends[2]).unwrap() {
+        put(&path, &whole[..cut]);
+        let error = log.publisher(&source("order", 1)).err().unwrap_or_else(|| panic!("cut at {cut}: opened"));
+        assert!(matches!(error, BusError::Damaged { .. }), "cut at {cut}: {error}");
+        assert_eq!(length(&path), cut as u64, "it was changed");
+        let left = ends.iter().filter(|end| **end <= cut as u64).count().saturating_sub(1) as u64;
+        let (found, error) = read_until_error(&mut *reader(&log, 0));
+        assert_eq!(contents(found), records(0, 1, left));
+        assert!(matches!(error, BusError::Damaged { .. }), "cut at {cut}: {error}");
+    }
+    fs::remove_file(&path).unwrap();
+    assert!(matches!(log.publisher(&source("order", 1)).err(), Some(BusError::Damaged { .. })));
+}
+
+#[test]
+fn a_byte_that_is_wrong_below_the_mark_is_damage() {
+    let folder = folder();
+    let (path, ends) = five_events(folder.path());
+    let log = open(&folder);
+    let whole = fs::read(&path).unwrap();
+    for wrong in 0..usize::try_from(ends[2]).unwrap() {
+        let mut bytes = whole.clone();
+        bytes[wrong] ^= 0x10;
+        put(&path, &bytes);
+        let before = ends.iter().filter(|end| **end <= wrong as u64).count();
+        // The publisher looks no further back than it must.
+        if before != 1 {
+            let error = log.publisher(&source("order", 1)).err().unwrap_or_else(|| panic!("byte {wrong}: opened"));
+            assert!(matches!(error, BusError::Damaged { .. }), "byte {wrong}: {error}");
+        }
+        let (found, error) = read_until_error(&mut *reader(&log, 0));
+        assert_eq!(contents(found), records(0, 1, before.saturating_sub(1) as u64));
+        assert!(matches!(error, BusError::Damaged { .. }), "byte {wrong}: {error}");
+    }
+    // As soon as it is restored, reading goes on.
+    put(&path, &whole);
+    assert_eq!(read_all(&log), records(0, 1, 5));
+}
+
+#[test]
+fn a_mark_survives_damage_to_one_of_its_halves() {
+    let folder = folder();
+    five_events(folder.path());
+    let log = open(&folder);
+    let mark = folder.path().join("order/synced");
+    let whole = fs::read(&mark).unwrap();
+    let interesting = |half: usize| (half..half + 100).chain(half + 4_000..half + 4_010);
+    for wrong in interesting(0).chain(interesting(whole.len() / 2)) {
+        flip(&mark, wrong);
+        assert_eq!(publisher(&log).last(0), 5, "byte {wrong}");
+        assert_eq!(log.sources().unwrap(), [source("order", 1)]);
+        put(&mark, &whole);
+    }
+    for broken in [vec![], vec![0; whole.len()], whole[..whole.len() / 2].to_vec()] {
+        put(&mark, &broken);
+        let error = log.publisher(&source("order", 1)).err().unwrap();
+        assert!(matches!(error, BusError::Damaged { .. }), "{error}");
+    }
+    // Nobody who reads needs it.
+    assert_eq!(read_all(&log), records(0, 1, 5));
+}
+
+#[test]
+fn a_power_cut_right_after_the_log_was_made_leaves_nothing_to_repair() {
+    let log_with = |damage: &dyn Fn(&Path)| {
+        let folder = folder();
+        let log = open(&folder);
+        publisher(&log).append(&records(0, 1, 3)).unwrap();
+        damage(&folder.path().join("order"));
+        let mut reader = reader(&log, 0);
+        assert_eq!(poll_all(&mut *reader), []);
+        assert_eq!(reader.behind().unwrap()[0].1, 0);
+        let mut publisher = publisher(&log);
+        assert_eq!(publisher.last(0), 0);
+        publisher.append(&records(0, 1, 4)).unwrap();
+        assert_eq!(contents(poll_all(&mut *reader)), records(0, 1, 4));
+    };
+    log_with(&|order| fs::remove_file(order.join(SEGMENT)).unwrap());
+    log_with(&|order| fs::write(order.join(SEGMENT), "").unwrap());
+    log_with(&|order| fs::write(order.join(SEGMENT), vec![0; 3_000]).unwrap());
+    log_with(&|order| cut(&order.join(SEGMENT), 20));
+    log_with(&|order| fs::remove_dir_all(order).unwrap());
+    log_with(&|order| {
+        fs::remove_file(order.join(SEGMENT)).unwrap();
+        fs::write(order.join("synced"), vec![0; 8_192]).unwrap();
+        fs::write(order.join("next"), "a part").unwrap();
+    });
+}
+
+#[test]
+fn a_power_cut_at_the_beginning_of_a_segment_takes_only_that() {
+    let folder = folder();
+    let log = EmbeddedLog::with_segments_of(folder.path(), 1_000).unwrap();
+    let mut all = publisher(&log);
+    while segments(&folder).len() < 3 {
+        all.append(&[record(0, all.last(0) + 1)]).unwrap();
+    }
+    let last = all.last(0);
+    drop(all);
+    let newest = segments(&folder).pop().unwrap();
+    let whole = fs::read(&newest).unwrap();
+    for tail in [Tail::Nothing, Tail::Zeros, Tail::Garbage] {
+        for left in 0..whole.len() {
+            let place = format!("{left} bytes, then {tail:?}");
+            let mut torn = whole[..left].to_vec();
+            append_tail(&mut torn, tail, 200);
+            put(&newest, &torn);
+            let mut reader = reader(&log, 0);
+            assert_eq!(contents(poll_all(&mut *reader)), records(0, 1, last - 1), "{place}");
+            assert_eq!(reader.behind().unwrap()[0].1, 0, "{place}");
+            let mut publisher = publisher(&log);
+            assert_eq!(publisher.last(0), last - 1, "{place}");
+            publisher.append(&[record(0, last)]).unwrap();
+            assert_eq!(contents(poll_all(&mut *reader)), [record(0, last)], "{place}");
+            assert_eq!(fs::read(&newest).unwrap(), whole);
+        }
+    }
+    fs::remove_file(&newest).unwrap();
+    assert_eq!(publisher(&log).last(0), last - 1);
+}
+
+#[test]
+fn a_segment_is_named_by_its_first_record_and_full_at_its_size() {
+    let folder = folder();
+    let log = EmbeddedLog::with_segments_of(folder.path(), 5_000).unwrap();
+    // A batch may be longer than a segment.
+    publisher(&log).append(&records(0, 1, 100)).unwrap();
+    let paths = segments(&folder);
+    assert!(paths.len() > 3);
+    let mut first = 0;
+    for (path, number) in paths.iter().zip(1..) {
+        assert_eq!(path.file_name().unwrap().to_str().unwrap(), format!("{first:020}.log"));
+        if number < paths.len() {
+            assert!((5_000..5_500).contains(&length(path)));
+            let next = paths[number].file_stem().unwrap().to_str().unwrap();
+            first = next.parse::<u64>().unwrap();
+        }
+    }
+    assert_eq!(read_all(&log), records(0, 1, 100));
+}
+
+#[test]
+fn nobody_looks_into_segments_that_they_do_not_need() {
+    let folder = folder();
+    let log = EmbeddedLog::with_segments_of(folder.path(), 5_000).unwrap();
+    publisher(&log).append(&records(0, 1, 200)).unwrap();
+    let paths = segments(&folder);
+    for path in &paths[..paths.len() - 1] {
+        let header = usize::try_from(length(path).min(200)).unwrap();
+        let mut bytes = fs::read(path).unwrap();
+        bytes[header..].fill(0);
+        put(path, &bytes);
+    }
+    let newest: u64 = paths.last().unwrap().file_stem().unwrap().to_str().unwrap().parse().unwrap();
+    for position in newest..=200 {
+        let found = poll_all(&mut *reader(&log, position));
+        assert_eq!(contents(found), records(0, position + 1, 200));
+        assert_eq!(reader(&log, position).behind().unwrap()[0].1, 200 - position);
+    }
+    // The one before it is damaged at its end, where the mark is; else the publisher would not care either.
+    let (_, error) = read_until_error(&mut *reader(&log, newest - 1));
+    assert!(matches!(error, BusError::Damaged { .. }), "{error}");
+}
+
+#[test]
+fn a_segment_that_is_missing_in_the_middle_is_damage() {
+    let folder = folder();
+    let log = EmbeddedLog::with_segments_of(folder.path(), 5_000).unwrap();
+    publisher(&log).append(&records(0, 1, 200)).unwrap();
+    fs::remove_file(&segments(&folder)[2]).unwrap();
+    let (found, error) = read_until_error(&mut *reader(&log, 0));
+    let read = found.len() as u64;
+    assert_eq!(contents(found), records(0, 1, read));
+    assert!(matches!(error, BusError::Damaged { .. }), "{error}");
+}
+
+#[test]
+fn retention_deletes_whole_segments_and_never_the_newest() {
+    let folder = folder();
+    let log = EmbeddedLog::with_segments_of(folder.path(), 5_000).unwrap();
+    let mut publisher = log.publisher(&source("order", 2)).unwrap();
+    let mixed: Vec<_> = (1..=100).flat_map(|sequence| [record(0, sequence), record(1, sequence)]).collect();
+    publisher.append(&mixed).unwrap();
+    publisher.sync().unwrap();
+    let all = segments(&folder);
+
+    // What one partition needs is kept for all; of a partition that is not named, everything is.
+    log.retain("order", &[100, 1]).unwrap();
+    log.retain("order", &[100]).unwrap();
+    log.retain("order", &[]).unwrap();
+    assert_eq!(segments(&folder), all);
+
+    log.retain("order", &[50, 40]).unwrap();
+    let kept = segments(&folder);
+    assert!(kept.len() < all.len() && all.ends_with(&kept));
+    let found = poll_all(&mut *log.subscribe(&[after("order", 0, 49), after("order", 1, 39)], Wants::All).unwrap());
+    assert_eq!(found.len(), 51 + 61);
+    let error = read_until_error(&mut *reader(&log, 0)).1;
+    assert!(matches!(error, BusError::Gone { partition: 0, wanted: 1, .. }), "{error}");
+
+    log.retain("order", &[1_000, 1_000]).unwrap();
+    assert_eq!(segments(&folder), all[all.len() - 1..]);
+    drop(publisher);
+    let mut publisher = log.publisher(&source("order", 2)).unwrap();
+    assert_eq!((publisher.last(0), publisher.last(1)), (100, 100));
+    publisher.append(&[record(1, 101)]).unwrap();
+    let found = poll_all(&mut *log.subscribe(&[after("order", 0, 100), after("order", 1, 100)], Wants::All).unwrap());
+    assert_eq!(contents(found), [record(1, 101)]);
+}
+
+#[test]
+fn retention_keeps_what_the_publisher_starts_from() {
+    let folder = folder();
+    let log = EmbeddedLog::with_segments_of(folder.path(), 1_000).unwrap();
+    let mut all = publisher(&log);
+    while segments(&folder).len() < 3 {
+        all.append(&[record(0, all.last(0) + 1)]).unwrap();
+    }
+    drop(all);
+    // Nothing in the newest segment is synced: a power cut may take it.
+    log.retain("order", &[1_000]).unwrap();
+    assert_eq!(segments(&folder).len(), 2);
+    log.lose_unsynced().unwrap();
+    let mut publisher = publisher(&log);
+    let next = publisher.last(0) + 1;
+    publisher.append(&records(0, next, next)).unwrap();
+    assert_eq!(contents(poll_all(&mut *reader(&log, next - 1))), [record(0, next)]);
+}
+
+/// Readers in threads of their own, each with polls of another size, beside a publisher that is replaced now and then.
+#[test]
+fn readers_follow_a_writer_and_miss_nothing() {
+    const EVENTS: u64 = 15_000;
+    let folder = folder();
+    let log = EmbeddedLog::with_segments_of(folder.path(), 100_000).unwrap();
+    let slowest = AtomicU64::new(0);
+    thread::scope(|scope| {
+        for size in [1, 7, 100, 512] {
+            let (log, slowest) = (&log, &slowest);
+            scope.spawn(move || {
+                let mut next = [1, 1, 1];
+                let positions = [0, 1, 2].map(|partition| after("order", partition, 0));
+                let wants = Wants::Only(["Paid".to_owned()].into());
+                let mut reader = log.subscribe(&positions, wants).unwrap();
+                while next.iter().sum::<u64>() < EVENTS + 3 {
+                    let found = reader.poll(size, LONG).unwrap();
+                    assert!(!found.is_empty() && found.len() <= size);
+                    for delivery in found {
+                        let next = &mut next[usize::from(delivery.partition)];
+                        assert_eq!(delivery.sequence, *next);
+                        let whole = record(delivery.partition, delivery.sequence);
+                        assert_eq!(delivery.record, (whole.event_type == "Paid").then_some(whole));
+                        *next += 1;
+                    }
+                    slowest.fetch_max(next.iter().sum(), Ordering::Relaxed);
+                }
+            });
+        }
+        let (mut publisher, mut batch) = (log.publisher(&source("order", 3)).unwrap(), Vec::new());
+        let mut numbers = [0_u64; 3];
+        for event in 0..EVENTS {
+            let partition = usize::try_from(event * 7 % 13 % 3).unwrap();
+            numbers[partition] += 1;
+            batch.push(record(u16::try_from(partition).unwrap(), numbers[partition]));
+            // Batches of 1 to 300, many of them small.
+            if event * 7_919 % 300 < 300 / batch.len() as u64 || event + 1 == EVENTS {
+                publisher.append(&batch).unwrap();
+                batch.clear();
+            }
+            if event % 2_000 == 1_999 {
+                publisher.sync().unwrap();
+            }
+            if event % 3_500 == 3_499 {
+                drop(publisher);
+                publisher = log.publisher(&source("order", 3)).unwrap();
+            }
+        }
+    });
+    assert_eq!(slowest.into_inner(), EVENTS + 3);
+}
+
+/// Writes the third record anew, with other bytes at a place of it, and a checksum that is right.
+fn forge(path: &Path, ends: &[u64], at: usize, bytes: &[u8]) {
+    let mut log = fs::read(path).unwrap();
+    let (from, to) = (usize::try_from(ends[2]).unwrap(), usize::try_from(ends[3]).unwrap());
+    let before = u32::from_le_bytes(log[from - 4..from].try_into().unwrap());
+    log[from + at..from + at + bytes.len()].copy_from_slice(bytes);
+    let checksum = crc32c::crc32c_append(before, &log[from..to - 4]);
+    log[to - 4..to].copy_from_slice(&checksum.to_le_bytes());
+    put(path, &log[..to]);
+}
+
+#[test]
+fn a_number_that_is_missing_is_a_gap_and_said_loudly() {
+    let folder = folder();
+    let (path, ends) = five_events(folder.path());
+    forge(&path, &ends, 20, &4_u64.to_le_bytes());
+    let log = open(&folder);
+    let (found, error) = read_until_error(&mut *reader(&log, 0));
+    assert_eq!(contents(found), records(0, 1, 2));
+    assert_eq!(error, BusError::Gap { service: "order".to_owned(), partition: 0, after: 2, found: 4 });
+    let error = log.publisher(&source("order", 1)).err().unwrap();
+    assert!(matches!(error, BusError::Damaged { .. }), "{error}");
+}
+
+#[test]
+fn a_record_of_nonsense_is_damage() {
+    for (what, at, bytes) in [("partition", 4, &[1, 0]), ("text", 60, &[0xFF, 0xFE])] {
+        let folder = folder();
+        let (path, ends) = five_events(folder.path());
+        forge(&path, &ends, at, bytes);
+        let (found, error) = read_until_error(&mut *reader(&open(&folder), 0));
+        assert_eq!(contents(found), records(0, 1, 2));
+        assert!(matches!(error, BusError::Damaged { .. }), "{what}: {error}");
+    }
+}
+
+#[test]
+fn the_log_may_be_moved_away_and_filled_again_under_its_readers() {
+    let folder = folder();
+    let log = open(&folder);
+    publisher(&log).append(&records(0, 1, 5)).unwrap();
+    let mut readers: Vec<_> = (0..2).map(|_| reader(&log, 0)).collect();
+    for reader in &mut readers {
+        assert_eq!(poll_all(&mut **reader).len(), 5);
+    }
+    fs::rename(folder.path().join("order"), folder.path().join("order.away")).unwrap();
+    publisher(&log).append(&records(0, 1, 7)).unwrap();
+    assert_eq!(contents(poll_many(&mut *readers[0], 2)), records(0, 6, 7));
+
+    // From another database.
+    fs::rename(folder.path().join("order"), folder.path().join("order.away.too")).unwrap();
+    let another = jumun_bus::Source { epoch: uuid::Uuid::from_u128(8), ..source("order", 1) };
+    log.publisher(&another).unwrap().append(&records(0, 1, 9)).unwrap();
+    for reader in &mut readers {
+        // The second one goes on with the file it has, until it looks.
+        let error = loop {
+            match reader.poll(10, LONG) {
+                Ok(found) => assert!(!found.is_empty()),
+                Err(error) => break error,
+            }
+        };
+        assert!(matches!(error, BusError::AnotherEpoch { .. }), "{error}");
+    }
+}
+
+#[test]
+fn a_log_under_another_name_is_not_taken_for_its_own() {
+    let folder = folder();
+    five_events(folder.path());
+    fs::rename(folder.path().join("order"), folder.path().join("payment")).unwrap();
+    let log = open(&folder);
+    let error = log.publisher(&source("payment", 1)).err().unwrap();
+    assert!(error.to_string().contains("`order`"), "{error}");
+    let mut reader = log.subscribe(&[after("payment", 0, 0)], Wants::All).unwrap();
+    assert!(matches!(read_until_error(&mut *reader).1, BusError::Damaged { .. }));
+}
+
+#[test]
+fn foreign_files_are_left_alone() {
+    let folder = folder();
+    let order = folder.path().join("order");
+    fs::create_dir_all(order.join("00000000000000000007.logs")).unwrap();
+    fs::create_dir_all(folder.path().join("no log")).unwrap();
+    fs::create_dir_all(folder.path().join(".hidden")).unwrap();
+    fs::write(folder.path().join("README"), "read me").unwrap();
+    for name in ["notes.txt", "7.log", "0000000000000000000x.log", ".log", "0000000000000000000000.log", "synced~"] {
+        fs::write(order.join(name), "not yours").unwrap();
+    }
+    let log = EmbeddedLog::with_segments_of(folder.path(), 2_000).unwrap();
+    let mut reader = reader(&log, 0);
+    assert_eq!(poll_all(&mut *reader), []);
+    let mut publisher = publisher(&log);
+    publisher.append(&records(0, 1, 50)).unwrap();
+    publisher.sync().unwrap();
+    log.retain("order", &[50]).unwrap();
+    assert_eq!(contents(poll_all(&mut *self::reader(&log, 49))), records(0, 50, 50));
+    assert_eq!(log.sources().unwrap(), [source("order", 1)]);
+    assert_eq!(fs::read(order.join("7.log")).unwrap(), b"not yours");
+    assert_eq!(fs::read(order.join("notes.txt")).unwrap(), b"not yours");
+    let error = log.publisher(&source("README", 1)).err().unwrap();
+    assert!(matches!(error, BusError::Unavailable(_)), "{error}");
+    assert!(matches!(EmbeddedLog::open(&folder.path().join("README")), Err(BusError::Unavailable(_))));
+}
+
+#[test]
+fn a_newer_format_is_said_to_be_one() {
+    for name in [SEGMENT, "synced"] {
+        let folder = folder();
+        five_events(folder.path());
+        let path = folder.path().join("order").join(name);
+        let mut bytes = fs::read(&path).unwrap();
+        bytes[8] = 2;
+        let end = usize::from(bytes[12]) - 4;
+        let checksum = crc32c::crc32c(&bytes[..end]);
+        bytes[end..end + 4].copy_from_slice(&checksum.to_le_bytes());
+        put(&path, &bytes);
+        let error = open(&folder).publisher(&source("order", 1)).err().unwrap();
+        assert!(error.to_string().contains("newer release"), "{name}: {error}");
+    }
+}
+
+/// Set for the child: where its small disk is.
+const DISK: &str = "JUMUN_TEST_SMALL_DISK";
+
+/// Needs Linux, and root or unprivileged user namespaces.
+#[test]
+fn a_full_disk_refuses_events_and_keeps_what_it_has() {
+    if let Some(disk) = env::var_os(DISK) {
+        return fill(Path::new(&disk));
+    }
+    let folder = folder();
+    let mut unshare = Command::new("unshare");
+    unshare.arg(if rustix::process::getuid().is_root() { "-m" } else { "-rm" });
+    let script = r#"mount -t tmpfs -o size=4m jumun-test "$1" || exit 99; JUMUN_TEST_SMALL_DISK="$1" exec "$2" --exact --nocapture a_full_disk_refuses_events_and_keeps_what_it_has"#;
+    let mut child = unshare
+        .args(["sh", "-c", script, "sh"])
+        .arg(folder.path())
+        .arg(env::current_exe().unwrap())
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::inherit())
+        .spawn()
+        .expect("this test needs the program `unshare` of util-linux");
+    let mut output = String::new();
+    child.stdout.take().unwrap().read_to_string(&mut output).unwrap();
+    let status = child.wait().unwrap();
+    assert!(
+        status.success() && output.contains("1 passed"),
+        "{status}: {output}\nThis test mounts a tiny tmpfs in a mount namespace of its own. If that is what failed: it \
+         needs root, or unprivileged user namespaces (sysctl kernel.unprivileged_userns_clone, \
+         kernel.apparmor_restrict_unprivileged_userns)."
+    );
+}
+
+fn fill(disk: &Path) {
+    let ballast = disk.join("ballast");
+    fs::write(&ballast, vec![1; 1024 * 1024]).unwrap();
+    let log = EmbeddedLog::with_segments_of(&disk.join("bus"), 300_000).unwrap();
+    let event = |sequence| Record { body: "x".repeat(2_000), ..record(0, sequence) };
+    let mut publisher = publisher(&log);
+    let mut reader = reader(&log, 0);
+    let (mut read, mut refused, mut in_part) = (0, 0, 0);
+    // After each step, the reader has exactly what the publisher says.
+    let mut check = |publisher: &dyn Publisher, reader: &mut dyn Subscription| {
+        for event in contents(poll_all(reader)) {
+            read += 1;
+            assert_eq!((event.sequence, event.body.len()), (read, 2_000));
+        }
+        assert_eq!(read, publisher.last(0));
+    };
+    while refused < 20 {
+        let next = publisher.last(0) + 1;
+        let batch: Vec<_> = (next..next + 9).map(event).collect();
+        match publisher.append(&batch) {
+            Ok(()) => assert_eq!(publisher.last(0), next + 8),
+            Err(BusError::Unavailable(_)) => refused += 1,
+            Err(error) => panic!("{error}"),
+        }
+        in_part += u64::from((next..next + 8).contains(&publisher.last(0)));
+        check(&*publisher, &mut *reader);
+        assert!(publisher.sync().is_ok(), "what is in the log can be synced");
+        if refused == 10 {
+            drop(publisher);
+            publisher = self::publisher(&log);
+        }
+    }
+    let full = publisher.last(0);
+    assert!(full > 1_000, "{full} events were done");
+    assert!(in_part > 0, "no batch was done in part");
+
+    fs::remove_file(&ballast).unwrap();
+    let batch: Vec<_> = (full + 1..=full + 100).map(event).collect();
+    publisher.append(&batch).unwrap();
+    check(&*publisher, &mut *reader);
+    drop(publisher);
+    let publisher = self::publisher(&log);
+    assert_eq!(publisher.last(0), full + 100);
+    assert_eq!(poll_all(&mut *self::reader(&log, 0)).len() as u64, full + 100);
+    assert_eq!(reader.poll(1, Duration::ZERO).unwrap(), []);
+}

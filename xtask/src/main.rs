@@ -50,7 +50,9 @@ fn main() -> ExitCode {
                 && cargo(&[&["clippy", "--all-targets"], &WORKSPACE[..], &["--", "--deny", "warnings"]].concat())
                 && cargo(&["doc", "--workspace", "--no-deps", "--document-private-items"])
         }
-        Task::Bench => cargo(&["bench", "--package", "jumun-database"]) && cargo(&["bench", "--package", "jumun-cli"]),
+        Task::Bench => ["jumun-database", "jumun-bus", "jumun-cli"]
+            .iter()
+            .all(|package| cargo(&["bench", "--package", package, "--benches"])),
     };
     if done { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }

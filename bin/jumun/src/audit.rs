@@ -4,7 +4,7 @@ use crate::{Failure, SystemOptions};
 use clap::Args;
 use jiff::SignedDuration;
 use jumun::SystemModel;
-use jumun_database::{ReadDatabase, SqliteReader};
+use jumun_database::{OpenError, ReadDatabase, SqliteReader};
 use jumun_runtime::{
     audit::{self, Databases, Report, Verdict},
     config::Config,
@@ -54,11 +54,20 @@ fn read(model: &SystemModel, config: &Config, wait: SignedDuration) -> Result<Re
 
 /// The databases of all services, for reading.
 pub(crate) fn open(model: &SystemModel, config: &Config) -> Result<Databases, Failure> {
-    let open = |name: &'static str| {
-        let reader = SqliteReader::open(&config.services[name].database)?;
-        Ok((name.to_owned(), Arc::new(reader) as Arc<dyn ReadDatabase>))
-    };
-    model.services.iter().map(|service| open(service.name)).collect()
+    let mut databases = Databases::new();
+    let mut missing = None;
+    for service in &model.services {
+        match SqliteReader::open(&config.services[service.name].database) {
+            Ok(reader) => drop(databases.insert(service.name.to_owned(), Arc::new(reader) as Arc<dyn ReadDatabase>)),
+            // A service that has never run knows nothing yet: what it should know is still under way.
+            Err(error @ OpenError::Missing { .. }) => missing = Some(error),
+            Err(error) => return Err(error.into()),
+        }
+    }
+    match missing {
+        Some(error) if databases.is_empty() => Err(error.into()),
+        _ => Ok(databases),
+    }
 }
 
 pub(crate) fn block_on<T>(work: impl Future<Output = T>) -> Result<T, Failure> {

@@ -1,8 +1,9 @@
 //! Why the program cannot do what it is told: a code, what happened, what to do.
 
 use jumun::SettingsError;
+use jumun_bus::BusError;
 use jumun_database::{OpenError, ReadError};
-use jumun_runtime::config::ConfigError;
+use jumun_runtime::{ServeError, config::ConfigError, control::ControlError};
 use std::{fmt, process::ExitCode};
 
 /// A failure of the program.
@@ -43,6 +44,24 @@ impl From<ConfigError> for Failure {
 
 impl From<OpenError> for Failure {
     fn from(error: OpenError) -> Self {
+        Self::new(error.code(), error.to_string(), error.remedy())
+    }
+}
+
+impl From<BusError> for Failure {
+    fn from(error: BusError) -> Self {
+        Self::new(error.code(), error.to_string(), error.remedy())
+    }
+}
+
+impl From<ServeError> for Failure {
+    fn from(error: ServeError) -> Self {
+        Self::new(error.code(), error.to_string(), error.remedy())
+    }
+}
+
+impl From<ControlError> for Failure {
+    fn from(error: ControlError) -> Self {
         Self::new(error.code(), error.to_string(), error.remedy())
     }
 }

@@ -2,8 +2,11 @@
 
 mod asks;
 mod audit;
+mod events;
 mod failure;
+mod parked;
 mod serve;
+mod why;
 
 use clap::{Args, Parser, Subcommand};
 use failure::Failure;
@@ -34,6 +37,12 @@ What it stores is in ./data/<system>/<service>.db. How much it logs: JUMUN_LOG=i
     Audit(audit::Options),
     /// Shows what is in doubt: questions between services that are not answered or not undone yet.
     Asks(asks::Options),
+    /// Shows what is on the bus.
+    Events(events::Options),
+    /// Shows events that could not be taken in, lets them be heard again, or forgets them.
+    Parked(parked::Options),
+    /// Tells everything that happened to one order, across services.
+    Why(why::Options),
 }
 
 /// What all commands need to know of a system.
@@ -84,6 +93,9 @@ fn main() -> ExitCode {
         Command::Serve(options) => serve::run(&options),
         Command::Audit(options) => audit::run(&options),
         Command::Asks(options) => asks::run(&options),
+        Command::Events(options) => events::run(&options),
+        Command::Parked(options) => parked::run(&options),
+        Command::Why(options) => why::run(&options),
     };
     outcome.unwrap_or_else(|failure| {
         eprintln!("{failure}");

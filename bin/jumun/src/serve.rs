@@ -4,8 +4,11 @@ use crate::{Failure, SystemOptions};
 use clap::Args;
 use jiff::{Timestamp, tz::TimeZone};
 use jumun::ServiceModel;
+use jumun_bus::EmbeddedLog;
 use jumun_database::SqliteDatabase;
-use jumun_runtime::{Engine, Parts, Serving, StatusCode, config::Config, schema, serve, transport::HttpTransport};
+use jumun_runtime::{
+    Engine, Parts, Serving, StatusCode, config::Config, control, schema, serve, transport::HttpTransport,
+};
 use rustix::process::{Resource, getrlimit, setrlimit};
 use std::{
     io::{self, Write},
@@ -54,6 +57,7 @@ pub(crate) fn run(options: &Options) -> Result<ExitCode, Failure> {
 }
 
 async fn serve_one(service: &ServiceModel, config: &Config, listen: Option<SocketAddr>) -> Result<ExitCode, Failure> {
+    let bus = &config.bus;
     let unavailable_status = StatusCode::from_u16(config.unavailable_status).unwrap_or(StatusCode::SERVICE_UNAVAILABLE);
     let config = &config.services[service.name];
     let behaviour = service.behaviour(&config.settings)?;
@@ -65,6 +69,8 @@ async fn serve_one(service: &ServiceModel, config: &Config, listen: Option<Socke
     let stop =
         stop_signal().map_err(|error| Failure::new("system", error.to_string(), "Signals cannot be heard here."))?;
     let database = SqliteDatabase::open(&config.database, schema(service))?;
+    let bus = Arc::new(EmbeddedLog::open(bus)?);
+    let control = control::socket_beside(&config.database);
     let urls = config.calls.iter().map(|(name, call)| (name.clone(), call.url.clone())).collect();
     let engine = Engine::new(Parts {
         model: service.clone(),
@@ -80,7 +86,7 @@ async fn serve_one(service: &ServiceModel, config: &Config, listen: Option<Socke
     if let Err(error) = writeln!(io::stdout(), "{} listens on http://{address}", service.name) {
         tracing::debug!(%error, "nobody reads the standard output");
     }
-    serve(engine, Serving { listener, unavailable_status, stop }).await;
+    serve(engine, Serving { listener, unavailable_status, bus, control, stop }).await?;
     Ok(ExitCode::SUCCESS)
 }
 

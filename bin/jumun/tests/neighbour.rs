@@ -367,7 +367,7 @@ nobody_believes! {
 
 #[tokio::test]
 async fn two_at_once_with_the_same_key_are_one_order() {
-    let lab = Lab::running().await;
+    let mut lab = Lab::running().await;
     let mut customers = JoinSet::new();
     for _ in 0..20 {
         let client = lab.order.client();
@@ -386,7 +386,7 @@ async fn two_at_once_with_the_same_key_are_one_order() {
 
 #[tokio::test]
 async fn a_key_is_for_one_request_only() {
-    let lab = Lab::running().await;
+    let mut lab = Lab::running().await;
     let orders = lab.order.client();
     let first = orders.post_with_key("/orders", "mine", &basket("냉면", 11_000)).await.expect("an answer");
     assert_eq!(first.status, 201);
@@ -464,7 +464,7 @@ async fn a_command_outlives_its_client() {
 
 #[tokio::test]
 async fn clients_that_hang_up_at_any_time_leave_nothing_half_done() {
-    let lab = Lab::running().await;
+    let mut lab = Lab::running().await;
     let mut clients = JoinSet::new();
     for nth in 0..60 {
         let address = lab.order.address();
@@ -522,7 +522,13 @@ async fn a_stop_finishes_what_is_at_work_and_leaves_a_tidy_folder() {
         }
     }
     assert_eq!(lab.asks().len(), 0);
-    assert_eq!(lab.audit("0s").exit_code, 0, "an audit needs no service that runs");
+    let audit = lab.audit("0s").report;
+    assert_eq!(
+        (&audit["inDoubt"], &audit["violations"]),
+        (&json!(0), &json!([])),
+        "an audit needs no service that runs"
+    );
+    assert_eq!(audit["open"].as_array().map(Vec::len), Some(ORDERS), "the others will hear of the orders");
     lab.start().await;
     assert_eq!(lab.order.client().all("/orders").await.len(), ORDERS);
     lab.assert_the_promise().await;

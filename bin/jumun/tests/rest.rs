@@ -250,7 +250,7 @@ async fn health_tells_whether_requests_are_welcome() {
 
 #[tokio::test]
 async fn numbers_are_taken_as_clients_send_them() {
-    let lab = Lab::running().await;
+    let mut lab = Lab::running().await;
     let orders = lab.order.client();
     for (qty, price) in
         [("1", "22000"), ("\"1\"", "\"22000\""), ("1.0", "22000.0"), ("\" 1 \"", "2.2e4"), ("1", "\"22000.0\"")]
@@ -269,7 +269,7 @@ async fn numbers_are_taken_as_clients_send_them() {
 
 #[tokio::test]
 async fn unknown_and_read_only_fields_are_ignored() {
-    let lab = Lab::running().await;
+    let mut lab = Lab::running().await;
     let orders = lab.order.client();
     let body = r#"{"id":77,"storeName":"s","itemQty":1,"price":1,"orderStatus":"CANCELED","orderDate":"1999-01-01T00:00:00Z",
         "_links":{"self":{"href":"/orders/77"}},"color":{"deep":[1,{"er":null}]},"color":2}"#;
@@ -285,7 +285,7 @@ async fn unknown_and_read_only_fields_are_ignored() {
 
 #[tokio::test]
 async fn any_text_is_a_name() {
-    let lab = Lab::running().await;
+    let mut lab = Lab::running().await;
     let orders = lab.order.client();
     for name in ["\u{0}", "\u{202e}reversed", "👩‍👩‍👧‍👦", "\"quoted\" \\ /", "</script>", &"가".repeat(255), "line\nbreak"]
     {
@@ -492,7 +492,7 @@ const BODY_MAX: usize = 1024 * 1024;
 
 #[tokio::test]
 async fn a_body_over_one_mebibyte_is_413() {
-    let lab = Lab::running().await;
+    let mut lab = Lab::running().await;
     let orders = lab.order.client();
     let sized = |size: usize| {
         let (head, tail) = (r#"{"storeName":"s","itemQty":1,"price":1,"note":""#, r#""}"#);
@@ -541,7 +541,7 @@ async fn a_body_that_ends_early_is_no_order() {
 
 #[tokio::test]
 async fn what_is_no_http_ends_its_own_connection_only() {
-    let lab = Lab::running().await;
+    let mut lab = Lab::running().await;
     let long_head = format!("GET /orders HTTP/1.1\r\nhost: x\r\nx-long: {}\r\n\r\n", "x".repeat(200_000));
     let many_heads = format!("GET /orders HTTP/1.1\r\nhost: x\r\n{}\r\n", "x: y\r\n".repeat(2_000));
     for bytes in [
@@ -567,7 +567,7 @@ async fn what_is_no_http_ends_its_own_connection_only() {
 
 #[tokio::test]
 async fn requests_that_come_together_are_answered_in_order() {
-    let lab = Lab::running().await;
+    let mut lab = Lab::running().await;
     let body = basket("냉면", 1).to_string();
     let post = format!(
         "POST /orders HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n{body}",
@@ -585,7 +585,7 @@ async fn requests_that_come_together_are_answered_in_order() {
 
 #[tokio::test]
 async fn clients_that_drip_hold_nobody_up_and_are_told_so_in_the_end() {
-    let lab = Lab::running().await;
+    let mut lab = Lab::running().await;
     let mut dripping = Vec::new();
     for _ in 0..200 {
         let mut stream = TcpStream::connect(lab.order.address()).await.expect("a connection");
@@ -630,7 +630,7 @@ async fn five_thousand_idle_connections_cost_little() {
     let mut limit = getrlimit(Resource::Nofile);
     limit.current = limit.maximum;
     setrlimit(Resource::Nofile, limit).expect("more open files");
-    let lab = Lab::running().await;
+    let mut lab = Lab::running().await;
     let mut idle = Vec::with_capacity(CONNECTIONS);
     for nth in 0..CONNECTIONS {
         let mut stream = TcpStream::connect(lab.order.address()).await.expect("a connection");

@@ -214,8 +214,11 @@ async fn is_in_doubt(databases: &Databases, key: i64) -> Result<bool, ReadError>
 async fn under_way(model: &SystemModel, databases: &Databases) -> Result<BTreeSet<i64>, ReadError> {
     let mut keys = BTreeSet::new();
     for listener in model.services.iter().filter(|service| !service.listens.is_empty()) {
-        let Some(database) = databases.get(listener.name) else { continue };
-        let places = database.places().await?;
+        // A service that has never run has heard nothing yet.
+        let places = match databases.get(listener.name) {
+            Some(database) => database.places().await?,
+            None => Vec::new(),
+        };
         for (source, journal) in databases.iter().filter(|(source, _)| *source != listener.name) {
             if !listener.listens.iter().any(|event| event.source == source) {
                 continue;

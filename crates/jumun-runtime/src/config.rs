@@ -33,6 +33,8 @@ pub struct Sources {
 pub struct Config {
     /// The HTTP status of answers that say *not now*.
     pub unavailable_status: u16,
+    /// The folder of the bus.
+    pub bus: PathBuf,
     /// By service.
     pub services: BTreeMap<String, ServiceConfig>,
 }
@@ -130,14 +132,20 @@ fn duration<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Duratio
 /// The configuration of a system.
 pub fn load(model: &SystemModel, sources: &Sources) -> Result<Config, ConfigError> {
     let mut given = read(sources)?;
-    let mut config = Config { unavailable_status: 503, services: BTreeMap::new() };
+    let data = sources.data.clone().unwrap_or_else(|| PathBuf::from("data"));
+    let bus = data.join(model.name).join("bus");
+    let mut config = Config { unavailable_status: 503, bus, services: BTreeMap::new() };
     if let Some(status) = given.remove("unavailable_status") {
         let status =
             status.as_u64().and_then(|status| u16::try_from(status).ok()).filter(|status| (500..600).contains(status));
         let why = "must be an HTTP status from 500 to 599".to_owned();
         config.unavailable_status = status.ok_or(ConfigError::Invalid { key: "unavailable_status".into(), why })?;
     }
-    let data = sources.data.clone().unwrap_or_else(|| PathBuf::from("data"));
+    if let Some(url) = given.remove("bus") {
+        let path = url.as_str().and_then(|url| url.strip_prefix("log://")).filter(|path| !path.is_empty());
+        let why = format!("`{url}` cannot be opened by this build; write log://path");
+        config.bus = path.map(PathBuf::from).ok_or(ConfigError::Invalid { key: "bus".into(), why })?;
+    }
     for service in &model.services {
         let table = match given.remove(service.name) {
             None => Map::new(),
@@ -292,6 +300,7 @@ mod tests {
             ("order.listen", "everywhere"),
             ("order.database", "oracle://x"),
             ("unavailable_status", "200"),
+            ("bus", "carrier-pigeon://coop"),
         ] {
             let error = with(&[], &[(key, value)]).expect_err(key).to_string();
             let last = key.rsplit('.').next().unwrap_or(key);

@@ -21,6 +21,7 @@ use crate::{
     crash,
     limits::{ANSWERS_KEPT, COMMANDS_MAX, DECISIONS_MAX, NESTED_MARGIN, OUTCOME_GRACE, TIME_LIMIT},
     problem::{Code, Problem},
+    token::Token,
     transport::{Outcome as Reached, Question, Transport},
     turns::{Turn, Turns},
 };
@@ -30,7 +31,7 @@ use jumun::{
     AnyCommand, Asked, Behaviour, Damaged, Decided, DocumentKey, Documents, Outcome, Reply, ServiceModel, Step, Stored,
 };
 use jumun_database::{
-    AskRecord, Changes, CommitError, Conflict, Database, DocumentChange, JournalEntry, ReadError, Request,
+    AskRecord, Changes, CommitError, Conflict, Database, DocumentChange, JournalEntry, ReadError, Receipt, Request,
     RequestChange, RequestState, StoredAnswer,
 };
 use std::{
@@ -77,6 +78,7 @@ struct Inner {
     killed: CancellationToken,
     workers_stopped: CancellationToken,
     to_undo: Notify,
+    to_publish: Notify,
     trouble: Mutex<Option<String>>,
     counters: Counters,
 }
@@ -161,6 +163,8 @@ pub struct Success {
     pub location: Option<String>,
     /// The thing; empty where there is nothing to show.
     pub body: String,
+    /// The last event that it made, where it has just made one: what a client may ask views to have heard.
+    pub seen: Option<String>,
 }
 
 /// What a client hears.
@@ -214,6 +218,7 @@ impl Engine {
             killed: CancellationToken::new(),
             workers_stopped: CancellationToken::new(),
             to_undo: Notify::new(),
+            to_publish: Notify::new(),
             trouble: Mutex::new(None),
             counters: Counters::default(),
         }))
@@ -320,6 +325,14 @@ impl Engine {
         &self.0.to_undo
     }
 
+    pub(crate) fn to_publish(&self) -> &Notify {
+        &self.0.to_publish
+    }
+
+    pub(crate) fn behaviour(&self) -> &dyn Behaviour {
+        self.0.parts.behaviour.as_ref()
+    }
+
     // ---- a command
 
     async fn answer(&self, incoming: &Incoming) -> Answer {
@@ -385,9 +398,9 @@ impl Engine {
             }
             crash::point("decided.before-commit");
             match self.commit(changes).await {
-                Ok(()) => {
+                Ok(receipt) => {
                     crash::point("decided.after-commit");
-                    return Ok(answer?);
+                    return Ok(Success { seen: self.last_event(&receipt), ..answer? });
                 }
                 Err(CommitError::Conflict(Conflict::Document { .. })) => documents.clear(),
                 Err(CommitError::Conflict(_)) => return Err(Halt::KeyTaken),
@@ -425,7 +438,7 @@ impl Engine {
 
         crash::point("asking.before-commit");
         match self.commit(changes).await {
-            Ok(()) => {}
+            Ok(_) => {}
             Err(CommitError::Conflict(_)) => return Err(Halt::KeyTaken),
             Err(error) => return Err(refuse(&error).into()),
         }
@@ -505,12 +518,12 @@ impl Engine {
             changes.requests.push(RequestChange::Move { id, from: RequestState::Asking, to, answer: kept });
             crash::point("outcome.before-commit");
             match self.commit(changes).await {
-                Ok(()) => {
+                Ok(receipt) => {
                     crash::point("outcome.after-commit");
                     if is_residue {
                         self.0.to_undo.notify_one();
                     }
-                    return answer;
+                    return answer.map(|success| Success { seen: self.last_event(&receipt), ..success });
                 }
                 Err(CommitError::Conflict(Conflict::Document { .. })) => documents.clear(),
                 Err(CommitError::Conflict(_)) => return Err(given_up()), // recovery, or an undo, was first
@@ -543,7 +556,7 @@ impl Engine {
             let Some(changes) = self.undoing(resource, known, &key).await? else { return Ok(()) };
             crash::point("undo.before-commit");
             match self.commit(changes).await {
-                Ok(()) => {
+                Ok(_) => {
                     crash::point("undo.after-commit");
                     self.0.to_undo.notify_one(); // what we asked of others for it is undone, too
                     return Ok(());
@@ -624,7 +637,7 @@ impl Engine {
         }
     }
 
-    async fn read(&self, (resource, id): DocumentKey) -> Result<Option<Stored>, Problem> {
+    pub(crate) async fn read(&self, (resource, id): DocumentKey) -> Result<Option<Stored>, Problem> {
         let collection = self.model().resources[resource].collection;
         let document = self.database().document(collection, id).await.map_err(|error| unreadable(&error))?;
         Ok(document.map(|document| Stored { version: document.version, body: document.body }))
@@ -671,7 +684,7 @@ impl Engine {
             _ => String::new(),
         };
         self.add(decided, now, changes);
-        Success { status: incoming.success, location, body }
+        Success { status: incoming.success, location, body, seen: None }
     }
 
     fn add(&self, decided: Decided, now: Timestamp, changes: &mut Changes) {
@@ -691,11 +704,15 @@ impl Engine {
         }));
     }
 
-    pub(crate) async fn commit(&self, changes: Changes) -> Result<(), CommitError> {
+    pub(crate) async fn commit(&self, changes: Changes) -> Result<Receipt, CommitError> {
         if changes == Changes::default() {
-            return Ok(());
+            return Ok(Receipt::default());
         }
+        let has_events = !changes.journal.is_empty();
         let result = self.database().commit(changes).await;
+        if has_events && result.is_ok() {
+            self.0.to_publish.notify_one();
+        }
         let trouble = match &result {
             Err(CommitError::NotDone(why) | CommitError::Unknown(why)) => Some(why.clone()),
             _ => None,
@@ -709,7 +726,13 @@ impl Engine {
             }
             *last = trouble;
         }
-        result.map(|_| ())
+        result
+    }
+
+    /// The name of the last event of a commit.
+    fn last_event(&self, receipt: &Receipt) -> Option<String> {
+        let (partition, sequence) = *receipt.sequences.last()?;
+        Some(Token { service: self.model().name.to_owned(), partition, sequence }.to_string())
     }
 }
 
@@ -752,7 +775,7 @@ fn check_ask(id: Uuid, expires_ms: i64, now: Timestamp) -> Result<(), Problem> {
 /// What is kept of an answer under its key: final ones only.
 fn to_store(answer: &Answer) -> Option<StoredAnswer> {
     match answer {
-        Ok(Success { status, location, body }) => {
+        Ok(Success { status, location, body, .. }) => {
             Some(StoredAnswer { status: *status, location: location.clone(), body: body.clone() })
         }
         Err(problem) if problem.code.is_final() => Some(StoredAnswer {
@@ -767,7 +790,7 @@ fn to_store(answer: &Answer) -> Option<StoredAnswer> {
 fn stored_answer(stored: &StoredAnswer) -> Answer {
     if stored.status < 400 {
         let StoredAnswer { status, location, body } = stored.clone();
-        return Ok(Success { status, location, body });
+        return Ok(Success { status, location, body, seen: None });
     }
     let problem = serde_json::from_str(&stored.body);
     Err(problem.unwrap_or_else(|_| Problem::new(Code::Internal, "The stored answer cannot be read.")))

@@ -1,6 +1,9 @@
 //! Health: what a probe, an operator and a load balancer ask.
 
-use crate::http::{Reply, Shared};
+use crate::{
+    consumer::Consumer,
+    http::{Reply, Shared},
+};
 use axum::http::StatusCode;
 use futures_util::future::BoxFuture;
 use jumun_database::{RequestFilter, RequestState, limits::PAGE_MAX_ROWS};
@@ -53,7 +56,10 @@ async fn health(shared: &Shared) -> Reply {
         }
     }
     let stats = engine.database().stats();
-    let is_up = shared.health.is_ready() && database.is_none();
+    let consumption = shared.consumer.as_ref().map(Consumer::consumption).unwrap_or_default();
+    let trouble = consumption.trouble();
+    let is_up = shared.health.is_ready() && database.is_none() && trouble.is_none();
+    let behind: Map<_, _> = consumption.behind.into_iter().map(|(source, events)| (source, json!(events))).collect();
     let components = json!({
         "database": {
             "status": word(database.is_none()),
@@ -63,6 +69,15 @@ async fn health(shared: &Shared) -> Reply {
         },
         // Requests in doubt are normal for a moment; `jumun asks` tells which.
         "asks": { "status": "UP", "details": { "inDoubt": in_doubt } },
+        "events": {
+            "status": word(trouble.is_none()),
+            "details": {
+                "behind": behind,
+                "parkedOrders": consumption.parked_keys,
+                "policiesDropped": consumption.dropped,
+                "trouble": trouble,
+            },
+        },
         "readiness": { "status": word(shared.health.is_ready()) },
     });
     status(is_up, Some(components))

@@ -1,10 +1,12 @@
 //! HTTP: the paths of a service, derived from its model. Reads requests, hands commands to the engine, shows documents.
 
 use crate::{
+    consumer::Consumer,
     engine::{Engine, Incoming, Key, Success},
     health::{self, Health},
-    limits::{BODY_MAX_BYTES, BODY_TIME_LIMIT, KEY_MAX_BYTES, PAGE_SIZE, PAGE_SIZE_MAX},
+    limits::{BODY_MAX_BYTES, BODY_TIME_LIMIT, KEY_MAX_BYTES, PAGE_SIZE, PAGE_SIZE_MAX, SEEN_TIME_LIMIT},
     problem::{Code, Problem},
+    token::Token,
     transport::{EXPIRES, IDEMPOTENCY_KEY},
 };
 use axum::{
@@ -13,7 +15,7 @@ use axum::{
     extract::Request,
     http::{HeaderMap, HeaderValue, Method, StatusCode, header},
     response::Response,
-    routing::{get, post},
+    routing::{get, post, put},
 };
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
@@ -35,6 +37,10 @@ use uuid::Uuid;
 /// The header that names a request in logs and problems.
 const REQUEST_ID: &str = "x-request-id";
 
+/// The header by which a client reads what it has written: an answer to a command names its last event, and a view that
+/// is asked with that name answers once it has heard of it.
+const SEEN: &str = "jumun-seen";
+
 /// What all handlers share.
 #[derive(Clone)]
 pub(crate) struct Shared(Arc<SharedParts>);
@@ -45,6 +51,8 @@ pub(crate) struct SharedParts {
     /// The status of answers that say *not now*.
     pub(crate) unavailable_status: StatusCode,
     pub(crate) traffic: Traffic,
+    /// Hears the neighbours, if it listens to any.
+    pub(crate) consumer: Option<Consumer>,
 }
 
 /// What has been answered since the last look.
@@ -99,12 +107,14 @@ impl At {
 
 /// What a handler answers.
 pub(crate) enum Reply {
-    /// A resource or a list of them, perhaps with a `Location`.
-    Hal(StatusCode, Option<String>, String),
+    /// A resource or a list of them.
+    Hal(String),
+    /// What a command made of a resource: perhaps its `Location`, and the event to wait for.
+    Done(StatusCode, Option<String>, String, Option<String>),
     /// Plain JSON.
     Json(StatusCode, String),
-    /// Nothing to show.
-    Empty,
+    /// Nothing to show, but perhaps an event to wait for.
+    Empty(Option<String>),
 }
 
 type Handled = Result<Reply, Problem>;
@@ -135,6 +145,10 @@ pub(crate) fn router(shared: &Shared) -> Router {
         let mut one = get(serve(|at, request| Box::pin(show(at, request))));
         if has(Verb::Delete) {
             one = one.delete(serve(|at, request| Box::pin(command(at, Verb::Delete, request))));
+        }
+        for action in model.commands.iter().filter_map(|command| command.verb.action()) {
+            let put = put(serve(|at, request| Box::pin(act(at, request))));
+            router = router.route(&format!("{path}/{{id}}/{action}"), put);
         }
         router = router
             .route(path, collection)
@@ -196,10 +210,11 @@ async fn answer<F: Future<Output = Handled>>(
 
 fn respond(reply: Reply, accepts_json: bool) -> Response {
     let hal = if accepts_json { "application/json" } else { "application/hal+json" };
-    let (status, kind, location, body) = match reply {
-        Reply::Hal(status, location, body) => (status, Some(hal), location, body),
-        Reply::Json(status, body) => (status, Some("application/json"), None, body),
-        Reply::Empty => (StatusCode::NO_CONTENT, None, None, String::new()),
+    let (status, kind, location, body, seen) = match reply {
+        Reply::Hal(body) => (StatusCode::OK, Some(hal), None, body, None),
+        Reply::Done(status, location, body, seen) => (status, Some(hal), location, body, seen),
+        Reply::Json(status, body) => (status, Some("application/json"), None, body, None),
+        Reply::Empty(seen) => (StatusCode::NO_CONTENT, None, None, String::new(), seen),
     };
     let mut response = Response::new(Body::from(body));
     *response.status_mut() = status;
@@ -209,6 +224,9 @@ fn respond(reply: Reply, accepts_json: bool) -> Response {
     }
     if let Some(location) = location.and_then(|location| HeaderValue::try_from(location).ok()) {
         head.insert(header::LOCATION, location);
+    }
+    if let Some(seen) = seen.and_then(|seen| HeaderValue::try_from(seen).ok()) {
+        head.insert(SEEN, seen);
     }
     response
 }
@@ -241,14 +259,23 @@ async fn command(at: At, verb: Verb, request: Request) -> Handled {
     let model = model.ok_or_else(|| Problem::new(Code::MethodNotAllowed, "This cannot be done here."))?;
     let (id, success) = match verb {
         Verb::Post => (None, StatusCode::CREATED),
-        Verb::Delete => (Some(last_id(&request)?), StatusCode::NO_CONTENT),
+        Verb::Delete => (Some(parse_id(last_segment(&request))?), StatusCode::NO_CONTENT),
+        Verb::Put(_) => (Some(parse_id(segment_before_last(&request))?), StatusCode::OK),
     };
     let key = client_key(request.headers())?;
     let (method, path) = (request.method().clone(), request.uri().path().to_owned());
-    let body = if verb == Verb::Delete { Bytes::new() } else { json_body(request).await? };
+    let body = if verb == Verb::Post { json_body(request).await? } else { Bytes::new() };
     let command = model.read(&body).map_err(bad_input)?;
     let fingerprint = fingerprint(&method, &path, &body);
     take(&at, Incoming { resource: at.resource, id, command, key, fingerprint, success: success.as_u16() }).await
+}
+
+/// `PUT /stores/7/accept`
+async fn act(at: At, request: Request) -> Handled {
+    let action = last_segment(&request);
+    let verb = at.model().commands.iter().map(|command| command.verb).find(|verb| verb.action() == Some(action));
+    let verb = verb.ok_or_else(|| Problem::new(Code::NotFound, "This cannot be done here."))?;
+    command(at, verb, request).await
 }
 
 /// A question of a neighbour.
@@ -266,17 +293,18 @@ async fn asked(at: At, request: Request) -> Handled {
 }
 
 async fn take(at: &At, incoming: Incoming) -> Handled {
-    let is_new = incoming.success == StatusCode::CREATED.as_u16();
-    let Success { status, location, body } = at.shared.engine.take(incoming).await?;
-    let status = StatusCode::from_u16(status).unwrap_or(StatusCode::OK);
-    Ok(if is_new { Reply::Hal(status, location, body) } else { Reply::Empty })
+    let Success { status, location, body, seen } = at.shared.engine.take(incoming).await?;
+    match StatusCode::from_u16(status) {
+        Ok(status) if status != StatusCode::NO_CONTENT => Ok(Reply::Done(status, location, body, seen)),
+        _ => Ok(Reply::Empty(seen)),
+    }
 }
 
 /// A neighbour takes its question back.
 async fn void(at: At, request: Request) -> Handled {
     let Key::Ask { id, .. } = ask_key(request.headers())? else { return Err(ask_only()) };
     at.shared.engine.void(at.resource, id).await?;
-    Ok(Reply::Empty)
+    Ok(Reply::Empty(None))
 }
 
 fn client_key(head: &HeaderMap) -> Result<Option<Key>, Problem> {
@@ -349,8 +377,11 @@ fn last_segment(request: &Request) -> &str {
 }
 
 /// The id at the end of the path. `+1` and `01` are numbers, too, but not the name of anything.
-fn last_id(request: &Request) -> Result<i64, Problem> {
-    let segment = last_segment(request);
+fn segment_before_last(request: &Request) -> &str {
+    request.uri().path().rsplit('/').nth(1).unwrap_or_default()
+}
+
+fn parse_id(segment: &str) -> Result<i64, Problem> {
     segment.parse().ok().filter(|id: &i64| id.to_string() == segment).ok_or_else(not_there)
 }
 
@@ -358,12 +389,29 @@ fn not_there() -> Problem {
     Problem::new(Code::NotFound, "There is nothing of this id.")
 }
 
+/// Waits until a view has heard what its client has seen. Bounded: better a clear 503 than a client that hangs.
+async fn catch_up(at: &At, head: &HeaderMap) -> Result<(), Problem> {
+    let Some(seen) = head.get(SEEN) else { return Ok(()) };
+    let token = seen.to_str().ok().and_then(|token| token.parse::<Token>().ok());
+    let token = token.ok_or_else(|| Problem::new(Code::Malformed, "Jumun-Seen names an event: order/0/7."))?;
+    let Some(consumer) = &at.shared.consumer else { return Ok(()) };
+    let listens = &at.shared.engine.model().listens;
+    if !listens.iter().any(|event| event.source == token.service) || consumer.has_heard(&token, SEEN_TIME_LIMIT).await {
+        return Ok(()); // what does not concern it needs no waiting
+    }
+    Err(Problem::new(
+        Code::NotDone,
+        format!("{token} has not been heard of within {SEEN_TIME_LIMIT:?}. Try again later."),
+    ))
+}
+
 async fn show(at: At, request: Request) -> Handled {
-    let id = last_id(&request)?;
+    catch_up(&at, request.headers()).await?;
+    let id = parse_id(last_segment(&request))?;
     let document =
         at.shared.engine.database().document(at.model().collection, id).await.map_err(|error| unreadable(&error))?;
     let document = document.filter(|document| document.shown).ok_or_else(not_there)?;
-    Ok(Reply::Hal(StatusCode::OK, None, render(&at, &document)))
+    Ok(Reply::Hal(render(&at, &document)))
 }
 
 fn render(at: &At, document: &Document) -> String {
@@ -371,6 +419,7 @@ fn render(at: &At, document: &Document) -> String {
 }
 
 async fn list(at: At, request: Request) -> Handled {
+    catch_up(&at, request.headers()).await?;
     let wanted = Wanted::parse(at.model(), request.uri().query().unwrap_or_default())?;
     pages(&at, at.model().path, wanted, None).await
 }
@@ -384,10 +433,11 @@ fn finders(at: &At) -> Reply {
         let _ = write!(links, r#","{finder}":{{"href":"{path}/search/{finder}{{?{name}}}","templated":true}}"#);
     }
     links.push_str("}}");
-    Reply::Hal(StatusCode::OK, None, links)
+    Reply::Hal(links)
 }
 
 async fn find(at: At, request: Request) -> Handled {
+    catch_up(&at, request.headers()).await?;
     let finder = last_segment(&request);
     let field = at.model().fields.iter().find(|field| field.is_finder && field.finder_name() == finder);
     let field = field.ok_or_else(|| Problem::new(Code::NotFound, format!("There is no finder {finder}.")))?;
@@ -482,7 +532,7 @@ async fn pages(at: &At, path: &str, wanted: Wanted, filter: Option<(String, Stri
     let total = found.total;
     let _ =
         write!(body, r#"}},"page":{{"size":{size},"totalElements":{total},"totalPages":{pages},"number":{page}}}}}"#);
-    Ok(Reply::Hal(StatusCode::OK, None, body))
+    Ok(Reply::Hal(body))
 }
 
 /// What the links of a list repeat: everything that was asked for but the page.

@@ -6,6 +6,8 @@
 
 pub mod audit;
 pub mod config;
+pub mod consumer;
+pub mod control;
 mod crash;
 mod engine;
 mod health;
@@ -13,16 +15,19 @@ mod http;
 pub mod limits;
 mod problem;
 pub mod recovery;
+pub mod relay;
 mod server;
 #[cfg(test)]
 mod simulation;
+mod token;
 pub mod transport;
 mod turns;
 
 pub use ::http::StatusCode;
 pub use engine::{Answer, Counters, Engine, Incoming, Key, Parts, Success};
 pub use problem::{Code, Problem, TYPE_PREFIX};
-pub use server::{Serving, serve};
+pub use server::{ServeError, Serving, serve};
+pub use token::Token;
 
 use jumun::ServiceModel;
 use jumun_database::{Collection, Field, Schema};
@@ -37,7 +42,11 @@ pub fn schema(service: &ServiceModel) -> Schema {
             .map(|field| Field { name: field.name.clone().into(), indexed: field.is_finder })
             .collect(),
     });
-    Schema { service: service.name.to_owned(), partitions: PARTITIONS, collections: collections.collect() }
+    let fields = ["key", "source", "eventType", "cause"];
+    let fields = fields.map(|name| Field { name: name.into(), indexed: name == "key" }).to_vec();
+    let parked = (!service.listens.is_empty()).then_some(Collection { name: consumer::PARKED, fields });
+    let collections = collections.chain(parked).collect();
+    Schema { service: service.name.to_owned(), partitions: PARTITIONS, collections }
 }
 
 /// Into how many partitions a service numbers its events.

@@ -63,8 +63,38 @@ pub const SWEEP_EVERY: Duration = Duration::from_secs(1);
 /// How often old answers are deleted.
 pub const PURGE_EVERY: Duration = Duration::from_mins(1);
 
+/// Events that are relayed or heard in one go.
+pub const EVENTS_AT_ONCE: u32 = 512;
+
+/// How often the relay looks into the journal if nobody tells it to.
+pub const RELAY_PAUSE: Duration = Duration::from_millis(200);
+
+/// How often the bus is made to outlive a power cut.
+pub const SYNC_EVERY: Duration = Duration::from_secs(1);
+
+/// How often a consumer looks at the bus: at once after events, ever less often after that.
+pub const BUSY_PAUSE: Duration = Duration::from_millis(2);
+
+/// See [`BUSY_PAUSE`].
+pub const IDLE_PAUSE: Duration = Duration::from_millis(25);
+
+/// How often a consumer writes its place if nothing concerns it.
+pub const PLACES_EVERY: Duration = Duration::from_secs(1);
+
+/// How long a consumer waits for a database that does not answer, before it tries again.
+pub const DATABASE_PAUSE: Duration = Duration::from_millis(200);
+
+/// How long a consumer that stood still is shown to, after it last did.
+pub const STANDING_STILL_SHOWN: Duration = Duration::from_secs(2);
+
+/// With so many orders parked something is wrong with the release, not with an event: the service says that it is down.
+pub const PARKED_KEYS_MAX: usize = 100;
+
 /// How long a stop waits for what is at work.
 pub const DRAIN_TIME_LIMIT: Duration = Duration::from_secs(25);
+
+/// How long a view waits for an event that its client has seen.
+pub const SEEN_TIME_LIMIT: Duration = Duration::from_secs(1);
 
 /// Resources on a page if the client does not say.
 pub const PAGE_SIZE: u32 = 20;

@@ -202,7 +202,7 @@ async fn requests(
 
 async fn change_state(engine: &Engine, id: Uuid, from: RequestState, to: RequestState) -> Result<(), CommitError> {
     let change = RequestChange::Move { id, from, to, answer: None };
-    engine.commit(Changes { requests: vec![change], ..Changes::default() }).await
+    engine.commit(Changes { requests: vec![change], ..Changes::default() }).await.map(drop)
 }
 
 /// Half to one and a half times a pause, so that services that lost the same neighbour do not come back all at once.

@@ -1,11 +1,14 @@
 //! The server of one service: listens, serves connections, drains.
 
 use crate::{
+    consumer::{Consumer, ConsumerError},
+    control::Control,
     engine::{Counters, Engine},
     health::Health,
     http::{self, Shared, SharedParts},
     limits::{CONNECTIONS_MAX, DRAIN_TIME_LIMIT, HEAD_MAX_BYTES, HEAD_TIME_LIMIT},
     recovery,
+    relay::{Relay, RelayError},
 };
 use axum::{Router, http::StatusCode};
 use hyper::server::conn::http1;
@@ -14,26 +17,60 @@ use hyper_util::{
     server::graceful::GracefulShutdown,
     service::TowerToHyperService,
 };
+use jumun_bus::Bus;
 use serde_json::json;
-use std::{io, sync::Arc, sync::atomic::Ordering, time::Duration};
+use std::{io, path::PathBuf, sync::Arc, sync::atomic::Ordering, time::Duration};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
 /// How a service is served.
-#[derive(Debug)]
 pub struct Serving {
     /// Where requests come in.
     pub listener: TcpListener,
     /// The status of answers that say *not now*.
     pub unavailable_status: StatusCode,
+    /// How it hears of its neighbours, and they of it.
+    pub bus: Arc<dyn Bus>,
+    /// Where operators tell it things.
+    pub control: PathBuf,
     /// Ends the serving: no new connections, what is at work is finished, the database is closed.
     pub stop: CancellationToken,
 }
 
+/// Why a service cannot be served.
+#[derive(Debug, thiserror::Error)]
+pub enum ServeError {
+    /// It cannot publish.
+    #[error(transparent)]
+    Relay(#[from] RelayError),
+    /// It cannot hear.
+    #[error(transparent)]
+    Consumer(#[from] ConsumerError),
+}
+
+impl ServeError {
+    /// A code that stays the same over releases.
+    pub const fn code(&self) -> &'static str {
+        match self {
+            Self::Relay(error) => error.code(),
+            Self::Consumer(error) => error.code(),
+        }
+    }
+
+    /// What to do about it.
+    pub const fn remedy(&self) -> &'static str {
+        match self {
+            Self::Relay(error) => error.remedy(),
+            Self::Consumer(error) => error.remedy(),
+        }
+    }
+}
+
 /// Serves until told to stop, then drains. Recovers first what an earlier process left.
-pub async fn serve(engine: Engine, serving: Serving) {
-    let Serving { listener, unavailable_status, stop } = serving;
+pub async fn serve(engine: Engine, serving: Serving) -> Result<(), ServeError> {
+    let Serving { listener, unavailable_status, bus, control, stop } = serving;
+    let relay = if engine.model().publishes { Some(Relay::open(&engine, bus.clone()).await?) } else { None };
     let name = engine.model().name;
     let info = json!({ "service": name, "version": env!("CARGO_PKG_VERSION") });
     let health = Health::new(info.as_object().cloned().unwrap_or_default());
@@ -42,8 +79,16 @@ pub async fn serve(engine: Engine, serving: Serving) {
         tracing::info!(given_up, "an earlier process left requests in doubt; they are being undone");
     }
 
+    if let Some(relay) = &relay {
+        relay.start();
+    }
+    let consumer = if engine.model().listens.is_empty() { None } else { Some(Consumer::start(&engine, bus).await?) };
+    let control = Control::listen(&control, consumer.clone());
+    if let Err(error) = &control {
+        tracing::warn!(%error, "operators cannot tell this process anything");
+    }
     let traffic = http::Traffic::default();
-    let shared = Shared::new(SharedParts { engine: engine.clone(), health, unavailable_status, traffic });
+    let shared = Shared::new(SharedParts { engine: engine.clone(), health, unavailable_status, traffic, consumer });
     let router = http::router(&shared);
     shared.health.set_ready(true);
     let summary = tokio::spawn(summarize(shared.clone()));
@@ -52,14 +97,18 @@ pub async fn serve(engine: Engine, serving: Serving) {
     accept(&listener, &router, &connections, &stop).await;
 
     shared.health.set_ready(false);
-    drop(listener);
+    drop((listener, control));
     tracing::info!(open = connections.count(), "stopping: no new connections, what is at work is finished");
     if tokio::time::timeout(DRAIN_TIME_LIMIT, connections.shutdown()).await.is_err() {
         tracing::warn!("some clients did not end in time; they are cut off");
     }
     summary.abort();
     engine.drain(DRAIN_TIME_LIMIT).await;
+    if let Some(relay) = &relay {
+        relay.finish().await;
+    }
     engine.database().close().await;
+    Ok(())
 }
 
 async fn accept(listener: &TcpListener, router: &Router, connections: &GracefulShutdown, stop: &CancellationToken) {

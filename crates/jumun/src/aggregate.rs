@@ -45,6 +45,28 @@ pub trait Aggregate: Clone + Debug + Serialize + DeserializeOwned + JsonSchema +
     }
 }
 
+/// A read model: a fold that never deletes and does not care in which order events of different sources come.
+///
+/// Each field belongs to one source; a status is the highest that was seen. Source: G. Young, *CQRS Documents*.
+pub trait View: Clone + Debug + Serialize + DeserializeOwned + JsonSchema + Send + Sync + 'static {
+    /// The language of the system it lives in.
+    type Event: PublishedLanguage;
+
+    /// Which row an event is about. None: not our business, it is never even read.
+    fn concerns(event: &Self::Event) -> Option<i64>;
+
+    /// A row of which nothing has been heard yet.
+    fn row(id: i64) -> Self;
+
+    /// Takes an event in.
+    fn fold(&mut self, event: &Self::Event);
+
+    /// False: remembered, not shown. So is an order of which only the payment has been heard.
+    fn shown(&self) -> bool {
+        true
+    }
+}
+
 /// What an operator may set. Its keys are the fields of its default.
 pub trait Settings: Clone + Debug + Default + Serialize + DeserializeOwned + Send + Sync + 'static {}
 impl<T: Clone + Debug + Default + Serialize + DeserializeOwned + Send + Sync + 'static> Settings for T {}

@@ -1,6 +1,6 @@
 //! Audits: what must be true of every order, said once, used by tests, drills and operators.
 
-use crate::aggregate::Aggregate;
+use serde::de::DeserializeOwned;
 use std::{any::TypeId, collections::BTreeMap, fmt};
 
 /// All rows that belong to one correlation key, over all services.
@@ -29,8 +29,8 @@ impl<'a> Case<'a> {
     }
 
     /// The row of one kind, hidden or not.
-    pub fn row<A: Aggregate>(&self) -> Option<A> {
-        self.rows.get(&TypeId::of::<A>()).and_then(|body| serde_json::from_str(body).ok())
+    pub fn row<T: DeserializeOwned + 'static>(&self) -> Option<T> {
+        self.rows.get(&TypeId::of::<T>()).and_then(|body| serde_json::from_str(body).ok())
     }
 }
 

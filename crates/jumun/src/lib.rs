@@ -21,7 +21,8 @@ mod system;
 mod value;
 
 pub use aggregate::{
-    Aggregate, Context, Decision, NoSettings, Rejection, Settings, Stop, conflict, declined, emit, not_found, nothing,
+    Aggregate, Context, Decision, NoSettings, Rejection, Settings, Stop, View, conflict, declined, emit, not_found,
+    nothing,
 };
 pub use ask::{Answer, Answers, Ask, AskTarget, Asked, Reply};
 pub use audit::{Case, Findings, Ledger};
@@ -32,9 +33,9 @@ pub use event::{EventType, PublishedLanguage};
 pub use input::BadInput;
 pub use model::{
     AnyCommand, AskModel, Behaviour, CommandModel, Damaged, Decided, DocumentAfter, DocumentKey, Documents,
-    EncodedEvent, FieldModel, Outcome, ResourceModel, ServiceModel, SettingsError, Step, Stored, Verb,
+    EncodedEvent, FieldModel, Heard, Outcome, ResourceModel, ServiceModel, SettingsError, Step, Stored, Verb,
 };
-pub use service::{Resource, Service};
+pub use service::{ReadModel, Resource, Service};
 pub use system::{System, SystemModel};
 pub use value::{Id, Name, Quantity, Won};
 

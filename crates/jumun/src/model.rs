@@ -35,6 +35,8 @@ pub struct ServiceModel {
     pub asks: Vec<AskTarget>,
     /// The events of other services that concern it, read off its aggregates.
     pub listens: BTreeSet<EventType>,
+    /// Whether it publishes events of its own.
+    pub publishes: bool,
     pub(crate) settings: Map<String, Value>,
     pub(crate) start: Shared<Map<String, Value>, Result<Arc<dyn Behaviour>, SettingsError>>,
 }
@@ -157,6 +159,15 @@ pub enum Verb {
     Post,
     /// `DELETE /orders/{id}`
     Delete,
+    /// `PUT /stores/{id}/<action>`
+    Put(&'static str),
+}
+
+impl Verb {
+    /// The last part of the path, where the command has one.
+    pub const fn action(self) -> Option<&'static str> {
+        if let Self::Put(action) = self { Some(action) } else { None }
+    }
 }
 
 /// A command as clients send it.
@@ -229,6 +240,17 @@ pub struct Step<'a> {
     pub reply: Option<&'a Reply>,
 }
 
+/// An event of another service.
+#[derive(Debug, Clone, Copy)]
+pub struct Heard<'a> {
+    /// `Ordered`
+    pub event_type: &'a str,
+    /// As published.
+    pub body: &'a str,
+    /// The time that its consequences have.
+    pub now: Timestamp,
+}
+
 /// What comes of a step.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Outcome {
@@ -249,6 +271,8 @@ pub struct Decided {
     pub events: Vec<EncodedEvent>,
     /// Every document that is another one now.
     pub documents: Vec<DocumentAfter>,
+    /// How many policies wanted something that the state did not allow. That is normal: a cancel overtakes a cook.
+    pub dropped: u32,
 }
 
 /// An event ready for the journal.
@@ -291,6 +315,9 @@ pub struct Damaged {
 pub trait Behaviour: Send + Sync {
     /// Takes a step on the documents read so far.
     fn take(&self, step: Step<'_>, documents: &Documents) -> Result<Outcome, Damaged>;
+
+    /// Hears an event of another service: whatever it concerns evolves, then policies decide on the state of then.
+    fn hear(&self, heard: Heard<'_>, documents: &Documents) -> Result<Outcome, Damaged>;
 }
 
 #[cfg(test)]

@@ -1,17 +1,18 @@
 //! Services: aggregates that share one commit, and how the world reaches them.
 
 use crate::{
-    aggregate::{Aggregate, Context, Decision, Stop},
+    aggregate::{Aggregate, Context, Decision, Stop, View},
     ask::{Ask, AskTarget},
     event::{EventType, PublishedLanguage},
     input,
     model::{
-        AnyCommand, AskModel, Behaviour, CommandModel, Damaged, Decided, DocumentAfter, Documents, EncodedEvent,
-        FieldModel, Outcome, ResourceModel, ServiceModel, SettingsError, Step, Verb,
+        AnyCommand, AskModel, Behaviour, CommandModel, Damaged, Decided, DocumentAfter, DocumentKey, Documents,
+        EncodedEvent, FieldModel, Heard, Outcome, ResourceModel, ServiceModel, SettingsError, Step, Stored, Verb,
     },
     value::Id,
 };
 use jiff::Timestamp;
+use schemars::JsonSchema;
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::{Map, Value};
 use std::{
@@ -31,15 +32,7 @@ pub struct Resource<A> {
 impl<A: Aggregate> Resource<A> {
     /// An aggregate at a path. `/orders` is the collection, `/orders/7` one of its documents.
     pub fn at(path: &'static str) -> Self {
-        let model = ResourceModel {
-            path,
-            collection: path.trim_start_matches('/'),
-            fields: fields_of::<A>(),
-            commands: Vec::new(),
-            ask: None,
-            type_id: TypeId::of::<A>(),
-            is_readable: |body| serde_json::from_str::<A>(body).is_ok(),
-        };
+        let model = resource_model::<A>(path);
         Self { model, kind: PhantomData }
     }
 
@@ -56,6 +49,16 @@ impl<A: Aggregate> Resource<A> {
     pub fn on_delete(mut self, command: A::Command) -> Self {
         let command = any::<A>(command);
         self.model.commands.push(CommandModel { verb: Verb::Delete, read: Arc::new(move |_| Ok(command.clone())) });
+        self
+    }
+
+    /// `PUT /{id}/<action>`: something that a person does with one, such as `accept`.
+    #[must_use]
+    pub fn on_put(mut self, action: &'static str, command: A::Command) -> Self {
+        let command = any::<A>(command);
+        self.model
+            .commands
+            .push(CommandModel { verb: Verb::Put(action), read: Arc::new(move |_| Ok(command.clone())) });
         self
     }
 
@@ -80,12 +83,51 @@ impl<A: Aggregate> Resource<A> {
     /// `GET …/search/findBy<Field>`: documents by a field, which gets an index.
     #[must_use]
     pub fn find_by(mut self, field: &'static str) -> Self {
-        match self.model.fields.iter_mut().find(|known| known.name == field) {
+        self.model.find_by(field);
+        self
+    }
+}
+
+/// A view and its place in the world.
+#[derive(Debug)]
+pub struct ReadModel<V> {
+    model: ResourceModel,
+    kind: PhantomData<fn() -> V>,
+}
+
+impl<V: View> ReadModel<V> {
+    /// A view at a path.
+    pub fn at(path: &'static str) -> Self {
+        Self { model: resource_model::<V>(path), kind: PhantomData }
+    }
+
+    /// See [`Resource::find_by`].
+    #[must_use]
+    pub fn find_by(mut self, field: &'static str) -> Self {
+        self.model.find_by(field);
+        self
+    }
+}
+
+impl ResourceModel {
+    fn find_by(&mut self, field: &'static str) {
+        match self.fields.iter_mut().find(|known| known.name == field) {
             Some(known) => known.is_finder = true,
             // Kept, so that `System::check` can name it.
-            None => self.model.fields.push(FieldModel { name: format!("{field}?"), is_date: false, is_finder: true }),
+            None => self.fields.push(FieldModel { name: format!("{field}?"), is_date: false, is_finder: true }),
         }
-        self
+    }
+}
+
+fn resource_model<T: JsonSchema + DeserializeOwned + 'static>(path: &'static str) -> ResourceModel {
+    ResourceModel {
+        path,
+        collection: path.trim_start_matches('/'),
+        fields: fields_of::<T>(),
+        commands: Vec::new(),
+        ask: None,
+        type_id: TypeId::of::<T>(),
+        is_readable: |body| serde_json::from_str::<T>(body).is_ok(),
     }
 }
 
@@ -94,8 +136,8 @@ fn any<A: Aggregate>(command: A::Command) -> AnyCommand {
 }
 
 /// The fields of a document, read off its type.
-fn fields_of<A: Aggregate>() -> Vec<FieldModel> {
-    let schema = schemars::schema_for!(A).to_value();
+fn fields_of<T: JsonSchema>() -> Vec<FieldModel> {
+    let schema = schemars::schema_for!(T).to_value();
     let properties = schema.get("properties").and_then(Value::as_object).cloned().unwrap_or_default();
     properties
         .into_iter()
@@ -146,6 +188,16 @@ impl<E: PublishedLanguage> Service<E> {
         self
     }
 
+    /// Adds a view.
+    #[must_use]
+    pub fn view<V: View<Event = E>>(mut self, view: ReadModel<V>) -> Self {
+        let collection = view.model.collection;
+        self.resources.push(view.model);
+        self.cells
+            .push(Box::new(move |_| Ok(Box::new(ViewCell::<V> { collection, kind: PhantomData }) as Box<dyn Cell<E>>)));
+        self
+    }
+
     /// Says that its aggregates ask this question. A question that is not declared is a defect and not sent.
     #[must_use]
     pub fn asks<Q, T>(mut self, ask: &Ask<Q, T>) -> Self {
@@ -163,7 +215,8 @@ impl<E: PublishedLanguage> Service<E> {
             let cells = cells.iter().map(|start| start(given)).collect::<Result<Vec<_>, _>>()?;
             Ok(Arc::new(Together { service: name, may_ask: may_ask.clone(), cells }) as Arc<dyn Behaviour>)
         });
-        ServiceModel { name, port, resources, asks, listens, settings, start }
+        let publishes = E::TYPES.iter().any(|kind| kind.source == name);
+        ServiceModel { name, port, resources, asks, listens, publishes, settings, start }
     }
 
     /// Whether an event concerns one of its aggregates.
@@ -183,6 +236,8 @@ fn as_object<T: Serialize>(value: &T) -> Map<String, Value> {
 trait Cell<E>: Send + Sync {
     fn collection(&self) -> &'static str;
     fn concerns(&self, event: &E) -> Option<i64>;
+    /// What the policy makes of an event.
+    fn react(&self, event: &E) -> Option<AnyCommand>;
     fn decide(&self, body: Option<&str>, step: Step<'_>) -> Result<Decision<E>, Damaged>;
     fn evolve(&self, id: i64, body: Option<&str>, event: &E) -> Result<Option<(String, bool)>, Damaged>;
 }
@@ -211,6 +266,10 @@ impl<A: Aggregate> Cell<A::Event> for TypedCell<A> {
         A::concerns(event).map(Id::get)
     }
 
+    fn react(&self, event: &A::Event) -> Option<AnyCommand> {
+        A::react(event).map(any::<A>)
+    }
+
     fn decide(&self, body: Option<&str>, step: Step<'_>) -> Result<Decision<A::Event>, Damaged> {
         let (_, id) = step.decider;
         let state = self.state(id, body)?;
@@ -228,7 +287,39 @@ impl<A: Aggregate> Cell<A::Event> for TypedCell<A> {
     }
 }
 
-/// All aggregates of a service: one decides, all that the events concern evolve, in one commit.
+/// A view with its type hidden behind JSON documents.
+struct ViewCell<V> {
+    collection: &'static str,
+    kind: PhantomData<fn() -> V>,
+}
+
+impl<V: View> Cell<V::Event> for ViewCell<V> {
+    fn collection(&self) -> &'static str {
+        self.collection
+    }
+
+    fn concerns(&self, event: &V::Event) -> Option<i64> {
+        V::concerns(event)
+    }
+
+    fn react(&self, _: &V::Event) -> Option<AnyCommand> {
+        None
+    }
+
+    fn decide(&self, _: Option<&str>, step: Step<'_>) -> Result<Decision<V::Event>, Damaged> {
+        Err(Damaged { collection: self.collection, id: step.decider.1, why: "a view decides nothing".to_owned() })
+    }
+
+    fn evolve(&self, id: i64, body: Option<&str>, event: &V::Event) -> Result<Option<(String, bool)>, Damaged> {
+        let damaged = |error: serde_json::Error| Damaged { collection: self.collection, id, why: error.to_string() };
+        let mut row = body.map_or_else(|| Ok(V::row(id)), serde_json::from_str).map_err(damaged)?;
+        row.fold(event);
+        let body = serde_json::to_string(&row).map_err(damaged)?;
+        Ok(Some((body, row.shown())))
+    }
+}
+
+/// All aggregates and views of a service: one decides, all that the events concern evolve, in one commit.
 struct Together<E> {
     service: &'static str,
     may_ask: Vec<AskTarget>,
@@ -237,53 +328,126 @@ struct Together<E> {
 
 impl<E: PublishedLanguage> Behaviour for Together<E> {
     fn take(&self, step: Step<'_>, documents: &Documents) -> Result<Outcome, Damaged> {
-        let (resource, id) = step.decider;
         let Some(stored) = documents.get(&step.decider) else { return Ok(Outcome::Needs(vec![step.decider])) };
-        let decider = &self.cells[resource];
-        let defect = |why: String| Damaged { collection: decider.collection(), id, why };
-        let events = match decider.decide(stored.as_ref().map(|stored| stored.body.as_str()), step)? {
+        let body = stored.as_ref().map(|stored| stored.body.as_str());
+        let events = match self.cells[step.decider.0].decide(body, step)? {
             Ok(events) => events,
             Err(Stop::Reject(why)) => return Ok(Outcome::Rejected(why)),
             Err(Stop::Ask(asked)) if self.may_ask.contains(&asked.target) => return Ok(Outcome::Ask(asked)),
-            Err(Stop::Ask(asked)) => return Err(defect(format!("{:?} is not declared with `asks`", asked.target))),
+            Err(Stop::Ask(asked)) => {
+                return Err(self.defect(step.decider, format!("{:?} is not declared with `asks`", asked.target)));
+            }
         };
-        if let Some(event) = events.iter().find(|event| event.event_type().source != self.service) {
-            return Err(defect(format!("{} is published by another service", event.event_type().name)));
+        self.check_ours(step.decider, &events)?;
+        let mut progress = Progress::new(documents);
+        if let Err(missing) = self.evolve(&events, &mut progress)? {
+            return Ok(Outcome::Needs(missing));
         }
-        self.evolve(&events, step.now, documents)
+        Ok(Outcome::Decided(progress.decided(&events, step.now)))
+    }
+
+    fn hear(&self, heard: Heard<'_>, documents: &Documents) -> Result<Outcome, Damaged> {
+        let Heard { event_type, body, now } = heard;
+        let undecodable = |error: serde_json::Error| Damaged { collection: "events", id: 0, why: error.to_string() };
+        let Some(event) = E::decode(event_type, body).map_err(undecodable)? else {
+            return Ok(Outcome::Decided(Decided::default())); // a later release's; not for us
+        };
+        let mut progress = Progress::new(documents);
+        if let Err(missing) = self.evolve(std::slice::from_ref(&event), &mut progress)? {
+            return Ok(Outcome::Needs(missing));
+        }
+        let mut ours = Vec::new();
+        for (at, cell) in self.cells.iter().enumerate() {
+            let (Some(id), Some(command)) = (cell.concerns(&event), cell.react(&event)) else { continue };
+            let step = Step { decider: (at, id), command: &command, now, reply: None };
+            match cell.decide(progress.body(step.decider), step)? {
+                Ok(events) => {
+                    self.check_ours(step.decider, &events)?;
+                    if let Err(missing) = self.evolve(&events, &mut progress)? {
+                        return Ok(Outcome::Needs(missing));
+                    }
+                    ours.extend(events);
+                }
+                Err(Stop::Reject(_)) => progress.dropped += 1,
+                Err(Stop::Ask(_)) => return Err(self.defect(step.decider, "a policy asks".to_owned())),
+            }
+        }
+        Ok(Outcome::Decided(progress.decided(&ours, now)))
     }
 }
 
 impl<E: PublishedLanguage> Together<E> {
-    fn evolve(&self, events: &[E], now: Timestamp, documents: &Documents) -> Result<Outcome, Damaged> {
+    fn defect(&self, (resource, id): DocumentKey, why: String) -> Damaged {
+        Damaged { collection: self.cells[resource].collection(), id, why }
+    }
+
+    fn check_ours(&self, decider: DocumentKey, events: &[E]) -> Result<(), Damaged> {
+        match events.iter().find(|event| event.event_type().source != self.service) {
+            None => Ok(()),
+            Some(event) => {
+                Err(self.defect(decider, format!("{} is published by another service", event.event_type().name)))
+            }
+        }
+    }
+
+    /// Lets everything evolve that these events concern; or tells what must be read first.
+    fn evolve(&self, events: &[E], progress: &mut Progress<'_>) -> Result<Result<(), Vec<DocumentKey>>, Damaged> {
         let concerned = || {
             events.iter().flat_map(|event| {
                 let cells = self.cells.iter().enumerate();
                 cells.filter_map(move |(at, cell)| cell.concerns(event).map(|id| ((at, id), event)))
             })
         };
-        let missing: Vec<_> = concerned().map(|(key, _)| key).filter(|key| !documents.contains_key(key)).collect();
+        let missing: Vec<_> =
+            concerned().map(|(key, _)| key).filter(|key| !progress.before.contains_key(key)).collect();
         if !missing.is_empty() {
-            return Ok(Outcome::Needs(missing));
+            return Ok(Err(missing));
         }
-        let mut after: BTreeMap<_, (String, bool)> = BTreeMap::new();
         for (key, event) in concerned() {
-            let before = documents.get(&key).and_then(Option::as_ref).map(|stored| stored.body.as_str());
-            let before = after.get(&key).map(|(body, _)| body.as_str()).or(before);
-            if let Some(evolved) = self.cells[key.0].evolve(key.1, before, event)? {
-                after.insert(key, evolved);
+            if let Some(evolved) = self.cells[key.0].evolve(key.1, progress.body(key), event)? {
+                progress.after.insert(key, evolved);
             }
         }
-        let documents = after.into_iter().map(|(key, (body, shown))| {
-            let expected_version = documents.get(&key).and_then(Option::as_ref).map_or(0, |stored| stored.version);
+        Ok(Ok(()))
+    }
+}
+
+/// Documents in the middle of a step.
+struct Progress<'a> {
+    before: &'a Documents,
+    after: BTreeMap<DocumentKey, (String, bool)>,
+    dropped: u32,
+}
+
+impl<'a> Progress<'a> {
+    const fn new(before: &'a Documents) -> Self {
+        Self { before, after: BTreeMap::new(), dropped: 0 }
+    }
+
+    fn stored(&self, key: DocumentKey) -> Option<&'a Stored> {
+        self.before.get(&key).and_then(Option::as_ref)
+    }
+
+    /// A document as it is now.
+    fn body(&self, key: DocumentKey) -> Option<&str> {
+        let after = self.after.get(&key).map(|(body, _)| body.as_str());
+        after.or_else(|| self.stored(key).map(|stored| stored.body.as_str()))
+    }
+
+    fn decided<E: PublishedLanguage>(mut self, events: &[E], now: Timestamp) -> Decided {
+        let after = std::mem::take(&mut self.after);
+        // What is as it was needs no commit.
+        let changed =
+            after.into_iter().filter(|(key, (body, _))| self.stored(*key).is_none_or(|stored| stored.body != *body));
+        let documents = changed.map(|(key, (body, shown))| {
+            let expected_version = self.stored(key).map_or(0, |stored| stored.version);
             DocumentAfter { key, expected_version, shown, body }
         });
-        let documents = documents.collect();
         let events = events.iter().map(|event| EncodedEvent {
             event_type: event.event_type().name,
             key: event.correlation_key(),
             body: event.encode(now),
         });
-        Ok(Outcome::Decided(Decided { events: events.collect(), documents }))
+        Decided { documents: documents.collect(), events: events.collect(), dropped: self.dropped }
     }
 }

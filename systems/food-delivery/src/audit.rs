@@ -1,10 +1,13 @@
 //! What must be true of every order.
 
 use crate::{
+    dashboard::{Dashboard, Status},
+    delivery::{Delivery, DeliveryStatus},
     order::{Order, OrderStatus},
     payment::{Payinfo, PaymentStatus},
+    store::StoreOrder,
 };
-use jumun::{Case, Findings};
+use jumun::{Aggregate, Case, Findings, View};
 
 /// All money that was ever taken.
 pub const MONEY_IN: &str = "money in";
@@ -15,34 +18,125 @@ pub const REFUNDED: &str = "refunded";
 /// What was taken for orders that never came to stand, and was given back.
 pub const VOIDED: &str = "voided";
 
-/// Every standing order has one approved payment of the same price; every cancelled one is refunded; there is no money
-/// without an order.
-pub fn audit(case: &Case<'_>) -> Findings {
-    let order = case.row::<Order>();
-    let payment = case.row::<Payinfo>();
-    let mut findings = Findings::default();
+/// All that there is about one order.
+struct Rows {
+    payment: Option<Payinfo>,
+    /// As the shop sees it, if it does.
+    store: Option<StoreOrder>,
+    /// A delivery that began.
+    delivery: Option<Delivery>,
+    /// As its customer sees it, if there is anything to see.
+    view: Option<Dashboard>,
+}
 
-    if let Some(payment) = &payment {
+/// Every standing order has one approved payment of the same price and one store order; every cancelled order is
+/// refunded, its store order and delivery are cancelled; nothing stands for an order that does not; the view agrees.
+pub fn audit(case: &Case<'_>) -> Findings {
+    let mut findings = Findings::default();
+    let rows = Rows {
+        payment: case.row(),
+        store: case.row::<StoreOrder>().filter(StoreOrder::shown),
+        delivery: case.row::<Delivery>().filter(Delivery::shown),
+        view: case.row::<Dashboard>().filter(Dashboard::shown),
+    };
+    if let Some(payment) = &rows.payment {
         findings.add(MONEY_IN, payment.price.get());
     }
-    match (&order, payment.as_ref().map(|payment| payment.status)) {
-        (Some(order), status) => {
-            let price = order.basket.price;
-            let (sum, due) = match order.order_status {
-                OrderStatus::Canceled => (REFUNDED, PaymentStatus::OrderCanceled),
-                OrderStatus::Ordered => (STANDING, PaymentStatus::Approved),
-            };
-            findings.add(sum, price.get());
-            if status != Some(due) {
-                findings.violation(format_args!("the order is {:?}, its payment {status:?}", order.order_status));
-            }
-            if payment.is_some_and(|payment| payment.price != price) {
-                findings.violation("the payment has another price than the order");
-            }
-        }
-        (None, Some(PaymentStatus::Voided)) => findings.add(VOIDED, payment.map_or(0, |payment| payment.price.get())),
-        (None, Some(status)) => findings.violation(format_args!("there is no order, its payment is {status:?}")),
-        (None, None) => {}
+    match case.row::<Order>() {
+        None => nothing_stands(&rows, &mut findings),
+        Some(order) if order.order_status == OrderStatus::Canceled => all_is_undone(&order, &rows, &mut findings),
+        Some(order) => all_goes_on(&order, &rows, &mut findings),
     }
     findings
+}
+
+fn nothing_stands(rows: &Rows, findings: &mut Findings) {
+    match &rows.payment {
+        Some(payment) if payment.status == PaymentStatus::Voided => findings.add(VOIDED, payment.price.get()),
+        Some(payment) => findings.violation(format_args!("there is no order, its payment is {:?}", payment.status)),
+        None => {}
+    }
+    if rows.store.is_some() || rows.delivery.is_some() || rows.view.is_some() {
+        findings.violation("there is no order, and somebody works on it");
+    }
+}
+
+fn all_is_undone(order: &Order, rows: &Rows, findings: &mut Findings) {
+    findings.add(REFUNDED, order.basket.price.get());
+    paid(order, PaymentStatus::OrderCanceled, rows, findings);
+    if rows.store.as_ref().is_none_or(|store| store.order_status != OrderStatus::Canceled) {
+        findings.violation("the order is cancelled, its shop goes on");
+    }
+    if rows.delivery.as_ref().is_some_and(|delivery| delivery.status != DeliveryStatus::Canceled) {
+        findings.violation("the order is cancelled, its delivery goes on");
+    }
+    seen(Status::OrderCanceled, PaymentStatus::OrderCanceled, rows, findings);
+}
+
+fn all_goes_on(order: &Order, rows: &Rows, findings: &mut Findings) {
+    findings.add(STANDING, order.basket.price.get());
+    paid(order, PaymentStatus::Approved, rows, findings);
+    match &rows.store {
+        None => findings.violation("the shop has not heard of the order"),
+        Some(store) if store.item_price != Some(order.basket.price) => {
+            findings.violation("the shop sees another price than the order has");
+        }
+        Some(_) => {}
+    }
+    if rows.delivery.is_none()
+        && rows.store.as_ref().is_some_and(|store| store.order_status == OrderStatus::CookCompleted)
+    {
+        findings.violation("the order is cooked, and no rider is called");
+    }
+    let reached = [
+        Some(OrderStatus::Ordered),
+        rows.store.as_ref().map(|store| store.order_status),
+        rows.delivery.as_ref().map(|delivery| reached_by(delivery.status)),
+    ];
+    let reached = reached.into_iter().flatten().max().unwrap_or(OrderStatus::Ordered);
+    if order.order_status != reached {
+        findings.violation(format_args!("the order is {:?}, shop and rider are at {reached:?}", order.order_status));
+    }
+    seen(shown_as(order.order_status), PaymentStatus::Approved, rows, findings);
+}
+
+fn paid(order: &Order, due: PaymentStatus, rows: &Rows, findings: &mut Findings) {
+    match &rows.payment {
+        Some(payment) if payment.status == due => {}
+        payment => {
+            let status = payment.as_ref().map(|payment| payment.status);
+            findings.violation(format_args!("the order is {:?}, its payment {status:?}", order.order_status));
+        }
+    }
+    if rows.payment.as_ref().is_some_and(|payment| payment.price != order.basket.price) {
+        findings.violation("the payment has another price than the order");
+    }
+}
+
+fn seen(status: Status, payment_status: PaymentStatus, rows: &Rows, findings: &mut Findings) {
+    let view = rows.view.as_ref().map(|view| (view.status, view.payment_status));
+    if view != Some((status, Some(payment_status))) {
+        findings.violation(format_args!("the view shows {view:?} instead of {status:?}"));
+    }
+}
+
+const fn reached_by(status: DeliveryStatus) -> OrderStatus {
+    match status {
+        DeliveryStatus::DeliveryStarted => OrderStatus::DeliveryStarted,
+        DeliveryStatus::PickedUp => OrderStatus::PickedUp,
+        DeliveryStatus::DeliveryCompleted => OrderStatus::DeliveryCompleted,
+        DeliveryStatus::Canceled => OrderStatus::Canceled,
+    }
+}
+
+const fn shown_as(status: OrderStatus) -> Status {
+    match status {
+        OrderStatus::Ordered => Status::Paid, // an order that stands is paid
+        OrderStatus::OrderConfirmed => Status::OrderConfirmed,
+        OrderStatus::CookCompleted => Status::CookCompleted,
+        OrderStatus::DeliveryStarted => Status::DeliveryStarted,
+        OrderStatus::PickedUp => Status::PickedUp,
+        OrderStatus::DeliveryCompleted => Status::DeliveryCompleted,
+        OrderStatus::Canceled => Status::OrderCanceled,
+    }
 }

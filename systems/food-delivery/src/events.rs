@@ -1,6 +1,7 @@
 //! What happens in food delivery, as everybody hears it.
 
-use crate::{order::Order, payment::Payinfo};
+use crate::{delivery::Delivery, order::Order, payment::Payinfo, store::StoreOrder};
+use jumun::{Id, PublishedLanguage};
 
 jumun::published_language! {
     /// An event of food delivery.
@@ -15,5 +16,26 @@ jumun::published_language! {
             PaymentApproved(Payinfo),
             /// Money was given back.
             PaymentCanceled(Payinfo);
+        store(by order_id):
+            /// The shop has taken the order.
+            StoreConfirmed(StoreOrder),
+            /// The shop does not cook it: it was cancelled, or the shop has turned it down.
+            StoreCanceled(StoreOrder),
+            /// It is cooked.
+            CookCompleted(StoreOrder);
+        delivery(by order_id):
+            /// A rider is called.
+            DeliveryStarted(Delivery),
+            /// The rider has it.
+            PickedUp(Delivery),
+            /// The customer has it.
+            DeliveryCompleted(Delivery);
+    }
+}
+
+impl Event {
+    /// The order that it all began with, as the id of whatever is made for it: store order 7, delivery 7 of order 7.
+    pub fn order_id<T>(&self) -> Id<T> {
+        Id::new(self.correlation_key()).expect("it comes from an id")
     }
 }

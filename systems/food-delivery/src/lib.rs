@@ -1,16 +1,23 @@
-//! Food delivery: a customer orders and pays. An order that is not paid never stands.
+//! Food delivery: a customer orders and pays, the shop confirms and cooks, a rider delivers; the customer may cancel, and
+//! looks at the state at any time. An order that is not paid never stands.
 //!
-//! Here the parts are put together; the business is in [`order`] and [`payment`].
+//! Here the parts are put together; the business is in [`order`], [`payment`], [`store`], [`delivery`] and [`dashboard`].
 
 pub mod audit;
+pub mod dashboard;
+pub mod delivery;
 pub mod events;
 pub mod order;
 pub mod payment;
+pub mod store;
 
+use dashboard::Dashboard;
+use delivery::Delivery;
 use events::Event;
-use jumun::{Resource, Service, System};
+use jumun::{ReadModel, Resource, Service, System};
 use order::Order;
 use payment::{PAY, Pay, Payinfo};
+use store::StoreOrder;
 
 /// The system.
 pub fn system() -> System<Event> {
@@ -21,10 +28,24 @@ pub fn system() -> System<Event> {
     let payment = Resource::<Payinfo>::at("/payinfos")
         .on_ask(&PAY, Pay::about, payment::Command::Pay, payment::Command::Void)
         .find_by("orderId");
+    let store = Resource::<StoreOrder>::at("/stores")
+        .on_put("accept", store::Command::Accept)
+        .on_put("reject", store::Command::Reject)
+        .on_put("cook-complete", store::Command::CompleteCooking)
+        .find_by("orderId")
+        .find_by("storeName");
+    let delivery = Resource::<Delivery>::at("/deliveries")
+        .on_put("pickup", delivery::Command::PickUp)
+        .on_put("complete", delivery::Command::Complete)
+        .find_by("orderId");
+    let dashboard = ReadModel::<Dashboard>::at("/dashboards");
 
     System::new("food-delivery", include_str!("examples.jsonl"))
         .service(Service::new("order", 8081).aggregate(order).asks(&PAY))
+        .service(Service::new("store", 8082).aggregate(store))
+        .service(Service::new("delivery", 8083).aggregate(delivery))
         .service(Service::new("payment", 8084).aggregate(payment))
+        .service(Service::new("dashboard", 8085).view(dashboard))
         .audit(audit::audit)
         .ledger(audit::MONEY_IN, &[audit::STANDING, audit::REFUNDED, audit::VOIDED])
 }

@@ -1,11 +1,11 @@
-//! An order. It stands only once its payment does, and can be cancelled while it stands.
+//! An order. It stands only once its payment does, and can be cancelled until its delivery has started.
 
 use crate::{
     events::Event,
     payment::{PAY, Pay},
 };
 use jiff::Timestamp;
-use jumun::{Aggregate, Context, Decision, Id, Name, NoSettings, Quantity, Won, conflict, emit, not_found};
+use jumun::{Aggregate, Context, Decision, Id, Name, NoSettings, Quantity, Won, conflict, emit, not_found, nothing};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -38,23 +38,41 @@ pub struct Basket {
     pub price: Won,
 }
 
-/// How far an order has come.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+/// How far an order has come. A later word never gives way to an earlier one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "SCREAMING_SNAKE_CASE")]
 pub enum OrderStatus {
     /// Paid, and on its way to the shop.
     Ordered,
+    /// The shop has taken it.
+    OrderConfirmed,
+    /// It is cooked.
+    CookCompleted,
+    /// A rider is called.
+    DeliveryStarted,
+    /// A rider has it.
+    PickedUp,
+    /// The customer has it.
+    DeliveryCompleted,
     /// Given up.
     Canceled,
 }
 
-/// What a customer can do.
+/// What can be asked of an order.
 #[derive(Debug, Clone)]
 pub enum Command {
-    /// Order this.
+    /// The customer orders this.
     Place(Basket),
-    /// Give it up.
+    /// The customer gives it up.
     Cancel,
+    /// The shop has turned it down.
+    TurnDown,
+}
+
+impl Order {
+    fn at(&self, order_status: OrderStatus) -> Order {
+        Order { order_status, ..self.clone() }
+    }
 }
 
 impl Aggregate for Order {
@@ -64,9 +82,13 @@ impl Aggregate for Order {
 
     fn concerns(event: &Event) -> Option<Id<Order>> {
         match event {
-            Event::Ordered(order) | Event::OrderCanceled(order) => Some(order.id),
-            _ => None,
+            Event::PaymentApproved(_) | Event::PaymentCanceled(_) => None, // it asked for them
+            _ => Some(event.order_id()),
         }
+    }
+
+    fn react(event: &Event) -> Option<Command> {
+        matches!(event, Event::StoreCanceled(_)).then_some(Command::TurnDown)
     }
 
     fn decide(order: Option<&Order>, command: Command, ctx: &Context<'_, Order>) -> Decision<Event> {
@@ -81,20 +103,30 @@ impl Aggregate for Order {
                 }))
             }
             (Command::Place(_), Some(_)) => conflict("this order was placed already"),
-            (Command::Cancel, Some(order)) if order.order_status == OrderStatus::Canceled => {
-                conflict("this order is cancelled already")
+            (Command::Cancel, Some(order)) => match order.order_status {
+                OrderStatus::Canceled => conflict("this order is cancelled already"),
+                status if status >= OrderStatus::DeliveryStarted => conflict("its delivery has started"),
+                _ => emit(Event::OrderCanceled(order.at(OrderStatus::Canceled))),
+            },
+            (Command::TurnDown, Some(order)) if order.order_status != OrderStatus::Canceled => {
+                emit(Event::OrderCanceled(order.at(OrderStatus::Canceled)))
             }
-            (Command::Cancel, Some(order)) => {
-                emit(Event::OrderCanceled(Order { order_status: OrderStatus::Canceled, ..order.clone() }))
-            }
-            (Command::Cancel, None) => not_found(),
+            (Command::TurnDown, Some(_)) => nothing(), // the shop has followed a cancel
+            (Command::Cancel | Command::TurnDown, None) => not_found(),
         }
     }
 
-    fn evolve(_: Option<Order>, event: &Event) -> Option<Order> {
-        match event {
-            Event::Ordered(order) | Event::OrderCanceled(order) => Some(order.clone()),
-            _ => None,
-        }
+    fn evolve(order: Option<Order>, event: &Event) -> Option<Order> {
+        let status = match event {
+            Event::Ordered(order) => return Some(order.clone()),
+            Event::OrderCanceled(_) => OrderStatus::Canceled,
+            Event::StoreConfirmed(_) => OrderStatus::OrderConfirmed,
+            Event::CookCompleted(_) => OrderStatus::CookCompleted,
+            Event::DeliveryStarted(_) => OrderStatus::DeliveryStarted,
+            Event::PickedUp(_) => OrderStatus::PickedUp,
+            Event::DeliveryCompleted(_) => OrderStatus::DeliveryCompleted,
+            Event::StoreCanceled(_) | Event::PaymentApproved(_) | Event::PaymentCanceled(_) => return order,
+        };
+        order.map(|order| order.at(order.order_status.max(status)))
     }
 }

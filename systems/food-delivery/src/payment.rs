@@ -47,7 +47,7 @@ impl Answers<Pay> for Payinfo {
 }
 
 /// What became of the money.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "SCREAMING_SNAKE_CASE")]
 pub enum PaymentStatus {
     /// Taken.
@@ -91,7 +91,7 @@ impl Aggregate for Payinfo {
         match event {
             Event::PaymentApproved(payment) | Event::PaymentCanceled(payment) => Some(payment.id),
             Event::OrderCanceled(order) => Some(order.id.cast()),
-            Event::Ordered(_) => None,
+            _ => None,
         }
     }
 
@@ -122,7 +122,7 @@ impl Aggregate for Payinfo {
     fn evolve(payment: Option<Payinfo>, event: &Event) -> Option<Payinfo> {
         match event {
             Event::PaymentApproved(payment) | Event::PaymentCanceled(payment) => Some(payment.clone()),
-            Event::Ordered(_) | Event::OrderCanceled(_) => payment,
+            _ => payment,
         }
     }
 }

@@ -1,12 +1,15 @@
 //! Food delivery, specified by example.
 
 use food_delivery::{
+    dashboard::{Dashboard, Status},
+    delivery::{self, Delivery, DeliveryStatus},
     events::Event,
     order::{self, Basket, Order, OrderStatus},
     payment::{self, PAY, Pay, Payinfo, PaymentStatus, Settings},
+    store::{self, Confirm, StoreOrder},
 };
 use jiff::Timestamp;
-use jumun::{Id, Name, Quantity, Rejection, Won, given::given};
+use jumun::{Aggregate, Id, Name, Quantity, Rejection, Won, given::given};
 
 fn basket() -> Basket {
     Basket {
@@ -53,6 +56,65 @@ fn canceled(status: PaymentStatus) -> Event {
     Event::PaymentCanceled(payment_at(status))
 }
 
+fn store_at(order_status: OrderStatus) -> StoreOrder {
+    let Basket { store_name, item_name, item_qty, price } = basket();
+    StoreOrder {
+        id: id(7),
+        order_id: id(7),
+        store_name: Some(store_name),
+        item_name,
+        item_qty: Some(item_qty),
+        item_price: Some(price),
+        order_status,
+        order_date: Some(Timestamp::UNIX_EPOCH),
+        completed_date: (order_status == OrderStatus::CookCompleted).then_some(Timestamp::UNIX_EPOCH),
+    }
+}
+
+fn confirmed() -> Event {
+    Event::StoreConfirmed(store_at(OrderStatus::OrderConfirmed))
+}
+
+fn cooked() -> Event {
+    Event::CookCompleted(store_at(OrderStatus::CookCompleted))
+}
+
+fn turned_down() -> Event {
+    Event::StoreCanceled(store_at(OrderStatus::Canceled))
+}
+
+fn delivery_at(status: DeliveryStatus) -> Delivery {
+    let (picked_up, completed) = match status {
+        DeliveryStatus::DeliveryStarted | DeliveryStatus::Canceled => (false, false),
+        DeliveryStatus::PickedUp => (true, false),
+        DeliveryStatus::DeliveryCompleted => (true, true),
+    };
+    Delivery {
+        id: id(7),
+        order_id: id(7),
+        status,
+        start_dt: Some(Timestamp::UNIX_EPOCH),
+        picked_up_dt: picked_up.then_some(Timestamp::UNIX_EPOCH),
+        comp_dt: completed.then_some(Timestamp::UNIX_EPOCH),
+    }
+}
+
+fn started() -> Event {
+    Event::DeliveryStarted(delivery_at(DeliveryStatus::DeliveryStarted))
+}
+
+fn picked_up() -> Event {
+    Event::PickedUp(delivery_at(DeliveryStatus::PickedUp))
+}
+
+fn delivered() -> Event {
+    Event::DeliveryCompleted(delivery_at(DeliveryStatus::DeliveryCompleted))
+}
+
+fn conflict(why: &'static str) -> Rejection {
+    Rejection::Conflict(why.into())
+}
+
 mod an_order {
     use super::*;
 
@@ -93,8 +155,36 @@ mod an_order {
 
     #[test]
     fn is_cancelled_once() {
-        let conflict = Rejection::Conflict("this order is cancelled already".into());
-        given::<Order>([ordered(), order_canceled()]).when(7, order::Command::Cancel).then_rejected(conflict);
+        given::<Order>([ordered(), order_canceled()])
+            .when(7, order::Command::Cancel)
+            .then_rejected(conflict("this order is cancelled already"));
+    }
+
+    #[test]
+    fn can_be_cancelled_until_its_delivery_has_started() {
+        given::<Order>([ordered(), confirmed(), cooked()])
+            .when(7, order::Command::Cancel)
+            .then([Event::OrderCanceled(order_at(OrderStatus::Canceled))]);
+        for history in [vec![started()], vec![started(), picked_up()], vec![started(), picked_up(), delivered()]] {
+            given::<Order>([ordered()].into_iter().chain(history))
+                .when(7, order::Command::Cancel)
+                .then_rejected(conflict("its delivery has started"));
+        }
+    }
+
+    #[test]
+    fn is_cancelled_when_its_shop_turns_it_down_but_only_once() {
+        let order = || [ordered(), turned_down()];
+        given::<Order>(order()).when(7, order::Command::TurnDown).then([order_canceled()]);
+        given::<Order>(order().into_iter().chain([order_canceled()])).when(7, order::Command::TurnDown).then([]);
+    }
+
+    #[test]
+    fn follows_what_shop_and_rider_do_and_never_goes_back() {
+        let status = |events: Vec<Event>| given::<Order>(events).state(7).expect("an order").order_status;
+        assert_eq!(status(vec![ordered(), confirmed(), cooked(), started()]), OrderStatus::DeliveryStarted);
+        assert_eq!(status(vec![ordered(), started(), confirmed()]), OrderStatus::DeliveryStarted);
+        assert_eq!(status(vec![ordered(), order_canceled(), delivered()]), OrderStatus::Canceled);
     }
 
     #[test]
@@ -113,8 +203,9 @@ mod a_payment {
 
     #[test]
     fn is_taken_once() {
-        let conflict = Rejection::Conflict("this order was paid for already".into());
-        given::<Payinfo>([approved()]).when(7, payment::Command::Pay(pay())).then_rejected(conflict);
+        given::<Payinfo>([approved()])
+            .when(7, payment::Command::Pay(pay()))
+            .then_rejected(conflict("this order was paid for already"));
     }
 
     #[test]
@@ -162,9 +253,194 @@ mod a_payment {
     }
 }
 
+mod a_shop {
+    use super::*;
+
+    #[test]
+    fn confirms_at_once() {
+        given::<StoreOrder>([ordered()]).when(7, store::Command::Open).then([confirmed()]);
+    }
+
+    #[test]
+    fn waits_for_its_owner_if_it_is_told_to() {
+        let manual = || store::Settings { confirm: Confirm::Manual };
+        given::<StoreOrder>([ordered()]).with(manual()).when(7, store::Command::Open).then([]);
+        given::<StoreOrder>([ordered()]).with(manual()).when(7, store::Command::Accept).then([confirmed()]);
+        given::<StoreOrder>([ordered()]).with(manual()).when(7, store::Command::Reject).then([turned_down()]);
+    }
+
+    #[test]
+    fn has_the_stores_name_and_item_from_the_order() {
+        let order = given::<StoreOrder>([ordered()]).state(7).expect("a store order");
+        assert_eq!((order.store_name, order.item_name), (Some(basket().store_name), basket().item_name));
+    }
+
+    #[test]
+    fn completes_cooking_once_and_says_when() {
+        let cooked =
+            given::<StoreOrder>([ordered(), confirmed()]).when(7, store::Command::CompleteCooking).then([cooked()]);
+        assert_eq!(cooked.and_then(|order| order.completed_date), Some(Timestamp::UNIX_EPOCH));
+        given::<StoreOrder>([ordered(), confirmed(), super::cooked()])
+            .when(7, store::Command::CompleteCooking)
+            .then_rejected(conflict("this order is cooked already"));
+        given::<StoreOrder>([ordered()])
+            .when(7, store::Command::CompleteCooking)
+            .then_rejected(conflict("this order is not confirmed yet"));
+    }
+
+    #[test]
+    fn follows_a_cancel_from_any_state_but_once() {
+        for history in [vec![ordered()], vec![ordered(), confirmed()], vec![ordered(), confirmed(), cooked()]] {
+            let completed = history.len() == 3;
+            let canceled = StoreOrder {
+                completed_date: completed.then_some(Timestamp::UNIX_EPOCH),
+                ..store_at(OrderStatus::Canceled)
+            };
+            given::<StoreOrder>(history).when(7, store::Command::Cancel).then([Event::StoreCanceled(canceled)]);
+        }
+        given::<StoreOrder>([ordered(), turned_down()]).when(7, store::Command::Cancel).then([]);
+    }
+
+    #[test]
+    fn remembers_a_cancel_that_was_here_before_the_order() {
+        let early = given::<StoreOrder>([order_canceled()]);
+        assert!(!early.state(7).expect("it is remembered").shown(), "and not shown");
+        early.when(7, store::Command::Cancel).then([]);
+        given::<StoreOrder>([order_canceled(), ordered()]).when(7, store::Command::Open).then([turned_down()]);
+    }
+
+    #[test]
+    fn refuses_what_comes_too_late() {
+        let cancelled = || [ordered(), turned_down()];
+        for command in [store::Command::Accept, store::Command::Reject, store::Command::CompleteCooking] {
+            given::<StoreOrder>(cancelled()).when(7, command).then_rejected(conflict("this order is cancelled"));
+        }
+        given::<StoreOrder>([]).when(7, store::Command::Accept).then_rejected(Rejection::NotFound);
+    }
+}
+
+mod a_delivery {
+    use super::*;
+
+    #[test]
+    fn starts_once() {
+        given::<Delivery>([]).when(7, delivery::Command::Start).then([started()]);
+        given::<Delivery>([started()]).when(7, delivery::Command::Start).then([]);
+    }
+
+    #[test]
+    fn is_picked_up_then_completed() {
+        given::<Delivery>([started()]).when(7, delivery::Command::PickUp).then([picked_up()]);
+        given::<Delivery>([started(), picked_up()]).when(7, delivery::Command::Complete).then([delivered()]);
+        given::<Delivery>([started()])
+            .when(7, delivery::Command::Complete)
+            .then_rejected(conflict("the rider does not have it"));
+        given::<Delivery>([started(), picked_up()])
+            .when(7, delivery::Command::PickUp)
+            .then_rejected(conflict("the rider has it already"));
+    }
+
+    #[test]
+    fn is_stopped_by_a_cancel_whenever_it_comes() {
+        for history in [vec![started()], vec![started(), picked_up()], vec![started(), picked_up(), delivered()]] {
+            let stopped = given::<Delivery>(history.into_iter().chain([order_canceled()])).state(7);
+            assert_eq!(stopped.expect("a delivery").status, DeliveryStatus::Canceled);
+        }
+        let never_began = given::<Delivery>([order_canceled()]);
+        assert!(!never_began.state(7).expect("it is remembered").shown(), "and not shown");
+        never_began.when(7, delivery::Command::Start).then([]);
+        given::<Delivery>([started(), order_canceled()])
+            .when(7, delivery::Command::PickUp)
+            .then_rejected(conflict("this delivery is cancelled"));
+    }
+}
+
+mod the_dashboard {
+    use super::*;
+    use jumun::View;
+    use proptest::prelude::*;
+
+    fn folded<'a>(events: impl IntoIterator<Item = &'a Event>) -> Dashboard {
+        events.into_iter().fold(Dashboard::row(7), |mut row, event| {
+            row.fold(event);
+            row
+        })
+    }
+
+    #[test]
+    fn shows_an_order_once_it_is_heard_of() {
+        assert!(!folded(&[approved(), confirmed()]).shown(), "only its payment and shop have been heard");
+        let row = folded(&[approved(), confirmed(), ordered()]);
+        assert!(row.shown());
+        assert_eq!((row.status, row.payment_status), (Status::OrderConfirmed, Some(PaymentStatus::Approved)));
+    }
+
+    /// Every source's events in its own order; None of them gets lost, whatever the order between sources.
+    fn by_source() -> impl Strategy<Value = Vec<Vec<Event>>> {
+        let order = prop_oneof![Just(vec![ordered()]), Just(vec![ordered(), order_canceled()])];
+        let payment =
+            prop_oneof![Just(vec![approved()]), Just(vec![approved(), canceled(PaymentStatus::OrderCanceled)])];
+        let store = prop_oneof![
+            Just(vec![]),
+            Just(vec![confirmed()]),
+            Just(vec![confirmed(), cooked()]),
+            Just(vec![confirmed(), turned_down()]),
+        ];
+        let delivery = prop_oneof![
+            Just(vec![]),
+            Just(vec![started()]),
+            Just(vec![started(), picked_up()]),
+            Just(vec![started(), picked_up(), delivered()]),
+        ];
+        (order, payment, store, delivery)
+            .prop_map(|(order, payment, store, delivery)| vec![order, payment, store, delivery])
+    }
+
+    /// Merges sources as the picks say, and repeats as they say.
+    fn merged(mut sources: Vec<Vec<Event>>, picks: &[(usize, bool)]) -> Vec<Event> {
+        let mut merged: Vec<Event> = Vec::new();
+        for (pick, repeats) in picks.iter().cycle().take(200) {
+            sources.retain(|source| !source.is_empty());
+            if sources.is_empty() {
+                break;
+            }
+            let source = pick % sources.len();
+            merged.push(sources[source].remove(0));
+            if *repeats {
+                merged.extend(merged.get(pick % merged.len()).cloned());
+            }
+        }
+        merged
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(2_000))]
+
+        #[test]
+        fn does_not_care_in_which_order_sources_come_or_what_is_repeated(
+            sources in by_source(),
+            picks in proptest::collection::vec((0_usize..8, any::<bool>()), 1..40),
+        ) {
+            let plain = folded(sources.concat().iter());
+            prop_assert_eq!(folded(merged(sources, &picks).iter()), plain);
+        }
+
+        /// Aggregates do not even care about the order within a source.
+        #[test]
+        fn nor_do_aggregates_where_a_cancel_comes_from_elsewhere(cancel_first in any::<bool>()) {
+            let history = |events: [Event; 2]| if cancel_first { let [a, b] = events; vec![b, a] } else { events.to_vec() };
+            let store = given::<StoreOrder>(history([ordered(), order_canceled()]));
+            let open = if cancel_first { store::Command::Open } else { store::Command::Cancel };
+            let after = store.when(7, open).then([turned_down()]).expect("a store order");
+            prop_assert_eq!(after.order_status, OrderStatus::Canceled);
+            prop_assert!(after.shown());
+        }
+    }
+}
+
 mod the_system {
     use super::*;
-    use jumun::{Case, PublishedLanguage};
+    use jumun::{Case, PublishedLanguage, View};
 
     #[test]
     fn has_nothing_wrong_with_it() {
@@ -203,7 +479,53 @@ mod the_system {
             listens.iter().map(|event| event.name).collect::<Vec<_>>()
         };
         assert_eq!(heard("payment"), ["OrderCanceled"]);
-        assert!(heard("order").is_empty());
+        assert_eq!(heard("store"), ["OrderCanceled", "Ordered"]);
+        assert_eq!(heard("delivery"), ["CookCompleted", "OrderCanceled"]);
+        assert!(!heard("order").contains(&"PaymentApproved"), "it asks for that");
+        assert_eq!(heard("dashboard").len(), Event::TYPES.len());
+    }
+
+    /// The rows of one case, as they are when nothing is under way.
+    #[derive(Clone, Default)]
+    struct Rows(std::collections::BTreeMap<&'static str, String>);
+
+    impl Rows {
+        fn of(order: Option<OrderStatus>, payment: Option<PaymentStatus>) -> Self {
+            let mut rows = Self::default();
+            rows.put("order", order.map(order_at));
+            rows.put("payment", payment.map(payment_at));
+            rows.put("store", order.map(store_at));
+            let shown = |status, payment_status| {
+                let mut row = Dashboard { status, payment_status: Some(payment_status), ..Dashboard::row(7) };
+                row.store_name = Some(basket().store_name);
+                row
+            };
+            rows.put(
+                "dashboard",
+                order.map(|order| match order {
+                    OrderStatus::Canceled => shown(Status::OrderCanceled, PaymentStatus::OrderCanceled),
+                    _ => shown(Status::Paid, PaymentStatus::Approved),
+                }),
+            );
+            rows
+        }
+
+        fn put<T: serde::Serialize>(&mut self, service: &'static str, row: Option<T>) {
+            match row {
+                Some(row) => drop(self.0.insert(service, serde_json::to_string(&row).expect("JSON"))),
+                None => drop(self.0.remove(service)),
+            }
+        }
+
+        /// What the audit says of them: violations, and whether the ledger balances.
+        fn audited(&self) -> (Vec<String>, bool) {
+            let model = food_delivery::system().into_model();
+            let case = self.0.iter().fold(Case::new(7), |case, (service, row)| {
+                case.with(&model.service(service).expect("a service").resources[0], row)
+            });
+            let findings = (model.audit)(&case);
+            (findings.violations().to_vec(), model.ledger.difference(findings.sums()) == 0)
+        }
     }
 
     /// Every combination of an order and a payment, and whether it may stand.
@@ -217,45 +539,55 @@ mod the_system {
             (Some(Ordered), Some(Approved)),
             (Some(Canceled), Some(OrderCanceled)),
         ];
-        let model = food_delivery::system().into_model();
-        let resource = |service: &str| &model.service(service).expect("a service").resources[0];
         for order in [None, Some(Ordered), Some(Canceled)] {
             for payment in [None, Some(Approved), Some(OrderCanceled), Some(Voided)] {
-                let json = |value| serde_json::to_string(&value).expect("JSON");
-                let order_row = order.map(|status| json(serde_json::to_value(order_at(status)).expect("JSON")));
-                let payment_row = payment.map(|status| json(serde_json::to_value(payment_at(status)).expect("JSON")));
-                let mut case = Case::new(7);
-                if let Some(row) = &order_row {
-                    case = case.with(resource("order"), row);
-                }
-                if let Some(row) = &payment_row {
-                    case = case.with(resource("payment"), row);
-                }
-                let findings = (model.audit)(&case);
-                let is_clean = findings.violations().is_empty();
-                assert_eq!(is_clean, fair.contains(&(order, payment)), "{order:?} {payment:?} {findings:?}");
-                assert!(!is_clean || model.ledger.difference(findings.sums()) == 0, "{order:?} {payment:?}");
+                let (violations, balances) = Rows::of(order, payment).audited();
+                assert_eq!(
+                    violations.is_empty(),
+                    fair.contains(&(order, payment)),
+                    "{order:?} {payment:?} {violations:?}"
+                );
+                assert!(!violations.is_empty() || balances, "{order:?} {payment:?}");
             }
         }
     }
 
     #[test]
     fn is_audited_for_the_price() {
-        let model = food_delivery::system().into_model();
-        let order = serde_json::to_string(&order_at(OrderStatus::Ordered)).expect("JSON");
-        let payment = Payinfo { price: won(1), ..payment_at(PaymentStatus::Approved) };
-        let payment = serde_json::to_string(&payment).expect("JSON");
-        let case =
-            Case::new(7).with(&model.services[0].resources[0], &order).with(&model.services[1].resources[0], &payment);
-        let findings = (model.audit)(&case);
-        assert_eq!(findings.violations(), ["the payment has another price than the order"]);
-        assert_ne!(model.ledger.difference(findings.sums()), 0);
+        let mut rows = Rows::of(Some(OrderStatus::Ordered), Some(PaymentStatus::Approved));
+        rows.put("payment", Some(Payinfo { price: won(1), ..payment_at(PaymentStatus::Approved) }));
+        let (violations, balances) = rows.audited();
+        assert_eq!(violations, ["the payment has another price than the order"]);
+        assert!(!balances);
+    }
+
+    #[test]
+    fn is_audited_for_shop_rider_and_view() {
+        let standing = || Rows::of(Some(OrderStatus::Ordered), Some(PaymentStatus::Approved));
+        let cancelled = || Rows::of(Some(OrderStatus::Canceled), Some(PaymentStatus::OrderCanceled));
+        let with = |mut rows: Rows, spoil: fn(&mut Rows)| {
+            spoil(&mut rows);
+            rows.audited().0
+        };
+        assert_eq!(with(standing(), |rows| rows.put("store", None::<StoreOrder>)).len(), 1, "the shop knows nothing");
+        assert_eq!(with(standing(), |rows| rows.put("store", Some(store_at(OrderStatus::OrderConfirmed)))).len(), 1);
+        assert_eq!(
+            with(standing(), |rows| rows.put("dashboard", None::<Dashboard>)).len(),
+            1,
+            "the view shows nothing"
+        );
+        assert_eq!(with(cancelled(), |rows| rows.put("store", Some(store_at(OrderStatus::Ordered)))).len(), 1);
+        assert_eq!(
+            with(cancelled(), |rows| rows.put("delivery", Some(delivery_at(DeliveryStatus::PickedUp)))).len(),
+            1
+        );
+        assert!(with(cancelled(), |rows| rows.put("delivery", Some(delivery_at(DeliveryStatus::Canceled)))).is_empty());
+        assert_eq!(with(Rows::default(), |rows| rows.put("store", Some(store_at(OrderStatus::Ordered)))).len(), 1);
     }
 }
 
 mod any_history {
     use super::*;
-    use jumun::Aggregate;
     use proptest::prelude::*;
 
     fn event() -> impl Strategy<Value = Event> {

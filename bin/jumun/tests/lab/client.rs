@@ -120,6 +120,41 @@ impl Client {
         self.send(Method::POST, path, &head, body.to_string()).await
     }
 
+    /// Tells a shop or a rider's errand something: `PUT /stores/7/accept`.
+    pub(crate) async fn put(&self, path: &str) -> Answer {
+        self.send(Method::PUT, path, &[], "").await.expect("an answer")
+    }
+
+    pub(crate) async fn delete(&self, path: &str) -> Answer {
+        self.send(Method::DELETE, path, &[], "").await.expect("an answer")
+    }
+
+    /// Places an order that is taken; its id.
+    pub(crate) async fn place(&self, item: &str, price: i64) -> i64 {
+        let answer = self.post("/orders", &basket(item, price)).await;
+        assert_eq!(answer.status, 201, "{answer:?}");
+        answer.id()
+    }
+
+    /// Cancels an order that can be cancelled.
+    pub(crate) async fn cancel(&self, id: i64) {
+        let answer = self.delete(&format!("/orders/{id}")).await;
+        assert_eq!(answer.status, 204, "{answer:?}");
+    }
+
+    /// Waits until a document has this field with this value; the document.
+    pub(crate) async fn until(&self, path: &str, field: &str, value: impl Into<Value>) -> Value {
+        let (value, mut last) = (value.into(), Value::Null);
+        let began = Instant::now();
+        while last[field] != value {
+            assert!(began.elapsed() < LONG, "{path} has not come to {field} = {value}: {last}");
+            tokio::time::sleep(super::LOOK_EVERY).await;
+            let answer = self.get(path).await;
+            last = if answer.status == 200 { answer.json() } else { Value::Null };
+        }
+        last
+    }
+
     /// Every document of a collection, page by page.
     pub(crate) async fn all(&self, path: &str) -> Vec<Value> {
         let mut found = Vec::new();

@@ -1,14 +1,17 @@
-//! The laboratory: the real program, the services `order` and `payment` as processes of their own, and what can be done
-//! to them. Each test has a lab of its own: a folder, two addresses, nothing left behind.
+//! The laboratory: the real program, its services as processes of their own, and what can be done to them. Each test has
+//! a lab of its own: a folder, five addresses, nothing left behind. Most tests need `order` and `payment` only; the other
+//! three are started where a test asks for them, and by whoever looks whether the promise is kept.
 
 #![allow(dead_code, unused_imports, reason = "each test file uses a part of it")]
 
 mod client;
+mod deed;
 mod evidence;
 mod service;
 
 pub(crate) use client::{Answer, Client, Customer, Told, basket};
-pub(crate) use evidence::{Attempt, Entry};
+pub(crate) use deed::Deed;
+pub(crate) use evidence::{Attempt, Entry, Stations};
 pub(crate) use service::{Service, Trap};
 
 use serde_json::Value;
@@ -61,10 +64,16 @@ pub(crate) async fn wait_for(time: Duration) {
     wait_until(time + LONG, "time has passed", async || began.elapsed() >= time).await;
 }
 
-/// Two services in a folder.
+/// All services of food delivery, those without which there is no order first.
+pub(crate) const SERVICES: [&str; 5] = ["payment", "order", "store", "delivery", "dashboard"];
+
+/// Five services in a folder.
 pub(crate) struct Lab {
     pub(crate) order: Service,
     pub(crate) payment: Service,
+    pub(crate) store: Service,
+    pub(crate) delivery: Service,
+    pub(crate) dashboard: Service,
     data: PathBuf,
     /// Databases that are not where they are by default.
     elsewhere: BTreeMap<String, PathBuf>,
@@ -84,24 +93,67 @@ impl Lab {
         let folder = TempDir::with_prefix("jumun-lab-").expect("a folder");
         let data = folder.path().join("data");
         fs::create_dir(&data).expect("a folder");
-        let payment = Service::new("payment", folder.path(), &data);
-        let mut order = Service::new("order", folder.path(), &data);
+        let [payment, mut order, store, delivery, dashboard] =
+            SERVICES.map(|name| Service::new(name, folder.path(), &data));
         order.set(format!("order.calls.payment.url=http://{}", payment.address()));
-        Self { order, payment, data, elsewhere: BTreeMap::new(), folder }
+        Self { order, payment, store, delivery, dashboard, data, elsewhere: BTreeMap::new(), folder }
     }
 
-    /// A lab where both services run.
+    /// A lab where orders can be placed.
     pub(crate) async fn running() -> Self {
         let mut lab = Self::new();
         lab.start().await;
         lab
     }
 
-    /// Starts what does not run.
+    /// A lab where everything runs.
+    pub(crate) async fn all_running() -> Self {
+        let mut lab = Self::new();
+        lab.start_all().await;
+        lab
+    }
+
+    /// Starts what is needed to place orders and does not run.
     pub(crate) async fn start(&mut self) {
-        for service in [&mut self.payment, &mut self.order] {
-            if !service.is_alive() {
-                service.start().await;
+        self.start_these(&SERVICES[..2]).await;
+    }
+
+    /// Starts everything that does not run.
+    pub(crate) async fn start_all(&mut self) {
+        self.start_these(&SERVICES).await;
+    }
+
+    /// Starts those that do not run, side by side.
+    pub(crate) async fn start_these(&mut self, names: &[&str]) {
+        let mut started = Vec::new();
+        for name in names {
+            if self.service(name).spawn_unless_alive() {
+                started.push(*name);
+            }
+        }
+        for name in started {
+            let service = self.service(name);
+            service.wait_until_it_listens().await;
+            assert!(service.is_alive(), "{name} ended when it was started");
+        }
+    }
+
+    /// Stops everything that runs, as an operator would.
+    pub(crate) async fn stop_all(&mut self) {
+        let running: Vec<_> = SERVICES.into_iter().filter(|name| self.service(name).is_alive()).collect();
+        for name in &running {
+            self.service(name).terminate();
+        }
+        for name in &running {
+            self.service(name).wait_until_ended(LONG).await;
+        }
+    }
+
+    /// `kill -9` for everything that runs.
+    pub(crate) fn kill_all(&mut self) {
+        for name in SERVICES {
+            if self.service(name).is_alive() {
+                self.service(name).kill();
             }
         }
     }
@@ -127,30 +179,47 @@ impl Lab {
         folder
     }
 
-    /// One of the two.
+    /// One of the five.
     pub(crate) fn service(&mut self, name: &str) -> &mut Service {
-        if name == "order" { &mut self.order } else { &mut self.payment }
+        match name {
+            "order" => &mut self.order,
+            "payment" => &mut self.payment,
+            "store" => &mut self.store,
+            "delivery" => &mut self.delivery,
+            "dashboard" => &mut self.dashboard,
+            _ => panic!("there is no service {name}"),
+        }
     }
 
-    fn run(&self, arguments: &[&str]) -> (i32, String) {
+    /// The folder of the bus.
+    pub(crate) fn bus(&self) -> PathBuf {
+        self.data.join("food-delivery").join("bus")
+    }
+
+    /// A command of the program about this lab's system: its words, then what else is to be said.
+    pub(crate) fn command(&self, words: &[&str], arguments: &[&str]) -> Command {
         let mut command = service::jumun(self.folder.path());
-        command.args([arguments[0], "food-delivery", "--data"]).arg(&self.data).args(&arguments[1..]);
+        command.args(words).args(["food-delivery", "--data"]).arg(&self.data).args(arguments);
         for (service, file) in &self.elsewhere {
             command.arg("--set").arg(format!("{service}.database=sqlite://{}", file.display()));
         }
-        let output = run(command);
-        (output.0, output.1)
+        command
+    }
+
+    /// Runs such a command to its end: its exit status, and what it said.
+    pub(crate) fn jumun(&self, words: &[&str], arguments: &[&str]) -> (i32, String) {
+        run(self.command(words, arguments))
     }
 
     /// `jumun audit`, with this much patience.
     pub(crate) fn audit(&self, patience: &str) -> Audit {
-        let (exit_code, text) = self.run(&["audit", "--json", "--wait", patience]);
+        let (exit_code, text) = self.jumun(&["audit"], &["--json", "--wait", patience]);
         Audit { exit_code, report: serde_json::from_str(&text).unwrap_or(Value::String(text)) }
     }
 
     /// `jumun asks`: what is in doubt.
     pub(crate) fn asks(&self) -> Vec<Value> {
-        let (exit_code, text) = self.run(&["asks", "--json"]);
+        let (exit_code, text) = self.jumun(&["asks"], &["--json"]);
         assert_eq!(exit_code, 0, "jumun asks: {text}");
         let lines = text.lines().filter(|line| !line.is_empty());
         lines.map(|line| serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line}"))).collect()

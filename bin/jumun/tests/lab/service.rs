@@ -112,6 +112,16 @@ impl Service {
         self.child = Some(command.spawn().expect("a process"));
     }
 
+    /// Starts it if it does not run, and waits for nothing. Whether it was started.
+    pub(crate) fn spawn_unless_alive(&mut self) -> bool {
+        let is_alive = self.is_alive();
+        if !is_alive {
+            assert!(self.child.is_none(), "{} ended by itself", self.name);
+            self.spawn(Trap::None);
+        }
+        !is_alive
+    }
+
     /// Starts it with a trap set and waits until it listens, or has died already.
     pub(crate) async fn start_with(&mut self, trap: Trap) {
         self.spawn(trap);

@@ -1,0 +1,84 @@
+//! Services as processes, and a client, for the benchmarks.
+
+#![allow(dead_code, reason = "each benchmark uses a part of it")]
+
+use bytes::Bytes;
+use http_body_util::{BodyExt, Full};
+use hyper_util::{
+    client::legacy::{Client, connect::HttpConnector},
+    rt::TokioExecutor,
+};
+use std::{
+    env, fs,
+    io::{self, BufRead, BufReader},
+    path::Path,
+    process::{Child, Command, Stdio},
+    time::Duration,
+};
+
+/// What is ordered.
+pub(crate) const BASKET: &str = r#"{"storeName":"스토어99","itemName":"치킨","itemQty":2,"price":22000}"#;
+
+pub(crate) type Http = Client<HttpConnector, Full<Bytes>>;
+
+/// A service.
+pub(crate) struct Service {
+    process: Child,
+    pub(crate) url: String,
+}
+
+impl Drop for Service {
+    fn drop(&mut self) {
+        drop(self.process.kill());
+        drop(self.process.wait());
+    }
+}
+
+impl Service {
+    pub(crate) fn start(name: &str, data: &Path, set: &[String]) -> io::Result<Self> {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_jumun"));
+        command.args(["serve", "food-delivery", name, "--listen", "127.0.0.1:0", "--data"]).arg(data);
+        command.args(set).env("JUMUN_LOG", "warn").stdout(Stdio::piped());
+        let mut process = command.spawn()?;
+        let mut line = String::new();
+        if let Some(output) = process.stdout.take() {
+            BufReader::new(output).read_line(&mut line)?;
+        }
+        let url = line.trim().rsplit(' ').next().unwrap_or_default().to_owned();
+        Ok(Self { process, url })
+    }
+
+    /// Processor time used so far, where the system tells (Linux).
+    pub(crate) fn cpu(&self) -> Option<Duration> {
+        let stat = fs::read_to_string(format!("/proc/{}/stat", self.process.id())).ok()?;
+        let after_name = stat.rsplit(')').next()?;
+        // utime and stime are the 14th and 15th field of all, the state is the 3rd. 100 ticks a second.
+        let ticks = after_name.split_whitespace().skip(11).take(2).map(|field| field.parse::<u64>().ok());
+        Some(Duration::from_millis(ticks.sum::<Option<u64>>()? * 10))
+    }
+
+    /// Transactions so far; each is one fsync.
+    pub(crate) async fn groups(&self, http: &Http) -> Option<u64> {
+        let uri = format!("{}/actuator/health", self.url).parse().ok()?;
+        let body = http.get(uri).await.ok()?.into_body().collect().await.ok()?.to_bytes();
+        let health: serde_json::Value = serde_json::from_slice(&body).ok()?;
+        health["components"]["database"]["details"]["groups"].as_u64()
+    }
+}
+
+/// Keeps its connections.
+pub(crate) fn client() -> Http {
+    Client::builder(TokioExecutor::new()).pool_max_idle_per_host(1_024).build_http()
+}
+
+/// Of durations in order.
+pub(crate) fn percentile(sorted: &[Duration], share: f64) -> Duration {
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        clippy::cast_precision_loss,
+        reason = "an index"
+    )]
+    let at = ((sorted.len().saturating_sub(1)) as f64 * share) as usize;
+    sorted.get(at).copied().unwrap_or_default()
+}

@@ -1,0 +1,245 @@
+//! `jumun events`: what is on the bus.
+
+use crate::{Failure, SystemOptions};
+use clap::{Args, Subcommand};
+use jiff::{SignedDuration, Timestamp};
+use jumun_bus::{Bus, BusError, EmbeddedLog, Position, Record, Subscription, Wants};
+use jumun_runtime::config::Config;
+use serde_json::{Value, json};
+use std::{
+    collections::VecDeque,
+    io::{self, Write},
+    process::ExitCode,
+    time::Duration,
+};
+
+/// Events that are read in one go.
+const AT_ONCE: usize = 512;
+
+/// How long a follower waits before it looks whether somebody still reads.
+const WAIT: Duration = Duration::from_millis(500);
+
+#[derive(Debug, Args)]
+pub(crate) struct Options {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// The latest events, and with --follow those to come.
+    #[command(after_help = "Examples:
+  jumun events tail food-delivery --follow
+  jumun events tail food-delivery --type OrderCanceled --since 10m
+  jumun events tail food-delivery --key 7 --json | jq .event")]
+    Tail(Tail),
+    /// One event, whole.
+    Show(Show),
+}
+
+#[derive(Debug, Args)]
+struct Tail {
+    #[command(flatten)]
+    system: SystemOptions,
+    /// Only events of this type; may be given more than once.
+    #[arg(long = "type", value_name = "TYPE")]
+    types: Vec<String>,
+    /// Only events of this order.
+    #[arg(long, value_name = "ORDER")]
+    key: Option<i64>,
+    /// Only events of the last so-and-so: 90s, 10m, 2h.
+    #[arg(long, value_name = "DURATION")]
+    since: Option<SignedDuration>,
+    /// How many of the latest to show.
+    #[arg(short = 'n', long, value_name = "EVENTS", default_value_t = 20)]
+    lines: usize,
+    /// Go on with the events to come, until Ctrl-C.
+    #[arg(long, short)]
+    follow: bool,
+    /// As JSON, an object a line.
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Debug, Args)]
+struct Show {
+    #[command(flatten)]
+    system: SystemOptions,
+    /// Which, as `tail` names it: order/0/7
+    event: String,
+}
+
+/// An event and where it stands.
+pub(crate) struct Found {
+    pub(crate) service: String,
+    pub(crate) record: Record,
+}
+
+pub(crate) fn run(options: &Options) -> Result<ExitCode, Failure> {
+    match &options.command {
+        Command::Tail(options) => tail(options),
+        Command::Show(options) => show(options),
+    }
+}
+
+fn tail(options: &Tail) -> Result<ExitCode, Failure> {
+    let (_, config) = options.system.load()?;
+    let wants =
+        if options.types.is_empty() { Wants::All } else { Wants::Only(options.types.iter().cloned().collect()) };
+    let mut subscription = subscribe_all(&config, wants)?;
+    let since_ms =
+        options.since.map(|since| Timestamp::now().as_millisecond() - i64::try_from(since.as_millis()).unwrap_or(0));
+    let is_meant = |found: &Found| {
+        options.key.is_none_or(|key| found.record.key == key)
+            && since_ms.is_none_or(|since| found.record.time_ms >= since)
+    };
+    let mut latest = VecDeque::new();
+    read_to_end(subscription.as_mut(), |found| {
+        if is_meant(&found) {
+            latest.push_back(found);
+            if latest.len() > options.lines.max(1) * 8 {
+                keep_latest(&mut latest, options.lines);
+            }
+        }
+    })?;
+    keep_latest(&mut latest, options.lines);
+    let mut out = io::stdout();
+    for found in latest {
+        if writeln!(out, "{}", line(&found, options.json)).is_err() {
+            return Ok(ExitCode::SUCCESS); // nobody reads any more
+        }
+    }
+    if options.follow {
+        follow(subscription.as_mut(), is_meant, options.json)?;
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Prints events as they come, until nobody reads any more.
+fn follow(
+    subscription: &mut dyn Subscription,
+    is_meant: impl Fn(&Found) -> bool,
+    as_json: bool,
+) -> Result<(), BusError> {
+    let mut out = io::stdout();
+    loop {
+        for delivery in subscription.poll(AT_ONCE, WAIT)? {
+            let Some(record) = delivery.record else { continue };
+            let found = Found { service: delivery.source.service.clone(), record };
+            if is_meant(&found) && writeln!(out, "{}", line(&found, as_json)).is_err() {
+                return Ok(());
+            }
+        }
+        if out.flush().is_err() {
+            return Ok(());
+        }
+    }
+}
+
+/// Sources are read side by side, so the latest are known only by their time.
+fn keep_latest(latest: &mut VecDeque<Found>, lines: usize) {
+    latest.make_contiguous().sort_by_key(|found| found.record.time_ms);
+    while latest.len() > lines {
+        latest.pop_front();
+    }
+}
+
+fn show(options: &Show) -> Result<ExitCode, Failure> {
+    let (_, config) = options.system.load()?;
+    let unclear = || {
+        Failure::new(
+            "event-unclear",
+            format!("`{}` names no event", options.event),
+            "Name it as `jumun events tail` does: order/0/7.",
+        )
+    };
+    let mut parts = options.event.split('/');
+    let (Some(service), Some(partition), Some(sequence), None) =
+        (parts.next(), parts.next(), parts.next(), parts.next())
+    else {
+        return Err(unclear());
+    };
+    let (Ok(partition), Ok(sequence @ 1..)) = (partition.parse(), sequence.parse::<u64>()) else {
+        return Err(unclear());
+    };
+    let bus = open(&config)?;
+    let position = Position { service: service.to_owned(), partition, epoch: None, sequence: sequence - 1 };
+    let mut subscription = bus.subscribe(&[position], Wants::All)?;
+    let found = subscription.poll(1, Duration::ZERO)?.into_iter().find(|delivery| delivery.sequence == sequence);
+    let record = found.and_then(|delivery| delivery.record).ok_or_else(|| {
+        Failure::new(
+            "event-missing",
+            format!("there is no event {}", options.event),
+            "Look with `jumun events tail` what there is.",
+        )
+    })?;
+    let event = body(&record);
+    let whole = json!({
+        "at": options.event,
+        "time": time(&record),
+        "key": record.key,
+        "headers": record.headers.iter().map(|(name, value)| json!({ name: value })).collect::<Vec<_>>(),
+        "event": event,
+    });
+    drop(writeln!(io::stdout(), "{whole:#}"));
+    Ok(ExitCode::SUCCESS)
+}
+
+/// The bus of a system, for reading.
+pub(crate) fn open(config: &Config) -> Result<EmbeddedLog, Failure> {
+    if !config.bus.is_dir() {
+        let why = format!("{}: there is no bus here", config.bus.display());
+        return Err(Failure::new(
+            "bus-missing",
+            why,
+            "Check the path (--data); services make it when they first start.",
+        ));
+    }
+    Ok(EmbeddedLog::open(&config.bus)?)
+}
+
+/// Everything on the bus, from the beginning.
+pub(crate) fn subscribe_all(config: &Config, wants: Wants) -> Result<Box<dyn Subscription>, Failure> {
+    let bus = open(config)?;
+    let positions: Vec<_> = bus
+        .sources()?
+        .into_iter()
+        .flat_map(|source| (0..source.partitions).map(move |partition| (source.service.clone(), partition)))
+        .map(|(service, partition)| Position { service, partition, epoch: None, sequence: 0 })
+        .collect();
+    Ok(bus.subscribe(&positions, wants)?)
+}
+
+/// Reads what is there now.
+pub(crate) fn read_to_end(subscription: &mut dyn Subscription, mut each: impl FnMut(Found)) -> Result<(), BusError> {
+    loop {
+        let deliveries = subscription.poll(AT_ONCE, Duration::ZERO)?;
+        if deliveries.is_empty() {
+            return Ok(());
+        }
+        for delivery in deliveries {
+            if let Some(record) = delivery.record {
+                each(Found { service: delivery.source.service.clone(), record });
+            }
+        }
+    }
+}
+
+pub(crate) fn time(record: &Record) -> String {
+    Timestamp::from_millisecond(record.time_ms).map_or_else(|_| record.time_ms.to_string(), |time| format!("{time:.3}"))
+}
+
+fn body(record: &Record) -> Value {
+    serde_json::from_str(&record.body).unwrap_or_else(|_| Value::String(record.body.clone()))
+}
+
+fn line(found: &Found, as_json: bool) -> String {
+    let Found { service, record } = found;
+    let at = format!("{service}/{}/{}", record.partition, record.sequence);
+    if as_json {
+        let event = body(record);
+        return json!({ "at": at, "time": time(record), "type": record.event_type, "key": record.key, "event": event })
+            .to_string();
+    }
+    format!("{}  {at:<20} {:<18} order {:<8} {}", time(record), record.event_type, record.key, record.body)
+}

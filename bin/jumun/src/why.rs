@@ -1,0 +1,83 @@
+//! `jumun why`: everything that happened to one order, in order, across services.
+
+use crate::{
+    Failure, SystemOptions, audit,
+    events::{self, Found},
+};
+use clap::Args;
+use jumun_bus::Wants;
+use jumun_runtime::consumer;
+use serde_json::Value;
+use std::{
+    io::{self, Write},
+    process::ExitCode,
+};
+
+#[derive(Debug, Args)]
+pub(crate) struct Options {
+    #[command(flatten)]
+    system: SystemOptions,
+    /// The order's id.
+    order: i64,
+}
+
+pub(crate) fn run(options: &Options) -> Result<ExitCode, Failure> {
+    let (model, config) = options.system.load()?;
+    let order = options.order;
+    let databases = audit::open(&model, &config)?;
+    let mut happened: Vec<Found> = Vec::new();
+    let mut subscription = events::subscribe_all(&config, Wants::All)?;
+    events::read_to_end(subscription.as_mut(), |found| {
+        if found.record.key == order {
+            happened.push(found);
+        }
+    })?;
+    happened.sort_by_key(|found| found.record.time_ms);
+
+    let mut lines = vec![format!("order {order} of {}", model.name), String::new(), "What happened".to_owned()];
+    for Found { service, record } in &happened {
+        let number = format!("{service}/{}/{}", record.partition, record.sequence);
+        lines.push(format!(
+            "  {}  {:<18} {number:<20} {}",
+            events::time(record),
+            record.event_type,
+            status(&record.body)
+        ));
+    }
+    if happened.is_empty() {
+        lines.push("  nothing that anybody has heard of".to_owned());
+    }
+    lines.extend([String::new(), "Where it stands".to_owned()]);
+    let now = audit::block_on(async {
+        let mut rows = Vec::new();
+        for service in &model.services {
+            let Some(database) = databases.get(service.name) else { continue };
+            for resource in &service.resources {
+                if let Some(document) = database.document(resource.collection, order).await? {
+                    let hidden = if document.shown { "" } else { "  (not shown)" };
+                    rows.push(format!("  {:<12} {}{hidden}", service.name, document.body));
+                }
+            }
+            for request in database.doubts_about(order).await? {
+                let asks = request.ask.map_or_else(String::new, |ask| format!("{}{}", ask.service, ask.path));
+                rows.push(format!("  {:<12} a question to {asks} is in doubt: {}", service.name, request.state));
+            }
+            if !service.listens.is_empty() {
+                for (_, parked) in consumer::parked(database.as_ref(), Some(order)).await? {
+                    rows.push(format!("  {:<12} {} is parked: {}", service.name, parked.event_type, parked.cause));
+                }
+            }
+        }
+        Ok::<_, jumun_database::ReadError>(rows)
+    })??;
+    lines.extend(if now.is_empty() { vec!["  nobody knows it".to_owned()] } else { now });
+    drop(writeln!(io::stdout(), "{}", lines.join("\n")));
+    Ok(ExitCode::SUCCESS)
+}
+
+/// What an event says about how far things have come.
+fn status(body: &str) -> String {
+    let event: Value = serde_json::from_str(body).unwrap_or_default();
+    let status = event.get("orderStatus").or_else(|| event.get("status")).and_then(Value::as_str);
+    status.unwrap_or_default().to_owned()
+}

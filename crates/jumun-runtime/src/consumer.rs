@@ -1,0 +1,625 @@
+//! The consumer of a service: hears what its neighbours publish, once and in order.
+//!
+//! A consumer's place, the last number that has had its effect, moves in the commit of that effect. So an event has its
+//! effect exactly once, however often it is delivered and whatever dies when. A number that is lower than the next is a
+//! duplicate; a higher one is a gap, and stops the consumer loudly: nothing may be skipped.
+//!
+//! An event that cannot be decoded, or on which the business code fails, is *parked*: kept aside with every later event
+//! of its order, so that the rest goes on. What is parked is heard again when the service starts, or when an operator
+//! says so.
+
+use crate::{
+    crash,
+    engine::Engine,
+    limits::{
+        BUSY_PAUSE, DATABASE_PAUSE, EVENTS_AT_ONCE, IDLE_PAUSE, PARKED_KEYS_MAX, PLACES_EVERY, STANDING_STILL_SHOWN,
+    },
+    token::Token,
+};
+use jumun::{Damaged, Documents, Heard, Outcome, Stored};
+use jumun_bus::{Bus, BusError, Delivery, Position, Record, Subscription, Wants};
+use jumun_database::{
+    Changes, CommitError, Conflict, Document, DocumentChange, JournalEntry, Place, PlaceChange, Query, ReadDatabase,
+    ReadError,
+};
+use serde::{Deserialize, Serialize};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    panic::{AssertUnwindSafe, catch_unwind},
+    sync::Arc,
+    time::Duration,
+};
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio::time::Instant;
+use uuid::Uuid;
+
+/// The collection of parked events.
+pub const PARKED: &str = "parked";
+
+/// An event that waits for somebody to look at it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Parked {
+    /// Where it comes from.
+    pub source: String,
+    /// The partition.
+    pub partition: u16,
+    /// Its number there.
+    pub sequence: u64,
+    /// Its type.
+    pub event_type: String,
+    /// The order that it belongs to.
+    pub key: i64,
+    /// When it happened, in milliseconds since 1970 UTC.
+    pub time_ms: i64,
+    /// As published.
+    pub body: String,
+    /// Why it is parked.
+    pub cause: String,
+}
+
+/// What a consumer shows of itself.
+#[derive(Debug, Clone, Default)]
+pub struct Consumption {
+    /// The last number of each partition of each source that has had its effect.
+    pub places: BTreeMap<(String, u16), u64>,
+    /// How many events of each source are still to be heard.
+    pub behind: Vec<(String, u64)>,
+    /// Orders with parked events.
+    pub parked_keys: usize,
+    /// Policies that wanted what the state did not allow.
+    pub dropped: u64,
+    /// Why it has stopped, if it has.
+    pub stopped: Option<String>,
+}
+
+impl Consumption {
+    /// What an operator must look at: it stands still, or so much is parked that the release must be at fault.
+    pub fn trouble(&self) -> Option<String> {
+        let parked = self.parked_keys;
+        let too_many = || (parked >= PARKED_KEYS_MAX).then(|| format!("events of {parked} orders are parked"));
+        self.stopped.clone().or_else(too_many)
+    }
+}
+
+/// What an operator tells a consumer.
+#[derive(Debug)]
+pub enum Order {
+    /// Hear parked events again: of one order, or all.
+    Retry {
+        /// The order.
+        key: Option<i64>,
+        /// How many were heard, and how many failed again.
+        done: oneshot::Sender<(usize, usize)>,
+    },
+    /// Forget parked events of an order. Their effect is lost.
+    Discard {
+        /// The order.
+        key: i64,
+        /// How many.
+        done: oneshot::Sender<usize>,
+    },
+}
+
+/// A consumer, as others see it.
+#[derive(Clone)]
+pub struct Consumer {
+    shown: watch::Receiver<Consumption>,
+    orders: mpsc::Sender<Order>,
+}
+
+impl Consumer {
+    /// Starts the consumer of a service; it works until the engine is drained.
+    pub async fn start(engine: &Engine, bus: Arc<dyn Bus>) -> Result<Self, ConsumerError> {
+        let (show, shown) = watch::channel(Consumption::default());
+        let (orders, told) = mpsc::channel(8);
+        let mut worker = Worker::open(engine, bus, show).await?;
+        engine.spawn_worker(async move { worker.run(told).await });
+        Ok(Self { shown, orders })
+    }
+
+    /// What it shows.
+    pub fn consumption(&self) -> Consumption {
+        self.shown.borrow().clone()
+    }
+
+    /// Waits until an event has had its effect here, so that a client reads what it has just written. False: not in time,
+    /// or this service does not listen to that source.
+    pub async fn has_heard(&self, token: &Token, bound: Duration) -> bool {
+        let Token { service, partition, sequence } = token;
+        let place = (service.clone(), *partition);
+        let mut shown = self.shown.clone();
+        let heard = shown.wait_for(|shown| shown.places.get(&place).is_some_and(|heard| heard >= sequence));
+        matches!(tokio::time::timeout(bound, heard).await, Ok(Ok(_)))
+    }
+
+    /// Tells it something. False: it has ended.
+    pub async fn tell(&self, order: Order) -> bool {
+        self.orders.send(order).await.is_ok()
+    }
+}
+
+/// Why a consumer cannot go on.
+#[derive(Debug, thiserror::Error)]
+pub enum ConsumerError {
+    /// The bus says so.
+    #[error(transparent)]
+    Bus(#[from] BusError),
+    /// The database cannot be read.
+    #[error(transparent)]
+    Database(#[from] ReadError),
+}
+
+impl ConsumerError {
+    /// A code that stays the same over releases.
+    pub const fn code(&self) -> &'static str {
+        match self {
+            Self::Bus(error) => error.code(),
+            Self::Database(_) => "database-unreadable",
+        }
+    }
+
+    /// What to do about it.
+    pub const fn remedy(&self) -> &'static str {
+        match self {
+            Self::Bus(error) => error.remedy(),
+            Self::Database(_) => "Try again; if it stays so, look at the disk.",
+        }
+    }
+}
+
+type PlaceKey = (String, u16);
+
+/// Where a consumer stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Stand {
+    epoch: Uuid,
+    sequence: u64,
+}
+
+struct Worker {
+    engine: Engine,
+    bus: Arc<dyn Bus>,
+    subscription: Box<dyn Subscription>,
+    /// As committed.
+    places: BTreeMap<PlaceKey, Stand>,
+    /// As heard; ahead of the above by events that do not concern us.
+    heard: BTreeMap<PlaceKey, Stand>,
+    places_written: Instant,
+    parked_keys: BTreeSet<i64>,
+    /// Why the one event that is heard now can never be committed.
+    over_limit: Option<String>,
+    show: watch::Sender<Consumption>,
+}
+
+/// What a batch of events comes to.
+#[derive(Default)]
+struct Effect {
+    documents: Documents,
+    changed: BTreeMap<jumun::DocumentKey, bool>,
+    journal: Vec<JournalEntry>,
+    parked: Vec<Parked>,
+    heard: BTreeMap<PlaceKey, Stand>,
+    dropped: u64,
+}
+
+/// Why a batch has no effect yet.
+enum Halt {
+    /// The database does not answer.
+    Database(String),
+    /// Somebody else changed the same documents: read again.
+    Conflict,
+    /// Nobody knows whether it was done: look where we stand.
+    Unknown,
+    /// Something in it can never be done.
+    Limit(String),
+    /// A number is missing.
+    Gap(BusError),
+}
+
+impl From<ReadError> for Halt {
+    fn from(error: ReadError) -> Self {
+        Self::Database(error.to_string())
+    }
+}
+
+impl Worker {
+    async fn open(engine: &Engine, bus: Arc<dyn Bus>, show: watch::Sender<Consumption>) -> Result<Self, ConsumerError> {
+        let places = places(engine).await?;
+        let subscription = subscribe(engine, bus.as_ref(), &places)?;
+        let parked_keys =
+            parked(engine.database().as_ref(), None).await?.into_iter().map(|(_, parked)| parked.key).collect();
+        Ok(Self {
+            engine: engine.clone(),
+            bus,
+            subscription,
+            heard: places.clone(),
+            places,
+            places_written: Instant::now(),
+            parked_keys,
+            over_limit: None,
+            show,
+        })
+    }
+
+    async fn run(&mut self, mut orders: mpsc::Receiver<Order>) {
+        if !self.parked_keys.is_empty() {
+            let (heard, failed) = self.retry(None).await;
+            tracing::info!(heard, failed, "parked events were heard again");
+        }
+        let mut pause = BUSY_PAUSE;
+        // One source may stand still while others go on: their polls come in between.
+        let mut standing_still: Option<Instant> = None;
+        loop {
+            while let Ok(order) = orders.try_recv() {
+                self.obey(order).await;
+            }
+            match self.poll_and_hear().await {
+                Ok(true) => pause = BUSY_PAUSE,
+                Ok(false) => {
+                    tokio::time::sleep(pause).await;
+                    pause = (pause * 2).min(IDLE_PAUSE);
+                }
+                Err(error) => {
+                    // Nothing may be skipped: better to stand still, loudly.
+                    tracing::error!(%error, code = error.code(), remedy = error.remedy(), "the consumer stands still");
+                    standing_still = Some(Instant::now());
+                    self.show.send_modify(|shown| shown.stopped = Some(error.to_string()));
+                    tokio::time::sleep(DATABASE_PAUSE).await;
+                    match subscribe(&self.engine, self.bus.as_ref(), &self.places) {
+                        Ok(subscription) => {
+                            self.subscription = subscription;
+                            self.heard = self.places.clone();
+                        }
+                        Err(error) => tracing::debug!(%error, "the bus cannot be read"),
+                    }
+                    continue;
+                }
+            }
+            if standing_still.is_none_or(|since| since.elapsed() > STANDING_STILL_SHOWN) {
+                standing_still = None;
+                self.show.send_if_modified(|shown| shown.stopped.take().is_some());
+            }
+        }
+    }
+
+    /// True if there was something to hear.
+    async fn poll_and_hear(&mut self) -> Result<bool, BusError> {
+        let deliveries = self.subscription.poll(EVENTS_AT_ONCE as usize, Duration::ZERO)?;
+        if deliveries.is_empty() {
+            if self.heard != self.places && self.places_written.elapsed() >= PLACES_EVERY {
+                self.hear_all(&[]).await?;
+            }
+            self.show();
+            return Ok(false);
+        }
+        self.hear_all(&deliveries).await?;
+        self.show();
+        Ok(true)
+    }
+
+    fn show(&self) {
+        let places: BTreeMap<_, _> = self.heard.iter().map(|(key, stand)| (key.clone(), stand.sequence)).collect();
+        let behind = self.subscription.behind().unwrap_or_default();
+        let parked_keys = self.parked_keys.len();
+        self.show.send_if_modified(|shown| {
+            let is_news = (&shown.places, &shown.behind, shown.parked_keys) != (&places, &behind, parked_keys);
+            (shown.places, shown.behind, shown.parked_keys) = (places, behind, parked_keys);
+            is_news
+        });
+    }
+
+    /// Lets events have their effect, in as few commits as can be. Retried for as long as the database does not answer.
+    async fn hear_all(&mut self, deliveries: &[Delivery]) -> Result<(), BusError> {
+        let mut together = deliveries.len().max(1);
+        let mut at = 0;
+        loop {
+            let batch = &deliveries[at.min(deliveries.len())..(at + together).min(deliveries.len())];
+            match self.hear_batch(batch).await {
+                Ok(()) => at += together,
+                Err(Halt::Gap(error)) => return Err(error),
+                Err(Halt::Conflict) => {}
+                Err(Halt::Limit(why)) if batch.len() == 1 => self.over_limit = Some(why), // the next try parks it
+                Err(Halt::Limit(_)) => together = 1, // one of them is at fault: only that one is parked
+                Err(Halt::Database(why)) => {
+                    tracing::debug!(why, "events wait for the database");
+                    tokio::time::sleep(DATABASE_PAUSE).await;
+                }
+                Err(Halt::Unknown) => {
+                    tokio::time::sleep(DATABASE_PAUSE).await;
+                    match places(&self.engine).await {
+                        // What was done is a duplicate now, and skipped.
+                        Ok(places) => {
+                            self.heard.clone_from(&places);
+                            self.places = places;
+                        }
+                        Err(error) => tracing::debug!(%error, "the places cannot be read"),
+                    }
+                }
+            }
+            if at >= deliveries.len() {
+                return Ok(());
+            }
+        }
+    }
+
+    async fn hear_batch(&mut self, batch: &[Delivery]) -> Result<(), Halt> {
+        let mut effect = Effect { heard: self.heard.clone(), ..Effect::default() };
+        for delivery in batch {
+            let key = (delivery.source.service.clone(), delivery.partition);
+            let last = effect.heard.get(&key).map_or(0, |stand| stand.sequence);
+            if delivery.sequence <= last {
+                continue; // heard before
+            }
+            if delivery.sequence > last + 1 {
+                let (service, partition) = key;
+                return Err(Halt::Gap(BusError::Gap { service, partition, after: last, found: delivery.sequence }));
+            }
+            if let Some(record) = &delivery.record {
+                self.hear(&delivery.source.service, record, &mut effect).await?;
+            }
+            effect.heard.insert(key, Stand { epoch: delivery.source.epoch, sequence: delivery.sequence });
+        }
+        self.commit(effect).await
+    }
+
+    async fn hear(&self, source: &str, record: &Record, effect: &mut Effect) -> Result<(), Halt> {
+        let is_parked = self.parked_keys.contains(&record.key) || effect.parked.iter().any(|one| one.key == record.key);
+        let why = if is_parked {
+            "an earlier event of this order is parked".to_owned()
+        } else if let Some(why) = &self.over_limit {
+            format!("what follows from it is over a limit: {why}")
+        } else {
+            match self.consequences(&record.event_type, &record.body, effect).await? {
+                Ok(()) => return Ok(()),
+                Err(why) => why,
+            }
+        };
+        tracing::error!(source, sequence = record.sequence, key = record.key, why, "an event is parked");
+        effect.parked.push(Parked {
+            source: source.to_owned(),
+            partition: record.partition,
+            sequence: record.sequence,
+            event_type: record.event_type.clone(),
+            key: record.key,
+            time_ms: record.time_ms,
+            body: record.body.clone(),
+            cause: why,
+        });
+        Ok(())
+    }
+
+    /// Adds what follows from an event; or tells why the code fails on it.
+    async fn consequences(
+        &self,
+        event_type: &str,
+        body: &str,
+        effect: &mut Effect,
+    ) -> Result<Result<(), String>, Halt> {
+        let now = self.engine.now();
+        loop {
+            let heard = Heard { event_type, body, now };
+            let behaviour = self.engine.behaviour();
+            let outcome = catch_unwind(AssertUnwindSafe(|| behaviour.hear(heard, &effect.documents)));
+            let decided = match outcome {
+                Ok(Ok(Outcome::Needs(keys))) => {
+                    for key in keys {
+                        let stored =
+                            self.engine.read(key).await.map_err(|problem| Halt::Database(problem.to_string()))?;
+                        effect.documents.insert(key, stored);
+                    }
+                    continue;
+                }
+                Ok(Ok(Outcome::Decided(decided))) => decided,
+                Ok(Ok(Outcome::Ask(_) | Outcome::Rejected(_))) => {
+                    return Ok(Err("a policy asks or refuses".to_owned()));
+                }
+                Ok(Err(damaged @ Damaged { .. })) => return Ok(Err(damaged.to_string())),
+                Err(panic) => return Ok(Err(format!("the code panicked: {}", panic_text(panic.as_ref())))),
+            };
+            for document in decided.documents {
+                let version = document.expected_version;
+                effect.documents.insert(document.key, Some(Stored { version, body: document.body }));
+                effect.changed.insert(document.key, document.shown);
+            }
+            effect.journal.extend(decided.events.into_iter().map(|event| JournalEntry {
+                event_type: event.event_type,
+                key: event.key,
+                time_ms: now.as_millisecond(),
+                body: event.body,
+            }));
+            effect.dropped += u64::from(decided.dropped);
+            return Ok(Ok(()));
+        }
+    }
+
+    async fn commit(&mut self, effect: Effect) -> Result<(), Halt> {
+        let mut changes = self.changes(&effect).await?;
+        changes.places = effect
+            .heard
+            .iter()
+            .filter(|(key, stand)| self.places.get(*key) != Some(*stand))
+            .map(|((source, partition), stand)| {
+                let place = Place {
+                    source: source.clone(),
+                    partition: *partition,
+                    epoch: stand.epoch,
+                    sequence: stand.sequence,
+                };
+                let expected_sequence =
+                    self.places.get(&(source.clone(), *partition)).map_or(0, |stand| stand.sequence);
+                PlaceChange { place, expected_sequence }
+            })
+            .collect();
+        let is_effect = !changes.documents.is_empty() || !changes.journal.is_empty();
+        if !is_effect && self.places_written.elapsed() < PLACES_EVERY {
+            self.heard = effect.heard; // written with the next effect, or once a second
+            return Ok(());
+        }
+        if is_effect {
+            crash::point("heard.before-commit");
+        }
+        match self.engine.commit(changes).await {
+            Ok(_) => {}
+            Err(CommitError::Conflict(Conflict::Document { .. })) => return Err(Halt::Conflict),
+            Err(CommitError::Conflict(_) | CommitError::Unknown(_)) => return Err(Halt::Unknown),
+            Err(CommitError::Limit(why)) => return Err(Halt::Limit(why)),
+            Err(CommitError::NotDone(why)) => return Err(Halt::Database(why)),
+        }
+        self.over_limit = None;
+        if is_effect {
+            crash::point("heard.after-commit");
+        }
+        self.parked_keys.extend(effect.parked.iter().map(|parked| parked.key));
+        self.places.clone_from(&effect.heard);
+        self.heard = effect.heard;
+        self.places_written = Instant::now();
+        self.show.send_modify(|shown| shown.dropped += effect.dropped);
+        Ok(())
+    }
+
+    async fn changes(&self, effect: &Effect) -> Result<Changes, Halt> {
+        let resources = &self.engine.model().resources;
+        let mut changes = Changes { journal: effect.journal.clone(), ..Changes::default() };
+        for (key, shown) in &effect.changed {
+            if let Some(Some(stored)) = effect.documents.get(key) {
+                changes.documents.push(DocumentChange {
+                    collection: resources[key.0].collection,
+                    id: key.1,
+                    expected_version: stored.version,
+                    shown: *shown,
+                    body: stored.body.clone(),
+                });
+            }
+        }
+        for parked in &effect.parked {
+            let id = self.engine.database().next_id(PARKED).await?;
+            let body = serde_json::to_string(parked).unwrap_or_default();
+            changes.documents.push(DocumentChange { collection: PARKED, id, expected_version: 0, shown: true, body });
+        }
+        Ok(changes)
+    }
+
+    // ---- parked events
+
+    async fn obey(&mut self, order: Order) {
+        match order {
+            Order::Retry { key, done } => drop(done.send(self.retry(key).await)),
+            Order::Discard { key, done } => drop(done.send(self.discard(key).await)),
+        }
+    }
+
+    /// Hears parked events again, each order's in their order; an order whose event fails again stays parked.
+    async fn retry(&mut self, key: Option<i64>) -> (usize, usize) {
+        let (mut heard, mut failed) = (0, 0);
+        let mut stuck = BTreeSet::new();
+        let all = match parked(self.engine.database().as_ref(), key).await {
+            Ok(all) => all,
+            Err(error) => {
+                tracing::warn!(%error, "parked events cannot be read");
+                return (0, 0);
+            }
+        };
+        for (document, event) in &all {
+            if stuck.contains(&event.key) {
+                continue;
+            }
+            let mut effect = Effect { heard: self.heard.clone(), ..Effect::default() };
+            let done = match self.consequences(&event.event_type, &event.body, &mut effect).await {
+                Ok(Ok(())) => self.conclude(document, effect).await,
+                Ok(Err(why)) => {
+                    tracing::warn!(key = event.key, why, "a parked event fails again");
+                    false
+                }
+                Err(_) => false,
+            };
+            if done {
+                heard += 1;
+            } else {
+                failed += 1;
+                stuck.insert(event.key);
+            }
+        }
+        self.parked_keys.retain(|known| stuck.contains(known) || key.is_some_and(|key| key != *known));
+        (heard, failed)
+    }
+
+    async fn discard(&mut self, key: i64) -> usize {
+        let all = parked(self.engine.database().as_ref(), Some(key)).await.unwrap_or_default();
+        let mut discarded = 0;
+        for (document, _) in &all {
+            discarded += usize::from(self.conclude(document, Effect::default()).await);
+        }
+        if discarded > 0 && discarded == all.len() {
+            self.parked_keys.remove(&key);
+        }
+        discarded
+    }
+
+    /// An effect, and its event is parked no more: hiding the row is what makes it happen once.
+    async fn conclude(&self, document: &Document, effect: Effect) -> bool {
+        let Ok(mut changes) = self.changes(&effect).await else { return false };
+        changes.documents.push(DocumentChange {
+            collection: PARKED,
+            id: document.id,
+            expected_version: document.version,
+            shown: false,
+            body: document.body.clone(),
+        });
+        self.engine.commit(changes).await.is_ok()
+    }
+}
+
+fn panic_text(panic: &(dyn std::any::Any + Send)) -> &str {
+    panic.downcast_ref::<&str>().copied().or_else(|| panic.downcast_ref::<String>().map(String::as_str)).unwrap_or("?")
+}
+
+async fn places(engine: &Engine) -> Result<BTreeMap<PlaceKey, Stand>, ReadError> {
+    let places = engine.database().places().await?;
+    let stand =
+        |place: Place| ((place.source, place.partition), Stand { epoch: place.epoch, sequence: place.sequence });
+    Ok(places.into_iter().map(stand).collect())
+}
+
+/// Parked events of one order, or all, in the order in which they were parked.
+pub async fn parked(database: &dyn ReadDatabase, key: Option<i64>) -> Result<Vec<(Document, Parked)>, ReadError> {
+    let mut all = Vec::new();
+    let mut offset = 0;
+    loop {
+        let filter = key.map(|key| ("key".into(), key.to_string()));
+        let size = jumun_database::limits::PAGE_MAX_ROWS;
+        let page = database.page(Query { collection: PARKED, filter, sort: None, offset, size }).await?;
+        offset += page.documents.len() as u64;
+        let is_last = page.documents.len() < size as usize;
+        all.extend(page.documents.into_iter().filter_map(|document| {
+            let parked = serde_json::from_str(&document.body).ok()?;
+            Some((document, parked))
+        }));
+        if is_last {
+            return Ok(all);
+        }
+    }
+}
+
+fn subscribe(
+    engine: &Engine,
+    bus: &dyn Bus,
+    places: &BTreeMap<PlaceKey, Stand>,
+) -> Result<Box<dyn Subscription>, BusError> {
+    let listens = &engine.model().listens;
+    let sources: BTreeSet<_> = listens.iter().map(|event| event.source).collect();
+    let partitions = engine.database().identity().partitions;
+    let positions: Vec<_> = sources
+        .into_iter()
+        .flat_map(|source| (0..partitions).map(move |partition| (source.to_owned(), partition)))
+        .map(|key| {
+            let stand = places.get(&key).copied();
+            let (epoch, sequence) = (stand.map(|stand| stand.epoch), stand.map_or(0, |stand| stand.sequence));
+            Position { service: key.0, partition: key.1, epoch, sequence }
+        })
+        .collect();
+    bus.subscribe(&positions, Wants::Only(listens.iter().map(|event| event.name.to_owned()).collect()))
+}
+
+#[cfg(test)]
+mod tests;

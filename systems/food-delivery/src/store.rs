@@ -1,0 +1,165 @@
+//! What a shop sees of an order: it confirms, cooks, or turns it down.
+
+use crate::{
+    events::Event,
+    order::{Order, OrderStatus},
+};
+use jiff::Timestamp;
+use jumun::{Aggregate, Context, Decision, Id, Name, Quantity, Won, conflict, emit, not_found, nothing};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// An order at its shop.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct StoreOrder {
+    /// The order's id.
+    pub id: Id<StoreOrder>,
+    /// The order.
+    pub order_id: Id<Order>,
+    /// The shop. None: the order has not been heard of yet, only that it is cancelled.
+    pub store_name: Option<Name>,
+    /// The dish.
+    pub item_name: Option<Name>,
+    /// How many.
+    pub item_qty: Option<Quantity>,
+    /// For how much.
+    pub item_price: Option<Won>,
+    /// How far the shop has come with it.
+    pub order_status: OrderStatus,
+    /// When it was placed.
+    pub order_date: Option<Timestamp>,
+    /// When it was cooked.
+    pub completed_date: Option<Timestamp>,
+}
+
+/// What can be asked of a shop.
+#[derive(Debug, Clone)]
+pub enum Command {
+    /// An order has come in.
+    Open,
+    /// The owner takes it.
+    Accept,
+    /// The owner turns it down.
+    Reject,
+    /// It is cooked.
+    CompleteCooking,
+    /// It is cancelled.
+    Cancel,
+}
+
+/// What an operator may set.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+pub struct Settings {
+    /// Who confirms orders.
+    pub confirm: Confirm,
+}
+
+/// Who confirms orders.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Confirm {
+    /// They are confirmed when they come in.
+    #[default]
+    Automatic,
+    /// The owner does, with `accept`.
+    Manual,
+}
+
+impl StoreOrder {
+    /// What a shop knows of an order before the order itself is heard of.
+    fn unheard_of(id: Id<Order>, order_status: OrderStatus) -> Self {
+        let (store_name, item_name, item_qty, item_price) = (None, None, None, None);
+        let (order_date, completed_date) = (None, None);
+        let (id, order_id) = (id.cast(), id);
+        Self { id, order_id, store_name, item_name, item_qty, item_price, order_status, order_date, completed_date }
+    }
+
+    /// With what was ordered. A cancel that was heard of before stays.
+    fn of(self, order: &Order) -> Self {
+        let basket = order.basket.clone();
+        Self {
+            store_name: Some(basket.store_name),
+            item_name: basket.item_name,
+            item_qty: Some(basket.item_qty),
+            item_price: Some(basket.price),
+            order_date: Some(order.order_date),
+            ..self
+        }
+    }
+
+    fn at(&self, order_status: OrderStatus) -> Self {
+        Self { order_status, ..self.clone() }
+    }
+
+    /// Whether the order itself has been heard of.
+    fn is_founded(&self) -> bool {
+        self.store_name.is_some()
+    }
+}
+
+impl Aggregate for StoreOrder {
+    type Command = Command;
+    type Event = Event;
+    type Settings = Settings;
+
+    fn concerns(event: &Event) -> Option<Id<StoreOrder>> {
+        match event {
+            Event::Ordered(_) | Event::OrderCanceled(_) => Some(event.order_id()),
+            Event::StoreConfirmed(_) | Event::StoreCanceled(_) | Event::CookCompleted(_) => Some(event.order_id()),
+            _ => None,
+        }
+    }
+
+    fn react(event: &Event) -> Option<Command> {
+        match event {
+            Event::Ordered(_) => Some(Command::Open),
+            Event::OrderCanceled(_) => Some(Command::Cancel),
+            _ => None,
+        }
+    }
+
+    fn decide(order: Option<&StoreOrder>, command: Command, ctx: &Context<'_, StoreOrder>) -> Decision<Event> {
+        use OrderStatus::{Canceled, CookCompleted, OrderConfirmed, Ordered};
+        let Some(order) = order.filter(|order| order.is_founded()) else {
+            return if matches!(command, Command::Cancel) { nothing() } else { not_found() };
+        };
+        match (command, order.order_status) {
+            (Command::Open, Ordered) if ctx.settings.confirm == Confirm::Manual => nothing(),
+            (Command::Open | Command::Accept, Ordered) => emit(Event::StoreConfirmed(order.at(OrderConfirmed))),
+            (Command::Open, Canceled) => emit(Event::StoreCanceled(order.clone())), // the cancel was here first
+            (Command::Open, _) => nothing(),
+            (Command::Reject, Ordered | OrderConfirmed) => emit(Event::StoreCanceled(order.at(Canceled))),
+            (Command::CompleteCooking, OrderConfirmed) => {
+                let cooked = order.at(CookCompleted);
+                emit(Event::CookCompleted(StoreOrder { completed_date: Some(ctx.now), ..cooked }))
+            }
+            (Command::Cancel, Canceled) => nothing(),
+            (Command::Cancel, _) => emit(Event::StoreCanceled(order.at(Canceled))),
+            (_, Canceled) => conflict("this order is cancelled"),
+            (Command::Accept, _) => conflict("this order is confirmed already"),
+            (Command::Reject, _) => conflict("this order is cooked already"),
+            (Command::CompleteCooking, Ordered) => conflict("this order is not confirmed yet"),
+            (Command::CompleteCooking, _) => conflict("this order is cooked already"),
+        }
+    }
+
+    fn evolve(known: Option<StoreOrder>, event: &Event) -> Option<StoreOrder> {
+        match event {
+            Event::Ordered(order) => {
+                Some(known.unwrap_or_else(|| StoreOrder::unheard_of(order.id, OrderStatus::Ordered)).of(order))
+            }
+            Event::OrderCanceled(order) => {
+                Some(known.unwrap_or_else(|| StoreOrder::unheard_of(order.id, OrderStatus::Canceled)))
+            }
+            Event::StoreConfirmed(order) | Event::StoreCanceled(order) | Event::CookCompleted(order) => {
+                Some(order.clone())
+            }
+            _ => known,
+        }
+    }
+
+    fn shown(&self) -> bool {
+        self.is_founded()
+    }
+}

@@ -82,11 +82,13 @@ async fn serve_one(service: &ServiceModel, config: &Config, listen: Option<Socke
         zone: TimeZone::try_system().unwrap_or(TimeZone::UTC),
     });
     let address = listener.local_addr().unwrap_or(listen);
-    // Whoever reads this line may send requests: the socket keeps them until the first is taken.
-    if let Err(error) = writeln!(io::stdout(), "{} listens on http://{address}", service.name) {
-        tracing::debug!(%error, "nobody reads the standard output");
-    }
-    serve(engine, Serving { listener, unavailable_status, bus, control, stop }).await?;
+    let name = service.name;
+    let announce = Box::new(move || {
+        if let Err(error) = writeln!(io::stdout(), "{name} listens on http://{address}") {
+            tracing::debug!(%error, "nobody reads the standard output");
+        }
+    });
+    serve(engine, Serving { listener, unavailable_status, bus, control, announce, stop }).await?;
     Ok(ExitCode::SUCCESS)
 }
 

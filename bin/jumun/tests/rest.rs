@@ -735,6 +735,12 @@ async fn an_ask_that_comes_too_late_is_not_answered() {
     let yesterday = made_ago(Duration::from_hours(24) + Duration::from_mins(1));
     let answer = ask(&payments, "/payinfos", yesterday, soon_ms(), &body).await;
     assert_eq!((answer.status, &*answer.problem()), (503, "ask-expired"), "its answer may be forgotten already");
+    let undone = ask(&payments, "/payinfos/void", yesterday, i64::MAX, &json!({})).await;
+    assert_eq!(
+        (undone.status, &*undone.problem()),
+        (500, "internal"),
+        "nobody can say that it is undone: loud, not lost"
+    );
     assert_nothing_is_stored(&lab).await;
     let this_morning = made_ago(Duration::from_hours(23));
     assert_eq!(ask(&payments, "/payinfos", this_morning, i64::MAX, &body).await.status, 201);

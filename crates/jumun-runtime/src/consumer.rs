@@ -12,7 +12,8 @@ use crate::{
     crash,
     engine::Engine,
     limits::{
-        BUSY_PAUSE, DATABASE_PAUSE, EVENTS_AT_ONCE, IDLE_PAUSE, PARKED_KEYS_MAX, PLACES_EVERY, STANDING_STILL_SHOWN,
+        BEHIND_EVERY, BUSY_PAUSE, DATABASE_PAUSE, EVENTS_AT_ONCE, EVENTS_BETWEEN_YIELDS, IDLE_PAUSE, PARKED_KEYS_MAX,
+        PLACES_EVERY, STANDING_STILL_SHOWN,
     },
     token::Token,
 };
@@ -186,6 +187,8 @@ struct Worker {
     /// As heard; ahead of the above by events that do not concern us.
     heard: BTreeMap<PlaceKey, Stand>,
     places_written: Instant,
+    behind: Vec<(String, u64)>,
+    looked_behind: Option<Instant>,
     parked_keys: BTreeSet<i64>,
     /// Why the one event that is heard now can never be committed.
     over_limit: Option<String>,
@@ -215,6 +218,8 @@ enum Halt {
     Limit(String),
     /// A number is missing.
     Gap(BusError),
+    /// Too many orders are parked already; why one more would be.
+    Full(String),
 }
 
 impl From<ReadError> for Halt {
@@ -227,8 +232,7 @@ impl Worker {
     async fn open(engine: &Engine, bus: Arc<dyn Bus>, show: watch::Sender<Consumption>) -> Result<Self, ConsumerError> {
         let places = places(engine).await?;
         let subscription = subscribe(engine, bus.as_ref(), &places)?;
-        let parked_keys =
-            parked(engine.database().as_ref(), None).await?.into_iter().map(|(_, parked)| parked.key).collect();
+        let parked_keys = parked_keys(engine).await?;
         Ok(Self {
             engine: engine.clone(),
             bus,
@@ -236,6 +240,8 @@ impl Worker {
             heard: places.clone(),
             places,
             places_written: Instant::now(),
+            behind: Vec::new(),
+            looked_behind: None,
             parked_keys,
             over_limit: None,
             show,
@@ -298,9 +304,13 @@ impl Worker {
         Ok(true)
     }
 
-    fn show(&self) {
+    fn show(&mut self) {
         let places: BTreeMap<_, _> = self.heard.iter().map(|(key, stand)| (key.clone(), stand.sequence)).collect();
-        let behind = self.subscription.behind().unwrap_or_default();
+        if self.looked_behind.is_none_or(|looked| looked.elapsed() >= BEHIND_EVERY) {
+            self.looked_behind = Some(Instant::now());
+            self.behind = self.subscription.behind().unwrap_or_default();
+        }
+        let behind = self.behind.clone();
         let parked_keys = self.parked_keys.len();
         self.show.send_if_modified(|shown| {
             let is_news = (&shown.places, &shown.behind, shown.parked_keys) != (&places, &behind, parked_keys);
@@ -316,8 +326,17 @@ impl Worker {
         loop {
             let batch = &deliveries[at.min(deliveries.len())..(at + together).min(deliveries.len())];
             match self.hear_batch(batch).await {
-                Ok(()) => at += together,
+                Ok(()) => {
+                    self.over_limit = None;
+                    at += together;
+                }
                 Err(Halt::Gap(error)) => return Err(error),
+                Err(Halt::Full(_)) if batch.len() > 1 => together = 1, // what stands before it still has its effect
+                Err(Halt::Full(why)) => {
+                    let why =
+                        format!("events of {PARKED_KEYS_MAX} orders are parked, one more cannot be taken in: {why}");
+                    return Err(BusError::Unavailable(why));
+                }
                 Err(Halt::Conflict) => {}
                 Err(Halt::Limit(why)) if batch.len() == 1 => self.over_limit = Some(why), // the next try parks it
                 Err(Halt::Limit(_)) => together = 1, // one of them is at fault: only that one is parked
@@ -327,12 +346,8 @@ impl Worker {
                 }
                 Err(Halt::Unknown) => {
                     tokio::time::sleep(DATABASE_PAUSE).await;
-                    match places(&self.engine).await {
-                        // What was done is a duplicate now, and skipped.
-                        Ok(places) => {
-                            self.heard.clone_from(&places);
-                            self.places = places;
-                        }
+                    match self.look_again().await {
+                        Ok(()) => {}
                         Err(error) => tracing::debug!(%error, "the places cannot be read"),
                     }
                 }
@@ -343,9 +358,27 @@ impl Worker {
         }
     }
 
+    /// Where we stand after a commit of unknown outcome: what was done is a duplicate now. What was heard beyond the places
+    /// had no effect, and is kept.
+    async fn look_again(&mut self) -> Result<(), ReadError> {
+        let places = places(&self.engine).await?;
+        self.parked_keys = parked_keys(&self.engine).await?;
+        for (key, place) in &places {
+            let heard = self.heard.entry(key.clone()).or_insert(*place);
+            if heard.epoch != place.epoch || heard.sequence < place.sequence {
+                *heard = *place;
+            }
+        }
+        self.places = places;
+        Ok(())
+    }
+
     async fn hear_batch(&mut self, batch: &[Delivery]) -> Result<(), Halt> {
         let mut effect = Effect { heard: self.heard.clone(), ..Effect::default() };
-        for delivery in batch {
+        for (nth, delivery) in batch.iter().enumerate() {
+            if nth % EVENTS_BETWEEN_YIELDS == EVENTS_BETWEEN_YIELDS - 1 {
+                tokio::task::yield_now().await; // requests are served on the same thread
+            }
             let key = (delivery.source.service.clone(), delivery.partition);
             let last = effect.heard.get(&key).map_or(0, |stand| stand.sequence);
             if delivery.sequence <= last {
@@ -375,6 +408,11 @@ impl Worker {
                 Err(why) => why,
             }
         };
+        let mut keys: BTreeSet<_> = effect.parked.iter().map(|parked| parked.key).collect();
+        keys.extend(&self.parked_keys);
+        if !is_parked && keys.len() >= PARKED_KEYS_MAX {
+            return Err(Halt::Full(why)); // the release is at fault, not the event: stand still, nothing is lost
+        }
         tracing::error!(source, sequence = record.sequence, key = record.key, why, "an event is parked");
         effect.parked.push(Parked {
             source: source.to_owned(),
@@ -572,6 +610,11 @@ impl Worker {
 
 fn panic_text(panic: &(dyn std::any::Any + Send)) -> &str {
     panic.downcast_ref::<&str>().copied().or_else(|| panic.downcast_ref::<String>().map(String::as_str)).unwrap_or("?")
+}
+
+async fn parked_keys(engine: &Engine) -> Result<BTreeSet<i64>, ReadError> {
+    let parked = parked(engine.database().as_ref(), None).await?;
+    Ok(parked.into_iter().map(|(_, parked)| parked.key).collect())
 }
 
 async fn places(engine: &Engine) -> Result<BTreeMap<PlaceKey, Stand>, ReadError> {

@@ -25,7 +25,7 @@ use crate::{
     transport::{Outcome as Reached, Question, Transport},
     turns::{Turn, Turns},
 };
-use futures_util::future::BoxFuture;
+use futures_util::{FutureExt, future::BoxFuture};
 use jiff::{Timestamp, tz::TimeZone};
 use jumun::{
     AnyCommand, Asked, Behaviour, Damaged, Decided, DocumentKey, Documents, Outcome, Reply, ServiceModel, Step, Stored,
@@ -37,6 +37,7 @@ use jumun_database::{
 use std::{
     collections::BTreeMap,
     future::Future,
+    panic::AssertUnwindSafe,
     sync::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicU64, Ordering},
@@ -288,7 +289,13 @@ impl Engine {
     /// Runs until the engine is drained or killed.
     pub(crate) fn spawn_worker(&self, work: impl Future<Output = ()> + Send + 'static) {
         let stopped = self.0.workers_stopped.clone();
-        drop(self.spawn(async move { stopped.run_until_cancelled(work).await }));
+        drop(self.spawn(async move {
+            if AssertUnwindSafe(stopped.run_until_cancelled(work)).catch_unwind().await.is_err() {
+                // Half a service would acknowledge orders that nobody ever hears of.
+                tracing::error!("a worker has panicked; this process ends, and the next one sees everything through");
+                std::process::abort();
+            }
+        }));
     }
 
     /// Ends the workers, waits for every command at work, no longer than the limit; then ends what is left where it
@@ -427,6 +434,9 @@ impl Engine {
             // Our caller waits only so long: limits shrink inwards.
             let left = u64::try_from(expires_ms - now.as_millisecond()).unwrap_or_default();
             time_limit = time_limit.min(Duration::from_millis(left).saturating_sub(NESTED_MARGIN));
+            if time_limit.is_zero() {
+                return Err(Problem::new(Code::AskExpired, "Too little time is left to ask on.").into());
+            }
         }
         let expires_ms = now.as_millisecond().saturating_add(millis(time_limit));
         let begun = Begun { id: request.id, time_limit, expires_ms };
@@ -553,6 +563,12 @@ impl Engine {
         for _ in 0..DECISIONS_MAX {
             crash::point("undo.received");
             let known = self.request_of(&key).await?;
+            if known.is_none() && is_older_than_answers(ask, self.now()) {
+                // It may have been done and forgotten. Nobody here can say that it is undone: better loud than lost.
+                tracing::error!(%ask, "an ask is taken back that is older than answers are kept; its effect may stand");
+                let why = "The ask is older than answers are kept; whether it was done cannot be told.";
+                return Err(Problem::new(Code::Internal, why));
+            }
             let Some(changes) = self.undoing(resource, known, &key).await? else { return Ok(()) };
             crash::point("undo.before-commit");
             match self.commit(changes).await {
@@ -593,8 +609,9 @@ impl Engine {
         let (from, to) = match (known.state, &known.answer) {
             (_, Some(answer)) if answer.status >= 400 => return Ok(None), // refused, or undone before
             (Asking, _) => (Asking, Voiding),
-            (Voiding | Voided, _) => (known.state, known.state),
-            (Done, _) => {
+            (Voiding | Voided, None) => (known.state, known.state),
+            // Answered yes: its effect stands, whatever became of what it asked in turn.
+            (state, _) => {
                 let void = self.model().resources[resource].ask.as_ref().map(|ask| ask.void.clone());
                 let void = void.ok_or_else(|| Problem::new(Code::NotFound, "Nothing is asked here."))?;
                 let (decider, now) = ((resource, known.subject), self.now());
@@ -607,7 +624,12 @@ impl Engine {
                         return Err(Problem::new(Code::Internal, "The effect cannot be undone. This is a defect."));
                     }
                 }
-                (Done, if known.ask.is_some() { Voiding } else { Voided })
+                let to = match state {
+                    Done if known.ask.is_some() => Voiding,
+                    Done => Voided,
+                    other => other,
+                };
+                (state, to)
             }
         };
         changes.requests.push(RequestChange::Move { id: known.id, from, to, answer: voided });
@@ -715,6 +737,7 @@ impl Engine {
         }
         let trouble = match &result {
             Err(CommitError::NotDone(why) | CommitError::Unknown(why)) => Some(why.clone()),
+            Err(CommitError::Limit(_)) => return result, // says nothing about the disk
             _ => None,
         };
         let mut last = self.0.trouble.lock().unwrap_or_else(PoisonError::into_inner);
@@ -765,11 +788,16 @@ fn check_ask(id: Uuid, expires_ms: i64, now: Timestamp) -> Result<(), Problem> {
             format!("It came {late} ms after its time limit. If that is always so, the clocks of the services differ."),
         ));
     }
-    let made = id.get_timestamp().and_then(|made| i64::try_from(made.to_unix().0).ok()).unwrap_or_default();
-    if made.saturating_add(ANSWERS_KEPT.as_secs().cast_signed()) < now.as_second() {
+    if is_older_than_answers(id, now) {
         return Err(Problem::new(Code::AskExpired, "The ask is older than answers are kept."));
     }
     Ok(())
+}
+
+/// Whether what became of an ask may be forgotten already.
+fn is_older_than_answers(id: Uuid, now: Timestamp) -> bool {
+    let made = id.get_timestamp().and_then(|made| i64::try_from(made.to_unix().0).ok()).unwrap_or_default();
+    made.saturating_add(ANSWERS_KEPT.as_secs().cast_signed()) < now.as_second()
 }
 
 /// What is kept of an answer under its key: final ones only.

@@ -66,6 +66,12 @@ pub const PURGE_EVERY: Duration = Duration::from_mins(1);
 /// Events that are relayed or heard in one go.
 pub const EVENTS_AT_ONCE: u32 = 512;
 
+/// Events that are worked on before requests get their turn on the same thread.
+pub const EVENTS_BETWEEN_YIELDS: usize = 32;
+
+/// How often a consumer looks how far it is behind: that costs several system calls.
+pub const BEHIND_EVERY: Duration = Duration::from_millis(250);
+
 /// How often the relay looks into the journal if nobody tells it to.
 pub const RELAY_PAUSE: Duration = Duration::from_millis(200);
 

@@ -34,6 +34,8 @@ pub struct Serving {
     pub bus: Arc<dyn Bus>,
     /// Where operators tell it things.
     pub control: PathBuf,
+    /// Called once it is sure that it can serve: from then on requests may come, the socket keeps them.
+    pub announce: Box<dyn FnOnce() + Send>,
     /// Ends the serving: no new connections, what is at work is finished, the database is closed.
     pub stop: CancellationToken,
 }
@@ -69,7 +71,7 @@ impl ServeError {
 
 /// Serves until told to stop, then drains. Recovers first what an earlier process left.
 pub async fn serve(engine: Engine, serving: Serving) -> Result<(), ServeError> {
-    let Serving { listener, unavailable_status, bus, control, stop } = serving;
+    let Serving { listener, unavailable_status, bus, control, announce, stop } = serving;
     let relay = if engine.model().publishes { Some(Relay::open(&engine, bus.clone()).await?) } else { None };
     let name = engine.model().name;
     let info = json!({ "service": name, "version": env!("CARGO_PKG_VERSION") });
@@ -91,6 +93,7 @@ pub async fn serve(engine: Engine, serving: Serving) -> Result<(), ServeError> {
     let shared = Shared::new(SharedParts { engine: engine.clone(), health, unavailable_status, traffic, consumer });
     let router = http::router(&shared);
     shared.health.set_ready(true);
+    announce();
     let summary = tokio::spawn(summarize(shared.clone()));
 
     let connections = GracefulShutdown::new();
@@ -104,8 +107,8 @@ pub async fn serve(engine: Engine, serving: Serving) -> Result<(), ServeError> {
     }
     summary.abort();
     engine.drain(DRAIN_TIME_LIMIT).await;
-    if let Some(relay) = &relay {
-        relay.finish().await;
+    if let Some(relay) = relay {
+        relay.finish().await; // and lets go of the log, before the next process may take the database
     }
     engine.database().close().await;
     Ok(())

@@ -186,6 +186,7 @@ impl Lab {
             (by_id(orders.all("/orders").await), by_id(self.payment.client().all("/payinfos").await));
         let (stores_found, views_found) =
             (by_id(self.store.client().all("/stores").await), by_id(self.dashboard.client().all("/dashboards").await));
+        let deliveries_found = by_id(self.delivery.client().all("/deliveries").await);
         let [ordered, paid, shop, ridden] = PUBLISHERS.map(|service| self.told(service));
         assert!(orders_found.keys().eq(stores_found.keys()), "the shop knows the orders that stand, and no other");
         assert!(orders_found.keys().eq(views_found.keys()), "the view shows the orders that stand, and no other");
@@ -207,6 +208,17 @@ impl Lab {
             };
             assert_eq!(ordered.get(id).map(Vec::as_slice), Some(&*owned(of_order)), "the events of order {id}");
             assert_eq!(paid.get(id).map(Vec::as_slice), Some(&*owned(of_payment)), "the events of payment {id}");
+            let at =
+                |rows: &BTreeMap<i64, Value>, field: &str| rows.get(id).map_or(Value::Null, |row| row[field].clone());
+            for (field, source) in [
+                ("price", order["price"].clone()),
+                ("orderDt", order["orderDate"].clone()),
+                ("paymentStatus", payment["status"].clone()),
+                ("cookedCompDt", at(&stores_found, "completedDate")),
+                ("deliveryCompDt", at(&deliveries_found, "compDt")),
+            ] {
+                assert_eq!(at(&views_found, field), source, "{field} in the view of order {id}");
+            }
             let of_shop = shop.get(id).map(Vec::as_slice).unwrap_or_default();
             assert_eq!(of_shop.iter().any(|event| event == "StoreCanceled"), is_cancelled, "order {id}: {of_shop:?}");
         }

@@ -38,11 +38,11 @@ pub(super) struct Queries {
 
 impl Queries {
     /// `longest`: how long a query may take.
-    pub(super) fn start(file: &Path, name: &str, longest: Duration) -> Result<Self, StartError> {
+    pub(super) fn start(file: &Path, name: &str, connections: usize, longest: Duration) -> Result<Self, StartError> {
         let (queue, tasks) = sync_channel::<Task>(limits::QUERY_QUEUE_MAX);
         let tasks = Arc::new(Mutex::new(tasks));
-        let mut threads = Vec::with_capacity(limits::QUERY_CONNECTIONS);
-        for number in 1..=limits::QUERY_CONNECTIONS {
+        let mut threads = Vec::with_capacity(connections);
+        for number in 1..=connections {
             let mut connection = connection::for_reading(file, 2048)?;
             let deadline = Arc::new(Deadline::new());
             let watched = Arc::clone(&deadline);
@@ -50,7 +50,7 @@ impl Queries {
             connection.progress_handler(1_000, Some(move || watched.is_over()))?;
             let mut own = QueryConnection { connection, counts: Counts::default(), deadline };
             let tasks = Arc::clone(&tasks);
-            let builder = thread::Builder::new().name(format!("{name}-query-{number}"));
+            let builder = thread::Builder::new().name(format!("{name}-{number}"));
             threads.push(builder.spawn(move || {
                 while let Some(task) = next(&tasks) {
                     task(&mut own);

@@ -34,7 +34,10 @@ pub struct SqliteReader {
     /// For reads of one row or a few. They take microseconds, less than handing them to another thread and back, so
     /// they run where they are called. Nobody else holds this lock for longer than such a read.
     point: Mutex<Option<Connection>>,
+    /// For clients: pages and scans.
     queries: Queries,
+    /// For the service itself: journal and requests. No client's query ever stands before these.
+    own: Queries,
 }
 
 /// A collection that is in the database.
@@ -68,8 +71,12 @@ impl SqliteReader {
             return Err(OpenError::Unusable { path: file(), why });
         }
         let stored = schema::load(&point, path)?;
-        let queries = Queries::start(path, &stored.service, longest)
-            .map_err(|error| OpenError::Unusable { path: file(), why: error.to_string() })?;
+        let start = |name: &str, connections| {
+            Queries::start(path, name, connections, longest)
+                .map_err(|error| OpenError::Unusable { path: file(), why: error.to_string() })
+        };
+        let queries = start(&format!("{}-query", stored.service), limits::QUERY_CONNECTIONS)?;
+        let own = start(&format!("{}-own", stored.service), 1)?;
         let known = |collection: StoredCollection| {
             (collection.name.clone(), Known { table: schema::table(&collection.name), fields: collection.fields })
         };
@@ -78,6 +85,7 @@ impl SqliteReader {
             collections: Arc::new(stored.collections.into_iter().map(known).collect()),
             point: Mutex::new(Some(point)),
             queries,
+            own,
         })
     }
 
@@ -85,6 +93,7 @@ impl SqliteReader {
     pub(super) fn close(&self) {
         drop(self.point.lock().unwrap_or_else(PoisonError::into_inner).take());
         self.queries.stop();
+        self.own.stop();
     }
 
     /// Reads here and now; see [`Self::point`].
@@ -170,7 +179,7 @@ impl ReadDatabase for SqliteReader {
             "SELECT {} FROM requests WHERE {in_doubt} state = ?1 AND id > ?2 AND until_ms < ?3 ORDER BY id LIMIT ?4",
             rows::REQUEST
         );
-        self.queries.run(move |own| {
+        self.own.run(move |own| {
             // Nothing is before the nil id, and nothing is given up in all eternity.
             let (after, before) = (filter.after.unwrap_or_default(), filter.until_before_ms.unwrap_or(i64::MAX));
             let values = params![filter.state.as_str(), after.as_bytes(), before, at_most(filter.limit)];
@@ -190,7 +199,7 @@ impl ReadDatabase for SqliteReader {
     }
 
     fn journal(&self, partition: u16, after: u64, limit: u32) -> BoxFuture<'_, Result<Vec<JournalRecord>, ReadError>> {
-        self.queries.run(move |own| {
+        self.own.run(move |own| {
             let sql = "SELECT partition, sequence, event_type, key, time_ms, body FROM journal
                  WHERE partition = ?1 AND sequence > ?2 ORDER BY sequence LIMIT ?3";
             let values = params![partition, rows::signed(after), at_most(limit)];

@@ -262,3 +262,31 @@ async fn a_source_that_was_replaced_stops_the_consumer_loudly() {
     assert!(trouble.is_some_and(|trouble| trouble.contains("epoch")));
     assert_eq!(store.status_of(3).await, None);
 }
+
+#[tokio::test]
+async fn a_release_that_can_take_nothing_in_stands_still_before_it_parks_everything() {
+    let mut store = Store::new();
+    let (_engine, consumer) = store.start().await;
+    let first = 1_000;
+    let too_many = i64::try_from(PARKED_KEYS_MAX).expect("small") + 1;
+    for order in first..first + too_many {
+        store.publish("Ordered", order, "nonsense".into());
+    }
+    store.order("Ordered", 5);
+    let mut shown = consumer.shown.clone();
+    let stopped = shown.wait_for(|shown| shown.stopped.is_some());
+    tokio::time::timeout(Duration::from_secs(10), stopped).await.expect("it stops").expect("it runs");
+    assert!(store.parked().await.len() <= PARKED_KEYS_MAX);
+    assert_eq!(store.status_of(5).await, None, "nothing is skipped");
+
+    // Somebody looks at it and makes room: it goes on where it stood.
+    let mut discarded = 0;
+    for order in first..first + too_many {
+        let (done, outcome) = oneshot::channel();
+        assert!(consumer.tell(Order::Discard { key: order, done }).await);
+        discarded += outcome.await.expect("an answer");
+    }
+    store.heard_all(&consumer).await;
+    assert_eq!(discarded + store.parked().await.len(), PARKED_KEYS_MAX + 1);
+    assert_eq!(store.status_of(5).await.as_deref(), Some("ORDER_CONFIRMED"));
+}

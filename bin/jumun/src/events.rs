@@ -4,7 +4,7 @@ use crate::{Failure, SystemOptions};
 use clap::{Args, Subcommand};
 use jiff::{SignedDuration, Timestamp};
 use jumun_bus::{Bus, BusError, EmbeddedLog, Position, Record, Subscription, Wants};
-use jumun_runtime::config::Config;
+use jumun_runtime::{Token, config::Config};
 use serde_json::{Value, json};
 use std::{
     collections::VecDeque,
@@ -153,17 +153,10 @@ fn show(options: &Show) -> Result<ExitCode, Failure> {
             "Name it as `jumun events tail` does: order/0/7.",
         )
     };
-    let mut parts = options.event.split('/');
-    let (Some(service), Some(partition), Some(sequence), None) =
-        (parts.next(), parts.next(), parts.next(), parts.next())
-    else {
-        return Err(unclear());
-    };
-    let (Ok(partition), Ok(sequence @ 1..)) = (partition.parse(), sequence.parse::<u64>()) else {
-        return Err(unclear());
-    };
+    let token = options.event.parse::<Token>().ok().filter(|token| token.sequence > 0).ok_or_else(unclear)?;
+    let Token { service, partition, sequence } = token;
     let bus = open(&config)?;
-    let position = Position { service: service.to_owned(), partition, epoch: None, sequence: sequence - 1 };
+    let position = Position { service, partition, epoch: None, sequence: sequence - 1 };
     let mut subscription = bus.subscribe(&[position], Wants::All)?;
     let found = subscription.poll(1, Duration::ZERO)?.into_iter().find(|delivery| delivery.sequence == sequence);
     let record = found.and_then(|delivery| delivery.record).ok_or_else(|| {

@@ -56,6 +56,9 @@ struct SystemOptions {
     /// The configuration; ./jumun.toml by default, if it is there.
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
+    /// Moves all usual ports up by so many; the same as --set port_offset=N.
+    #[arg(long, value_name = "N")]
+    port_offset: Option<u16>,
     /// Sets one configuration key, over file and environment.
     #[arg(long, value_name = "KEY=VALUE", value_parser = key_and_value)]
     set: Vec<(String, String)>,
@@ -69,10 +72,11 @@ fn key_and_value(text: &str) -> Result<(String, String), String> {
 impl SystemOptions {
     fn load(&self) -> Result<(SystemModel, Config), Failure> {
         let model = system(&self.system)?;
+        let offset = self.port_offset.map(|offset| ("port_offset".to_owned(), offset.to_string()));
         let sources = Sources {
             file: self.config.clone(),
             data: Some(self.data.clone()),
-            set: self.set.clone(),
+            set: self.set.iter().cloned().chain(offset).collect(),
             environment: None,
         };
         let config = config::load(&model, &sources)?;

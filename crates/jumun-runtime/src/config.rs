@@ -33,10 +33,21 @@ pub struct Sources {
 pub struct Config {
     /// The HTTP status of answers that say *not now*.
     pub unavailable_status: u16,
+    /// The folder of all data of this system.
+    pub folder: PathBuf,
     /// The folder of the bus.
     pub bus: PathBuf,
+    /// The gateway.
+    pub gateway: GatewayConfig,
     /// By service.
     pub services: BTreeMap<String, ServiceConfig>,
+}
+
+/// The configuration of the gateway.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct GatewayConfig {
+    /// Where it listens.
+    pub listen: SocketAddr,
 }
 
 /// The configuration of a service.
@@ -102,6 +113,19 @@ impl ConfigError {
     }
 }
 
+/// The name of the gateway among the processes of a system; no service may have it.
+pub const GATEWAY: &str = "gateway";
+
+/// Where the gateway of every system listens, unless it is told otherwise.
+const GATEWAY_PORT: u16 = 8088;
+
+/// The keys of the gateway.
+#[derive(Deserialize, Default)]
+#[serde(deny_unknown_fields, default)]
+struct GatewayKeys {
+    listen: Option<SocketAddr>,
+}
+
 /// The keys of a service that are the runtime's; all others are its business's.
 #[derive(Deserialize, Default)]
 #[serde(deny_unknown_fields, default)]
@@ -133,8 +157,16 @@ fn duration<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Duratio
 pub fn load(model: &SystemModel, sources: &Sources) -> Result<Config, ConfigError> {
     let mut given = read(sources)?;
     let data = sources.data.clone().unwrap_or_else(|| PathBuf::from("data"));
-    let bus = data.join(model.name).join("bus");
-    let mut config = Config { unavailable_status: 503, bus, services: BTreeMap::new() };
+    let offset = match given.remove("port_offset") {
+        None => 0,
+        Some(offset) => offset.as_u64().and_then(|offset| u16::try_from(offset).ok()).ok_or_else(|| {
+            ConfigError::Invalid { key: "port_offset".into(), why: "must be a number from 0 to 65535".into() }
+        })?,
+    };
+    let gateway = gateway_config(given.remove(GATEWAY), offset)?;
+    let folder = data.join(model.name);
+    let bus = folder.join("bus");
+    let mut config = Config { unavailable_status: 503, folder, bus, gateway, services: BTreeMap::new() };
     if let Some(status) = given.remove("unavailable_status") {
         let status =
             status.as_u64().and_then(|status| u16::try_from(status).ok()).filter(|status| (500..600).contains(status));
@@ -152,7 +184,7 @@ pub fn load(model: &SystemModel, sources: &Sources) -> Result<Config, ConfigErro
             Some(Value::Object(table)) => table,
             Some(_) => return Err(ConfigError::Invalid { key: service.name.into(), why: "must be a table".into() }),
         };
-        let read = service_config(model, service, table, &data)?;
+        let read = service_config(service, table, &config.folder, offset)?;
         config.services.insert(service.name.to_owned(), read);
     }
     if let Some(key) = given.keys().next() {
@@ -183,11 +215,30 @@ fn read(sources: &Sources) -> Result<Map<String, Value>, ConfigError> {
     Ok(builder.build()?.try_deserialize()?)
 }
 
+fn gateway_config(table: Option<Value>, offset: u16) -> Result<GatewayConfig, ConfigError> {
+    let invalid = |key: &str, why: String| ConfigError::Invalid { key: format!("{GATEWAY}.{key}"), why };
+    let keys: GatewayKeys = serde_path_to_error::deserialize(table.unwrap_or_else(|| Value::Object(Map::new())))
+        .map_err(|error| invalid(&error.path().to_string(), error.inner().to_string()))?;
+    Ok(GatewayConfig { listen: listen(GATEWAY, keys.listen, GATEWAY_PORT, offset)? })
+}
+
+/// Where a process listens: where it is told to, or on its usual port plus the offset, for this machine only.
+fn listen(name: &str, given: Option<SocketAddr>, port: u16, offset: u16) -> Result<SocketAddr, ConfigError> {
+    if let Some(given) = given {
+        return Ok(given);
+    }
+    let port = port.checked_add(offset).ok_or_else(|| ConfigError::Invalid {
+        key: "port_offset".into(),
+        why: format!("{name} would listen on port {port} + {offset}, and there is none above 65535"),
+    })?;
+    Ok(SocketAddr::from(([127, 0, 0, 1], port)))
+}
+
 fn service_config(
-    model: &SystemModel,
     service: &ServiceModel,
     table: Map<String, Value>,
-    data: &Path,
+    folder: &Path,
+    offset: u16,
 ) -> Result<ServiceConfig, ConfigError> {
     let invalid = |key: &str, why: String| ConfigError::Invalid { key: format!("{}.{key}", service.name), why };
     let (keys, settings): (Map<_, _>, Map<_, _>) =
@@ -199,7 +250,7 @@ fn service_config(
         .map_err(|error| invalid(&error.path().to_string(), error.inner().to_string()))?;
 
     let database = match keys.database {
-        None => data.join(model.name).join(format!("{}.db", service.name)),
+        None => folder.join(format!("{}.db", service.name)),
         Some(url) => match url.strip_prefix("sqlite://") {
             Some(path) if !path.is_empty() => PathBuf::from(path),
             _ => {
@@ -228,7 +279,7 @@ fn service_config(
             call.time_limit = time_limit;
         }
     }
-    let listen = keys.listen.unwrap_or_else(|| SocketAddr::from(([127, 0, 0, 1], service.port)));
+    let listen = listen(service.name, keys.listen, service.port, offset)?;
     Ok(ServiceConfig { listen, database, calls, settings })
 }
 
@@ -271,6 +322,16 @@ mod tests {
     }
 
     #[test]
+    fn an_offset_moves_all_usual_ports_and_no_others() {
+        let config = with(&[], &[("port_offset", "100"), ("store.listen", "127.0.0.1:9000")]).expect("a configuration");
+        let order = &config.services["order"];
+        assert_eq!(order.listen.port(), 8181);
+        assert_eq!(order.calls["payment"].url.to_string(), "http://127.0.0.1:8184/");
+        assert_eq!(config.gateway.listen.port(), 8188);
+        assert_eq!(config.services["store"].listen.port(), 9000);
+    }
+
+    #[test]
     fn flags_win_over_the_environment() {
         let time_limit = |config: Config| config.services["order"].calls["payment"].time_limit;
         let environment = [("JUMUN__ORDER__CALLS__PAYMENT__TIME_LIMIT", "610ms")];
@@ -301,6 +362,10 @@ mod tests {
             ("order.database", "oracle://x"),
             ("unavailable_status", "200"),
             ("bus", "carrier-pigeon://coop"),
+            ("port_offset", "60000"),
+            ("port_offset", "-1"),
+            ("gateway.nonsense", "1"),
+            ("gateway.listen", "everywhere"),
         ] {
             let error = with(&[], &[(key, value)]).expect_err(key).to_string();
             let last = key.rsplit('.').next().unwrap_or(key);

@@ -4,15 +4,23 @@ mod asks;
 mod audit;
 mod events;
 mod failure;
+mod logs;
+mod operate;
 mod parked;
 mod serve;
+mod up;
 mod why;
 
 use clap::{Args, Parser, Subcommand};
 use failure::Failure;
 use jumun::SystemModel;
 use jumun_runtime::config::{self, Config, Sources};
-use std::{path::PathBuf, process::ExitCode};
+use std::{
+    ffi::OsString,
+    io::{self, Write},
+    path::PathBuf,
+    process::ExitCode,
+};
 
 /// Runs ordering systems that stay correct when parts of them fail.
 #[derive(Debug, Parser)]
@@ -24,6 +32,34 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    /// Starts a whole system on this machine, a process a service, and keeps it running until Ctrl-C.
+    #[command(after_help = "Examples:
+  jumun up food-delivery
+  jumun up food-delivery --data /var/lib/jumun --port-offset 100
+  jumun up food-delivery --set store.confirm=manual
+
+What it stores is in ./data/<system>/; the next start goes on with it. A process that dies or hangs is started again.")]
+    Up(up::Options),
+    /// Shows how the processes of a system are that is up.
+    Status(operate::StatusOptions),
+    /// Kills the process of a service (kill -9). It is started again at once.
+    Kill(operate::ServiceOptions),
+    /// Stops a service: it finishes what is at work, and callers hear at once that nobody is there.
+    Stop(operate::ServiceOptions),
+    /// Starts a service that was stopped.
+    Start(operate::ServiceOptions),
+    /// Stops a service and starts it again.
+    Restart(operate::ServiceOptions),
+    /// Replaces the process of a service by a new one without losing a request: after a new release, say.
+    #[command(after_help = "Examples:
+  jumun roll payment
+  jumun roll --all")]
+    Roll(operate::RollOptions),
+    /// Shows what the processes of a system have logged.
+    #[command(after_help = "Examples:
+  jumun logs -f
+  jumun logs payment -n 100")]
+    Logs(logs::Options),
     /// Runs one service of a system until it is told to stop (Ctrl-C or SIGTERM).
     #[command(after_help = "Examples:
   jumun serve food-delivery payment
@@ -70,6 +106,21 @@ fn key_and_value(text: &str) -> Result<(String, String), String> {
 }
 
 impl SystemOptions {
+    /// The same for another process.
+    fn as_arguments(&self) -> Vec<OsString> {
+        let mut arguments: Vec<OsString> = vec!["--data".into(), self.data.clone().into()];
+        if let Some(config) = &self.config {
+            arguments.extend(["--config".into(), config.clone().into()]);
+        }
+        if let Some(offset) = self.port_offset {
+            arguments.extend(["--port-offset".into(), offset.to_string().into()]);
+        }
+        for (key, value) in &self.set {
+            arguments.extend(["--set".into(), format!("{key}={value}").into()]);
+        }
+        arguments
+    }
+
     fn load(&self) -> Result<(SystemModel, Config), Failure> {
         let model = system(&self.system)?;
         let offset = self.port_offset.map(|offset| ("port_offset".to_owned(), offset.to_string()));
@@ -94,6 +145,14 @@ fn system(name: &str) -> Result<SystemModel, Failure> {
 
 fn main() -> ExitCode {
     let outcome = match Cli::parse().command {
+        Command::Up(options) => up::run(&options),
+        Command::Status(options) => operate::status(&options),
+        Command::Kill(options) => operate::kill(&options),
+        Command::Stop(options) => operate::stop(&options),
+        Command::Start(options) => operate::start(&options),
+        Command::Restart(options) => operate::restart(&options),
+        Command::Roll(options) => operate::roll(&options),
+        Command::Logs(options) => logs::run(&options),
         Command::Serve(options) => serve::run(&options),
         Command::Audit(options) => audit::run(&options),
         Command::Asks(options) => asks::run(&options),
@@ -102,7 +161,8 @@ fn main() -> ExitCode {
         Command::Why(options) => why::run(&options),
     };
     outcome.unwrap_or_else(|failure| {
-        eprintln!("{failure}");
+        // Not eprintln!: it panics where the standard error is a file on a full disk.
+        drop(writeln!(io::stderr(), "{failure}"));
         failure.exit_code()
     })
 }

@@ -7,7 +7,11 @@ use jumun::ServiceModel;
 use jumun_bus::EmbeddedLog;
 use jumun_database::SqliteDatabase;
 use jumun_runtime::{
-    Engine, Parts, Serving, StatusCode, config::Config, control, schema, serve, transport::HttpTransport,
+    Engine, Parts, Serving, StatusCode,
+    config::Config,
+    control, schema, serve,
+    supervisor::{self, Leash},
+    transport::HttpTransport,
 };
 use rustix::process::{Resource, getrlimit, setrlimit};
 use std::{
@@ -17,14 +21,11 @@ use std::{
     sync::Arc,
 };
 use tokio::{
-    net::{TcpListener, TcpSocket},
+    net::TcpListener,
     signal::unix::{SignalKind, signal},
 };
 use tokio_util::sync::CancellationToken;
 use tracing_subscriber::EnvFilter;
-
-/// Connections that wait to be accepted.
-const BACKLOG: u32 = 4_096;
 
 #[derive(Debug, Args)]
 pub(crate) struct Options {
@@ -38,10 +39,22 @@ pub(crate) struct Options {
     /// Log lines as JSON objects.
     #[arg(long)]
     log_json: bool,
+    /// Listen on the socket that is the standard input, and talk to the supervisor over the standard output. How often this
+    /// process was restarted is the value. What `jumun up` says; not for people.
+    #[arg(long, hide = true, value_name = "RESTARTS", conflicts_with = "listen")]
+    supervised: Option<u32>,
 }
 
 pub(crate) fn run(options: &Options) -> Result<ExitCode, Failure> {
     start_log(options.log_json);
+    serve_it(options).inspect_err(|failure| {
+        if options.supervised.is_some() {
+            drop(writeln!(io::stdout(), "{failure}")); // the supervisor tells its user
+        }
+    })
+}
+
+fn serve_it(options: &Options) -> Result<ExitCode, Failure> {
     let (model, config) = options.system.load()?;
     let names: Vec<_> = model.services.iter().map(|service| service.name).collect();
     let service = model.service(&options.service).ok_or_else(|| {
@@ -53,19 +66,15 @@ pub(crate) fn run(options: &Options) -> Result<ExitCode, Failure> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime =
         runtime.map_err(|error| Failure::new("system", error.to_string(), "Look at the limits of this user."))?;
-    runtime.block_on(serve_one(service, &config, options.listen))
+    runtime.block_on(serve_one(service, &config, options))
 }
 
-async fn serve_one(service: &ServiceModel, config: &Config, listen: Option<SocketAddr>) -> Result<ExitCode, Failure> {
+async fn serve_one(service: &ServiceModel, config: &Config, options: &Options) -> Result<ExitCode, Failure> {
     let bus = &config.bus;
     let unavailable_status = StatusCode::from_u16(config.unavailable_status).unwrap_or(StatusCode::SERVICE_UNAVAILABLE);
     let config = &config.services[service.name];
     let behaviour = service.behaviour(&config.settings)?;
-    let listen = listen.unwrap_or(config.listen);
-    let listener = bind(listen).map_err(|error| {
-        let why = format!("{} cannot listen on {listen}: {error}", service.name);
-        Failure::new("listen", why, "Stop what listens there, or choose another address with --listen.")
-    })?;
+    let (listener, leash) = listener(service.name, options, config.listen)?;
     let stop =
         stop_signal().map_err(|error| Failure::new("system", error.to_string(), "Signals cannot be heard here."))?;
     let database = SqliteDatabase::open(&config.database, schema(service))?;
@@ -81,10 +90,13 @@ async fn serve_one(service: &ServiceModel, config: &Config, listen: Option<Socke
         clock: Timestamp::now,
         zone: TimeZone::try_system().unwrap_or(TimeZone::UTC),
     });
-    let address = listener.local_addr().unwrap_or(listen);
+    let address = listener.local_addr().unwrap_or(config.listen);
     let name = service.name;
+    let stopped = stop.clone();
     let announce = Box::new(move || {
-        if let Err(error) = writeln!(io::stdout(), "{name} listens on http://{address}") {
+        if let Some(leash) = leash {
+            leash.hold(stopped);
+        } else if let Err(error) = writeln!(io::stdout(), "{name} listens on http://{address}") {
             tracing::debug!(%error, "nobody reads the standard output");
         }
     });
@@ -92,17 +104,29 @@ async fn serve_one(service: &ServiceModel, config: &Config, listen: Option<Socke
     Ok(ExitCode::SUCCESS)
 }
 
-fn start_log(json: bool) {
+pub(crate) fn start_log(json: bool) {
     let filter = EnvFilter::try_from_env("JUMUN_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
-    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr);
+    // A log that cannot be written (a full disk) is no reason to stop.
+    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr).log_internal_errors(false);
     if json { log.json().init() } else { log.init() }
 }
 
-fn bind(address: SocketAddr) -> io::Result<TcpListener> {
-    let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
-    socket.set_reuseaddr(true)?; // a port that was just left by a killed process is free at once
-    socket.bind(address)?;
-    socket.listen(BACKLOG)
+/// The socket that the supervisor handed down, with its leash; or one of our own.
+fn listener(name: &str, options: &Options, configured: SocketAddr) -> Result<(TcpListener, Option<Leash>), Failure> {
+    if options.supervised.is_some() {
+        let handed_down =
+            || Ok((TcpListener::from_std(supervisor::listener_from_stdin()?)?, Some(Leash::from_stdout()?)));
+        return handed_down().map_err(|error: io::Error| {
+            let why = format!("{name} was not started by a supervisor: {error}");
+            Failure::new("listen", why, "Leave --supervised to `jumun up`.")
+        });
+    }
+    let address = options.listen.unwrap_or(configured);
+    let listener = supervisor::listen(address).and_then(TcpListener::from_std).map_err(|error| {
+        let why = format!("{name} cannot listen on {address}: {error}");
+        Failure::new("listen", why, "Stop what listens there, or choose another address with --listen.")
+    })?;
+    Ok((listener, None))
 }
 
 /// Thousands of idle clients are normal; most systems allow them only to who asks.
@@ -115,7 +139,7 @@ fn allow_many_connections() {
 }
 
 /// Cancelled by the first Ctrl-C or SIGTERM. The second one ends the process where it stands, which loses nothing.
-fn stop_signal() -> io::Result<CancellationToken> {
+pub(crate) fn stop_signal() -> io::Result<CancellationToken> {
     let stop = CancellationToken::new();
     let (mut interrupt, mut terminate) = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
     let told = stop.clone();

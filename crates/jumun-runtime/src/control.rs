@@ -101,18 +101,14 @@ pub(crate) struct Control {
 }
 
 impl Control {
-    /// Listens. The caller holds the lock of the database, so whatever is there is left over.
-    pub(crate) fn listen(path: &Path, consumer: Option<Consumer>) -> io::Result<Self> {
+    /// Listens. The caller holds the lock of the data, so whatever is there is left over.
+    pub(crate) fn listen(path: &Path, router: Router) -> io::Result<Self> {
         match fs::remove_file(path) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
             _ => {}
         }
         let listener = UnixListener::bind(path)?;
         fs::set_permissions(path, fs::Permissions::from_mode(0o600))?;
-        let router = Router::new()
-            .route("/parked/retry", post(retry))
-            .route("/parked/discard", post(discard))
-            .with_state(consumer);
         let accepting = tokio::spawn(async move {
             loop {
                 match listener.accept().await {
@@ -138,14 +134,20 @@ impl Drop for Control {
     }
 }
 
+/// What operators may tell a service.
+pub(crate) fn of_service(consumer: Option<Consumer>) -> Router {
+    Router::new().route("/parked/retry", post(retry)).route("/parked/discard", post(discard)).with_state(consumer)
+}
+
 #[derive(Deserialize)]
 struct Which {
     order: Option<i64>,
 }
 
-type Told = Result<Json<Value>, (StatusCode, Json<Value>)>;
+/// What an operator hears.
+pub(crate) type Told = Result<Json<Value>, (StatusCode, Json<Value>)>;
 
-fn refused(why: &str) -> (StatusCode, Json<Value>) {
+pub(crate) fn refused(why: &str) -> (StatusCode, Json<Value>) {
     (StatusCode::CONFLICT, Json(json!(why)))
 }
 

@@ -19,7 +19,7 @@
 
 use crate::{
     crash,
-    limits::{ANSWERS_KEPT, COMMANDS_MAX, DECISIONS_MAX, NESTED_MARGIN, OUTCOME_GRACE, TIME_LIMIT},
+    limits::{ANSWERS_KEPT, ATTEMPTS_MAX, COMMANDS_MAX, DECISIONS_MAX, NESTED_MARGIN, OUTCOME_GRACE, TIME_LIMIT},
     problem::{Code, Problem},
     token::Token,
     transport::{Outcome as Reached, Question, Transport},
@@ -469,10 +469,32 @@ impl Engine {
         let Begun { id, time_limit, expires_ms } = begun;
         let Asked { target, body, is_answer } = asked;
         let question = Question { target, id, body, expires_ms, time_limit, is_answer };
-        let reached = self.0.parts.transport.ask(question).await;
+        let reached = self.reach(question).await;
         crash::point("call.after-answer");
         let ended = self.ended(target.service, reached);
         self.conclude(incoming, id, decider, now, &ended).await
+    }
+
+    /// Asks; and where the connection breaks, asks the same again under the same id, as long as there is time: a process
+    /// that is killed or replaced behind a listening socket that stays costs its callers a moment, not an order.
+    ///
+    /// From the second time on, *not done* says nothing about the first: that one may still have its effect.
+    async fn reach(&self, question: Question) -> Reached {
+        let mut reached = self.0.parts.transport.ask(question.clone()).await;
+        for _ in 1..ATTEMPTS_MAX {
+            let Reached::Broken(why) = reached else { break };
+            let left = u64::try_from(question.expires_ms - self.now().as_millisecond()).unwrap_or_default();
+            if left == 0 {
+                return Reached::Unknown(why);
+            }
+            tracing::debug!(ask = %question.id, why, "the connection broke; the same is asked again");
+            let again = Question { time_limit: Duration::from_millis(left), ..question.clone() };
+            reached = match self.0.parts.transport.ask(again).await {
+                Reached::NotDone(why) => Reached::Unknown(why),
+                reached => reached,
+            };
+        }
+        reached
     }
 
     fn ended(&self, service: &str, reached: Reached) -> Ended {
@@ -484,7 +506,7 @@ impl Engine {
                 tracing::debug!(service, why, "the ask was not done");
                 (asks_not_done, Reply::Unavailable, false)
             }
-            Reached::Unknown(why) => {
+            Reached::Broken(why) | Reached::Unknown(why) => {
                 tracing::debug!(service, why, "what became of the ask is unknown; it is undone");
                 (asks_unknown, Reply::Unavailable, true)
             }

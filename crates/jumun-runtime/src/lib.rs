@@ -19,6 +19,7 @@ pub mod relay;
 mod server;
 #[cfg(test)]
 mod simulation;
+pub mod supervisor;
 mod token;
 pub mod transport;
 mod turns;

@@ -48,6 +48,9 @@ pub const NESTED_MARGIN: Duration = Duration::from_millis(20);
 /// Time limit of a call that has none configured.
 pub const TIME_LIMIT: Duration = Duration::from_secs(1);
 
+/// How often a question is sent at most, while connections break. The time limit holds over all of it.
+pub const ATTEMPTS_MAX: usize = 3;
+
 /// Time limit of one attempt to undo.
 pub const VOID_TIME_LIMIT: Duration = Duration::from_secs(2);
 
@@ -107,3 +110,30 @@ pub const PAGE_SIZE: u32 = 20;
 
 /// Resources on a page at most.
 pub const PAGE_SIZE_MAX: u32 = 1_000;
+
+/// How often the supervisor pings a process.
+pub const PING_EVERY: Duration = Duration::from_millis(500);
+
+/// A process that has not answered a ping for so long hangs.
+pub const HUNG_AFTER: Duration = Duration::from_secs(3);
+
+/// How long a process may take from its start until it is ready. Recovery of a large database is part of it.
+pub const START_TIME_LIMIT: Duration = Duration::from_mins(2);
+
+/// How long a process may take to finish what is at work: longer than it gives itself.
+pub const STOP_TIME_LIMIT: Duration = Duration::from_secs(60);
+
+/// How long clients wait in the socket of a process that is not ready; after that they hear at once that nobody is there.
+pub const SOCKET_KEPT_UNREADY: Duration = Duration::from_secs(1);
+
+/// The shortest and the longest pause before a process is started again that did not become ready.
+pub const RESTART_PAUSE: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(5));
+
+/// How long a process may take to say how it is.
+pub const HEALTH_TIME_LIMIT: Duration = Duration::from_millis(500);
+
+/// How often the size of a log is looked at.
+pub const LOG_LOOKED_AT_EVERY: Duration = Duration::from_secs(5);
+
+/// The size of a log beyond which it is set aside, in bytes. One older file is kept.
+pub const LOG_MAX_BYTES: u64 = 16 * 1024 * 1024;

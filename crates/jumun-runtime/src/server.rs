@@ -2,7 +2,7 @@
 
 use crate::{
     consumer::{Consumer, ConsumerError},
-    control::Control,
+    control::{self, Control},
     engine::{Counters, Engine},
     health::Health,
     http::{self, Shared, SharedParts},
@@ -71,7 +71,7 @@ impl ServeError {
 
 /// Serves until told to stop, then drains. Recovers first what an earlier process left.
 pub async fn serve(engine: Engine, serving: Serving) -> Result<(), ServeError> {
-    let Serving { listener, unavailable_status, bus, control, announce, stop } = serving;
+    let Serving { listener, unavailable_status, bus, control: socket, announce, stop } = serving;
     let relay = if engine.model().publishes { Some(Relay::open(&engine, bus.clone()).await?) } else { None };
     let name = engine.model().name;
     let info = json!({ "service": name, "version": env!("CARGO_PKG_VERSION") });
@@ -85,7 +85,7 @@ pub async fn serve(engine: Engine, serving: Serving) -> Result<(), ServeError> {
         relay.start();
     }
     let consumer = if engine.model().listens.is_empty() { None } else { Some(Consumer::start(&engine, bus).await?) };
-    let control = Control::listen(&control, consumer.clone());
+    let control = Control::listen(&socket, control::of_service(consumer.clone()));
     if let Err(error) = &control {
         tracing::warn!(%error, "operators cannot tell this process anything");
     }

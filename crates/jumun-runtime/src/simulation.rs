@@ -325,8 +325,8 @@ impl Transport for Network {
             {
                 Ok(Some(outcome)) => outcome,
                 Ok(None) => {
-                    tokio::time::sleep(time_limit / 2).await;
-                    Outcome::Unknown("the connection broke".into())
+                    tokio::time::sleep(time_limit / 4).await;
+                    Outcome::Broken("the connection broke".into())
                 }
                 Err(_) => Outcome::Unknown("no answer in time".into()),
             }

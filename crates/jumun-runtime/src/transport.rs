@@ -52,6 +52,9 @@ pub enum Outcome {
     Refused(Rejection),
     /// Nothing was done and nothing will be; why.
     NotDone(String),
+    /// The connection broke before there was an answer, as it does when a process dies. It may have been done; the same
+    /// question under the same id finds out.
+    Broken(String),
     /// It may have been done, or may still be; why nobody knows.
     Unknown(String),
 }
@@ -76,8 +79,22 @@ pub struct HttpTransport {
 enum NoResponse {
     /// Nothing was sent.
     NotSent(String),
+    /// Something was sent, and the connection broke.
+    Broken(String),
     /// Something was sent.
     Lost(String),
+}
+
+impl NoResponse {
+    /// Of an error after the connection stood.
+    fn of(error: &(dyn std::error::Error + 'static)) -> Self {
+        let mut causes = std::iter::successors(Some(error), |cause| cause.source());
+        let is_broken = causes.any(|cause| match cause.downcast_ref::<hyper::Error>() {
+            Some(error) => error.is_incomplete_message() || error.is_closed() || error.is_canceled(),
+            None => cause.is::<std::io::Error>(),
+        });
+        if is_broken { Self::Broken(chain(error)) } else { Self::Lost(chain(error)) }
+    }
 }
 
 impl HttpTransport {
@@ -112,11 +129,11 @@ impl HttpTransport {
             Request::post(uri).body(Full::from(body)).map_err(|error| NoResponse::NotSent(error.to_string()))?;
         *request.headers_mut() = head;
         let response = self.client.request(request).await.map_err(|error| {
-            if error.is_connect() { NoResponse::NotSent(chain(&error)) } else { NoResponse::Lost(chain(&error)) }
+            if error.is_connect() { NoResponse::NotSent(chain(&error)) } else { NoResponse::of(&error) }
         })?;
         let (head, body) = response.into_parts();
         let body = Limited::new(body, BODY_MAX_BYTES).collect().await;
-        let body = body.map_err(|error| NoResponse::Lost(error.to_string()))?.to_bytes();
+        let body = body.map_err(|error| NoResponse::of(error.as_ref()))?.to_bytes();
         Ok((head.status, head.headers, body))
     }
 }
@@ -145,11 +162,14 @@ impl Transport for HttpTransport {
             let Question { target, id, body, expires_ms, time_limit, is_answer } = question;
             let uri = match self.uri(target.service, target.path) {
                 Ok(uri) => uri,
-                Err(NoResponse::NotSent(why) | NoResponse::Lost(why)) => return Outcome::NotDone(why),
+                Err(NoResponse::NotSent(why) | NoResponse::Broken(why) | NoResponse::Lost(why)) => {
+                    return Outcome::NotDone(why);
+                }
             };
             match tokio::time::timeout(time_limit, self.post(uri, head(id, Some(expires_ms)), body.clone())).await {
                 Ok(Ok((status, head, answer))) => classify(status, &head, &answer, |answer| is_answer(&body, answer)),
                 Ok(Err(NoResponse::NotSent(why))) => Outcome::NotDone(why),
+                Ok(Err(NoResponse::Broken(why))) => Outcome::Broken(why),
                 Ok(Err(NoResponse::Lost(why))) => Outcome::Unknown(why),
                 Err(_) => Outcome::Unknown(format!("no answer within {time_limit:?}")),
             }
@@ -166,7 +186,7 @@ impl Transport for HttpTransport {
             match tokio::time::timeout(VOID_TIME_LIMIT, post).await {
                 Ok(Ok((StatusCode::NO_CONTENT, ..))) => Ok(()),
                 Ok(Ok((status, ..))) => Err(format!("it answered {status}")),
-                Ok(Err(NoResponse::NotSent(why) | NoResponse::Lost(why))) => Err(why),
+                Ok(Err(NoResponse::NotSent(why) | NoResponse::Broken(why) | NoResponse::Lost(why))) => Err(why),
                 Err(_) => Err(format!("no answer within {VOID_TIME_LIMIT:?}")),
             }
         })

@@ -289,7 +289,8 @@ async fn is_not_believed(nonsense: Nonsense) {
 
     wait_until_nothing_is_in_doubt(&lab).await;
     let Heard { questions, undone } = impostor.heard();
-    assert_eq!(questions.len(), 1, "a question is sent once: {questions:?}");
+    let once = questions.iter().all(|id| *id == questions[0]) && (1..=3).contains(&questions.len());
+    assert!(once, "a question is one question, however often connections break: {questions:?}");
     assert_eq!(
         undone,
         vec![questions[0].clone(); UNDO_TRIES],

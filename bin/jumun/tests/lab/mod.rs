@@ -8,11 +8,13 @@ mod client;
 mod deed;
 mod evidence;
 mod service;
+mod up;
 
 pub(crate) use client::{Answer, Client, Customer, Told, basket};
 pub(crate) use deed::Deed;
 pub(crate) use evidence::{Attempt, Entry, Stations};
 pub(crate) use service::{Service, Trap};
+pub(crate) use up::{Up, exists};
 
 use serde_json::Value;
 use std::{

@@ -1,0 +1,245 @@
+//! `jumun up`: a whole system from one command, and what operators do to it while clients go on.
+
+mod lab;
+
+use lab::{Answer, Client, Customer, LONG, SERVICES, Up, basket, exists, wait_until};
+use rustix::process::{Signal, kill_process};
+use serde_json::Value;
+use std::{
+    fs,
+    net::TcpListener,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+};
+
+const PROCESSES: [&str; 6] = ["gateway", "order", "payment", "store", "delivery", "dashboard"];
+
+/// Orders without a key of its own, one after the other, until told to end; every answer.
+async fn order_on(client: Client, is_over: Arc<AtomicBool>) -> Vec<Result<Answer, String>> {
+    let mut answers = Vec::new();
+    while !is_over.load(Ordering::Relaxed) {
+        answers.push(Customer::ordering(client.clone(), None, basket("김밥", 3_000)).ask_once().await);
+    }
+    answers
+}
+
+/// Customers who order through the gateway all the time.
+struct Crowd {
+    is_over: Arc<AtomicBool>,
+    customers: Vec<tokio::task::JoinHandle<Vec<Result<Answer, String>>>>,
+}
+
+impl Crowd {
+    fn come(up: &Up, customers: usize) -> Self {
+        let is_over = Arc::new(AtomicBool::new(false));
+        let customers = (0..customers).map(|_| tokio::spawn(order_on(up.client("gateway"), is_over.clone()))).collect();
+        Self { is_over, customers }
+    }
+
+    async fn go(self) -> Vec<Result<Answer, String>> {
+        self.is_over.store(true, Ordering::Relaxed);
+        let mut answers = Vec::new();
+        for customer in self.customers {
+            answers.extend(customer.await.expect("a customer who does not panic"));
+        }
+        answers
+    }
+}
+
+/// Runs an operator's command beside the customers.
+async fn meanwhile(up: &Up, words: &[&str]) -> String {
+    tokio::task::block_in_place(|| up.tell(words))
+}
+
+fn assert_clean(up: &Up) {
+    let audit = up.audit("20s");
+    assert_eq!(audit.exit_code, 0, "{:#}", audit.report);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_fresh_folder_comes_up_and_the_next_start_goes_on_with_all_data() {
+    let mut up = Up::running().await;
+    let gateway = up.client("gateway");
+    let id = gateway.place("치킨", 22_000).await;
+    gateway.until(&format!("/dashboards/{id}"), "status", "ORDER_CONFIRMED").await;
+    let pids: Vec<_> = PROCESSES.iter().map(|name| up.pid(name)).collect();
+
+    up.stop().await;
+    assert!(pids.iter().all(|pid| !exists(*pid)), "no process is left over");
+    assert!(up.said().contains("is stopped"), "{}", up.said());
+
+    up.start().await;
+    gateway.until(&format!("/dashboards/{id}"), "status", "ORDER_CONFIRMED").await;
+    let next = gateway.place("피자", 30_000).await;
+    assert!(next > id);
+    assert_clean(&up);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_cannot_come_up_says_why_and_changes_nothing() {
+    let up = Up::running().await;
+    let fails = |mut command: std::process::Command, code: &str| {
+        let output = command.output().expect("a process");
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!(output.status.code(), Some(1), "{said}");
+        assert!(said.contains(code), "{code}: {said}");
+        said
+    };
+    fails(up.command(), "already-up");
+
+    let mut other = Up::new();
+    let taken = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let address = taken.local_addr().expect("an address");
+    other.set(format!("store.listen={address}"));
+    let said = fails(other.command(), "port-taken");
+    assert!(said.contains("store") && said.contains(&address.to_string()), "{said}");
+    assert!(!other.folder().join("data").exists(), "nothing was written");
+
+    let unwritable = Up::new();
+    fs::write(unwritable.folder().join("data"), "a file").expect("a file");
+    fails(unwritable.command(), "data-unwritable");
+
+    let damaged = Up::new();
+    fs::create_dir_all(damaged.data()).expect("a folder");
+    let file = damaged.data().join("payment.db");
+    fs::write(&file, [7; 8_192]).expect("a file");
+    let said = fails(damaged.command(), "database-damaged");
+    assert!(said.contains("payment"), "{said}");
+    assert_eq!(fs::read(&file).expect("a file"), [7; 8_192], "it is left as it was");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_killed_service_costs_its_clients_a_moment() {
+    let up = Up::running().await;
+    let crowd = Crowd::come(&up, 4);
+    for name in SERVICES {
+        let before = up.pid(name);
+        meanwhile(&up, &["kill", name]).await;
+        let after = up.status(name);
+        assert_ne!(up.pid(name), before);
+        assert_eq!(after["restarts"], 1, "{after}");
+    }
+    let answers = crowd.go().await;
+    let refused: Vec<_> = answers.iter().filter(|answer| !answer.as_ref().is_ok_and(|it| it.status == 201)).collect();
+    assert!(refused.is_empty(), "of {}: {refused:?}", answers.len());
+    assert_clean(&up);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_gateway_that_is_killed_breaks_connections_and_loses_no_order() {
+    let up = Up::running().await;
+    let crowd = Crowd::come(&up, 4);
+    for _ in 0..3 {
+        meanwhile(&up, &["kill", "gateway"]).await;
+    }
+    let answers = crowd.go().await;
+    assert!(answers.iter().flatten().all(|answer| answer.status == 201), "an answer is a 201");
+    let placed: Vec<_> = answers.into_iter().flatten().map(|answer| answer.id()).collect();
+    for id in placed {
+        assert_eq!(up.client("order").get(&format!("/orders/{id}")).await.status, 200);
+    }
+    assert_clean(&up);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn rolling_everything_loses_no_request() {
+    let up = Up::running().await;
+    let before: Vec<_> = PROCESSES.iter().map(|name| up.pid(name)).collect();
+    let crowd = Crowd::come(&up, 8);
+    for _ in 0..3 {
+        meanwhile(&up, &["roll", "--all"]).await;
+    }
+    let answers = crowd.go().await;
+    let refused: Vec<_> = answers.iter().filter(|answer| !answer.as_ref().is_ok_and(|it| it.status == 201)).collect();
+    assert!(refused.is_empty(), "of {}: {refused:?}", answers.len());
+    for (name, before) in PROCESSES.into_iter().zip(before) {
+        assert_ne!(up.pid(name), before, "{name} is a new process");
+        assert_eq!(up.status(name)["restarts"], 0, "a roll is no failure");
+    }
+    assert_clean(&up);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_service_that_is_stopped_is_refused_at_once_and_catches_up() {
+    let up = Up::running().await;
+    let gateway = up.client("gateway");
+    up.tell(&["stop", "payment"]);
+    let refused = gateway.post("/orders", &basket("치킨", 22_000)).await;
+    assert_eq!(refused.status, 503, "{refused:?}");
+    assert!(refused.head.contains_key("retry-after"));
+    assert_eq!(gateway.all("/orders").await, Vec::<Value>::new());
+    up.tell(&["start", "payment"]);
+
+    for names in [&["store"][..], &["delivery", "dashboard"], &["store", "delivery", "dashboard"]] {
+        for name in names {
+            up.tell(&["stop", name]);
+            assert_eq!(up.status(name)["state"], "stopped");
+        }
+        let id = gateway.place("치킨", 22_000).await;
+        for name in names {
+            up.tell(&["start", name]);
+        }
+        gateway.until(&format!("/dashboards/{id}"), "status", "ORDER_CONFIRMED").await;
+    }
+    up.tell(&["restart", "order"]);
+    gateway.place("치킨", 22_000).await;
+    assert_clean(&up);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_process_that_hangs_is_replaced() {
+    let up = Up::running().await;
+    let hung = up.pid("payment");
+    kill_process(hung, Signal::STOP).expect("a process of ours");
+    wait_until(LONG, "it is replaced", async || up.status("payment")["restarts"] == 1).await;
+    assert!(!exists(hung));
+    wait_until(LONG, "the next one is ready", async || up.status("payment")["state"] == "ready").await;
+    up.client("gateway").place("치킨", 22_000).await;
+    assert_clean(&up);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn when_the_supervisor_is_killed_everything_ends_and_the_next_start_finds_all() {
+    let mut up = Up::running().await;
+    let id = up.client("gateway").place("치킨", 22_000).await;
+    let pids: Vec<_> = PROCESSES.iter().map(|name| up.pid(name)).collect();
+    up.signal(Signal::KILL);
+    assert_eq!(up.wait_until_ended().await, None);
+    wait_until(LONG, "all processes have ended", async || !pids.iter().any(|pid| exists(*pid))).await;
+    let (status, said) = up.jumun(&["status"]);
+    assert_eq!((status, said.contains("not-up")), (1, true), "{said}");
+    up.start().await;
+    assert_eq!(up.client("gateway").get(&format!("/orders/{id}")).await.status, 200);
+    assert_clean(&up);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_service_that_never_gets_ready_is_tried_again_ever_more_slowly() {
+    let up = Up::running().await;
+    up.tell(&["stop", "dashboard"]);
+    let file = up.data().join("dashboard.db");
+    let good = fs::read(&file).expect("a file");
+    fs::write(&file, [7; 8_192]).expect("a file");
+    let (status, said) = up.jumun(&["start", "dashboard"]);
+    assert_eq!(status, 1, "{said}");
+    assert!(said.contains("database-damaged"), "{said}");
+    wait_until(LONG, "it was tried again", async || up.status("dashboard")["restarts"].as_u64() > Some(2)).await;
+    up.client("gateway").place("치킨", 22_000).await; // nobody else is disturbed
+    fs::write(&file, good).expect("a file");
+    wait_until(LONG, "it runs", async || up.status("dashboard")["state"] == "ready").await;
+    assert_clean(&up);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_the_processes_say_is_in_their_logs() {
+    let up = Up::running().await;
+    up.client("gateway").place("치킨", 22_000).await;
+    wait_until(LONG, "it has said something", async || up.tell(&["logs", "order"]).contains("this second")).await;
+    let said = up.tell(&["logs", "order"]);
+    assert!(said.lines().all(|line| line.starts_with("order")), "{said}");
+    let (status, said) = up.jumun(&["logs", "nobody"]);
+    assert_eq!(status, 1);
+    assert!(said.contains("Name one of: dashboard, delivery, gateway"), "{said}");
+}

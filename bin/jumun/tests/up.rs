@@ -143,6 +143,38 @@ async fn a_gateway_that_is_killed_breaks_connections_and_loses_no_order() {
     assert_clean(&up);
 }
 
+/// `JUMUN_KILLS=60` makes it longer.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn whoever_is_killed_when_every_acknowledged_order_stands() {
+    let kills = std::env::var("JUMUN_KILLS").map_or(8, |kills| kills.parse().expect("a number"));
+    let up = Up::running().await;
+    let crowd = Crowd::come(&up, 8);
+    let mut gateway_died = false;
+    for _ in 0..kills {
+        let victim = PROCESSES[usize::from(uuid::Uuid::now_v7().as_bytes()[15]) % PROCESSES.len()];
+        gateway_died |= victim == "gateway";
+        meanwhile(&up, &["kill", victim]).await;
+    }
+    let (mut placed, mut refused, mut broken) = (Vec::new(), 0, 0);
+    for answer in crowd.go().await {
+        match answer {
+            Ok(answer) if answer.status == 201 => placed.push(answer.id()),
+            Ok(answer) => {
+                assert_eq!(answer.status, 503, "{answer:?}");
+                refused += 1;
+            }
+            Err(_) => broken += 1,
+        }
+    }
+    println!("{kills} kills: {} orders placed, {refused} refused, {broken} connections broken", placed.len());
+    assert!(gateway_died || broken == 0, "{broken} connections broke, and the gateway never did");
+    assert_clean(&up);
+    let order = up.client("order");
+    for id in placed {
+        assert_eq!(order.get(&format!("/orders/{id}")).await.status, 200, "order {id} was acknowledged");
+    }
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn rolling_everything_loses_no_request() {
     let up = Up::running().await;

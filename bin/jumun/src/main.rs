@@ -60,11 +60,12 @@ What it stores is in ./data/<system>/; the next start goes on with it. A process
   jumun logs -f
   jumun logs payment -n 100")]
     Logs(logs::Options),
-    /// Runs one service of a system until it is told to stop (Ctrl-C or SIGTERM).
+    /// Runs one service of a system, or its gateway, until it is told to stop (Ctrl-C or SIGTERM).
     #[command(after_help = "Examples:
   jumun serve food-delivery payment
   jumun serve food-delivery order --listen 0.0.0.0:8081
   jumun serve food-delivery order --set order.calls.payment.time_limit=610ms
+  jumun serve food-delivery gateway
 
 What it stores is in ./data/<system>/<service>.db. How much it logs: JUMUN_LOG=info,jumun_runtime=debug")]
     Serve(serve::Options),
@@ -92,7 +93,7 @@ struct SystemOptions {
     /// The configuration; ./jumun.toml by default, if it is there.
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
-    /// Moves all usual ports up by so many; the same as --set port_offset=N.
+    /// Moves all usual ports up by so many; the same as `--set port_offset=N`.
     #[arg(long, value_name = "N")]
     port_offset: Option<u16>,
     /// Sets one configuration key, over file and environment.

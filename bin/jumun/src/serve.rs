@@ -1,15 +1,17 @@
-//! `jumun serve`: one service of a system, one process.
+//! `jumun serve`: one service of a system, or its gateway; one process.
 
 use crate::{Failure, SystemOptions};
 use clap::Args;
 use jiff::{Timestamp, tz::TimeZone};
-use jumun::ServiceModel;
+use jumun::{ServiceModel, SystemModel};
 use jumun_bus::EmbeddedLog;
 use jumun_database::SqliteDatabase;
 use jumun_runtime::{
     Engine, Parts, Serving, StatusCode,
-    config::Config,
-    control, schema, serve,
+    config::{Config, GATEWAY},
+    control,
+    gateway::{self, Gateway},
+    schema, serve,
     supervisor::{self, Leash},
     transport::HttpTransport,
 };
@@ -31,7 +33,7 @@ use tracing_subscriber::EnvFilter;
 pub(crate) struct Options {
     #[command(flatten)]
     system: SystemOptions,
-    /// Which service of it.
+    /// Which service of it, or `gateway`.
     service: String,
     /// Where to listen; port 0 takes any free port. By default 127.0.0.1 and the service's own port.
     #[arg(long, value_name = "ADDRESS:PORT")]
@@ -56,27 +58,31 @@ pub(crate) fn run(options: &Options) -> Result<ExitCode, Failure> {
 
 fn serve_it(options: &Options) -> Result<ExitCode, Failure> {
     let (model, config) = options.system.load()?;
-    let names: Vec<_> = model.services.iter().map(|service| service.name).collect();
-    let service = model.service(&options.service).ok_or_else(|| {
+    let service = model.service(&options.service);
+    if service.is_none() && options.service != GATEWAY {
+        let names: Vec<_> = model.services.iter().map(|service| service.name).chain([GATEWAY]).collect();
         let why = format!("{} has no service `{}`", model.name, options.service);
-        Failure::new("service-unknown", why, format!("Name one of: {}.", names.join(", ")))
-    })?;
+        return Err(Failure::new("service-unknown", why, format!("Name one of: {}.", names.join(", "))));
+    }
     allow_many_connections();
     // One thread for all requests, and one more that commits: as fast as many, and a process a service.
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime =
         runtime.map_err(|error| Failure::new("system", error.to_string(), "Look at the limits of this user."))?;
-    runtime.block_on(serve_one(service, &config, options))
+    runtime.block_on(async {
+        match service {
+            Some(service) => serve_service(service, &config, options).await,
+            None => serve_gateway(&model, &config, options).await,
+        }
+    })
 }
 
-async fn serve_one(service: &ServiceModel, config: &Config, options: &Options) -> Result<ExitCode, Failure> {
+async fn serve_service(service: &ServiceModel, config: &Config, options: &Options) -> Result<ExitCode, Failure> {
     let bus = &config.bus;
     let unavailable_status = StatusCode::from_u16(config.unavailable_status).unwrap_or(StatusCode::SERVICE_UNAVAILABLE);
     let config = &config.services[service.name];
     let behaviour = service.behaviour(&config.settings)?;
-    let (listener, leash) = listener(service.name, options, config.listen)?;
-    let stop =
-        stop_signal().map_err(|error| Failure::new("system", error.to_string(), "Signals cannot be heard here."))?;
+    let Ear { listener, announce, stop } = Ear::open(service.name, options, config.listen)?;
     let database = SqliteDatabase::open(&config.database, schema(service))?;
     let bus = Arc::new(EmbeddedLog::open(bus)?);
     let control = control::socket_beside(&config.database);
@@ -90,18 +96,39 @@ async fn serve_one(service: &ServiceModel, config: &Config, options: &Options) -
         clock: Timestamp::now,
         zone: TimeZone::try_system().unwrap_or(TimeZone::UTC),
     });
-    let address = listener.local_addr().unwrap_or(config.listen);
-    let name = service.name;
-    let stopped = stop.clone();
-    let announce = Box::new(move || {
-        if let Some(leash) = leash {
-            leash.hold(stopped);
-        } else if let Err(error) = writeln!(io::stdout(), "{name} listens on http://{address}") {
-            tracing::debug!(%error, "nobody reads the standard output");
-        }
-    });
     serve(engine, Serving { listener, unavailable_status, bus, control, announce, stop }).await?;
     Ok(ExitCode::SUCCESS)
+}
+
+async fn serve_gateway(model: &SystemModel, config: &Config, options: &Options) -> Result<ExitCode, Failure> {
+    let Ear { listener, announce, stop } = Ear::open(GATEWAY, options, config.gateway.listen)?;
+    gateway::serve(model, config, Gateway { listener, announce, stop }).await;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Where a process hears its clients and its operator.
+struct Ear {
+    listener: TcpListener,
+    announce: Box<dyn FnOnce() + Send>,
+    stop: CancellationToken,
+}
+
+impl Ear {
+    fn open(name: &'static str, options: &Options, configured: SocketAddr) -> Result<Self, Failure> {
+        let (listener, leash) = listener(name, options, configured)?;
+        let stop = stop_signal()
+            .map_err(|error| Failure::new("system", error.to_string(), "Signals cannot be heard here."))?;
+        let address = listener.local_addr().unwrap_or(configured);
+        let stopped = stop.clone();
+        let announce = Box::new(move || {
+            if let Some(leash) = leash {
+                leash.hold(stopped);
+            } else if let Err(error) = writeln!(io::stdout(), "{name} listens on http://{address}") {
+                tracing::debug!(%error, "nobody reads the standard output");
+            }
+        });
+        Ok(Self { listener, announce, stop })
+    }
 }
 
 pub(crate) fn start_log(json: bool) {

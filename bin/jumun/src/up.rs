@@ -133,7 +133,7 @@ fn specs(model: &SystemModel, config: &Config, options: &Options) -> Result<Vec<
         Failure::new("system", format!("this program cannot be found: {error}"), "Start it by its whole path.")
     })?;
     let names = model.services.iter().map(|service| (service.name, config.services[service.name].listen, false));
-    let all = names.chain([(GATEWAY, config.gateway.listen, true)]).filter(|x| x.0 != GATEWAY); //TEMP
+    let all = names.chain([(GATEWAY, config.gateway.listen, true)]);
     Ok(all
         .map(|(name, listen, overlaps)| {
             let mut arguments: Vec<OsString> = vec!["serve".into(), model.name.into(), name.into()];
@@ -152,7 +152,7 @@ fn roll_order(model: &SystemModel) -> Vec<&'static str> {
     };
     let mut names: Vec<_> = model.services.iter().map(|service| service.name).collect();
     names.sort_by_key(|name| heard_by(name));
-    //TEMP names.push(GATEWAY);
+    names.push(GATEWAY);
     names
 }
 

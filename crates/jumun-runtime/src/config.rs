@@ -1,7 +1,9 @@
 //! Configuration: defaults, then `jumun.toml`, then the environment (`JUMUN__ORDER__CALLS__PAYMENT__TIME_LIMIT=610ms`),
 //! then flags. A key that nobody knows is an error.
 
-use crate::limits::TIME_LIMIT;
+use crate::limits::{
+    BODY_TIME_LIMIT, GATEWAY_TIME_LIMIT, HEAD_TIME_LIMIT, TIME_LIMIT, UPSTREAM_REQUESTS_MAX, UPSTREAMS_MAX,
+};
 use config::{Environment, File, FileFormat};
 use http::Uri;
 use jiff::SignedDuration;
@@ -48,6 +50,18 @@ pub struct Config {
 pub struct GatewayConfig {
     /// Where it listens.
     pub listen: SocketAddr,
+    /// The web pages that may call it from a browser, `https://shop.example`, or `*` for all. None by default.
+    pub cors_origins: Vec<String>,
+    /// Where each service is, once or more often.
+    pub upstreams: BTreeMap<String, Vec<Uri>>,
+    /// How long the answer of a service is waited for, the repeat of a broken request included.
+    pub time_limit: Duration,
+    /// How long a client may take to send the head of a request; also how long a connection may be idle.
+    pub head_time_limit: Duration,
+    /// How long a client may take to send the body of a request.
+    pub body_time_limit: Duration,
+    /// Requests to one service at once. One more is answered 503 at once.
+    pub max_concurrent: u32,
 }
 
 /// The configuration of a service.
@@ -124,6 +138,32 @@ const GATEWAY_PORT: u16 = 8088;
 #[serde(deny_unknown_fields, default)]
 struct GatewayKeys {
     listen: Option<SocketAddr>,
+    cors_origins: Option<OneOrMany>,
+    upstreams: BTreeMap<String, OneOrMany>,
+    #[serde(deserialize_with = "duration")]
+    time_limit: Option<Duration>,
+    #[serde(deserialize_with = "duration")]
+    head_time_limit: Option<Duration>,
+    #[serde(deserialize_with = "duration")]
+    body_time_limit: Option<Duration>,
+    max_concurrent: Option<u32>,
+}
+
+/// A list, or as the environment and flags have it: `a, b`.
+#[derive(Deserialize)]
+#[serde(untagged, expecting = "must be a list of texts")]
+enum OneOrMany {
+    One(String),
+    Many(Vec<String>),
+}
+
+impl OneOrMany {
+    fn into_list(self) -> Vec<String> {
+        match self {
+            Self::One(text) => text.split(',').map(|one| one.trim().to_owned()).filter(|one| !one.is_empty()).collect(),
+            Self::Many(list) => list,
+        }
+    }
 }
 
 /// The keys of a service that are the runtime's; all others are its business's.
@@ -163,7 +203,7 @@ pub fn load(model: &SystemModel, sources: &Sources) -> Result<Config, ConfigErro
             ConfigError::Invalid { key: "port_offset".into(), why: "must be a number from 0 to 65535".into() }
         })?,
     };
-    let gateway = gateway_config(given.remove(GATEWAY), offset)?;
+    let gateway = gateway_config(model, given.remove(GATEWAY), offset)?;
     let folder = data.join(model.name);
     let bus = folder.join("bus");
     let mut config = Config { unavailable_status: 503, folder, bus, gateway, services: BTreeMap::new() };
@@ -215,11 +255,55 @@ fn read(sources: &Sources) -> Result<Map<String, Value>, ConfigError> {
     Ok(builder.build()?.try_deserialize()?)
 }
 
-fn gateway_config(table: Option<Value>, offset: u16) -> Result<GatewayConfig, ConfigError> {
+fn gateway_config(model: &SystemModel, table: Option<Value>, offset: u16) -> Result<GatewayConfig, ConfigError> {
     let invalid = |key: &str, why: String| ConfigError::Invalid { key: format!("{GATEWAY}.{key}"), why };
     let keys: GatewayKeys = serde_path_to_error::deserialize(table.unwrap_or_else(|| Value::Object(Map::new())))
         .map_err(|error| invalid(&error.path().to_string(), error.inner().to_string()))?;
-    Ok(GatewayConfig { listen: listen(GATEWAY, keys.listen, GATEWAY_PORT, offset)? })
+
+    let cors_origins = keys.cors_origins.map(OneOrMany::into_list).unwrap_or_default();
+    if let Some(origin) = cors_origins.iter().find(|origin| !is_origin(origin)) {
+        return Err(invalid("cors_origins", format!("`{origin}` is no origin; write https://host, or * for all")));
+    }
+    let mut upstreams = BTreeMap::new();
+    for (service, urls) in keys.upstreams {
+        if model.service(&service).is_none() {
+            return Err(ConfigError::UnknownKey(format!("{GATEWAY}.upstreams.{service}")));
+        }
+        let of_service = |why| invalid(&format!("upstreams.{service}"), why);
+        let urls = urls.into_list();
+        if urls.is_empty() || urls.len() > UPSTREAMS_MAX {
+            return Err(of_service(format!("name 1 to {UPSTREAMS_MAX} addresses")));
+        }
+        let urls = urls.iter().map(|url| address(url)).collect::<Result<Vec<_>, _>>().map_err(of_service)?;
+        upstreams.insert(service, urls);
+    }
+    let max_concurrent = keys.max_concurrent.unwrap_or(UPSTREAM_REQUESTS_MAX);
+    if max_concurrent == 0 {
+        return Err(invalid("max_concurrent", "must be 1 or more".into()));
+    }
+    Ok(GatewayConfig {
+        listen: listen(GATEWAY, keys.listen, GATEWAY_PORT, offset)?,
+        cors_origins,
+        upstreams,
+        time_limit: keys.time_limit.unwrap_or(GATEWAY_TIME_LIMIT),
+        head_time_limit: keys.head_time_limit.unwrap_or(HEAD_TIME_LIMIT),
+        body_time_limit: keys.body_time_limit.unwrap_or(BODY_TIME_LIMIT),
+        max_concurrent,
+    })
+}
+
+/// What a browser calls an origin: a scheme, a host, perhaps a port, and nothing else.
+fn is_origin(text: &str) -> bool {
+    let uri = text.parse::<Uri>().ok().filter(|uri| uri.scheme().is_some() && uri.host().is_some());
+    text == "*" || uri.is_some_and(|uri| uri.path() == "/" && !text.ends_with('/') && uri.query().is_none())
+}
+
+/// Reads `http://host:port`.
+fn address(url: &str) -> Result<Uri, String> {
+    let parsed = url.parse::<Uri>().ok();
+    let parsed =
+        parsed.filter(|uri| uri.scheme_str() == Some("http") && uri.authority().is_some() && uri.path() == "/");
+    parsed.ok_or_else(|| format!("`{url}` is no address; write http://host:port"))
 }
 
 /// Where a process listens: where it is told to, or on its usual port plus the offset, for this machine only.
@@ -270,10 +354,7 @@ fn service_config(
             return Err(ConfigError::UnknownKey(format!("{}.calls.{callee}", service.name)));
         };
         if let Some(url) = given.url {
-            let parsed =
-                url.parse::<Uri>().ok().filter(|url| url.scheme_str() == Some("http") && url.authority().is_some());
-            let why = || format!("`{url}` is no address; write http://host:port");
-            call.url = parsed.ok_or_else(|| invalid(&format!("calls.{callee}.url"), why()))?;
+            call.url = address(&url).map_err(|why| invalid(&format!("calls.{callee}.url"), why))?;
         }
         if let Some(time_limit) = given.time_limit {
             call.time_limit = time_limit;
@@ -283,10 +364,14 @@ fn service_config(
     Ok(ServiceConfig { listen, database, calls, settings })
 }
 
-/// A neighbour without an address is where it listens by its own configuration.
+/// A service without an address is where it listens by its own configuration, for its neighbours and for the gateway.
 fn default_urls(config: &mut Config) {
     let listen: BTreeMap<String, SocketAddr> =
         config.services.iter().map(|(name, service)| (name.clone(), service.listen)).collect();
+    for (name, listen) in &listen {
+        let url = || vec![format!("http://{listen}").parse().unwrap_or_default()];
+        config.gateway.upstreams.entry(name.clone()).or_insert_with(url);
+    }
     for service in config.services.values_mut() {
         for (callee, call) in service.calls.iter_mut().filter(|(_, call)| call.url.authority().is_none()) {
             let url = listen.get(callee).and_then(|listen| format!("http://{listen}").parse().ok());
@@ -332,6 +417,22 @@ mod tests {
     }
 
     #[test]
+    fn the_gateway_finds_services_where_they_listen_unless_it_is_told_otherwise() {
+        let set = [
+            ("payment.listen", "127.0.0.1:9000"),
+            ("gateway.upstreams.order", "http://a:1, http://b:2"),
+            ("gateway.cors_origins", "https://shop.example,http://localhost:3000"),
+        ];
+        let gateway = with(&[], &set).expect("a configuration").gateway;
+        let urls = |service: &str| gateway.upstreams[service].iter().map(Uri::to_string).collect::<Vec<_>>();
+        assert_eq!(urls("payment"), ["http://127.0.0.1:9000/"]);
+        assert_eq!(urls("store"), ["http://127.0.0.1:8082/"]);
+        assert_eq!(urls("order"), ["http://a:1/", "http://b:2/"]);
+        assert_eq!(gateway.cors_origins, ["https://shop.example", "http://localhost:3000"]);
+        assert_eq!(with(&[], &[]).expect("a configuration").gateway.cors_origins, Vec::<String>::new());
+    }
+
+    #[test]
     fn flags_win_over_the_environment() {
         let time_limit = |config: Config| config.services["order"].calls["payment"].time_limit;
         let environment = [("JUMUN__ORDER__CALLS__PAYMENT__TIME_LIMIT", "610ms")];
@@ -366,6 +467,13 @@ mod tests {
             ("port_offset", "-1"),
             ("gateway.nonsense", "1"),
             ("gateway.listen", "everywhere"),
+            ("gateway.cors_origins", "shop.example"),
+            ("gateway.cors_origins", "https://shop.example/"),
+            ("gateway.upstreams.nonsense", "http://h:1"),
+            ("gateway.upstreams.order", "h:1"),
+            ("gateway.upstreams.order", ""),
+            ("gateway.time_limit", "0s"),
+            ("gateway.max_concurrent", "0"),
         ] {
             let error = with(&[], &[(key, value)]).expect_err(key).to_string();
             let last = key.rsplit('.').next().unwrap_or(key);

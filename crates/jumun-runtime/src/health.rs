@@ -83,7 +83,8 @@ async fn health(shared: &Shared) -> Reply {
     status(is_up, Some(components))
 }
 
-fn status(is_up: bool, components: Option<Value>) -> Reply {
+/// What a health page says.
+pub(crate) fn status(is_up: bool, components: Option<Value>) -> Reply {
     let mut body = json!({ "status": word(is_up) });
     if let Some(components) = components {
         body["components"] = components;
@@ -92,6 +93,7 @@ fn status(is_up: bool, components: Option<Value>) -> Reply {
     Reply::Json(status, body.to_string())
 }
 
-const fn word(is_up: bool) -> &'static str {
+/// As health pages spell it.
+pub(crate) const fn word(is_up: bool) -> &'static str {
     if is_up { "UP" } else { "DOWN" }
 }

@@ -35,11 +35,11 @@ use std::{
 use uuid::Uuid;
 
 /// The header that names a request in logs and problems.
-const REQUEST_ID: &str = "x-request-id";
+pub(crate) const REQUEST_ID: &str = "x-request-id";
 
 /// The header by which a client reads what it has written: an answer to a command names its last event, and a view that
 /// is asked with that name answers once it has heard of it.
-const SEEN: &str = "jumun-seen";
+pub(crate) const SEEN: &str = "jumun-seen";
 
 /// What all handlers share.
 #[derive(Clone)]
@@ -70,7 +70,8 @@ impl Traffic {
         (self.requests.swap(0, Ordering::Relaxed), self.failures.swap(0, Ordering::Relaxed), slowest)
     }
 
-    fn note(&self, status: StatusCode, took: Duration) {
+    /// Counts an answer.
+    pub(crate) fn note(&self, status: StatusCode, took: Duration) {
         self.requests.fetch_add(1, Ordering::Relaxed);
         if status.is_server_error() {
             self.failures.fetch_add(1, Ordering::Relaxed);
@@ -189,11 +190,7 @@ async fn answer<F: Future<Output = Handled>>(
     let response = match handler(request).await {
         Ok(reply) => respond(reply, accepts_json),
         Err(problem) => {
-            let status = if problem.code.is_unavailable() {
-                shared.unavailable_status
-            } else {
-                StatusCode::from_u16(problem.code.status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR)
-            };
+            let status = status_of(&problem, shared.unavailable_status);
             tracing::debug!(%method, path, request = request_id, %problem, "refused");
             refuse(&problem, status, &path, &request_id)
         }
@@ -231,8 +228,22 @@ fn respond(reply: Reply, accepts_json: bool) -> Response {
     response
 }
 
-fn refuse(problem: &Problem, status: StatusCode, path: &str, request_id: &str) -> Response {
-    let mut response = Response::new(Body::from(problem.body(status.as_u16(), path, request_id)));
+/// The status of a problem, where the operator has chosen one for those that say *not now*.
+pub(crate) fn status_of(problem: &Problem, unavailable_status: StatusCode) -> StatusCode {
+    if problem.code.is_unavailable() {
+        return unavailable_status;
+    }
+    StatusCode::from_u16(problem.code.status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR)
+}
+
+/// A problem as its client sees it.
+pub(crate) fn refuse<B: From<String>>(
+    problem: &Problem,
+    status: StatusCode,
+    path: &str,
+    request_id: &str,
+) -> Response<B> {
+    let mut response = Response::new(B::from(problem.body(status.as_u16(), path, request_id)));
     *response.status_mut() = status;
     let head = response.headers_mut();
     head.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
@@ -245,11 +256,15 @@ fn refuse(problem: &Problem, status: StatusCode, path: &str, request_id: &str) -
     response
 }
 
-/// The id that a request came with, if it can stand in a log line, or a new one.
-fn request_id(head: &HeaderMap) -> String {
+/// The id that a request came with, if it can stand in a log line.
+pub(crate) fn given_request_id(head: &HeaderMap) -> Option<&str> {
     let sane = |id: &&str| (1..=64).contains(&id.len()) && id.bytes().all(|byte| byte.is_ascii_graphic());
-    let given = head.get(REQUEST_ID).and_then(|id| id.to_str().ok()).filter(sane);
-    given.map_or_else(|| Uuid::now_v7().simple().to_string(), str::to_owned)
+    head.get(REQUEST_ID).and_then(|id| id.to_str().ok()).filter(sane)
+}
+
+/// The id that a request came with, or a new one.
+fn request_id(head: &HeaderMap) -> String {
+    given_request_id(head).map_or_else(|| Uuid::now_v7().simple().to_string(), str::to_owned)
 }
 
 // ---- commands

@@ -2,7 +2,7 @@
 //!
 //! [`Engine`] is the heart: it takes commands, asks neighbours, commits and answers, so that what was answered stands
 //! whatever dies when. Around it: [`recovery`], which sees through what nobody works on any more; HTTP, derived from the
-//! model ([`serve`]); the way to the neighbours ([`transport`]); [`config`]; and the [`audit`] over all databases.
+//! model ([`serve`]); the [`gateway`] in front of all services; the way to the neighbours ([`transport`]); [`config`]; and the [`audit`] over all databases.
 
 pub mod audit;
 pub mod config;
@@ -10,6 +10,7 @@ pub mod consumer;
 pub mod control;
 mod crash;
 mod engine;
+pub mod gateway;
 mod health;
 mod http;
 pub mod limits;

@@ -137,3 +137,37 @@ pub const LOG_LOOKED_AT_EVERY: Duration = Duration::from_secs(5);
 
 /// The size of a log beyond which it is set aside, in bytes. One older file is kept.
 pub const LOG_MAX_BYTES: u64 = 16 * 1024 * 1024;
+
+/// How long the gateway waits for the answer of a service that has no time limit configured. Longer than a service that
+/// was killed needs to come back.
+pub const GATEWAY_TIME_LIMIT: Duration = Duration::from_secs(10);
+
+/// How often the gateway sends a request whose connection breaks before there is an answer, the first time included.
+pub const GATEWAY_ATTEMPTS: u32 = 2;
+
+/// How long the gateway waits for a connection. What listens accepts at once, as the system does it.
+pub const CONNECT_TIME_LIMIT: Duration = Duration::from_secs(1);
+
+/// Requests of the gateway to one service at once, if nothing else is configured.
+pub const UPSTREAM_REQUESTS_MAX: u32 = 2_048;
+
+/// Addresses of one service.
+pub const UPSTREAMS_MAX: usize = 64;
+
+/// Bodies of requests that the gateway holds at once, in bytes. One more request is answered 503 at once.
+pub const BODIES_MAX_BYTES: usize = 64 * BODY_MAX_BYTES;
+
+/// How long the gateway waits for the next part of an answer that has begun.
+pub const ANSWER_PAUSE_MAX: Duration = Duration::from_secs(75);
+
+/// How often the gateway looks whether an upstream is ready; also how long it waits for the answer.
+pub const PROBE_EVERY: Duration = Duration::from_secs(1);
+
+/// After so many looks in a row without a good answer an upstream gets no requests, if there is another one.
+pub const PROBES_FAILED_MAX: u32 = 2;
+
+/// How long a gateway that is being replaced answers those who have connections to it, before it closes idle ones.
+pub const FAREWELL: Duration = Duration::from_secs(3);
+
+/// How often it looks whether they have gone.
+pub const FAREWELL_LOOK: Duration = Duration::from_millis(20);

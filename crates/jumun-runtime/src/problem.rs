@@ -34,6 +34,8 @@ pub enum Code {
     KeyReused,
     /// A defect of ours.
     Internal,
+    /// What answers for a path talks nonsense.
+    BadGateway,
     /// A neighbour that is needed does not answer; nothing stands.
     NeighbourUnavailable,
     /// Nothing was done; try again.
@@ -42,11 +44,13 @@ pub enum Code {
     AskExpired,
     /// It may have been done; ask again with the same key.
     OutcomeUnknown,
+    /// What answers for a path does not answer in time.
+    GatewayTimeout,
 }
 
 impl Code {
     /// All of them.
-    pub const ALL: [Code; 17] = [
+    pub const ALL: [Code; 19] = [
         Self::Malformed,
         Self::Declined,
         Self::AskOnly,
@@ -60,10 +64,12 @@ impl Code {
         Self::Invalid,
         Self::KeyReused,
         Self::Internal,
+        Self::BadGateway,
         Self::NeighbourUnavailable,
         Self::NotDone,
         Self::AskExpired,
         Self::OutcomeUnknown,
+        Self::GatewayTimeout,
     ];
 
     /// The word, the HTTP status and the title.
@@ -82,10 +88,12 @@ impl Code {
             Self::Invalid => ("invalid", 422, "A value is missing or impossible"),
             Self::KeyReused => ("key-reused", 422, "The idempotency key belongs to another request"),
             Self::Internal => ("internal", 500, "A defect of this service"),
+            Self::BadGateway => ("bad-gateway", 502, "A service does not answer sensibly"),
             Self::NeighbourUnavailable => ("neighbour-unavailable", 503, "A service that is needed does not answer"),
             Self::NotDone => ("not-done", 503, "Nothing was done"),
             Self::AskExpired => ("ask-expired", 503, "The ask came too late"),
             Self::OutcomeUnknown => ("outcome-unknown", 503, "It may have been done"),
+            Self::GatewayTimeout => ("gateway-timeout", 504, "A service does not answer in time"),
         }
     }
 

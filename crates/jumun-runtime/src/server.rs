@@ -6,12 +6,19 @@ use crate::{
     engine::{Counters, Engine},
     health::Health,
     http::{self, Shared, SharedParts},
-    limits::{CONNECTIONS_MAX, DRAIN_TIME_LIMIT, HEAD_MAX_BYTES, HEAD_TIME_LIMIT},
+    limits::{CONNECTIONS_MAX, DRAIN_TIME_LIMIT, FAREWELL_LOOK, HEAD_MAX_BYTES, HEAD_TIME_LIMIT},
     recovery,
     relay::{Relay, RelayError},
 };
-use axum::{Router, http::StatusCode};
-use hyper::server::conn::http1;
+use axum::{
+    BoxError,
+    http::{Request, Response, StatusCode},
+};
+use hyper::{
+    body::{Body, Incoming},
+    server::conn::http1,
+    service::Service as HttpService,
+};
 use hyper_util::{
     rt::{TokioIo, TokioTimer},
     server::graceful::GracefulShutdown,
@@ -19,8 +26,8 @@ use hyper_util::{
 };
 use jumun_bus::Bus;
 use serde_json::json;
-use std::{io, path::PathBuf, sync::Arc, sync::atomic::Ordering, time::Duration};
-use tokio::net::{TcpListener, TcpStream};
+use std::{io, net::SocketAddr, path::PathBuf, sync::Arc, sync::atomic::Ordering, time::Duration};
+use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
@@ -96,15 +103,19 @@ pub async fn serve(engine: Engine, serving: Serving) -> Result<(), ServeError> {
     announce();
     let summary = tokio::spawn(summarize(shared.clone()));
 
-    let connections = GracefulShutdown::new();
-    accept(&listener, &router, &connections, &stop).await;
+    let service = TowerToHyperService::new(router);
+    see_through(
+        listener,
+        |_| service.clone(),
+        Pace { head_time_limit: HEAD_TIME_LIMIT, farewell: Duration::ZERO },
+        &stop,
+        || {
+            shared.health.set_ready(false);
+            drop(control);
+        },
+    )
+    .await;
 
-    shared.health.set_ready(false);
-    drop((listener, control));
-    tracing::info!(open = connections.count(), "stopping: no new connections, what is at work is finished");
-    if tokio::time::timeout(DRAIN_TIME_LIMIT, connections.shutdown()).await.is_err() {
-        tracing::warn!("some clients did not end in time; they are cut off");
-    }
     summary.abort();
     engine.drain(DRAIN_TIME_LIMIT).await;
     if let Some(relay) = relay {
@@ -114,17 +125,50 @@ pub async fn serve(engine: Engine, serving: Serving) -> Result<(), ServeError> {
     Ok(())
 }
 
-async fn accept(listener: &TcpListener, router: &Router, connections: &GracefulShutdown, stop: &CancellationToken) {
+/// How long clients are waited for.
+pub(crate) struct Pace {
+    /// For the head of a request.
+    pub(crate) head_time_limit: Duration,
+    /// After the stop, for those who keep a connection to send one more request, be told with its answer that the connection
+    /// closes, and go. Only where somebody else takes new connections meanwhile. After it, idle connections are closed.
+    pub(crate) farewell: Duration,
+}
+
+/// Serves connections until told to stop, then sees those through on which something is at work.
+pub(crate) async fn see_through<S, B>(
+    listener: TcpListener,
+    service: impl Fn(SocketAddr) -> S,
+    Pace { head_time_limit, farewell }: Pace,
+    stop: &CancellationToken,
+    when_stopping: impl FnOnce(),
+) where
+    S: HttpService<Request<Incoming>, Response = Response<B>> + Send + 'static,
+    S::Future: Send,
+    S::Error: Into<BoxError>,
+    B: Body + Send + 'static,
+    B::Data: Send,
+    B::Error: Into<BoxError>,
+{
+    let connections = GracefulShutdown::new();
     let places = Arc::new(Semaphore::new(CONNECTIONS_MAX));
     loop {
         let next = async {
             let place = places.clone().acquire_owned().await;
             (place, listener.accept().await)
         };
-        let Some((place, accepted)) = stop.run_until_cancelled(next).await else { return };
+        let Some((place, accepted)) = stop.run_until_cancelled(next).await else { break };
         match accepted {
-            Ok((stream, _)) => {
-                let connection = connections.watch(connection(stream, router.clone()));
+            Ok((stream, peer)) => {
+                if let Err(error) = stream.set_nodelay(true) {
+                    tracing::debug!(%error, "answers may be delayed a little");
+                }
+                let connection = http1::Builder::new()
+                    .timer(TokioTimer::new())
+                    .header_read_timeout(head_time_limit)
+                    .max_buf_size(HEAD_MAX_BYTES)
+                    .max_header_size(HEAD_MAX_BYTES)
+                    .serve_connection(TokioIo::new(stream), service(peer));
+                let connection = connections.watch(connection);
                 tokio::spawn(async move {
                     if let Err(error) = connection.await {
                         tracing::debug!(%error, "a connection broke");
@@ -141,18 +185,18 @@ async fn accept(listener: &TcpListener, router: &Router, connections: &GracefulS
             }
         }
     }
-}
-
-fn connection(stream: TcpStream, router: Router) -> http1::Connection<TokioIo<TcpStream>, TowerToHyperService<Router>> {
-    if let Err(error) = stream.set_nodelay(true) {
-        tracing::debug!(%error, "answers may be delayed a little");
+    when_stopping();
+    drop(listener);
+    tracing::info!(open = connections.count(), "stopping: no new connections, what is at work is finished");
+    let gone = async {
+        while connections.count() > 0 {
+            tokio::time::sleep(FAREWELL_LOOK).await;
+        }
+    };
+    drop(tokio::time::timeout(farewell, gone).await); // whoever stays is idle
+    if tokio::time::timeout(DRAIN_TIME_LIMIT, connections.shutdown()).await.is_err() {
+        tracing::warn!("some clients did not end in time; they are cut off");
     }
-    http1::Builder::new()
-        .timer(TokioTimer::new())
-        .header_read_timeout(HEAD_TIME_LIMIT)
-        .max_buf_size(HEAD_MAX_BYTES)
-        .pipeline_flush(true)
-        .serve_connection(TokioIo::new(stream), TowerToHyperService::new(router))
 }
 
 fn is_of_one_connection(error: &io::Error) -> bool {

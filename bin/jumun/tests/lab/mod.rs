@@ -9,6 +9,7 @@ mod deed;
 mod evidence;
 mod service;
 mod up;
+pub(crate) mod wire;
 
 pub(crate) use client::{Answer, Client, Customer, Told, basket};
 pub(crate) use deed::Deed;
@@ -76,6 +77,8 @@ pub(crate) struct Lab {
     pub(crate) store: Service,
     pub(crate) delivery: Service,
     pub(crate) dashboard: Service,
+    /// Runs only where a test starts it.
+    pub(crate) gateway: Service,
     data: PathBuf,
     /// Databases that are not where they are by default.
     elsewhere: BTreeMap<String, PathBuf>,
@@ -98,7 +101,11 @@ impl Lab {
         let [payment, mut order, store, delivery, dashboard] =
             SERVICES.map(|name| Service::new(name, folder.path(), &data));
         order.set(format!("order.calls.payment.url=http://{}", payment.address()));
-        Self { order, payment, store, delivery, dashboard, data, elsewhere: BTreeMap::new(), folder }
+        let mut gateway = Service::new("gateway", folder.path(), &data);
+        for service in [&payment, &order, &store, &delivery, &dashboard] {
+            gateway.set(format!("gateway.upstreams.{}=http://{}", service.name(), service.address()));
+        }
+        Self { order, payment, store, delivery, dashboard, gateway, data, elsewhere: BTreeMap::new(), folder }
     }
 
     /// A lab where orders can be placed.

@@ -2,7 +2,7 @@
 
 mod lab;
 
-use lab::{Answer, Client, Customer, LONG, SERVICES, Up, basket, exists, wait_until};
+use lab::{Answer, Client, Customer, LONG, SERVICES, Up, basket, exists, run, wait_until};
 use rustix::process::{Signal, kill_process};
 use serde_json::Value;
 use std::{
@@ -49,8 +49,10 @@ impl Crowd {
 }
 
 /// Runs an operator's command beside the customers.
-async fn meanwhile(up: &Up, words: &[&str]) -> String {
-    tokio::task::block_in_place(|| up.tell(words))
+async fn meanwhile(up: &Up, words: &[&str]) {
+    let command = up.command_of(words);
+    let (status, said) = tokio::task::spawn_blocking(|| run(command)).await.expect("a command");
+    assert_eq!(status, 0, "{words:?}: {said}");
 }
 
 fn assert_clean(up: &Up) {
@@ -58,7 +60,7 @@ fn assert_clean(up: &Up) {
     assert_eq!(audit.exit_code, 0, "{:#}", audit.report);
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[tokio::test]
 async fn a_fresh_folder_comes_up_and_the_next_start_goes_on_with_all_data() {
     let mut up = Up::running().await;
     let gateway = up.client("gateway");
@@ -77,7 +79,7 @@ async fn a_fresh_folder_comes_up_and_the_next_start_goes_on_with_all_data() {
     assert_clean(&up);
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[tokio::test]
 async fn what_cannot_come_up_says_why_and_changes_nothing() {
     let up = Up::running().await;
     let fails = |mut command: std::process::Command, code: &str| {
@@ -110,7 +112,7 @@ async fn what_cannot_come_up_says_why_and_changes_nothing() {
     assert_eq!(fs::read(&file).expect("a file"), [7; 8_192], "it is left as it was");
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[tokio::test]
 async fn a_killed_service_costs_its_clients_a_moment() {
     let up = Up::running().await;
     let crowd = Crowd::come(&up, 4);
@@ -127,7 +129,7 @@ async fn a_killed_service_costs_its_clients_a_moment() {
     assert_clean(&up);
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[tokio::test]
 async fn a_gateway_that_is_killed_breaks_connections_and_loses_no_order() {
     let up = Up::running().await;
     let crowd = Crowd::come(&up, 4);
@@ -144,7 +146,7 @@ async fn a_gateway_that_is_killed_breaks_connections_and_loses_no_order() {
 }
 
 /// `JUMUN_KILLS=60` makes it longer.
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[tokio::test]
 async fn whoever_is_killed_when_every_acknowledged_order_stands() {
     let kills = std::env::var("JUMUN_KILLS").map_or(8, |kills| kills.parse().expect("a number"));
     let up = Up::running().await;
@@ -175,7 +177,7 @@ async fn whoever_is_killed_when_every_acknowledged_order_stands() {
     }
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[tokio::test]
 async fn rolling_everything_loses_no_request() {
     let up = Up::running().await;
     let before: Vec<_> = PROCESSES.iter().map(|name| up.pid(name)).collect();
@@ -193,7 +195,7 @@ async fn rolling_everything_loses_no_request() {
     assert_clean(&up);
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[tokio::test]
 async fn a_service_that_is_stopped_is_refused_at_once_and_catches_up() {
     let up = Up::running().await;
     let gateway = up.client("gateway");
@@ -220,7 +222,7 @@ async fn a_service_that_is_stopped_is_refused_at_once_and_catches_up() {
     assert_clean(&up);
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[tokio::test]
 async fn a_process_that_hangs_is_replaced() {
     let up = Up::running().await;
     let hung = up.pid("payment");
@@ -232,7 +234,7 @@ async fn a_process_that_hangs_is_replaced() {
     assert_clean(&up);
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[tokio::test]
 async fn when_the_supervisor_is_killed_everything_ends_and_the_next_start_finds_all() {
     let mut up = Up::running().await;
     let id = up.client("gateway").place("치킨", 22_000).await;
@@ -247,7 +249,7 @@ async fn when_the_supervisor_is_killed_everything_ends_and_the_next_start_finds_
     assert_clean(&up);
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[tokio::test]
 async fn a_service_that_never_gets_ready_is_tried_again_ever_more_slowly() {
     let up = Up::running().await;
     up.tell(&["stop", "dashboard"]);
@@ -264,7 +266,7 @@ async fn a_service_that_never_gets_ready_is_tried_again_ever_more_slowly() {
     assert_clean(&up);
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[tokio::test]
 async fn what_the_processes_say_is_in_their_logs() {
     let up = Up::running().await;
     up.client("gateway").place("치킨", 22_000).await;

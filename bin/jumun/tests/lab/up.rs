@@ -103,9 +103,14 @@ impl Up {
 
     /// Runs a command of the program in this folder: its exit status, and what it said.
     pub(crate) fn jumun(&self, words: &[&str]) -> (i32, String) {
+        run(self.command_of(words))
+    }
+
+    /// A command of the program in this folder.
+    pub(crate) fn command_of(&self, words: &[&str]) -> Command {
         let mut command = jumun(self.folder.path());
         command.args(words);
-        run(command)
+        command
     }
 
     /// Tells the supervisor something that it does.

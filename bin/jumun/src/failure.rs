@@ -3,7 +3,7 @@
 use jumun::SettingsError;
 use jumun_bus::BusError;
 use jumun_database::{OpenError, ReadError};
-use jumun_runtime::{ServeError, config::ConfigError, control::ControlError};
+use jumun_runtime::{ServeError, config::ConfigError, control::ControlError, telemetry::TelemetryError};
 use std::{fmt, process::ExitCode};
 
 /// A failure of the program.
@@ -56,6 +56,12 @@ impl From<BusError> for Failure {
 
 impl From<ServeError> for Failure {
     fn from(error: ServeError) -> Self {
+        Self::new(error.code(), error.to_string(), error.remedy())
+    }
+}
+
+impl From<TelemetryError> for Failure {
+    fn from(error: TelemetryError) -> Self {
         Self::new(error.code(), error.to_string(), error.remedy())
     }
 }

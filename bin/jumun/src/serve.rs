@@ -3,11 +3,12 @@
 use crate::{Failure, SystemOptions};
 use clap::Args;
 use jiff::{Timestamp, tz::TimeZone};
-use jumun::ServiceModel;
+use jumun::{ServiceModel, SystemModel};
 use jumun_bus::EmbeddedLog;
 use jumun_database::SqliteDatabase;
 use jumun_runtime::{
-    Engine, Parts, Serving, StatusCode, config::Config, control, schema, serve, transport::HttpTransport,
+    Engine, Parts, Serving, StatusCode, config::Config, control, schema, serve, telemetry::Tracer,
+    transport::HttpTransport,
 };
 use rustix::process::{Resource, getrlimit, setrlimit};
 use std::{
@@ -53,12 +54,21 @@ pub(crate) fn run(options: &Options) -> Result<ExitCode, Failure> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime =
         runtime.map_err(|error| Failure::new("system", error.to_string(), "Look at the limits of this user."))?;
-    runtime.block_on(serve_one(service, &config, options.listen))
+    runtime.block_on(serve_one(&model, service, &config, options.listen))
 }
 
-async fn serve_one(service: &ServiceModel, config: &Config, listen: Option<SocketAddr>) -> Result<ExitCode, Failure> {
+async fn serve_one(
+    system: &SystemModel,
+    service: &ServiceModel,
+    config: &Config,
+    listen: Option<SocketAddr>,
+) -> Result<ExitCode, Failure> {
     let bus = &config.bus;
     let unavailable_status = StatusCode::from_u16(config.unavailable_status).unwrap_or(StatusCode::SERVICE_UNAVAILABLE);
+    let tracer = match &config.telemetry {
+        Some(otlp) => Tracer::start(system.name, service.name, otlp)?,
+        None => Tracer::default(),
+    };
     let config = &config.services[service.name];
     let behaviour = service.behaviour(&config.settings)?;
     let listen = listen.unwrap_or(config.listen);
@@ -80,6 +90,7 @@ async fn serve_one(service: &ServiceModel, config: &Config, listen: Option<Socke
         time_limits: config.calls.iter().map(|(name, call)| (name.clone(), call.time_limit)).collect(),
         clock: Timestamp::now,
         zone: TimeZone::try_system().unwrap_or(TimeZone::UTC),
+        tracer,
     });
     let address = listener.local_addr().unwrap_or(listen);
     let name = service.name;

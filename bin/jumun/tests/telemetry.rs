@@ -63,7 +63,7 @@ impl Metrics {
         }
         let metrics = Self(series);
         for name in metrics.0.keys().filter(|name| name.contains("le=\"+Inf\"")) {
-            let count = name.replace("_bucket", "_count").replace(",le=\"+Inf\"", "").replace("{le=\"+Inf\"}", "");
+            let count = name.replace("_bucket", "_count").replace("le=\"+Inf\",", "").replace("{le=\"+Inf\"}", "");
             assert!((metrics.0[name] - metrics.at(&count)).abs() < f64::EPSILON, "{name} is not {count}");
         }
         metrics

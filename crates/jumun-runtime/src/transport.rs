@@ -6,7 +6,7 @@
 use crate::{
     limits::{BODY_MAX_BYTES, IDLE_CONNECTION_KEPT, IDLE_CONNECTIONS_MAX, VOID_TIME_LIMIT},
     problem::Problem,
-    telemetry::{Origin, REQUEST_ID, TRACEPARENT, TRACESTATE},
+    telemetry::Origin,
 };
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
@@ -143,15 +143,7 @@ fn head(id: Uuid, expires_ms: i64, origin: &Origin) -> HeaderMap {
         head.insert(IDEMPOTENCY_KEY, id);
     }
     head.insert(EXPIRES, expires_ms.into());
-    if let Ok(request) = origin.request.parse() {
-        head.insert(REQUEST_ID, request);
-    }
-    if let Some(parent) = origin.trace.to_header() {
-        head.insert(TRACEPARENT, parent);
-    }
-    if let Some(state) = &origin.state {
-        head.insert(TRACESTATE, state.clone());
-    }
+    origin.write(&mut head);
     head
 }
 

@@ -127,11 +127,6 @@ impl TraceContext {
         text
     }
 
-    /// As a header.
-    pub(crate) fn to_header(self) -> Option<HeaderValue> {
-        HeaderValue::from_bytes(&self.to_text()).ok()
-    }
-
     /// The id of the trace, for log lines.
     pub fn id(&self) -> TraceId {
         TraceId(self.trace_id)
@@ -167,6 +162,20 @@ impl Origin {
     pub fn new(is_sampled: bool) -> Self {
         let request = Uuid::now_v7().simple().to_string().into();
         Self { trace: TraceContext::new(is_sampled), parent: None, request, state: None }
+    }
+
+    /// Writes it into the head of a request that is sent on, in place of what may be there.
+    pub fn write(&self, head: &mut HeaderMap) {
+        if let Ok(request) = self.request.parse() {
+            head.insert(REQUEST_ID, request);
+        }
+        if let Ok(parent) = HeaderValue::from_bytes(&self.trace.to_text()) {
+            head.insert(TRACEPARENT, parent);
+        }
+        match &self.state {
+            Some(state) => drop(head.insert(TRACESTATE, state.clone())),
+            None => drop(head.remove(TRACESTATE)),
+        }
     }
 
     /// What is caused by this.

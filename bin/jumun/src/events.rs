@@ -4,10 +4,10 @@ use crate::{Failure, SystemOptions};
 use clap::{Args, Subcommand};
 use jiff::{SignedDuration, Timestamp};
 use jumun_bus::{Bus, BusError, EmbeddedLog, Position, Record, Subscription, Wants};
-use jumun_runtime::{Token, config::Config};
+use jumun_runtime::{Token, config::Config, envelope};
 use serde_json::{Value, json};
 use std::{
-    collections::VecDeque,
+    collections::{BTreeMap, VecDeque},
     io::{self, Write},
     process::ExitCode,
     time::Duration,
@@ -145,7 +145,7 @@ fn keep_latest(latest: &mut VecDeque<Found>, lines: usize) {
 }
 
 fn show(options: &Show) -> Result<ExitCode, Failure> {
-    let (_, config) = options.system.load()?;
+    let (model, config) = options.system.load()?;
     let unclear = || {
         Failure::new(
             "event-unclear",
@@ -159,7 +159,7 @@ fn show(options: &Show) -> Result<ExitCode, Failure> {
     let position = Position { service, partition, epoch: None, sequence: sequence - 1 };
     let mut subscription = bus.subscribe(&[position], Wants::All)?;
     let found = subscription.poll(1, Duration::ZERO)?.into_iter().find(|delivery| delivery.sequence == sequence);
-    let record = found.and_then(|delivery| delivery.record).ok_or_else(|| {
+    let (source, record) = found.and_then(|delivery| Some((delivery.source, delivery.record?))).ok_or_else(|| {
         Failure::new(
             "event-missing",
             format!("there is no event {}", options.event),
@@ -171,7 +171,7 @@ fn show(options: &Show) -> Result<ExitCode, Failure> {
         "at": options.event,
         "time": time(&record),
         "key": record.key,
-        "headers": record.headers.iter().map(|(name, value)| json!({ name: value })).collect::<Vec<_>>(),
+        "headers": envelope::headers(model.name, &source, &record).into_iter().collect::<BTreeMap<_, _>>(),
         "event": event,
     });
     drop(writeln!(io::stdout(), "{whole:#}"));

@@ -3,7 +3,9 @@
 use jumun::SettingsError;
 use jumun_bus::BusError;
 use jumun_database::{OpenError, ReadError};
-use jumun_runtime::{ServeError, config::ConfigError, control::ControlError, supervisor::SuperviseError};
+use jumun_runtime::{
+    ServeError, config::ConfigError, control::ControlError, supervisor::SuperviseError, telemetry::TelemetryError,
+};
 use std::{fmt, process::ExitCode};
 
 /// A failure of the program.
@@ -62,6 +64,12 @@ impl From<ServeError> for Failure {
 
 impl From<SuperviseError> for Failure {
     fn from(error: SuperviseError) -> Self {
+        Self::new(error.code(), error.to_string(), error.remedy())
+    }
+}
+
+impl From<TelemetryError> for Failure {
+    fn from(error: TelemetryError) -> Self {
         Self::new(error.code(), error.to_string(), error.remedy())
     }
 }

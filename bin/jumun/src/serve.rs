@@ -13,6 +13,7 @@ use jumun_runtime::{
     gateway::{self, Gateway},
     schema, serve,
     supervisor::{self, Leash},
+    telemetry::Tracer,
     transport::HttpTransport,
 };
 use rustix::process::{Resource, getrlimit, setrlimit};
@@ -71,15 +72,24 @@ fn serve_it(options: &Options) -> Result<ExitCode, Failure> {
         runtime.map_err(|error| Failure::new("system", error.to_string(), "Look at the limits of this user."))?;
     runtime.block_on(async {
         match service {
-            Some(service) => serve_service(service, &config, options).await,
+            Some(service) => serve_service(&model, service, &config, options).await,
             None => serve_gateway(&model, &config, options).await,
         }
     })
 }
 
-async fn serve_service(service: &ServiceModel, config: &Config, options: &Options) -> Result<ExitCode, Failure> {
+async fn serve_service(
+    system: &SystemModel,
+    service: &ServiceModel,
+    config: &Config,
+    options: &Options,
+) -> Result<ExitCode, Failure> {
     let bus = &config.bus;
     let unavailable_status = StatusCode::from_u16(config.unavailable_status).unwrap_or(StatusCode::SERVICE_UNAVAILABLE);
+    let tracer = match &config.telemetry {
+        Some(otlp) => Tracer::start(system.name, service.name, otlp)?,
+        None => Tracer::default(),
+    };
     let config = &config.services[service.name];
     let behaviour = service.behaviour(&config.settings)?;
     let Ear { listener, announce, stop } = Ear::open(service.name, options, config.listen)?;
@@ -95,6 +105,8 @@ async fn serve_service(service: &ServiceModel, config: &Config, options: &Option
         time_limits: config.calls.iter().map(|(name, call)| (name.clone(), call.time_limit)).collect(),
         clock: Timestamp::now,
         zone: TimeZone::try_system().unwrap_or(TimeZone::UTC),
+        tracer,
+        restarts: options.supervised.unwrap_or_default(),
     });
     serve(engine, Serving { listener, unavailable_status, bus, control, announce, stop }).await?;
     Ok(ExitCode::SUCCESS)
@@ -102,7 +114,12 @@ async fn serve_service(service: &ServiceModel, config: &Config, options: &Option
 
 async fn serve_gateway(model: &SystemModel, config: &Config, options: &Options) -> Result<ExitCode, Failure> {
     let Ear { listener, announce, stop } = Ear::open(GATEWAY, options, config.gateway.listen)?;
-    gateway::serve(model, config, Gateway { listener, announce, stop }).await;
+    gateway::serve(
+        model,
+        config,
+        Gateway { listener, announce, stop, restarts: options.supervised.unwrap_or_default() },
+    )
+    .await;
     Ok(ExitCode::SUCCESS)
 }
 

@@ -93,10 +93,11 @@ pub fn order(id: i64, expected_version: u64, body: &serde_json::Value) -> Docume
     DocumentChange { collection: "orders", id, expected_version, shown: true, body: body.to_string() }
 }
 
-/// An event about an order.
+/// An event about an order; of an odd one with a trace.
 pub fn event(key: i64) -> JournalEntry {
     let body = format!(r#"{{"eventType":"Ordered","id":{key}}}"#);
-    JournalEntry { event_type: "Ordered", key, time_ms: 1_700_000_000_000 + key, body }
+    let trace = (key % 2 == 1).then(|| [u8::try_from(key % 251).unwrap_or_default(); 25]);
+    JournalEntry { event_type: "Ordered", key, time_ms: 1_700_000_000_000 + key, trace, body }
 }
 
 /// A request about an order that asks the payment service.
@@ -112,6 +113,7 @@ pub fn request(key: Option<&str>, state: RequestState, subject: i64) -> Request 
         answer: None,
         incarnation: Uuid::from_u128(9),
         until_ms: 1_000 + subject,
+        trace: key.map(|_| [9; 25]),
     }
 }
 
@@ -230,6 +232,7 @@ pub async fn a_commit_does_all_of_it(home: &impl Home) {
     let (first, wanted) = (&journal[0], event(7));
     assert_eq!((journal.len(), first.partition, first.sequence, first.key), (2, 0, 1, 7));
     assert_eq!((&*first.event_type, first.time_ms, &first.body), ("Ordered", wanted.time_ms, &wanted.body));
+    assert_eq!((first.trace, journal[1].trace), (Some([7; 25]), None));
 }
 
 #[doc(hidden)]
@@ -946,5 +949,11 @@ pub async fn the_writer_counts_what_it_does(home: &impl Home) {
     let stats = database.stats();
     assert_eq!((stats.commits, stats.conflicts), (20, 10));
     assert!((1..=20).contains(&stats.groups), "{stats:?}");
+    // Not every adapter counts them; who does has counted all.
+    for histogram in [&stats.group_jobs, &stats.sync_us].into_iter().filter(|histogram| !histogram.counts.is_empty()) {
+        assert_eq!(histogram.counts.len(), histogram.bounds.len() + 1);
+        assert!(histogram.counts.iter().sum::<u64>() >= stats.groups, "{stats:?}");
+    }
+    assert!([0, 30].contains(&stats.group_jobs.sum), "{stats:?}");
     assert_eq!(database.identity().service, "order");
 }

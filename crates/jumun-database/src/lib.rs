@@ -12,12 +12,14 @@
 //! suite in [`mod@conformance`].
 
 pub mod conformance;
+mod histogram;
 pub mod limits;
 mod memory;
 mod rules;
 mod sqlite;
 mod values;
 
+pub use histogram::Histogram;
 pub use memory::MemoryDatabase;
 pub use sqlite::{SqliteDatabase, SqliteReader};
 
@@ -91,9 +93,15 @@ pub struct JournalEntry {
     pub key: i64,
     /// When it happened, in milliseconds since 1970 UTC.
     pub time_ms: i64,
+    /// In which trace it happened.
+    pub trace: Option<Trace>,
     /// The event as published, JSON.
     pub body: String,
 }
+
+/// Where something stands in a trace, so that it can be followed over services and restarts: the trace's id (16 bytes), the
+/// id of the span that caused it (8) and the flags (1), as in W3C Trace Context. To a database it is bytes.
+pub type Trace = [u8; 25];
 
 /// An event in the journal.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -108,6 +116,8 @@ pub struct JournalRecord {
     pub key: i64,
     /// See [`JournalEntry::time_ms`].
     pub time_ms: i64,
+    /// See [`JournalEntry::trace`].
+    pub trace: Option<Trace>,
     /// See [`JournalEntry::body`].
     pub body: String,
 }
@@ -197,6 +207,8 @@ pub struct Request {
     pub incarnation: Uuid,
     /// When it is given up, in milliseconds since 1970 UTC.
     pub until_ms: i64,
+    /// In which trace it came, so that undoing it is part of the same.
+    pub trace: Option<Trace>,
 }
 
 /// Whom a request asks.
@@ -467,7 +479,7 @@ pub struct Identity {
 }
 
 /// What the writer has done since it started.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Stats {
     /// Commits that were done.
     pub commits: u64,
@@ -475,6 +487,10 @@ pub struct Stats {
     pub groups: u64,
     /// Commits that were refused for a conflict.
     pub conflicts: u64,
+    /// Jobs of each transaction.
+    pub group_jobs: Histogram,
+    /// Microseconds that each transaction took to get on disk: the fsync, and writing what it makes durable.
+    pub sync_us: Histogram,
 }
 
 /// The partition of a correlation key: FNV-1a (64 bit) over the key's eight bytes, the lowest first, modulo `partitions`.

@@ -5,6 +5,13 @@ use std::time::Duration;
 /// Jobs that one `SQLite` transaction holds at most.
 pub const GROUP_MAX_JOBS: usize = 512;
 
+/// The ranges in which sizes of groups are counted, in jobs.
+pub const GROUP_JOBS_BOUNDS: &[u64] = &[1, 2, 4, 8, 16, 32, 64, 128, 256, GROUP_MAX_JOBS as u64];
+
+/// The ranges in which the times of fsyncs are counted, in microseconds.
+pub const SYNC_US_BOUNDS: &[u64] =
+    &[50, 100, 250, 500, 1_000, 2_500, 5_000, 10_000, 25_000, 50_000, 100_000, 250_000, 500_000, 1_000_000, 5_000_000];
+
 /// How long the writer waits for company before it commits; only when the last group had more than one job.
 pub const GROUP_LINGER: Duration = Duration::from_micros(300);
 

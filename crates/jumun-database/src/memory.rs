@@ -189,7 +189,7 @@ impl Database for MemoryDatabase {
     }
 
     fn stats(&self) -> Stats {
-        self.state().stats
+        self.state().stats.clone()
     }
 
     fn close(&self) -> BoxFuture<'_, ()> {
@@ -231,6 +231,7 @@ impl State {
                 event_type: entry.event_type.to_owned(),
                 key: entry.key,
                 time_ms: entry.time_ms,
+                trace: entry.trace,
                 body: entry.body,
             });
             receipt.sequences.push((partition, sequence));

@@ -1,8 +1,9 @@
 //! Configuration: defaults, then `jumun.toml`, then the environment (`JUMUN__ORDER__CALLS__PAYMENT__TIME_LIMIT=610ms`),
 //! then flags. A key that nobody knows is an error.
 
-use crate::limits::{
-    BODY_TIME_LIMIT, GATEWAY_TIME_LIMIT, HEAD_TIME_LIMIT, TIME_LIMIT, UPSTREAM_REQUESTS_MAX, UPSTREAMS_MAX,
+use crate::{
+    limits::{BODY_TIME_LIMIT, GATEWAY_TIME_LIMIT, HEAD_TIME_LIMIT, TIME_LIMIT, UPSTREAM_REQUESTS_MAX, UPSTREAMS_MAX},
+    telemetry::OtlpConfig,
 };
 use config::{Environment, File, FileFormat};
 use http::Uri;
@@ -41,6 +42,8 @@ pub struct Config {
     pub bus: PathBuf,
     /// The gateway.
     pub gateway: GatewayConfig,
+    /// Where spans go, if they go anywhere.
+    pub telemetry: Option<OtlpConfig>,
     /// By service.
     pub services: BTreeMap<String, ServiceConfig>,
 }
@@ -166,6 +169,17 @@ impl OneOrMany {
     }
 }
 
+/// The keys of telemetry.
+#[derive(Deserialize, Default)]
+#[serde(deny_unknown_fields, default)]
+struct TelemetryKeys {
+    otlp: Option<String>,
+    sample: Option<f64>,
+}
+
+/// The share of traces that are recorded, unless it is said.
+const SAMPLE: f64 = 0.01;
+
 /// The keys of a service that are the runtime's; all others are its business's.
 #[derive(Deserialize, Default)]
 #[serde(deny_unknown_fields, default)]
@@ -204,9 +218,13 @@ pub fn load(model: &SystemModel, sources: &Sources) -> Result<Config, ConfigErro
         })?,
     };
     let gateway = gateway_config(model, given.remove(GATEWAY), offset)?;
+    let telemetry = telemetry_config(given.remove("telemetry"), |name| match &sources.environment {
+        Some(environment) => environment.get(name).cloned(),
+        None => std::env::var(name).ok(),
+    })?;
     let folder = data.join(model.name);
     let bus = folder.join("bus");
-    let mut config = Config { unavailable_status: 503, folder, bus, gateway, services: BTreeMap::new() };
+    let mut config = Config { unavailable_status: 503, folder, bus, gateway, telemetry, services: BTreeMap::new() };
     if let Some(status) = given.remove("unavailable_status") {
         let status =
             status.as_u64().and_then(|status| u16::try_from(status).ok()).filter(|status| (500..600).contains(status));
@@ -304,6 +322,41 @@ fn address(url: &str) -> Result<Uri, String> {
     let parsed =
         parsed.filter(|uri| uri.scheme_str() == Some("http") && uri.authority().is_some() && uri.path() == "/");
     parsed.ok_or_else(|| format!("`{url}` is no address; write http://host:port"))
+}
+
+/// Where spans go: what is configured, or else what the environment says by the variables of OpenTelemetry (*OpenTelemetry
+/// Environment Variable Specification*).
+fn telemetry_config(
+    table: Option<Value>,
+    environment: impl Fn(&str) -> Option<String>,
+) -> Result<Option<OtlpConfig>, ConfigError> {
+    let invalid = |key: &str, why: String| ConfigError::Invalid { key: key.to_owned(), why };
+    let keys: TelemetryKeys = serde_path_to_error::deserialize(table.unwrap_or_else(|| Value::Object(Map::new())))
+        .map_err(|error| invalid(&format!("telemetry.{}", error.path()), error.inner().to_string()))?;
+    let said = |name: &str| environment(name).filter(|value| !value.is_empty());
+    if keys.otlp.is_none() && said("OTEL_SDK_DISABLED").is_some_and(|value| value.eq_ignore_ascii_case("true")) {
+        return Ok(None);
+    }
+    let (traces, all) = ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT");
+    let below = |base: String| format!("{}/v1/traces", base.trim_end_matches('/'));
+    let endpoint = match keys.otlp {
+        Some(base) => Some(("telemetry.otlp", below(base))),
+        None => said(traces).map(|url| (traces, url)).or_else(|| said(all).map(|base| (all, below(base)))),
+    };
+    let (key, sample) = match (keys.sample, said("OTEL_TRACES_SAMPLER_ARG")) {
+        (Some(sample), _) => ("telemetry.sample", sample),
+        (None, Some(text)) => ("OTEL_TRACES_SAMPLER_ARG", text.parse().unwrap_or(f64::NAN)),
+        (None, None) => ("telemetry.sample", SAMPLE),
+    };
+    if !(0.0..=1.0).contains(&sample) {
+        return Err(invalid(key, "must be a share from 0 to 1".into()));
+    }
+    let Some((key, endpoint)) = endpoint else { return Ok(None) };
+    let url = endpoint.parse::<Uri>().ok().filter(|url| url.scheme_str() == Some("http") && url.authority().is_some());
+    match url {
+        Some(_) => Ok(Some(OtlpConfig { endpoint, sample })),
+        None => Err(invalid(key, format!("`{endpoint}` is no collector; write http://host:4318"))),
+    }
 }
 
 /// Where a process listens: where it is told to, or on its usual port plus the offset, for this machine only.
@@ -450,6 +503,24 @@ mod tests {
     }
 
     #[test]
+    fn spans_go_where_it_is_configured_or_where_the_environment_says() {
+        let to = |environment: &[_], set: &[_]| with(environment, set).expect("a configuration").telemetry;
+        let otlp = |endpoint: &str, sample| Some(OtlpConfig { endpoint: endpoint.into(), sample });
+        let all = ("OTEL_EXPORTER_OTLP_ENDPOINT", "http://all:4318/");
+        let traces = ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "http://traces:4318/here");
+        let share = ("OTEL_TRACES_SAMPLER_ARG", "0.5");
+        assert_eq!(to(&[], &[]), None);
+        assert_eq!(to(&[share], &[("telemetry.sample", "0.2")]), None);
+        assert_eq!(to(&[all], &[]), otlp("http://all:4318/v1/traces", 0.01));
+        assert_eq!(to(&[all, traces, share], &[]), otlp("http://traces:4318/here", 0.5));
+        assert_eq!(to(&[all, ("OTEL_SDK_DISABLED", "true")], &[]), None);
+        let set = [("telemetry.otlp", "http://mine:4318"), ("telemetry.sample", "1")];
+        assert_eq!(to(&[all, traces, share], &set), otlp("http://mine:4318/v1/traces", 1.0));
+        let set = [("telemetry.otlp", "http://mine:4318"), ("telemetry.sample", "0.25")];
+        assert_eq!(to(&[], &set), otlp("http://mine:4318/v1/traces", 0.25));
+    }
+
+    #[test]
     fn what_cannot_be_is_named() {
         for (key, value) in [
             ("nonsense", "1"),
@@ -465,6 +536,9 @@ mod tests {
             ("bus", "carrier-pigeon://coop"),
             ("port_offset", "60000"),
             ("port_offset", "-1"),
+            ("telemetry.nonsense", "1"),
+            ("telemetry.otlp", "https://host:4318"),
+            ("telemetry.sample", "2"),
             ("gateway.nonsense", "1"),
             ("gateway.listen", "everywhere"),
             ("gateway.cors_origins", "shop.example"),

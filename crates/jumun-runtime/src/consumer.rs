@@ -15,10 +15,11 @@ use crate::{
         BEHIND_EVERY, BUSY_PAUSE, DATABASE_PAUSE, EVENTS_AT_ONCE, EVENTS_BETWEEN_YIELDS, IDLE_PAUSE, PARKED_KEYS_MAX,
         PLACES_EVERY, STANDING_STILL_SHOWN,
     },
+    telemetry::{Kind, Span, SpanId, TraceContext},
     token::Token,
 };
 use jumun::{Damaged, Documents, Heard, Outcome, Stored};
-use jumun_bus::{Bus, BusError, Delivery, Position, Record, Subscription, Wants};
+use jumun_bus::{Bus, BusError, Delivery, Position, Record, Source, Subscription, Wants};
 use jumun_database::{
     Changes, CommitError, Conflict, Document, DocumentChange, JournalEntry, Place, PlaceChange, Query, ReadDatabase,
     ReadError,
@@ -53,6 +54,9 @@ pub struct Parked {
     pub key: i64,
     /// When it happened, in milliseconds since 1970 UTC.
     pub time_ms: i64,
+    /// In which trace it happened.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub traceparent: Option<String>,
     /// As published.
     pub body: String,
     /// Why it is parked.
@@ -204,6 +208,10 @@ struct Effect {
     parked: Vec<Parked>,
     heard: BTreeMap<PlaceKey, Stand>,
     dropped: u64,
+    /// Of which source each event was that had its effect, and when it happened.
+    times: Vec<(Arc<Source>, i64)>,
+    /// What is recorded of events in sampled traces.
+    spans: Vec<Span>,
 }
 
 /// Why a batch has no effect yet.
@@ -390,6 +398,7 @@ impl Worker {
             }
             if let Some(record) = &delivery.record {
                 self.hear(&delivery.source.service, record, &mut effect).await?;
+                effect.times.push((delivery.source.clone(), record.time_ms));
             }
             effect.heard.insert(key, Stand { epoch: delivery.source.epoch, sequence: delivery.sequence });
         }
@@ -397,14 +406,25 @@ impl Worker {
     }
 
     async fn hear(&self, source: &str, record: &Record, effect: &mut Effect) -> Result<(), Halt> {
+        let began = std::time::Instant::now();
+        let cause = TraceContext::of_event(record);
+        let context = TraceContext::following(cause, || self.engine.tracer().samples());
+        let (trace, Record { sequence, event_type, key: order, .. }) = (context.id(), record);
         let is_parked = self.parked_keys.contains(&record.key) || effect.parked.iter().any(|one| one.key == record.key);
         let why = if is_parked {
             "an earlier event of this order is parked".to_owned()
         } else if let Some(why) = &self.over_limit {
             format!("what follows from it is over a limit: {why}")
         } else {
-            match self.consequences(&record.event_type, &record.body, effect).await? {
-                Ok(()) => return Ok(()),
+            match self.consequences(&record.event_type, &record.body, &context, effect).await? {
+                Ok(()) => {
+                    tracing::debug!(source, sequence, event_type, order, %trace, "heard");
+                    if self.engine.tracer().takes(&context) {
+                        let parent = cause.map(|cause| cause.span_id);
+                        effect.spans.push(span(source, record, context, parent, began.elapsed()));
+                    }
+                    return Ok(());
+                }
                 Err(why) => why,
             }
         };
@@ -413,7 +433,7 @@ impl Worker {
         if !is_parked && keys.len() >= PARKED_KEYS_MAX {
             return Err(Halt::Full(why)); // the release is at fault, not the event: stand still, nothing is lost
         }
-        tracing::error!(source, sequence = record.sequence, key = record.key, why, "an event is parked");
+        tracing::error!(source, sequence, event_type, order, %trace, why, "an event is parked");
         effect.parked.push(Parked {
             source: source.to_owned(),
             partition: record.partition,
@@ -421,6 +441,7 @@ impl Worker {
             event_type: record.event_type.clone(),
             key: record.key,
             time_ms: record.time_ms,
+            traceparent: cause.map(|cause| cause.to_string()),
             body: record.body.clone(),
             cause: why,
         });
@@ -432,6 +453,7 @@ impl Worker {
         &self,
         event_type: &str,
         body: &str,
+        trace: &TraceContext,
         effect: &mut Effect,
     ) -> Result<Result<(), String>, Halt> {
         let now = self.engine.now();
@@ -464,6 +486,7 @@ impl Worker {
                 event_type: event.event_type,
                 key: event.key,
                 time_ms: now.as_millisecond(),
+                trace: Some(trace.to_stored()),
                 body: event.body,
             }));
             effect.dropped += u64::from(decided.dropped);
@@ -512,6 +535,13 @@ impl Worker {
         self.places.clone_from(&effect.heard);
         self.heard = effect.heard;
         self.places_written = Instant::now();
+        let now_ms = self.engine.now().as_millisecond();
+        for (source, time_ms) in &effect.times {
+            self.engine.metrics().heard(&source.service, *time_ms, now_ms);
+        }
+        for span in effect.spans {
+            self.engine.tracer().record(&span.context.clone(), || span);
+        }
         self.show.send_modify(|shown| shown.dropped += effect.dropped);
         Ok(())
     }
@@ -563,10 +593,12 @@ impl Worker {
                 continue;
             }
             let mut effect = Effect { heard: self.heard.clone(), ..Effect::default() };
-            let done = match self.consequences(&event.event_type, &event.body, &mut effect).await {
+            let cause = event.traceparent.as_deref().and_then(TraceContext::parse);
+            let trace = TraceContext::following(cause, || self.engine.tracer().samples());
+            let done = match self.consequences(&event.event_type, &event.body, &trace, &mut effect).await {
                 Ok(Ok(())) => self.conclude(document, effect).await,
                 Ok(Err(why)) => {
-                    tracing::warn!(key = event.key, why, "a parked event fails again");
+                    tracing::warn!(order = event.key, trace = %trace.id(), why, "a parked event fails again");
                     false
                 }
                 Err(_) => false,
@@ -605,6 +637,22 @@ impl Worker {
             body: document.body.clone(),
         });
         self.engine.commit(changes).await.is_ok()
+    }
+}
+
+fn span(source: &str, record: &Record, context: TraceContext, parent: Option<SpanId>, took: Duration) -> Span {
+    Span {
+        context,
+        parent,
+        kind: Kind::Consumer,
+        name: format!("hear {}", record.event_type).into(),
+        took,
+        attributes: vec![
+            ("messaging.destination.name", source.to_owned().into()),
+            ("jumun.sequence", record.sequence.to_string().into()),
+            ("jumun.order", record.key.to_string().into()),
+        ],
+        is_failed: false,
     }
 }
 

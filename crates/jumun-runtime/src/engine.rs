@@ -21,6 +21,7 @@ use crate::{
     crash,
     limits::{ANSWERS_KEPT, ATTEMPTS_MAX, COMMANDS_MAX, DECISIONS_MAX, NESTED_MARGIN, OUTCOME_GRACE, TIME_LIMIT},
     problem::{Code, Problem},
+    telemetry::{AskOutcome, Kind, Origin, ServiceMetrics, Span, TraceContext, Tracer},
     token::Token,
     transport::{Outcome as Reached, Question, Transport},
     turns::{Turn, Turns},
@@ -38,11 +39,8 @@ use std::{
     collections::BTreeMap,
     future::Future,
     panic::AssertUnwindSafe,
-    sync::{
-        Arc, Mutex, PoisonError,
-        atomic::{AtomicU64, Ordering},
-    },
-    time::Duration,
+    sync::{Arc, Mutex, PoisonError},
+    time::{Duration, Instant},
 };
 use tokio::sync::{Notify, Semaphore};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
@@ -64,6 +62,10 @@ pub struct Parts {
     pub clock: fn() -> Timestamp,
     /// The zone that dates are shown in.
     pub zone: TimeZone,
+    /// Takes spans of what it does.
+    pub tracer: Tracer,
+    /// How often a supervisor had to start it again.
+    pub restarts: u32,
 }
 
 /// Runs one service. Cheap to clone; all clones are one engine.
@@ -81,7 +83,7 @@ struct Inner {
     to_undo: Notify,
     to_publish: Notify,
     trouble: Mutex<Option<String>>,
-    counters: Counters,
+    metrics: ServiceMetrics,
 }
 
 /// Where commands queue.
@@ -89,25 +91,6 @@ struct Inner {
 enum Place {
     Document(DocumentKey),
     Key(String),
-}
-
-/// What the engine has done since it started.
-#[derive(Debug, Default)]
-pub struct Counters {
-    /// Commands that were answered yes.
-    pub accepted: AtomicU64,
-    /// Commands that were answered no.
-    pub refused: AtomicU64,
-    /// Asks of ours that a neighbour accepted.
-    pub asks_accepted: AtomicU64,
-    /// Asks that it refused for good.
-    pub asks_refused: AtomicU64,
-    /// Asks that it surely did not do.
-    pub asks_not_done: AtomicU64,
-    /// Asks of which nobody knows what became.
-    pub asks_unknown: AtomicU64,
-    /// Asks of ours that were undone.
-    pub voided: AtomicU64,
 }
 
 /// A command as it comes in.
@@ -125,6 +108,8 @@ pub struct Incoming {
     pub fingerprint: [u8; 16],
     /// The HTTP status of a yes.
     pub success: u16,
+    /// Where it comes from.
+    pub origin: Origin,
 }
 
 /// Under what a request is known.
@@ -210,8 +195,10 @@ impl From<Halt> for Problem {
 impl Engine {
     /// An engine, not yet recovered.
     pub fn new(parts: Parts) -> Self {
+        let metrics = ServiceMetrics::new(&parts.model, parts.database.clone(), parts.tracer.clone(), parts.restarts);
         Self(Arc::new(Inner {
             parts,
+            metrics,
             incarnation: Uuid::now_v7(),
             turns: Turns::new(),
             places: Arc::new(Semaphore::new(COMMANDS_MAX)),
@@ -221,7 +208,6 @@ impl Engine {
             to_undo: Notify::new(),
             to_publish: Notify::new(),
             trouble: Mutex::new(None),
-            counters: Counters::default(),
         }))
     }
 
@@ -240,9 +226,14 @@ impl Engine {
         &self.0.parts.zone
     }
 
-    /// What it has done.
-    pub fn counters(&self) -> &Counters {
-        &self.0.counters
+    /// What it counts.
+    pub fn metrics(&self) -> &ServiceMetrics {
+        &self.0.metrics
+    }
+
+    /// Takes spans of what it does.
+    pub fn tracer(&self) -> &Tracer {
+        &self.0.parts.tracer
     }
 
     /// Why the last commit was not done, if it was not.
@@ -264,15 +255,14 @@ impl Engine {
         let answer = task.await.unwrap_or_else(|| {
             Err(Problem::new(Code::OutcomeUnknown, "The service is stopping. Ask again with the same Idempotency-Key."))
         });
-        let counter = if answer.is_ok() { &self.0.counters.accepted } else { &self.0.counters.refused };
-        counter.fetch_add(1, Ordering::Relaxed);
+        self.0.metrics.command(answer.is_ok());
         answer
     }
 
     /// Undoes what an ask did here, or makes sure that it never will.
-    pub async fn void(&self, resource: usize, ask: Uuid) -> Result<(), Problem> {
+    pub async fn void(&self, resource: usize, ask: Uuid, origin: Origin) -> Result<(), Problem> {
         let engine = self.clone();
-        let task = self.spawn(async move { engine.undo_here(resource, ask).await });
+        let task = self.spawn(async move { engine.undo_here(resource, ask, &origin).await });
         task.await.unwrap_or_else(|| Err(Problem::new(Code::OutcomeUnknown, "The service is stopping.")))
     }
 
@@ -382,7 +372,7 @@ impl Engine {
             let turn = self.turn(Place::Document(decider)).await?;
             let step = Step { decider, command: &incoming.command, now, reply: None };
             let mut changes = Changes::default();
-            let answer = match self.decide(step, &mut documents).await? {
+            let answer = match self.decide(step, &mut documents, &incoming.origin).await? {
                 Outcome::Needs(_) => unreachable!("`decide` reads what is needed"),
                 Outcome::Ask(asked) => {
                     let (key, released) = key.unzip();
@@ -404,9 +394,11 @@ impl Engine {
                 changes.requests.push(RequestChange::Insert(Box::new(request)));
             }
             crash::point("decided.before-commit");
-            match self.commit(changes).await {
+            match self.commit_of(&incoming.origin, changes).await {
                 Ok(receipt) => {
                     crash::point("decided.after-commit");
+                    let Origin { trace, request, .. } = &incoming.origin;
+                    tracing::debug!(%request, trace = %trace.id(), order = id, is_accepted = answer.is_ok(), "decided");
                     return Ok(Success { seen: self.last_event(&receipt), ..answer? });
                 }
                 Err(CommitError::Conflict(Conflict::Document { .. })) => documents.clear(),
@@ -447,7 +439,7 @@ impl Engine {
         changes.requests.push(RequestChange::Insert(Box::new(request)));
 
         crash::point("asking.before-commit");
-        match self.commit(changes).await {
+        match self.commit_of(&incoming.origin, changes).await {
             Ok(_) => {}
             Err(CommitError::Conflict(_)) => return Err(Halt::KeyTaken),
             Err(error) => return Err(refuse(&error).into()),
@@ -468,10 +460,30 @@ impl Engine {
     ) -> Answer {
         let Begun { id, time_limit, expires_ms } = begun;
         let Asked { target, body, is_answer } = asked;
-        let question = Question { target, id, body, expires_ms, time_limit, is_answer };
+        let origin = incoming.origin.child();
+        let Origin { trace, request, .. } = &origin;
+        let question = Question { target, id, body, expires_ms, time_limit, is_answer, origin: origin.clone() };
+        let began = Instant::now();
         let reached = self.reach(question).await;
+        let took = began.elapsed();
         crash::point("call.after-answer");
-        let ended = self.ended(target.service, reached);
+        let (ended, outcome, why) = ended(reached);
+        self.0.metrics.ask(target.service, outcome, took);
+        let (callee, order, outcome) = (target.service, decider.1, outcome.word());
+        tracing::debug!(%request, trace = %trace.id(), order, ask = %id, callee, outcome, why, ?took, "asked");
+        self.tracer().record(trace, || Span {
+            context: *trace,
+            parent: origin.parent,
+            kind: Kind::Client,
+            name: format!("POST {callee}{}", target.path).into(),
+            took,
+            attributes: vec![
+                ("peer.service", callee.into()),
+                ("jumun.outcome", outcome.into()),
+                ("jumun.order", order.to_string().into()),
+            ],
+            is_failed: matches!(ended.reply, Reply::Unavailable),
+        });
         self.conclude(incoming, id, decider, now, &ended).await
     }
 
@@ -497,24 +509,6 @@ impl Engine {
         reached
     }
 
-    fn ended(&self, service: &str, reached: Reached) -> Ended {
-        let Counters { asks_accepted, asks_refused, asks_not_done, asks_unknown, .. } = &self.0.counters;
-        let (counter, reply, is_unknown) = match reached {
-            Reached::Accepted(body) => (asks_accepted, Reply::Accepted(body), false),
-            Reached::Refused(why) => (asks_refused, Reply::Refused(why), false),
-            Reached::NotDone(why) => {
-                tracing::debug!(service, why, "the ask was not done");
-                (asks_not_done, Reply::Unavailable, false)
-            }
-            Reached::Broken(why) | Reached::Unknown(why) => {
-                tracing::debug!(service, why, "what became of the ask is unknown; it is undone");
-                (asks_unknown, Reply::Unavailable, true)
-            }
-        };
-        counter.fetch_add(1, Ordering::Relaxed);
-        Ended { reply, is_unknown }
-    }
-
     /// Decides again, with the answer and on the state of now, and commits the outcome.
     async fn conclude(
         &self,
@@ -529,7 +523,7 @@ impl Engine {
             let turn = self.turn(Place::Document(decider)).await?;
             let step = Step { decider, command: &incoming.command, now, reply: Some(&ended.reply) };
             let mut changes = Changes::default();
-            let (answer, is_decided) = match self.decide(step, &mut documents).await {
+            let (answer, is_decided) = match self.decide(step, &mut documents, &incoming.origin).await {
                 Ok(Outcome::Decided(decided)) => {
                     (Ok(self.success(incoming, decider, decided, now, &mut changes)), true)
                 }
@@ -549,9 +543,11 @@ impl Engine {
             };
             changes.requests.push(RequestChange::Move { id, from: RequestState::Asking, to, answer: kept });
             crash::point("outcome.before-commit");
-            match self.commit(changes).await {
+            match self.commit_of(&incoming.origin, changes).await {
                 Ok(receipt) => {
                     crash::point("outcome.after-commit");
+                    let Origin { trace, request, .. } = &incoming.origin;
+                    tracing::debug!(%request, trace = %trace.id(), order = decider.1, ask = %id, state = %to, "concluded");
                     if is_residue {
                         self.0.to_undo.notify_one();
                     }
@@ -580,22 +576,24 @@ impl Engine {
 
     // ---- undoing
 
-    async fn undo_here(&self, resource: usize, ask: Uuid) -> Result<(), Problem> {
+    async fn undo_here(&self, resource: usize, ask: Uuid, origin: &Origin) -> Result<(), Problem> {
         let key = ask_key(ask);
         for _ in 0..DECISIONS_MAX {
             crash::point("undo.received");
             let known = self.request_of(&key).await?;
             if known.is_none() && is_older_than_answers(ask, self.now()) {
                 // It may have been done and forgotten. Nobody here can say that it is undone: better loud than lost.
-                tracing::error!(%ask, "an ask is taken back that is older than answers are kept; its effect may stand");
+                let Origin { trace, request, .. } = origin;
+                tracing::error!(%request, trace = %trace.id(), %ask, "an ask is taken back that is older than answers are kept; its effect may stand");
                 let why = "The ask is older than answers are kept; whether it was done cannot be told.";
                 return Err(Problem::new(Code::Internal, why));
             }
-            let Some(changes) = self.undoing(resource, known, &key).await? else { return Ok(()) };
+            let Some(changes) = self.undoing(resource, known, &key, origin).await? else { return Ok(()) };
             crash::point("undo.before-commit");
-            match self.commit(changes).await {
+            match self.commit_of(origin, changes).await {
                 Ok(_) => {
                     crash::point("undo.after-commit");
+                    tracing::debug!(request = %origin.request, trace = %origin.trace.id(), %ask, "undone");
                     self.0.to_undo.notify_one(); // what we asked of others for it is undone, too
                     return Ok(());
                 }
@@ -607,7 +605,13 @@ impl Engine {
     }
 
     /// What has to change so that an ask has no effect here. None: nothing.
-    async fn undoing(&self, resource: usize, known: Option<Request>, key: &str) -> Result<Option<Changes>, Problem> {
+    async fn undoing(
+        &self,
+        resource: usize,
+        known: Option<Request>,
+        key: &str,
+        origin: &Origin,
+    ) -> Result<Option<Changes>, Problem> {
         use RequestState::{Asking, Done, Voided, Voiding};
         let voided = Some(tombstone());
         let mut changes = Changes::default();
@@ -624,6 +628,7 @@ impl Engine {
                 answer: voided,
                 incarnation: self.0.incarnation,
                 until_ms: 0,
+                trace: Some(origin.trace.to_stored()),
             };
             changes.requests.push(RequestChange::Insert(Box::new(request)));
             return Ok(Some(changes));
@@ -639,10 +644,11 @@ impl Engine {
                 let (decider, now) = ((resource, known.subject), self.now());
                 let _turn = self.turn(Place::Document(decider)).await?;
                 let step = Step { decider, command: &void, now, reply: None };
-                match self.decide(step, &mut Documents::new()).await? {
-                    Outcome::Decided(decided) => self.add(decided, now, &mut changes),
+                match self.decide(step, &mut Documents::new(), origin).await? {
+                    Outcome::Decided(decided) => self.add(decided, now, &origin.trace, &mut changes),
                     other => {
-                        tracing::error!(ask = key, ?other, "an effect cannot be undone; it will be tried again");
+                        let (Origin { trace, request, .. }, order) = (origin, decider.1);
+                        tracing::error!(%request, trace = %trace.id(), order, ask = key, ?other, "an effect cannot be undone; it will be tried again");
                         return Err(Problem::new(Code::Internal, "The effect cannot be undone. This is a defect."));
                     }
                 }
@@ -666,7 +672,7 @@ impl Engine {
     }
 
     /// Takes the step, reading what it needs.
-    async fn decide(&self, step: Step<'_>, documents: &mut Documents) -> Result<Outcome, Problem> {
+    async fn decide(&self, step: Step<'_>, documents: &mut Documents, origin: &Origin) -> Result<Outcome, Problem> {
         loop {
             match self.0.parts.behaviour.take(step, documents) {
                 Ok(Outcome::Needs(keys)) => {
@@ -676,7 +682,7 @@ impl Engine {
                     }
                 }
                 Ok(outcome) => return Ok(outcome),
-                Err(damaged) => return Err(defect(&damaged)),
+                Err(damaged) => return Err(defect(&damaged, step.decider.1, origin)),
             }
         }
     }
@@ -708,6 +714,7 @@ impl Engine {
             answer: None,
             incarnation: self.0.incarnation,
             until_ms: now.as_millisecond(),
+            trace: Some(incoming.origin.trace.to_stored()),
         }
     }
 
@@ -727,11 +734,11 @@ impl Engine {
             Some(document) if incoming.success != 204 => resource.render(key.1, &document.body, &self.0.parts.zone),
             _ => String::new(),
         };
-        self.add(decided, now, changes);
+        self.add(decided, now, &incoming.origin.trace, changes);
         Success { status: incoming.success, location, body, seen: None }
     }
 
-    fn add(&self, decided: Decided, now: Timestamp, changes: &mut Changes) {
+    fn add(&self, decided: Decided, now: Timestamp, trace: &TraceContext, changes: &mut Changes) {
         let resources = &self.model().resources;
         changes.documents.extend(decided.documents.into_iter().map(|document| DocumentChange {
             collection: resources[document.key.0].collection,
@@ -744,8 +751,28 @@ impl Engine {
             event_type: event.event_type,
             key: event.key,
             time_ms: now.as_millisecond(),
+            trace: Some(trace.to_stored()),
             body: event.body,
         }));
+    }
+
+    /// Commits as a part of what came in.
+    async fn commit_of(&self, origin: &Origin, changes: Changes) -> Result<Receipt, CommitError> {
+        if !self.tracer().takes(&origin.trace) {
+            return self.commit(changes).await;
+        }
+        let began = Instant::now();
+        let result = self.commit(changes).await;
+        self.tracer().record(&origin.trace, || Span {
+            context: origin.trace.child(),
+            parent: Some(origin.trace.span_id),
+            kind: Kind::Internal,
+            name: "commit".into(),
+            took: began.elapsed(),
+            attributes: Vec::new(),
+            is_failed: result.is_err(),
+        });
+        result
     }
 
     pub(crate) async fn commit(&self, changes: Changes) -> Result<Receipt, CommitError> {
@@ -754,6 +781,7 @@ impl Engine {
         }
         let has_events = !changes.journal.is_empty();
         let result = self.database().commit(changes).await;
+        self.0.metrics.commit(&result);
         if has_events && result.is_ok() {
             self.0.to_publish.notify_one();
         }
@@ -779,6 +807,17 @@ impl Engine {
         let (partition, sequence) = *receipt.sequences.last()?;
         Some(Token { service: self.model().name.to_owned(), partition, sequence }.to_string())
     }
+}
+
+/// What came of a question, for the decision, for who counts, and for who reads the log.
+fn ended(reached: Reached) -> (Ended, AskOutcome, Option<String>) {
+    let (reply, is_unknown, outcome, why) = match reached {
+        Reached::Accepted(body) => (Reply::Accepted(body), false, AskOutcome::Accepted, None),
+        Reached::Refused(why) => (Reply::Refused(why), false, AskOutcome::Refused, None),
+        Reached::NotDone(why) => (Reply::Unavailable, false, AskOutcome::NotDone, Some(why)),
+        Reached::Broken(why) | Reached::Unknown(why) => (Reply::Unavailable, true, AskOutcome::Unknown, Some(why)),
+    };
+    (Ended { reply, is_unknown }, outcome, why)
 }
 
 /// What a known request means for one that comes with its key: its answer, or (None) that it gives the key away.
@@ -881,8 +920,9 @@ fn unreadable(error: &ReadError) -> Problem {
     Problem::new(Code::NotDone, format!("{error}. Try again later."))
 }
 
-fn defect(damaged: &Damaged) -> Problem {
-    tracing::error!(%damaged, "a document or a decision is not as it must be");
+fn defect(damaged: &Damaged, order: i64, origin: &Origin) -> Problem {
+    let Origin { trace, request, .. } = origin;
+    tracing::error!(%request, trace = %trace.id(), order, %damaged, "a document or a decision is not as it must be");
     Problem::new(
         Code::Internal,
         format!("{}/{} cannot be worked on. This is a defect.", damaged.collection, damaged.id),

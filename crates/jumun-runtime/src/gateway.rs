@@ -8,10 +8,11 @@ mod upstream;
 use crate::{
     config::{Config, GATEWAY},
     health,
-    http::{REQUEST_ID, Reply, Traffic, given_request_id, refuse, status_of},
+    http::{Reply, refuse, status_of},
     limits::{BODIES_MAX_BYTES, BODY_MAX_BYTES, DRAIN_TIME_LIMIT, FAREWELL, GATEWAY_ATTEMPTS},
     problem::{Code, Problem},
     server::{Pace, see_through},
+    telemetry::{self, HttpMetrics, REQUEST_ID, given_request_id},
     transport::IDEMPOTENCY_KEY,
 };
 use axum::BoxError;
@@ -24,6 +25,7 @@ use hyper::{
     service::Service as HttpService,
 };
 use jumun::SystemModel;
+use prometheus_client::registry::Registry;
 use serde_json::{Map, Value, json};
 use std::{
     convert::Infallible,
@@ -50,12 +52,14 @@ pub struct Gateway {
     pub announce: Box<dyn FnOnce() + Send>,
     /// Ends the serving: no new connections, what is at work is finished.
     pub stop: CancellationToken,
+    /// How often a supervisor had to start it again.
+    pub restarts: u32,
 }
 
 /// Serves until told to stop, then drains.
 pub async fn serve(model: &SystemModel, config: &Config, gateway: Gateway) {
-    let Gateway { listener, announce, stop } = gateway;
-    let forwarder = Arc::new(Forwarder::new(model, config));
+    let Gateway { listener, announce, stop, restarts } = gateway;
+    let forwarder = Arc::new(Forwarder::new(model, config, restarts));
     let upstreams = forwarder.services.iter().flat_map(|service| &service.upstreams.all);
     let mut beside = tokio::task::JoinSet::new();
     for upstream in upstreams {
@@ -85,7 +89,10 @@ struct Forwarder {
     unavailable_status: StatusCode,
     is_ready: AtomicBool,
     info: Value,
-    traffic: Traffic,
+    metrics: HttpMetrics,
+    registry: Registry,
+    /// Counts what is answered without a service.
+    elsewhere: telemetry::Route,
     /// Commands at work. Like a service, the gateway finishes them when their clients have gone.
     commands: TaskTracker,
     /// Bytes of bodies held.
@@ -103,6 +110,8 @@ struct Route {
     service: usize,
     /// Whether its `POST` is for neighbours only.
     is_ask: bool,
+    /// Counts what is answered on it.
+    counted: telemetry::Route,
 }
 
 /// A request as services get it. It is kept while it may have to be sent again.
@@ -119,12 +128,19 @@ struct Forwarded {
 type Refusal = (Problem, Option<HeaderValue>);
 
 impl Forwarder {
-    fn new(model: &SystemModel, config: &Config) -> Self {
+    fn new(model: &SystemModel, config: &Config, restarts: u32) -> Self {
+        let mut registry = telemetry::registry(GATEWAY, restarts);
+        let metrics = HttpMetrics::register(&mut registry);
         let (mut services, mut routes) = (Vec::new(), Vec::new());
         for service in &model.services {
             let urls = config.gateway.upstreams.get(service.name).map(Vec::as_slice).unwrap_or_default();
             for resource in &service.resources {
-                routes.push(Route { path: resource.path, service: services.len(), is_ask: resource.ask.is_some() });
+                routes.push(Route {
+                    path: resource.path,
+                    service: services.len(),
+                    is_ask: resource.ask.is_some(),
+                    counted: metrics.route("*", resource.path),
+                });
             }
             let upstreams = Upstreams::new(urls, config.gateway.max_concurrent);
             services.push(Service { name: service.name, upstreams });
@@ -139,7 +155,9 @@ impl Forwarder {
                 .unwrap_or(StatusCode::SERVICE_UNAVAILABLE),
             is_ready: AtomicBool::new(true),
             info: json!({ "service": GATEWAY, "system": model.name, "version": env!("CARGO_PKG_VERSION") }),
-            traffic: Traffic::default(),
+            elsewhere: metrics.route("*", "elsewhere"),
+            metrics,
+            registry,
             commands: TaskTracker::new(),
             held: Arc::default(),
         }
@@ -195,7 +213,7 @@ impl Forwarder {
             response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
         }
         let took = began.elapsed();
-        self.traffic.note(response.status(), took);
+        self.route(path).map_or(&self.elsewhere, |route| &route.counted).answered(response.status().as_u16(), took);
         tracing::debug!(%method, path, request = ?request_id, status = response.status().as_u16(), ?took, "answered");
         response
     }
@@ -356,15 +374,20 @@ impl Forwarder {
             "/actuator/health/liveness" => health::status(true, None),
             "/actuator/health/readiness" => health::status(is_ready, None),
             "/actuator/info" => Reply::Json(StatusCode::OK, self.info.to_string()),
+            "/actuator/prometheus" => Reply::Metrics(telemetry::page(&self.registry)),
             _ => return Err(Problem::new(Code::NotFound, format!("Nothing is served at {path}."))),
         };
         if method != Method::GET && method != Method::HEAD {
             return Err(wrong_method(method, path));
         }
-        let Reply::Json(status, body) = reply else { return Err(Problem::new(Code::Internal, "This is no page.")) };
+        let (status, kind, body) = match reply {
+            Reply::Json(status, body) => (status, "application/json", body),
+            Reply::Metrics(page) => (StatusCode::OK, telemetry::CONTENT_TYPE, page),
+            _ => return Err(Problem::new(Code::Internal, "This is no page.")),
+        };
         let mut response = Response::new(Body::from(body));
         *response.status_mut() = status;
-        response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(kind));
         Ok(response)
     }
 
@@ -517,11 +540,14 @@ impl HttpService<Request<Incoming>> for Client {
 /// One line a second while there is traffic.
 async fn summarize(forwarder: Arc<Forwarder>) {
     let mut every = tokio::time::interval(Duration::from_secs(1));
+    let mut before = forwarder.metrics.traffic();
     loop {
         every.tick().await;
-        let (requests, failures, slowest) = forwarder.traffic.take();
+        let now = forwarder.metrics.traffic();
+        let (requests, failures) = (now.requests - before.requests, now.failures - before.failures);
+        before = now;
         if requests > 0 {
-            tracing::info!(requests, failures, ?slowest, "this second");
+            tracing::info!(requests, failures, slowest = ?now.slowest, "this second");
         }
     }
 }

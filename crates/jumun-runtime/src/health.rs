@@ -1,12 +1,13 @@
 //! Health: what a probe, an operator and a load balancer ask.
 
 use crate::{
-    consumer::Consumer,
+    consumer::{Consumer, Consumption, PARKED},
+    engine::Engine,
     http::{Reply, Shared},
 };
 use axum::http::StatusCode;
 use futures_util::future::BoxFuture;
-use jumun_database::{RequestFilter, RequestState, limits::PAGE_MAX_ROWS};
+use jumun_database::{Query, ReadError, RequestFilter, RequestState, limits::PAGE_MAX_ROWS};
 use serde_json::{Map, Value, json};
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -37,21 +38,21 @@ impl Health {
 type Page = fn(&Shared) -> BoxFuture<'_, Reply>;
 
 /// The pages and where they are.
-pub(crate) const PAGES: [(&str, Page); 4] = [
+pub(crate) const PAGES: [(&str, Page); 5] = [
     ("/actuator/health", |shared| Box::pin(health(shared))),
     ("/actuator/health/liveness", |_| Box::pin(async { status(true, None) })),
     ("/actuator/health/readiness", |shared| Box::pin(async { status(shared.health.is_ready(), None) })),
     ("/actuator/info", |shared| Box::pin(async { Reply::Json(StatusCode::OK, json!(shared.health.info).to_string()) })),
+    ("/actuator/prometheus", |shared| Box::pin(prometheus(shared))),
 ];
 
 async fn health(shared: &Shared) -> Reply {
     let engine = &shared.engine;
     let mut in_doubt = 0;
     let mut database = engine.trouble();
-    for state in [RequestState::Asking, RequestState::Voiding] {
-        let filter = RequestFilter { state, until_before_ms: None, after: None, limit: PAGE_MAX_ROWS };
-        match engine.database().requests(filter).await {
-            Ok(requests) => in_doubt += requests.len(),
+    for state in IN_DOUBT {
+        match in_state(engine, state).await {
+            Ok(requests) => in_doubt += requests,
             Err(error) => database = Some(error.to_string()),
         }
     }
@@ -81,6 +82,39 @@ async fn health(shared: &Shared) -> Reply {
         "readiness": { "status": word(shared.health.is_ready()) },
     });
     status(is_up, Some(components))
+}
+
+/// The metrics. What is a state, and not counted as it happens, is looked at now; what cannot be read stays as it was.
+async fn prometheus(shared: &Shared) -> Reply {
+    let (engine, metrics) = (&shared.engine, shared.engine.metrics());
+    for state in IN_DOUBT {
+        match in_state(engine, state).await {
+            Ok(requests) => metrics.set_in_doubt(state.as_str(), requests),
+            Err(error) => tracing::debug!(%error, "the requests in doubt cannot be counted"),
+        }
+    }
+    metrics.set_backlog();
+    if let Some(consumer) = &shared.consumer {
+        let Consumption { behind, parked_keys, dropped, .. } = consumer.consumption();
+        let now_ms = engine.now().as_millisecond();
+        for (source, events) in behind {
+            metrics.set_behind(&source, events, now_ms);
+        }
+        let all = Query { collection: PARKED, filter: None, sort: None, offset: 0, size: 1 };
+        match engine.database().page(all).await {
+            Ok(page) => metrics.set_parked(page.total, parked_keys, dropped),
+            Err(error) => tracing::debug!(%error, "the parked events cannot be counted"),
+        }
+    }
+    Reply::Metrics(metrics.page())
+}
+
+const IN_DOUBT: [RequestState; 2] = [RequestState::Asking, RequestState::Voiding];
+
+/// How many requests are in a state, counted up to a bound.
+async fn in_state(engine: &Engine, state: RequestState) -> Result<usize, ReadError> {
+    let filter = RequestFilter { state, until_before_ms: None, after: None, limit: PAGE_MAX_ROWS };
+    Ok(engine.database().requests(filter).await?.len())
 }
 
 /// What a health page says.

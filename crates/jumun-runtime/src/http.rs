@@ -6,6 +6,7 @@ use crate::{
     health::{self, Health},
     limits::{BODY_MAX_BYTES, BODY_TIME_LIMIT, KEY_MAX_BYTES, PAGE_SIZE, PAGE_SIZE_MAX, SEEN_TIME_LIMIT},
     problem::{Code, Problem},
+    telemetry::{self, Kind, Origin, REQUEST_ID, Route, Span},
     token::Token,
     transport::{EXPIRES, IDEMPOTENCY_KEY},
 };
@@ -23,19 +24,8 @@ use http_body_util::{BodyExt, LengthLimitError, Limited};
 use jumun::{AnyCommand, BadInput, ResourceModel, Verb};
 use jumun_database::{Direction, Document, Query, ReadError};
 use sha2::{Digest, Sha256};
-use std::{
-    borrow::Cow,
-    fmt::Write,
-    sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering},
-    },
-    time::{Duration, Instant},
-};
+use std::{borrow::Cow, fmt::Write, sync::Arc, time::Instant};
 use uuid::Uuid;
-
-/// The header that names a request in logs and problems.
-pub(crate) const REQUEST_ID: &str = "x-request-id";
 
 /// The header by which a client reads what it has written: an answer to a command names its last event, and a view that
 /// is asked with that name answers once it has heard of it.
@@ -50,34 +40,8 @@ pub(crate) struct SharedParts {
     pub(crate) health: Health,
     /// The status of answers that say *not now*.
     pub(crate) unavailable_status: StatusCode,
-    pub(crate) traffic: Traffic,
     /// Hears the neighbours, if it listens to any.
     pub(crate) consumer: Option<Consumer>,
-}
-
-/// What has been answered since the last look.
-#[derive(Debug, Default)]
-pub(crate) struct Traffic {
-    requests: AtomicU64,
-    failures: AtomicU64,
-    slowest_us: AtomicU64,
-}
-
-impl Traffic {
-    /// Requests, answers of 500 and above, and the slowest answer; then counts from nothing.
-    pub(crate) fn take(&self) -> (u64, u64, Duration) {
-        let slowest = Duration::from_micros(self.slowest_us.swap(0, Ordering::Relaxed));
-        (self.requests.swap(0, Ordering::Relaxed), self.failures.swap(0, Ordering::Relaxed), slowest)
-    }
-
-    /// Counts an answer.
-    pub(crate) fn note(&self, status: StatusCode, took: Duration) {
-        self.requests.fetch_add(1, Ordering::Relaxed);
-        if status.is_server_error() {
-            self.failures.fetch_add(1, Ordering::Relaxed);
-        }
-        self.slowest_us.fetch_max(u64::try_from(took.as_micros()).unwrap_or(u64::MAX), Ordering::Relaxed);
-    }
 }
 
 impl Shared {
@@ -93,11 +57,11 @@ impl std::ops::Deref for Shared {
     }
 }
 
-/// A resource as a handler sees it: its place in the model.
-#[derive(Clone)]
+/// A request as a handler sees it: the resource that it is for, by its place in the model, and where it comes from.
 struct At {
     shared: Shared,
     resource: usize,
+    origin: Origin,
 }
 
 impl At {
@@ -114,6 +78,8 @@ pub(crate) enum Reply {
     Done(StatusCode, Option<String>, String, Option<String>),
     /// Plain JSON.
     Json(StatusCode, String),
+    /// Metrics.
+    Metrics(String),
     /// Nothing to show, but perhaps an event to wait for.
     Empty(Option<String>),
 }
@@ -123,56 +89,70 @@ type Handler = fn(At, Request) -> BoxFuture<'static, Handled>;
 
 /// All paths of a service.
 pub(crate) fn router(shared: &Shared) -> Router {
+    let http = &shared.engine.metrics().http;
     let mut router = Router::new();
     for (resource, model) in shared.engine.model().resources.iter().enumerate() {
-        let at = At { shared: shared.clone(), resource };
-        let serve = |handler: Handler| {
-            let at = at.clone();
+        let serve = |method: Method, path: &str, handler: Handler| {
+            let (shared, route) = (shared.clone(), http.route(method.as_str(), path));
             move |request: Request| {
-                let at = at.clone();
-                async move { answer(&at.shared.clone(), request, |request| handler(at, request)).await }
+                let (shared, route) = (shared.clone(), route.clone());
+                async move {
+                    let at = |origin| At { shared: shared.clone(), resource, origin };
+                    answer(&shared, &route, request, |request, origin| handler(at(origin), request)).await
+                }
             }
         };
         let path = model.path;
+        let (one_path, void_path) = (format!("{path}/{{id}}"), format!("{path}/void"));
+        let (search_path, finder_path) = (format!("{path}/search"), format!("{path}/search/{{finder}}"));
         let has = |verb| model.commands.iter().any(|command| command.verb == verb);
 
-        let mut collection = get(serve(|at, request| Box::pin(list(at, request))));
+        let mut collection = get(serve(Method::GET, path, |at, request| Box::pin(list(at, request))));
         if model.ask.is_some() {
-            collection = collection.post(serve(|at, request| Box::pin(asked(at, request))));
-            router = router.route(&format!("{path}/void"), post(serve(|at, request| Box::pin(void(at, request)))));
+            collection = collection.post(serve(Method::POST, path, |at, request| Box::pin(asked(at, request))));
+            let undo = serve(Method::POST, &void_path, |at, request| Box::pin(void(at, request)));
+            router = router.route(&void_path, post(undo));
         } else if has(Verb::Post) {
-            collection = collection.post(serve(|at, request| Box::pin(command(at, Verb::Post, request))));
+            let make: Handler = |at, request| Box::pin(command(at, Verb::Post, request));
+            collection = collection.post(serve(Method::POST, path, make));
         }
-        let mut one = get(serve(|at, request| Box::pin(show(at, request))));
+        let mut one = get(serve(Method::GET, &one_path, |at, request| Box::pin(show(at, request))));
         if has(Verb::Delete) {
-            one = one.delete(serve(|at, request| Box::pin(command(at, Verb::Delete, request))));
+            let end: Handler = |at, request| Box::pin(command(at, Verb::Delete, request));
+            one = one.delete(serve(Method::DELETE, &one_path, end));
         }
         for action in model.commands.iter().filter_map(|command| command.verb.action()) {
-            let put = put(serve(|at, request| Box::pin(act(at, request))));
-            router = router.route(&format!("{path}/{{id}}/{action}"), put);
+            let path = format!("{one_path}/{action}");
+            let put = put(serve(Method::PUT, &path, |at, request| Box::pin(act(at, request))));
+            router = router.route(&path, put);
         }
+        let search = serve(Method::GET, &search_path, |at, _| Box::pin(async move { Ok(finders(&at)) }));
+        let finder = serve(Method::GET, &finder_path, |at, request| Box::pin(find(at, request)));
         router = router
             .route(path, collection)
-            .route(&format!("{path}/{{id}}"), one)
-            .route(&format!("{path}/search"), get(serve(|at, _| Box::pin(async move { Ok(finders(&at)) }))))
-            .route(&format!("{path}/search/{{finder}}"), get(serve(|at, request| Box::pin(find(at, request)))));
+            .route(&one_path, one)
+            .route(&search_path, get(search))
+            .route(&finder_path, get(finder));
     }
     for (path, page) in health::PAGES {
-        let shared = shared.clone();
+        let (shared, route) = (shared.clone(), http.route("GET", path));
         let serve = move |request: Request| {
-            let shared = shared.clone();
-            async move { answer(&shared.clone(), request, |_| async move { Ok(page(&shared).await) }).await }
+            let (shared, route) = (shared.clone(), route.clone());
+            async move { answer(&shared, &route, request, async |_, _| Ok(page(&shared).await)).await }
         };
         router = router.route(path, get(serve));
     }
+    // What clients make up is no label.
     let (nothing_here, not_this_way) = (shared.clone(), shared.clone());
+    let (nowhere, no_way) = (http.route("*", "nothing here"), http.route("*", "wrong method"));
     let fallback = async move |request: Request| {
         let detail = format!("Nothing is served at {}.", request.uri().path());
-        answer(&nothing_here, request, |_| async { Err(Problem::new(Code::NotFound, detail)) }).await
+        answer(&nothing_here, &nowhere, request, async |_, _| Err(Problem::new(Code::NotFound, detail))).await
     };
     let wrong_method = async move |request: Request| {
         let detail = format!("{} is not for {}.", request.method(), request.uri().path());
-        answer(&not_this_way, request, |_| async { Err(Problem::new(Code::MethodNotAllowed, detail)) }).await
+        let problem = Problem::new(Code::MethodNotAllowed, detail);
+        answer(&not_this_way, &no_way, request, async |_, _| Err(problem)).await
     };
     router.fallback(fallback).method_not_allowed_fallback(wrong_method)
 }
@@ -180,26 +160,44 @@ pub(crate) fn router(shared: &Shared) -> Router {
 /// Runs a handler and makes a response of what it says.
 async fn answer<F: Future<Output = Handled>>(
     shared: &Shared,
+    route: &Route,
     request: Request,
-    handler: impl FnOnce(Request) -> F,
+    handler: impl FnOnce(Request, Origin) -> F,
 ) -> Response {
     let began = Instant::now();
-    let request_id = request_id(request.headers());
+    let tracer = shared.engine.tracer();
+    let origin = Origin::of_head(request.headers(), || tracer.samples());
+    let Origin { trace, parent, request: request_id, .. } = origin.clone();
     let accepts_json = request.headers().get(header::ACCEPT).is_some_and(|accept| accept == "application/json");
     let (method, path) = (request.method().clone(), request.uri().path().to_owned());
-    let response = match handler(request).await {
+    let response = match handler(request, origin).await {
         Ok(reply) => respond(reply, accepts_json),
         Err(problem) => {
             let status = status_of(&problem, shared.unavailable_status);
-            tracing::debug!(%method, path, request = request_id, %problem, "refused");
+            tracing::debug!(%method, path, request = %request_id, trace = %trace.id(), %problem, "refused");
             refuse(&problem, status, &path, &request_id)
         }
     };
     let took = began.elapsed();
-    shared.traffic.note(response.status(), took);
-    tracing::debug!(%method, path, request = request_id, status = response.status().as_u16(), ?took, "answered");
+    let status = response.status().as_u16();
+    route.answered(status, took);
+    tracing::debug!(%method, path, request = %request_id, trace = %trace.id(), status, ?took, "answered");
+    tracer.record(&trace, || Span {
+        context: trace,
+        parent,
+        kind: Kind::Server,
+        name: route.name().into(),
+        took,
+        attributes: vec![
+            ("http.request.method", method.to_string().into()),
+            ("http.route", route.route().to_owned().into()),
+            ("http.response.status_code", status.to_string().into()),
+            ("jumun.request", request_id.to_string().into()),
+        ],
+        is_failed: status >= 500,
+    });
     let mut response = response;
-    if let Ok(value) = HeaderValue::try_from(request_id) {
+    if let Ok(value) = HeaderValue::try_from(&*request_id) {
         response.headers_mut().insert(REQUEST_ID, value);
     }
     response
@@ -211,6 +209,7 @@ fn respond(reply: Reply, accepts_json: bool) -> Response {
         Reply::Hal(body) => (StatusCode::OK, Some(hal), None, body, None),
         Reply::Done(status, location, body, seen) => (status, Some(hal), location, body, seen),
         Reply::Json(status, body) => (status, Some("application/json"), None, body, None),
+        Reply::Metrics(page) => (StatusCode::OK, Some(telemetry::CONTENT_TYPE), None, page, None),
         Reply::Empty(seen) => (StatusCode::NO_CONTENT, None, None, String::new(), seen),
     };
     let mut response = Response::new(Body::from(body));
@@ -256,17 +255,6 @@ pub(crate) fn refuse<B: From<String>>(
     response
 }
 
-/// The id that a request came with, if it can stand in a log line.
-pub(crate) fn given_request_id(head: &HeaderMap) -> Option<&str> {
-    let sane = |id: &&str| (1..=64).contains(&id.len()) && id.bytes().all(|byte| byte.is_ascii_graphic());
-    head.get(REQUEST_ID).and_then(|id| id.to_str().ok()).filter(sane)
-}
-
-/// The id that a request came with, or a new one.
-fn request_id(head: &HeaderMap) -> String {
-    given_request_id(head).map_or_else(|| Uuid::now_v7().simple().to_string(), str::to_owned)
-}
-
 // ---- commands
 
 async fn command(at: At, verb: Verb, request: Request) -> Handled {
@@ -282,7 +270,8 @@ async fn command(at: At, verb: Verb, request: Request) -> Handled {
     let body = if verb == Verb::Post { json_body(request).await? } else { Bytes::new() };
     let command = model.read(&body).map_err(bad_input)?;
     let fingerprint = fingerprint(&method, &path, &body);
-    take(&at, Incoming { resource: at.resource, id, command, key, fingerprint, success: success.as_u16() }).await
+    let At { resource, origin, .. } = at;
+    take(&at.shared, Incoming { resource, id, command, key, fingerprint, success: success.as_u16(), origin }).await
 }
 
 /// `PUT /stores/7/accept`
@@ -304,11 +293,13 @@ async fn asked(at: At, request: Request) -> Handled {
     let fingerprint = fingerprint(&method, &path, &body);
     let success = StatusCode::CREATED.as_u16();
     crate::crash::point("ask.received");
-    take(&at, Incoming { resource: at.resource, id: Some(id), command, key: Some(key), fingerprint, success }).await
+    let At { resource, origin, .. } = at;
+    let (id, key) = (Some(id), Some(key));
+    take(&at.shared, Incoming { resource, id, command, key, fingerprint, success, origin }).await
 }
 
-async fn take(at: &At, incoming: Incoming) -> Handled {
-    let Success { status, location, body, seen } = at.shared.engine.take(incoming).await?;
+async fn take(shared: &Shared, incoming: Incoming) -> Handled {
+    let Success { status, location, body, seen } = shared.engine.take(incoming).await?;
     match StatusCode::from_u16(status) {
         Ok(status) if status != StatusCode::NO_CONTENT => Ok(Reply::Done(status, location, body, seen)),
         _ => Ok(Reply::Empty(seen)),
@@ -318,7 +309,7 @@ async fn take(at: &At, incoming: Incoming) -> Handled {
 /// A neighbour takes its question back.
 async fn void(at: At, request: Request) -> Handled {
     let Key::Ask { id, .. } = ask_key(request.headers())? else { return Err(ask_only()) };
-    at.shared.engine.void(at.resource, id).await?;
+    at.shared.engine.void(at.resource, id, at.origin).await?;
     Ok(Reply::Empty(None))
 }
 

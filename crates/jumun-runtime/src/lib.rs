@@ -10,6 +10,7 @@ pub mod consumer;
 pub mod control;
 mod crash;
 mod engine;
+pub mod envelope;
 pub mod gateway;
 mod health;
 mod http;
@@ -21,12 +22,13 @@ mod server;
 #[cfg(test)]
 mod simulation;
 pub mod supervisor;
+pub mod telemetry;
 mod token;
 pub mod transport;
 mod turns;
 
 pub use ::http::StatusCode;
-pub use engine::{Answer, Counters, Engine, Incoming, Key, Parts, Success};
+pub use engine::{Answer, Engine, Incoming, Key, Parts, Success};
 pub use problem::{Code, Problem, TYPE_PREFIX};
 pub use server::{ServeError, Serving, serve};
 pub use token::Token;

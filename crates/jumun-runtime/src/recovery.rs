@@ -7,6 +7,7 @@ use crate::{
     crash,
     engine::Engine,
     limits::{ANSWERS_KEPT, PURGE_EVERY, SWEEP_EVERY, VOID_PAUSE, VOIDS_AT_ONCE},
+    telemetry::{AskOutcome, Kind, Origin, Span},
 };
 use futures_util::future::join_all;
 use jumun_database::{
@@ -16,8 +17,7 @@ use jumun_database::{
 use std::{
     collections::{BTreeMap, BTreeSet},
     hash::{DefaultHasher, Hash, Hasher},
-    sync::atomic::Ordering,
-    time::Duration,
+    time::{Duration, Instant},
 };
 use uuid::Uuid;
 
@@ -149,24 +149,40 @@ async fn undo_all(engine: &Engine) -> Result<Round, ReadError> {
 
 async fn undo_one(engine: &Engine, request: &Request) -> bool {
     let Some(ask) = &request.ask else {
-        tracing::error!(request = %request.id, "it is to be undone and asked nobody; this is a defect");
+        tracing::error!(order = request.subject, ask = %request.id, "it is to be undone and asked nobody; this is a defect");
         return false;
     };
+    let origin = Origin::following(request.trace.as_ref(), || engine.tracer().samples());
+    let (trace, order) = (&origin.trace, request.subject);
     crash::point("void.before-call");
-    if let Err(why) = engine.transport().void(&ask.service, &ask.path, request.id).await {
-        tracing::debug!(ask = %request.id, service = ask.service, why, "it could not be undone yet");
+    let began = Instant::now();
+    let undone = engine.transport().void(&ask.service, &ask.path, request.id, &origin).await;
+    let took = began.elapsed();
+    engine.tracer().record(trace, || Span {
+        context: *trace,
+        parent: origin.parent,
+        kind: Kind::Client,
+        name: format!("POST {}{}/void", ask.service, ask.path).into(),
+        took,
+        attributes: vec![("peer.service", ask.service.clone().into()), ("jumun.order", order.to_string().into())],
+        is_failed: undone.is_err(),
+    });
+    let (trace, callee, ask_id) = (trace.id(), &ask.service, request.id);
+    let undone = undone.as_ref().map_err(String::as_str);
+    tracing::debug!(request = %origin.request, %trace, order, ask = %ask_id, callee, ?undone, ?took, "asked to undo");
+    if undone.is_err() {
         return false;
     }
     crash::point("void.after-answer");
     match change_state(engine, request.id, RequestState::Voiding, RequestState::Voided).await {
         Ok(()) => {
             crash::point("void.after-commit");
-            engine.counters().voided.fetch_add(1, Ordering::Relaxed);
+            engine.metrics().ask(&ask.service, AskOutcome::Voided, took);
             true
         }
         Err(CommitError::Conflict(_)) => true, // another worker was first
         Err(error) => {
-            tracing::debug!(%error, "an ask is undone; that could not be noted yet");
+            tracing::debug!(%error, order, ask = %ask_id, "an ask is undone; that could not be noted yet");
             false
         }
     }

@@ -8,10 +8,11 @@ use crate::{
     crash,
     engine::Engine,
     limits::{EVENTS_AT_ONCE, RELAY_PAUSE, SYNC_EVERY},
+    telemetry::{TRACEPARENT, TraceContext},
 };
 use jumun_bus::{Bus, BusError, Publisher, Record, Source};
 use jumun_database::{JournalRecord, ReadError};
-use std::sync::Arc;
+use std::{sync::Arc, time::Instant};
 use tokio::sync::Mutex;
 
 /// Why a relay cannot work.
@@ -83,6 +84,12 @@ impl Relay {
                 let journal = last_of(engine, partition, on_bus).await?;
                 return Err(RelayError::BusAhead { service: source.service, partition, bus: on_bus, journal });
             }
+            let mut beyond = on_bus.max(1);
+            while !engine.database().journal(partition, beyond - 1, 1).await?.is_empty() {
+                beyond *= 2;
+            }
+            engine.metrics().in_journal(partition, last_of(engine, partition, beyond).await?);
+            engine.metrics().on_bus(partition, on_bus);
         }
         Ok(Self { engine: engine.clone(), bus, source, publisher: Arc::new(Mutex::new(Some(publisher))) })
     }
@@ -133,8 +140,15 @@ impl Relay {
                 }
                 let records: Vec<_> = events.into_iter().map(record).collect();
                 crash::point("relay.before-append");
-                publisher.append(&records)?;
+                let appended = publisher.append(&records);
+                let metrics = self.engine.metrics();
+                metrics.on_bus(partition, publisher.last(partition));
+                appended?;
                 crash::point("relay.after-append");
+                metrics.appended(records.len(), records.iter().map(bytes).sum());
+                if tracing::enabled!(tracing::Level::DEBUG) {
+                    records.iter().for_each(published);
+                }
             }
         }
         Ok(())
@@ -150,6 +164,7 @@ impl Relay {
     /// A sync waits for the disk, so it has a thread of its own.
     async fn sync(&self) {
         let mut publisher = self.publisher.clone().lock_owned().await;
+        let began = Instant::now();
         let synced = tokio::task::spawn_blocking(move || {
             let synced = publisher.as_mut().map_or(Ok(Vec::new()), |publisher| publisher.sync());
             if synced.is_err() {
@@ -159,7 +174,7 @@ impl Relay {
             synced
         });
         match synced.await {
-            Ok(Ok(_)) => {}
+            Ok(Ok(_)) => self.engine.metrics().synced(began.elapsed()),
             Ok(Err(error)) => tracing::warn!(%error, "the bus could not be synced; the journal holds what it may lose"),
             Err(error) => tracing::error!(%error, "the sync of the bus has failed"),
         }
@@ -176,6 +191,20 @@ async fn last_of(engine: &Engine, partition: u16, below: u64) -> Result<u64, Rea
 }
 
 fn record(event: JournalRecord) -> Record {
-    let JournalRecord { partition, sequence, event_type, key, time_ms, body } = event;
-    Record { partition, sequence, event_type, key, time_ms, headers: Vec::new(), body }
+    let JournalRecord { partition, sequence, event_type, key, time_ms, trace, body } = event;
+    // What else the contract wants in the headers follows from the rest, see `envelope`.
+    let trace = trace.map(|trace| (TRACEPARENT.to_owned(), TraceContext::from_stored(&trace).to_string()));
+    Record { partition, sequence, event_type, key, time_ms, headers: Vec::from_iter(trace), body }
+}
+
+/// How many bytes of an event are on the bus, but for what the bus adds.
+fn bytes(record: &Record) -> usize {
+    let headers: usize = record.headers.iter().map(|(name, value)| name.len() + value.len()).sum();
+    record.event_type.len() + headers + record.body.len()
+}
+
+fn published(record: &Record) {
+    let trace = TraceContext::of_event(record).map(|trace| tracing::field::display(trace.id()));
+    let Record { sequence, event_type, key: order, .. } = record;
+    tracing::debug!(trace, order, event_type, sequence, "published");
 }

@@ -3,12 +3,15 @@
 use crate::{
     consumer::{Consumer, ConsumerError},
     control::{self, Control},
-    engine::{Counters, Engine},
+    engine::Engine,
     health::Health,
     http::{self, Shared, SharedParts},
-    limits::{CONNECTIONS_MAX, DRAIN_TIME_LIMIT, FAREWELL_LOOK, HEAD_MAX_BYTES, HEAD_TIME_LIMIT},
+    limits::{
+        CONNECTIONS_MAX, DRAIN_TIME_LIMIT, FAREWELL_LOOK, HEAD_MAX_BYTES, HEAD_TIME_LIMIT, SPAN_EXPORT_TIME_LIMIT,
+    },
     recovery,
     relay::{Relay, RelayError},
+    telemetry::AskOutcome,
 };
 use axum::{
     BoxError,
@@ -26,7 +29,7 @@ use hyper_util::{
 };
 use jumun_bus::Bus;
 use serde_json::json;
-use std::{io, net::SocketAddr, path::PathBuf, sync::Arc, sync::atomic::Ordering, time::Duration};
+use std::{io, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
@@ -96,8 +99,7 @@ pub async fn serve(engine: Engine, serving: Serving) -> Result<(), ServeError> {
     if let Err(error) = &control {
         tracing::warn!(%error, "operators cannot tell this process anything");
     }
-    let traffic = http::Traffic::default();
-    let shared = Shared::new(SharedParts { engine: engine.clone(), health, unavailable_status, traffic, consumer });
+    let shared = Shared::new(SharedParts { engine: engine.clone(), health, unavailable_status, consumer });
     let router = http::router(&shared);
     shared.health.set_ready(true);
     announce();
@@ -122,6 +124,7 @@ pub async fn serve(engine: Engine, serving: Serving) -> Result<(), ServeError> {
         relay.finish().await; // and lets go of the log, before the next process may take the database
     }
     engine.database().close().await;
+    engine.tracer().finish(SPAN_EXPORT_TIME_LIMIT).await;
     Ok(())
 }
 
@@ -208,23 +211,24 @@ fn is_of_one_connection(error: &io::Error) -> bool {
 
 /// One line a second while there is traffic.
 async fn summarize(shared: Shared) {
+    let metrics = shared.engine.metrics();
     let mut every = tokio::time::interval(Duration::from_secs(1));
+    let mut before = metrics.http.traffic();
     loop {
         every.tick().await;
-        let (requests, failures, slowest) = shared.traffic.take();
+        let now = metrics.http.traffic();
+        let (requests, failures) = (now.requests - before.requests, now.failures - before.failures);
+        before = now;
         if requests > 0 {
-            let Counters { asks_accepted, asks_refused, asks_not_done, asks_unknown, voided, .. } =
-                shared.engine.counters();
-            let of = |counter: &std::sync::atomic::AtomicU64| counter.load(Ordering::Relaxed);
             tracing::info!(
                 requests,
                 failures,
-                ?slowest,
-                asks.accepted = of(asks_accepted),
-                asks.refused = of(asks_refused),
-                asks.not_done = of(asks_not_done),
-                asks.unknown = of(asks_unknown),
-                asks.voided = of(voided),
+                slowest = ?now.slowest,
+                asks.accepted = metrics.asks(AskOutcome::Accepted),
+                asks.refused = metrics.asks(AskOutcome::Refused),
+                asks.not_done = metrics.asks(AskOutcome::NotDone),
+                asks.unknown = metrics.asks(AskOutcome::Unknown),
+                asks.voided = metrics.asks(AskOutcome::Voided),
                 "this second, and asks since the start"
             );
         }

@@ -11,6 +11,7 @@ use crate::{
     recovery,
     relay::{Relay, RelayError},
     schema,
+    telemetry::{Origin, Tracer},
     transport::{Outcome, Question, Transport, of_problem},
 };
 use futures_util::future::{BoxFuture, pending};
@@ -137,6 +138,8 @@ impl World {
             transport: Arc::new(Network { world: self.clone() }),
             clock: now,
             zone: TimeZone::UTC,
+            tracer: Tracer::default(),
+            restarts: 0,
         });
         // Harsher than a real process, which takes requests only once it has recovered.
         self.running.lock().expect("one thread").insert(service, engine.clone());
@@ -262,6 +265,7 @@ impl Network {
             key: Some(Key::Ask { id: question.id, expires_ms: question.expires_ms }),
             fingerprint: [1; 16],
             success: 201,
+            origin: question.origin.child(),
         };
         match engine.take(incoming).await {
             Ok(Success { body, .. }) => Outcome::Accepted(body),
@@ -272,7 +276,7 @@ impl Network {
     async fn deliver_void(world: Arc<World>, service: String, path: String, id: Uuid) -> Result<(), String> {
         let engine = world.engine(&service).ok_or("connection refused")?;
         let resource = engine.model().resource_at(&path).expect("a path");
-        engine.void(resource, id).await.map_err(|problem| problem.to_string())
+        engine.void(resource, id, Origin::new(false)).await.map_err(|problem| problem.to_string())
     }
 
     /// Runs a delivery as the network likes it. None: nothing comes back.
@@ -333,7 +337,13 @@ impl Transport for Network {
         })
     }
 
-    fn void<'a>(&'a self, service: &'a str, path: &'a str, id: Uuid) -> BoxFuture<'a, Result<(), String>> {
+    fn void<'a>(
+        &'a self,
+        service: &'a str,
+        path: &'a str,
+        id: Uuid,
+        _: &'a Origin,
+    ) -> BoxFuture<'a, Result<(), String>> {
         Box::pin(async move {
             let deliver = || -> BoxFuture<'static, Result<(), String>> {
                 Box::pin(Self::deliver_void(self.world.clone(), service.to_owned(), path.to_owned(), id))
@@ -367,6 +377,7 @@ async fn client(world: Arc<World>, name: String, has_key: bool, body: String) ->
                 key: has_key.then(|| Key::Client(told.name.clone())),
                 fingerprint: [2; 16],
                 success: 201,
+                origin: Origin::new(false),
             };
             let answer = engine.take(incoming).await.map_err(|problem| problem.code);
             let answer = answer.map(|success| Success { seen: None, ..success }); // only the first one has it
@@ -406,6 +417,7 @@ async fn meddle(world: Arc<World>) {
                 key: None,
                 fingerprint: [3; 16],
                 success: 200,
+                origin: Origin::new(false),
             };
             drop(engine.take(incoming).await);
         }

@@ -6,6 +6,7 @@
 use crate::{
     limits::{BODY_MAX_BYTES, IDLE_CONNECTION_KEPT, IDLE_CONNECTIONS_MAX, VOID_TIME_LIMIT},
     problem::Problem,
+    telemetry::Origin,
 };
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
@@ -41,6 +42,8 @@ pub struct Question {
     pub time_limit: Duration,
     /// Whether a body (the second) is a yes to the question (the first).
     pub is_answer: fn(&str, &str) -> bool,
+    /// What asks: the neighbour's work is caused by it.
+    pub origin: Origin,
 }
 
 /// What came of a question.
@@ -64,8 +67,14 @@ pub trait Transport: Send + Sync + 'static {
     /// Asks, and waits for the answer no longer than the time limit.
     fn ask(&self, question: Question) -> BoxFuture<'_, Outcome>;
 
-    /// Has a question undone, whatever became of it. True once the neighbour says that it is.
-    fn void<'a>(&'a self, service: &'a str, path: &'a str, id: Uuid) -> BoxFuture<'a, Result<(), String>>;
+    /// Has a question undone, whatever became of it. `Ok` once the neighbour says that it is.
+    fn void<'a>(
+        &'a self,
+        service: &'a str,
+        path: &'a str,
+        id: Uuid,
+        origin: &'a Origin,
+    ) -> BoxFuture<'a, Result<(), String>>;
 }
 
 /// Neighbours over HTTP/1.1.
@@ -144,29 +153,29 @@ pub(crate) fn chain(error: &dyn std::error::Error) -> String {
     causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
 }
 
-fn head(id: Uuid, expires_ms: Option<i64>) -> HeaderMap {
-    let mut head = HeaderMap::with_capacity(3);
+fn head(id: Uuid, expires_ms: i64, origin: &Origin) -> HeaderMap {
+    let mut head = HeaderMap::with_capacity(8);
     head.insert(header::CONTENT_TYPE, header::HeaderValue::from_static("application/json"));
     if let Ok(id) = id.to_string().parse() {
         head.insert(IDEMPOTENCY_KEY, id);
     }
-    if let Some(expires_ms) = expires_ms {
-        head.insert(EXPIRES, expires_ms.into());
-    }
+    head.insert(EXPIRES, expires_ms.into());
+    origin.write(&mut head);
     head
 }
 
 impl Transport for HttpTransport {
     fn ask(&self, question: Question) -> BoxFuture<'_, Outcome> {
         Box::pin(async move {
-            let Question { target, id, body, expires_ms, time_limit, is_answer } = question;
+            let Question { target, id, body, expires_ms, time_limit, is_answer, origin } = question;
+            let head = head(id, expires_ms, &origin);
             let uri = match self.uri(target.service, target.path) {
                 Ok(uri) => uri,
                 Err(NoResponse::NotSent(why) | NoResponse::Broken(why) | NoResponse::Lost(why)) => {
                     return Outcome::NotDone(why);
                 }
             };
-            match tokio::time::timeout(time_limit, self.post(uri, head(id, Some(expires_ms)), body.clone())).await {
+            match tokio::time::timeout(time_limit, self.post(uri, head, body.clone())).await {
                 Ok(Ok((status, head, answer))) => classify(status, &head, &answer, |answer| is_answer(&body, answer)),
                 Ok(Err(NoResponse::NotSent(why))) => Outcome::NotDone(why),
                 Ok(Err(NoResponse::Broken(why))) => Outcome::Broken(why),
@@ -176,12 +185,18 @@ impl Transport for HttpTransport {
         })
     }
 
-    fn void<'a>(&'a self, service: &'a str, path: &'a str, id: Uuid) -> BoxFuture<'a, Result<(), String>> {
+    fn void<'a>(
+        &'a self,
+        service: &'a str,
+        path: &'a str,
+        id: Uuid,
+        origin: &'a Origin,
+    ) -> BoxFuture<'a, Result<(), String>> {
         Box::pin(async move {
             let post = async {
                 let uri = self.uri(service, &format!("{path}/void"))?;
                 // An expiry marks it as an ask; undoing never comes too late.
-                self.post(uri, head(id, Some(i64::MAX)), "{}".to_owned()).await
+                self.post(uri, head(id, i64::MAX, origin), "{}".to_owned()).await
             };
             match tokio::time::timeout(VOID_TIME_LIMIT, post).await {
                 Ok(Ok((StatusCode::NO_CONTENT, ..))) => Ok(()),

@@ -39,7 +39,9 @@ pub(crate) struct Service {
 pub(super) fn jumun(folder: &Path) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_jumun"));
     command.current_dir(folder).env("TZ", "UTC");
-    for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("JUMUN")) {
+    for (name, _) in std::env::vars_os()
+        .filter(|(name, _)| ["JUMUN", "OTEL"].iter().any(|prefix| name.to_string_lossy().starts_with(prefix)))
+    {
         command.env_remove(name);
     }
     command
@@ -91,6 +93,11 @@ impl Service {
 
     fn log(&self) -> PathBuf {
         self.folder.join(format!("{}.log", self.name))
+    }
+
+    /// What it has logged so far, in all its lives.
+    pub(crate) fn log_text(&self) -> String {
+        fs::read_to_string(self.log()).expect("a log")
     }
 
     /// Starts it and waits for nothing.

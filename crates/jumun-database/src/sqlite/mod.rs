@@ -294,6 +294,8 @@ impl Database for SqliteDatabase {
             commits: self.shared.commits.load(Ordering::Relaxed),
             groups: self.shared.groups.load(Ordering::Relaxed),
             conflicts: self.shared.conflicts.load(Ordering::Relaxed),
+            group_jobs: self.shared.group_jobs.read(),
+            sync_us: self.shared.sync_us.read(),
         }
     }
 

@@ -200,7 +200,7 @@ impl ReadDatabase for SqliteReader {
 
     fn journal(&self, partition: u16, after: u64, limit: u32) -> BoxFuture<'_, Result<Vec<JournalRecord>, ReadError>> {
         self.own.run(move |own| {
-            let sql = "SELECT partition, sequence, event_type, key, time_ms, body FROM journal
+            let sql = "SELECT partition, sequence, event_type, key, time_ms, body, trace FROM journal
                  WHERE partition = ?1 AND sequence > ?2 ORDER BY sequence LIMIT ?3";
             let values = params![partition, rows::signed(after), at_most(limit)];
             own.connection.prepare_cached(sql)?.query_map(values, rows::event)?.collect()

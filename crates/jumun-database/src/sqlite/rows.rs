@@ -10,7 +10,7 @@ pub(super) const DOCUMENT: &str = "id, version, shown, body";
 
 /// The columns that [`request`] reads.
 pub(super) const REQUEST: &str = "id, key, fingerprint, state, collection, subject, ask_service, ask_path, \
-     answer_status, answer_location, answer_body, incarnation, until_ms";
+     answer_status, answer_location, answer_body, incarnation, until_ms, trace";
 
 pub(super) fn document(row: &Row<'_>) -> rusqlite::Result<Document> {
     Ok(Document { id: row.get(0)?, version: unsigned(row.get(1)?), shown: row.get(2)?, body: row.get(3)? })
@@ -36,10 +36,11 @@ pub(super) fn request(row: &Row<'_>) -> rusqlite::Result<Request> {
         answer,
         incarnation: uuid(row, 11)?,
         until_ms: row.get(12)?,
+        trace: row.get(13)?,
     })
 }
 
-/// Reads `partition, sequence, event_type, key, time_ms, body`.
+/// Reads `partition, sequence, event_type, key, time_ms, body, trace`.
 pub(super) fn event(row: &Row<'_>) -> rusqlite::Result<JournalRecord> {
     Ok(JournalRecord {
         partition: row.get(0)?,
@@ -48,6 +49,7 @@ pub(super) fn event(row: &Row<'_>) -> rusqlite::Result<JournalRecord> {
         key: row.get(3)?,
         time_ms: row.get(4)?,
         body: row.get(5)?,
+        trace: row.get(6)?,
     })
 }
 

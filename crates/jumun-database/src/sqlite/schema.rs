@@ -23,7 +23,8 @@ use uuid::Uuid;
 pub(super) const APPLICATION_ID: i32 = 0x4A55_4D4E;
 
 /// Each entry makes a schema of version n out of one of version n - 1. Never changed once released, only added to.
-pub(super) const MIGRATIONS: &[&str] = &["
+pub(super) const MIGRATIONS: &[&str] = &[
+    "
     CREATE TABLE meta (name TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT, WITHOUT ROWID;
     CREATE TABLE counters (name TEXT PRIMARY KEY, value INTEGER NOT NULL) STRICT, WITHOUT ROWID;
     CREATE TABLE journal (
@@ -60,7 +61,12 @@ pub(super) const MIGRATIONS: &[&str] = &["
     CREATE UNIQUE INDEX requests_by_key ON requests (key) WHERE key IS NOT NULL;
     CREATE INDEX requests_in_doubt_by_state ON requests (state, id) WHERE state IN ('asking', 'voiding');
     CREATE INDEX requests_in_doubt_by_subject ON requests (subject) WHERE state IN ('asking', 'voiding');
-"];
+",
+    "
+    ALTER TABLE journal ADD COLUMN trace BLOB;
+    ALTER TABLE requests ADD COLUMN trace BLOB;
+",
+];
 
 /// Names that the tables above take from collections.
 const RESERVED: [&str; 5] = ["meta", "counters", "journal", "places", "requests"];
@@ -359,6 +365,17 @@ mod tests {
         assert_eq!(broken, 0, "half of the migration stayed");
         migrate(&connection, path(), &[FIRST, SECOND]).unwrap();
         assert_eq!((version(&connection), columns(&connection)), (2, 2));
+    }
+
+    #[test]
+    fn what_the_first_schema_held_is_kept_and_has_no_trace() {
+        let connection = Connection::open_in_memory().unwrap();
+        migrate(&connection, path(), &MIGRATIONS[..1]).unwrap();
+        run_script(&connection, "INSERT INTO journal VALUES (0, 1, 'Ordered', 7, 1700, '{}')").unwrap();
+        migrate(&connection, path(), MIGRATIONS).unwrap();
+        let sql = "SELECT partition, sequence, event_type, key, time_ms, body, trace FROM journal";
+        let event = connection.query_row(sql, [], crate::sqlite::rows::event).unwrap();
+        assert_eq!((event.sequence, event.key, event.trace), (1, 7, None));
     }
 
     #[test]

@@ -56,13 +56,13 @@ impl<'c> Statements<'c> {
             key_owner: connection.prepare("SELECT id FROM requests WHERE key = ?1")?,
             place: connection.prepare("SELECT epoch, sequence FROM places WHERE source = ?1 AND partition = ?2")?,
             insert_request: connection
-                .prepare("INSERT INTO requests VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)")?,
+                .prepare("INSERT INTO requests VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14)")?,
             move_request: connection.prepare("UPDATE requests SET state = ?2 WHERE id = ?1")?,
             answer_request: connection.prepare(
                 "UPDATE requests SET state = ?2, answer_status = ?3, answer_location = ?4, answer_body = ?5 WHERE id = ?1",
             )?,
             release_key: connection.prepare("UPDATE requests SET key = NULL WHERE id = ?1")?,
-            insert_event: connection.prepare("INSERT INTO journal VALUES (?1, ?2, ?3, ?4, ?5, ?6)")?,
+            insert_event: connection.prepare("INSERT INTO journal VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)")?,
             set_place: connection.prepare(
                 "INSERT INTO places VALUES (?1, ?2, ?3, ?4)
                  ON CONFLICT DO UPDATE SET epoch = excluded.epoch, sequence = excluded.sequence",
@@ -130,6 +130,7 @@ impl<'c> Statements<'c> {
                     answer.map(|answer| &answer.body),
                     request.incarnation.as_bytes(),
                     request.until_ms,
+                    request.trace,
                 ])?;
                 counters.request_added(&request.collection, request.subject);
             }
@@ -165,7 +166,8 @@ impl<'c> Statements<'c> {
     fn apply_event(&mut self, entry: &JournalEntry, counters: &mut Counters) -> rusqlite::Result<(u16, u64)> {
         let partition = partition_of(entry.key, counters.partitions());
         let sequence = counters.next_sequence(partition);
-        let values = params![partition, rows::signed(sequence), entry.event_type, entry.key, entry.time_ms, entry.body];
+        let JournalEntry { event_type, key, time_ms, trace, body } = entry;
+        let values = params![partition, rows::signed(sequence), event_type, key, time_ms, body, trace];
         self.insert_event.execute(values)?;
         Ok((partition, sequence))
     }

@@ -11,7 +11,7 @@ use super::{
     failure::{Severity, end_process, severity},
     statements::Statements,
 };
-use crate::{Changes, CommitError, Receipt, limits, rules};
+use crate::{Changes, CommitError, Receipt, histogram::Filling, limits, rules};
 use rusqlite::{Connection, ErrorCode};
 use std::{
     mem,
@@ -51,6 +51,8 @@ pub(super) struct Shared {
     pub(super) commits: AtomicU64,
     pub(super) groups: AtomicU64,
     pub(super) conflicts: AtomicU64,
+    pub(super) group_jobs: Filling,
+    pub(super) sync_us: Filling,
 }
 
 impl Shared {
@@ -61,6 +63,8 @@ impl Shared {
             commits: AtomicU64::new(0),
             groups: AtomicU64::new(0),
             conflicts: AtomicU64::new(0),
+            group_jobs: Filling::new(limits::GROUP_JOBS_BOUNDS),
+            sync_us: Filling::new(limits::SYNC_US_BOUNDS),
         })
     }
 }
@@ -137,7 +141,10 @@ impl<'c> Writer<'c> {
         }
         let statements = &mut self.statements;
         self.ahead.changed_since(&self.counters, |name, value| statements.set_counter(name, value))?;
+        let began = Instant::now();
         self.statements.commit()?;
+        self.shared.sync_us.add(u64::try_from(began.elapsed().as_micros()).unwrap_or(u64::MAX));
+        self.shared.group_jobs.add(jobs.len() as u64);
         mem::swap(&mut self.counters, &mut self.ahead);
         self.shared.ids.raise(&self.counters);
         self.count(outcomes);

@@ -3,6 +3,7 @@
 use super::*;
 use crate::{
     Parts, schema,
+    telemetry::{Origin, Tracer},
     transport::{Outcome as Reached, Question, Transport},
 };
 use futures_util::future::{BoxFuture, ready};
@@ -43,7 +44,7 @@ impl Transport for Nobody {
     fn ask(&self, _: Question) -> BoxFuture<'_, Reached> {
         Box::pin(ready(Reached::NotDone("there is nobody".into())))
     }
-    fn void<'a>(&'a self, _: &'a str, _: &'a str, _: Uuid) -> BoxFuture<'a, Result<(), String>> {
+    fn void<'a>(&'a self, _: &'a str, _: &'a str, _: Uuid, _: &'a Origin) -> BoxFuture<'a, Result<(), String>> {
         Box::pin(ready(Err("there is nobody".into())))
     }
 }
@@ -84,6 +85,8 @@ impl Store {
             time_limits: BTreeMap::new(),
             clock: Timestamp::now,
             zone: TimeZone::UTC,
+            tracer: Tracer::default(),
+            restarts: 0,
         });
         let consumer = Consumer::start(&engine, Arc::new(self.bus.clone())).await?;
         Ok((engine, consumer))

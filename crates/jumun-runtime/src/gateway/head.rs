@@ -1,6 +1,6 @@
 //! What a forwarder does to heads: RFC 9110 section 7.6, the `X-Forwarded-*` headers, and CORS.
 
-use crate::{http::REQUEST_ID, transport::EXPIRES};
+use crate::{telemetry::REQUEST_ID, transport::EXPIRES};
 use http::{
     HeaderMap, HeaderName, HeaderValue, Method,
     header::{self, Entry},

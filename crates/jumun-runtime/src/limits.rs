@@ -102,6 +102,9 @@ pub const DRAIN_TIME_LIMIT: Duration = Duration::from_secs(25);
 /// How long a view waits for an event that its client has seen.
 pub const SEEN_TIME_LIMIT: Duration = Duration::from_secs(1);
 
+/// Blocks of 4,096 keys (512 bytes) that a set of keys may have: 128 MiB, or 10^9 keys in a row.
+pub const KEY_BLOCKS_MAX: usize = 262_144;
+
 /// Resources on a page if the client does not say.
 pub const PAGE_SIZE: u32 = 20;
 

@@ -146,10 +146,7 @@ pub(crate) fn run(options: &Options) -> Result<ExitCode, Failure> {
 fn load(options: &Options) -> Result<ExitCode, Failure> {
     let (model, config) = options.system.load()?;
     let plan = Plan::new(options, &model)?;
-    let databases = match options.no_audit {
-        true => None,
-        false => Some(databases(&model, &config, &plan)?),
-    };
+    let databases = if options.no_audit { None } else { Some(databases(&model, &config, &plan)?) };
     let url = options.url.clone().unwrap_or_else(|| plan::usual_url(config.gateway.listen));
     allow_many_connections();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();

@@ -3,6 +3,7 @@
 mod asks;
 mod audit;
 mod events;
+mod explain;
 mod failure;
 mod load;
 mod parked;
@@ -53,6 +54,8 @@ What it stores is in ./data/<system>/<service>.db. How much it logs: JUMUN_LOG=i
 
 Exit status: 0 as available as asked and all orders as they must be, 1 not, 2 it cannot be told.")]
     Load(load::Options),
+    /// Explains an error: what it means, when it happens, what to do.
+    Explain(explain::Options),
 }
 
 /// What all commands need to know of a system.
@@ -66,7 +69,7 @@ struct SystemOptions {
     /// The configuration; ./jumun.toml by default, if it is there.
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
-    /// Moves all usual ports up by so many; the same as --set port_offset=N.
+    /// Moves all usual ports up by so many; the same as `--set port_offset=N`.
     #[arg(long, value_name = "N")]
     port_offset: Option<u16>,
     /// Sets one configuration key, over file and environment.
@@ -111,6 +114,7 @@ fn main() -> ExitCode {
         Command::Parked(options) => parked::run(&options),
         Command::Why(options) => why::run(&options),
         Command::Load(options) => load::run(&options),
+        Command::Explain(options) => explain::run(&options),
     };
     outcome.unwrap_or_else(|failure| {
         eprintln!("{failure}");

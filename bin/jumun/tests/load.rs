@@ -15,6 +15,7 @@ use std::{
     thread,
     time::{Duration, Instant},
 };
+use tokio::net::TcpSocket;
 
 // ---- a server
 
@@ -103,7 +104,8 @@ fn serve(stream: TcpStream, act: &dyn Fn(&Arrived) -> Act, all: &Mutex<Vec<Arriv
             *lock() = Instant::now() + time;
         }
         let still = lock().saturating_duration_since(Instant::now());
-        thread::sleep(still); // it is the server that is slow, nobody waits for a condition
+        #[expect(clippy::disallowed_methods, reason = "it is the server that is slow; nobody waits for a condition")]
+        thread::sleep(still);
         let answer = match act {
             Act::Answer(status, head, body) => (status, head, body.len(), body),
             Act::StandStill(_) => (201, format!("location: /orders/{}\r\n", request.nth + 1), 0, String::new()),
@@ -236,11 +238,12 @@ fn what_cannot_be_sent_when_it_is_due_is_not_queued_and_counts_as_failed() {
     let arguments = ["--rate", "100", "--for", "1s", "--in-flight", "5", "--timeout", "400ms"];
     let (exit_code, told) = server.load(&arguments);
     assert_eq!(exit_code, 1, "{told}");
-    let (sent, not_sent) = (number(&told["transactions"]), number(&told["notSent"]));
-    assert!(sent + not_sent == 100.0 && sent >= 5.0 && not_sent >= 50.0, "{told}");
+    let count = |name: &str| told[name].as_u64().unwrap_or_else(|| panic!("{told}"));
+    let (sent, not_sent) = (count("transactions"), count("notSent"));
+    assert!(sent + not_sent == 100 && sent >= 5 && not_sent >= 50, "{told}");
     assert_eq!(told["availability"], 0.0);
     assert!(told["warnings"].to_string().contains("NOT SENT"), "it says so loudly: {told}");
-    assert!(number(&json!(server.arrived().len())) == sent, "and it is true");
+    assert_eq!(server.arrived().len() as u64, sent, "and it is true");
 }
 
 #[test]
@@ -252,9 +255,12 @@ fn how_available_it_must_be_is_for_the_user_to_say() {
 
 #[test]
 fn a_view_that_never_shows_an_order_is_a_failure() {
-    let server = Server::start(|request| match request.line.starts_with("GET") {
-        false => created(request.nth + 1),
-        true => Act::Answer(200, String::new(), r#"{"status":"PAID"}"#.into()),
+    let server = Server::start(|request| {
+        if request.line.starts_with("GET") {
+            Act::Answer(200, String::new(), r#"{"status":"PAID"}"#.into())
+        } else {
+            created(request.nth + 1)
+        }
     });
     let arguments = ["--requests", "10", "-c", "1", "--watch", "20%", "--wait", "200ms"];
     let (exit_code, told) = server.load(&arguments);
@@ -292,11 +298,14 @@ fn what_keeps_it_from_telling_anything_is_status_2() {
         command.current_dir(folder.path()).args(["load", "food-delivery", "--requests", "1"]).args(arguments);
         run(command)
     };
-    let nobody = TcpListener::bind("127.0.0.1:0").expect("a port").local_addr().expect("an address");
+    // Held and not listened to, so that nobody else gets the port meanwhile.
+    let nobody = TcpSocket::new_v4().expect("a socket");
+    nobody.bind(SocketAddr::from(([127, 0, 0, 1], 0))).expect("a port");
+    let nowhere = format!("http://{}", nobody.local_addr().expect("an address"));
     for (arguments, code) in [
         (&["--url", "https://127.0.0.1:1", "--no-audit"][..], "load-target-invalid"),
         (&["--url", "127.0.0.1:1/path", "--no-audit"], "load-target-invalid"),
-        (&["--url", &format!("http://{nobody}"), "--no-audit"], "load-target-unreachable"),
+        (&["--url", &nowhere, "--no-audit"], "load-target-unreachable"),
         (&["--path", "orders", "--no-audit"], "load-unclear"),
         (&["--watch", "1%", "--until", "done", "--no-audit"], "load-unclear"),
         (&[], "load-audit-impossible"),
@@ -360,9 +369,8 @@ async fn a_cancel_that_was_acknowledged_and_is_not_there_is_found() {
     let mut lab = Lab::all_running().await;
     let there = lab.order.client().place("치킨", 22_000).await;
     lab.settle().await;
-    let liar = Server::start(move |request| match request.line.starts_with("DELETE") {
-        false => created(there),
-        true => Act::Answer(204, String::new(), String::new()),
+    let liar = Server::start(move |request| {
+        if request.line.starts_with("DELETE") { Act::Answer(204, String::new(), String::new()) } else { created(there) }
     });
     let (exit_code, told) = load(&lab, &liar.url(), &["--requests", "1", "--cancel", "100%"]);
     assert_eq!((exit_code, &told["cancelled"]), (1, &json!(1)), "{told}");

@@ -157,8 +157,8 @@ fn a_load_line_must_be_one_that_is_taken_and_whose_outcome_can_be_seen() {
         let a = Resource::<A>::at("/as").on_post(|_: Sent| ()).on_delete(());
         let services = [Service::new("a", 1).aggregate(a), Service::new("b", 2).aggregate(Resource::<B>::at("/bs"))];
         let system = services.into_iter().fold(System::new("things", EXAMPLES), System::service);
-        let problems = system.load(line).check().into_iter();
-        problems.filter_map(|problem| if let Problem::LoadLine(why) = problem { Some(why) } else { None }).next()
+        let mut problems = system.load(line).check().into_iter();
+        problems.find_map(|problem| if let Problem::LoadLine(why) = problem { Some(why) } else { None })
     };
     assert_eq!(of(LINE), None);
     for (line, named) in [

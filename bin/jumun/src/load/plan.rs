@@ -16,7 +16,7 @@ use uuid::Uuid;
 /// What is sent, and what is done with the orders that come of it.
 pub(super) struct Plan {
     message: Message,
-    is_keyed: bool,
+    keys: Option<Keys>,
     pace: String,
     /// Orders to cancel at once.
     pub(super) cancel: Share,
@@ -60,7 +60,7 @@ impl Plan {
             None => format!("{} customers", options.concurrency),
         };
         Ok(Self {
-            is_keyed: !options.no_keys && !options.method.is_safe(),
+            keys: (!options.no_keys && !options.method.is_safe()).then(Keys::new),
             pace,
             cancel: Share::new(options.cancel),
             watch_share: Share::new(options.watch),
@@ -76,15 +76,19 @@ impl Plan {
         self.message.path.path()
     }
 
+    fn next_key(&self) -> Option<HeaderValue> {
+        self.keys.as_ref().and_then(Keys::next)
+    }
+
     /// The next request.
     pub(super) fn message(&self) -> Message {
-        Message { key: self.is_keyed.then(new_key).flatten(), ..self.message.clone() }
+        Message { key: self.next_key(), ..self.message.clone() }
     }
 
     /// What cancels an order.
     pub(super) fn cancel_of(&self, order: i64) -> Message {
         let path = format!("{}/{order}", self.path()).try_into().unwrap_or_else(|_| self.message.path.clone());
-        Message { method: Method::DELETE, path, key: self.is_keyed.then(new_key).flatten(), body: Bytes::new() }
+        Message { method: Method::DELETE, path, key: self.next_key(), body: Bytes::new() }
     }
 }
 
@@ -121,8 +125,26 @@ impl Watch {
         let body: Value = serde_json::from_slice(body).unwrap_or_default();
         match &body[&self.field] {
             Value::String(text) => *text == self.value,
-            other => other.to_string() == self.value,
+            other => self.value.parse::<Value>().is_ok_and(|value| *other == value),
         }
+    }
+}
+
+/// Idempotency keys that nobody else has. A UUID each would cost a system call each.
+struct Keys {
+    run: Uuid,
+    given: Cell<u64>,
+}
+
+impl Keys {
+    fn new() -> Self {
+        Self { run: Uuid::now_v7(), given: Cell::new(0) }
+    }
+
+    fn next(&self) -> Option<HeaderValue> {
+        self.given.set(self.given.get() + 1);
+        // In order, so that they are neighbours in an index.
+        HeaderValue::try_from(format!("{}-{:012}", self.run.simple(), self.given.get())).ok()
     }
 }
 
@@ -144,11 +166,6 @@ impl Share {
         self.owed.set(if is_in { owed - 1.0 } else { owed });
         is_in
     }
-}
-
-fn new_key() -> Option<HeaderValue> {
-    let mut text = [0; uuid::fmt::Hyphenated::LENGTH];
-    HeaderValue::from_str(Uuid::now_v7().hyphenated().encode_lower(&mut text)).ok()
 }
 
 fn path_and_query(path: &str) -> Result<PathAndQuery, Failure> {

@@ -1,7 +1,7 @@
 //! Whom requests go to, over connections that are kept.
 //!
-//! Connections are hyper's, without a pool in between: that costs a third less processor time a request, and what became
-//! of a request is known exactly.
+//! Connections are hyper's, without its pooled client in between: that costs a fifth less processor time a request (9 µs
+//! instead of 11 at 64 customers who read), and whether a request was sent at all is known exactly.
 
 use super::limits::ANSWER_MAX_BYTES;
 use crate::Failure;

@@ -9,7 +9,7 @@ use jumun_runtime::{
     audit::{self, Databases, Report, Verdict},
     config::Config,
 };
-use serde_json::json;
+use serde_json::{Value, json};
 use std::{
     io::{self, Write},
     process::ExitCode,
@@ -35,7 +35,7 @@ pub(crate) struct Options {
 pub(crate) fn run(options: &Options) -> Result<ExitCode, Failure> {
     let (model, config) = options.system.load()?;
     let report = read(&model, &config, options.wait).map_err(|failure| failure.exit_with(2))?;
-    let text = if options.json { to_json(&model, &report) } else { to_text(&model, &report) };
+    let text = if options.json { to_json(&model, &report).to_string() } else { to_text(&model, &report) };
     // Whoever does not listen still gets the exit status.
     drop(writeln!(io::stdout(), "{text}"));
     Ok(match report.verdict() {
@@ -77,7 +77,7 @@ pub(crate) fn block_on<T>(work: impl Future<Output = T>) -> Result<T, Failure> {
     Ok(runtime.block_on(work))
 }
 
-fn to_text(model: &SystemModel, report: &Report) -> String {
+pub(crate) fn to_text(model: &SystemModel, report: &Report) -> String {
     let mut lines = vec![format!("{}: {} orders looked at", model.name, report.cases)];
     let sum = |name: &str| report.sums.get(name).copied().unwrap_or_default();
     lines.push(format!("  {:<12}{:>20}", model.ledger.whole, sum(model.ledger.whole)));
@@ -107,7 +107,7 @@ fn to_text(model: &SystemModel, report: &Report) -> String {
     lines.join("\n")
 }
 
-fn to_json(model: &SystemModel, report: &Report) -> String {
+pub(crate) fn to_json(model: &SystemModel, report: &Report) -> Value {
     let verdict = match report.verdict() {
         Verdict::Clean => "clean",
         Verdict::Violated => "violated",
@@ -131,5 +131,4 @@ fn to_json(model: &SystemModel, report: &Report) -> String {
         "ledger": sums,
         "difference": i64::try_from(report.difference).unwrap_or(i64::MAX),
     })
-    .to_string()
 }

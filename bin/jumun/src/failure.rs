@@ -34,7 +34,8 @@ impl Failure {
 
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "error[{}]: {}\n  {}", self.code, self.why, self.remedy)
+        let Self { code, why, remedy, .. } = self;
+        write!(f, "error[{code}]: {why}\n  {remedy}\n  More about it: jumun explain {code}")
     }
 }
 

@@ -3,9 +3,11 @@
 mod asks;
 mod audit;
 mod events;
+mod explain;
 mod failure;
 mod logs;
 mod operate;
+mod load;
 mod parked;
 mod serve;
 mod up;
@@ -80,6 +82,17 @@ What it stores is in ./data/<system>/<service>.db. How much it logs: JUMUN_LOG=i
     Parked(parked::Options),
     /// Tells everything that happened to one order, across services.
     Why(why::Options),
+    /// Sends a system its load line, tells how it answered, and audits every order that it acknowledged.
+    #[command(after_help = "Examples:
+  jumun load food-delivery --rate 2000 --for 30s
+  jumun load food-delivery --concurrency 50 --requests 10000 --cancel 10%
+  jumun load food-delivery --rate 500 --for 1m --watch 1% --json | jq .latencyMs
+  jumun load food-delivery --for 10s --url http://10.0.0.7:8088 --no-audit
+
+Exit status: 0 as available as asked and all orders as they must be, 1 not, 2 it cannot be told.")]
+    Load(load::Options),
+    /// Explains an error: what it means, when it happens, what to do.
+    Explain(explain::Options),
 }
 
 /// What all commands need to know of a system.
@@ -160,6 +173,8 @@ fn main() -> ExitCode {
         Command::Events(options) => events::run(&options),
         Command::Parked(options) => parked::run(&options),
         Command::Why(options) => why::run(&options),
+        Command::Load(options) => load::run(&options),
+        Command::Explain(options) => explain::run(&options),
     };
     outcome.unwrap_or_else(|failure| {
         // Not eprintln!: it panics where the standard error is a file on a full disk.

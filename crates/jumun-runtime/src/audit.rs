@@ -4,8 +4,13 @@
 //! is read again until it looks right or the patience of the reader ends. Then it is a violation, unless somebody still
 //! works on it: a request in doubt, or an event that has not had its effect everywhere.
 
-use jumun::{Case, Findings, ResourceModel, SystemModel};
+mod keys;
+
+pub use keys::{Full, Keys};
+
+use jumun::{Case, FieldValue, Findings, ResourceModel, SystemModel};
 use jumun_database::{Document, ReadDatabase, ReadError, Request, RequestFilter, RequestState, limits::PAGE_MAX_ROWS};
+use serde_json::Value;
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::Arc,
@@ -60,6 +65,34 @@ impl Report {
     }
 }
 
+/// What a system has acknowledged to somebody who remembers it.
+#[derive(Debug, Clone, Default)]
+pub struct Acknowledged {
+    /// The collection that it is about.
+    pub collection: &'static str,
+    /// Documents whose making was acknowledged: a 201 each.
+    pub made: Keys,
+    /// Documents whose end was acknowledged, each one of those that were made.
+    pub ended: Keys,
+    /// What a document that has ended says.
+    pub ended_says: Option<FieldValue>,
+}
+
+impl Acknowledged {
+    /// How the system has broken its word about a key. What was acknowledged was on disk before: there is nothing to
+    /// wait for.
+    fn broken(&self, key: i64, rows: &[(&ResourceModel, Document)]) -> Option<String> {
+        let mut documents = rows.iter().filter(|(resource, _)| resource.collection == self.collection);
+        let Some((_, document)) = documents.find(|(_, document)| document.shown) else {
+            return Some("it was acknowledged, and it is not there: acknowledged and lost".to_owned());
+        };
+        let (field, says) = self.ended_says.filter(|_| self.ended.contains(key))?;
+        let body: Value = serde_json::from_str(&document.body).unwrap_or_default();
+        let kept = body[field] == says;
+        (!kept).then(|| format!("its cancel was acknowledged, and its {field} is {}", body[field]))
+    }
+}
+
 /// Looks at every case.
 pub async fn run(model: &SystemModel, databases: &Databases, patience: Duration) -> Result<Report, ReadError> {
     let resources: Vec<Kept<'_>> = kept(model, databases);
@@ -83,7 +116,41 @@ pub async fn run(model: &SystemModel, databases: &Databases, patience: Duration)
     }
     let until = Instant::now() + patience;
     settle(model, databases, &resources, doubtful, until, &mut report).await?;
-    report.in_doubt = doubts_left(databases, until).await?;
+    report.in_doubt = doubts_left(databases, until, |_| true).await?;
+    report.difference = model.ledger.difference(&report.sums);
+    Ok(report)
+}
+
+/// Looks at what was acknowledged, and at nothing else: whether it is there, and as it must be.
+pub async fn run_over(
+    model: &SystemModel,
+    databases: &Databases,
+    acknowledged: &Acknowledged,
+    patience: Duration,
+) -> Result<Report, ReadError> {
+    let resources: Vec<Kept<'_>> = kept(model, databases);
+    let mut report = Report::default();
+    let mut doubtful = Vec::new();
+    let mut cursors: Vec<Cursor<'_>> = resources.iter().map(Cursor::new).collect();
+    for key in acknowledged.made.iter() {
+        let mut rows = Vec::new();
+        for (cursor, kept) in cursors.iter_mut().zip(&resources) {
+            cursor.seek(key).await?;
+            rows.extend(cursor.take(key).map(|document| (kept.resource, document)));
+        }
+        report.cases += 1;
+        if let Some(broken) = acknowledged.broken(key, &rows) {
+            report.violations.push((key, broken));
+            continue;
+        }
+        match findings(model, key, &rows) {
+            Ok(findings) => report.add(findings),
+            Err(_) => doubtful.push(key),
+        }
+    }
+    let until = Instant::now() + patience;
+    settle(model, databases, &resources, doubtful, until, &mut report).await?;
+    report.in_doubt = doubts_left(databases, until, |about| acknowledged.made.contains(about)).await?;
     report.difference = model.ledger.difference(&report.sums);
     Ok(report)
 }
@@ -189,9 +256,10 @@ async fn settle(
 
 /// How many of the requests that are in doubt now still are when patience ends. Under traffic new ones come and go all
 /// the time; it is those that stay that tell something.
-async fn doubts_left(databases: &Databases, until: Instant) -> Result<u64, ReadError> {
+async fn doubts_left(databases: &Databases, until: Instant, is_meant: impl Fn(i64) -> bool) -> Result<u64, ReadError> {
     let found = async || -> Result<BTreeSet<_>, ReadError> {
-        Ok(in_doubt(databases).await?.into_iter().map(|(_, request)| request.id).collect())
+        let found = in_doubt(databases).await?.into_iter().map(|(_, request)| request);
+        Ok(found.filter(|request| is_meant(request.subject)).map(|request| request.id).collect())
     };
     let mut left = found().await?;
     while !left.is_empty() && Instant::now() < until {
@@ -259,6 +327,17 @@ impl<'a> Cursor<'a> {
             self.after = page.last().map_or(self.after, |document| document.id);
             self.page = page.into();
         }
+        Ok(())
+    }
+
+    /// Goes on to the first row with this key or a later one; keys rise from call to call.
+    async fn seek(&mut self, key: i64) -> Result<(), ReadError> {
+        if self.page.back().is_none_or(|last| last.id < key) {
+            self.page.clear();
+            self.after = self.after.max(key - 1);
+            self.fill().await?;
+        }
+        while self.page.pop_front_if(|document| document.id < key).is_some() {}
         Ok(())
     }
 

@@ -117,6 +117,9 @@ pub const SPAN_EXPORT_EVERY: Duration = Duration::from_secs(1);
 /// How long a collector may take to accept spans.
 pub const SPAN_EXPORT_TIME_LIMIT: Duration = Duration::from_secs(5);
 
+/// Blocks of 4,096 keys (512 bytes) that a set of keys may have: 128 MiB, or 10^9 keys in a row.
+pub const KEY_BLOCKS_MAX: usize = 262_144;
+
 /// Resources on a page if the client does not say.
 pub const PAGE_SIZE: u32 = 20;
 

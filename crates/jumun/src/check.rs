@@ -1,6 +1,13 @@
 //! What can be seen to be wrong with a system before it runs.
 
-use crate::{ask::AskTarget, event::PublishedLanguage, limits::ASK_DEPTH_MAX, service::Service};
+use crate::{
+    ask::AskTarget,
+    event::PublishedLanguage,
+    limits::ASK_DEPTH_MAX,
+    load::LoadLine,
+    model::{ResourceModel, Verb},
+    service::Service,
+};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Something wrong with a system.
@@ -38,13 +45,41 @@ pub enum Problem {
     /// A finder for a field that its documents do not have.
     #[error("{0} has no field {1}")]
     NoSuchField(&'static str, String),
+    /// A load line that would not be taken, or whose outcome nobody could see.
+    #[error("the load line: {0}")]
+    LoadLine(String),
 }
 
-pub(crate) fn system<E: PublishedLanguage>(examples: &str, services: &[Service<E>]) -> Vec<Problem> {
+pub(crate) fn system<E: PublishedLanguage>(
+    examples: &str,
+    services: &[Service<E>],
+    load: Option<&LoadLine>,
+) -> Vec<Problem> {
     let mut problems = language(examples, services);
     problems.extend(asks(services));
     problems.extend(names(services));
+    problems.extend(load.and_then(|line| load_line(line, services).err()).map(Problem::LoadLine));
     problems
+}
+
+fn load_line<E: PublishedLanguage>(line: &LoadLine, services: &[Service<E>]) -> Result<(), String> {
+    let at = |path: &str| {
+        let mut resources = services.iter().flat_map(|service| &service.resources);
+        resources.find(|resource| resource.path == path).ok_or_else(|| format!("nothing is at {path}"))
+    };
+    let has = |resource: &ResourceModel, field: &str| {
+        let is_there = resource.fields.iter().any(|known| known.name == field);
+        if is_there { Ok(()) } else { Err(format!("{} has no field {field}", resource.path)) }
+    };
+    let resource = at(line.path)?;
+    let command = |verb| resource.commands.iter().find(|command| command.verb == verb);
+    let post = command(Verb::Post).ok_or_else(|| format!("clients cannot POST {}", line.path))?;
+    post.read(line.body.as_bytes()).map_err(|why| format!("POST {} does not take its body: {why:?}", line.path))?;
+    if let Some((field, _)) = line.canceled {
+        command(Verb::Delete).ok_or_else(|| format!("clients cannot DELETE {}", line.path))?;
+        has(resource, field)?;
+    }
+    line.finished.map_or(Ok(()), |(path, (field, _))| has(at(path)?, field))
 }
 
 fn language<E: PublishedLanguage>(examples: &str, services: &[Service<E>]) -> Vec<Problem> {

@@ -15,6 +15,7 @@ mod event;
 pub mod given;
 mod input;
 pub mod limits;
+mod load;
 mod model;
 mod service;
 mod system;
@@ -31,6 +32,7 @@ pub use check::Problem;
 pub use event::encode as encode_event;
 pub use event::{EventType, PublishedLanguage};
 pub use input::BadInput;
+pub use load::{FieldValue, LoadLine};
 pub use model::{
     AnyCommand, AskModel, Behaviour, CommandModel, Damaged, Decided, DocumentAfter, DocumentKey, Documents,
     EncodedEvent, FieldModel, Heard, Outcome, ResourceModel, ServiceModel, SettingsError, Step, Stored, Verb,

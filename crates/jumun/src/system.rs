@@ -4,6 +4,7 @@ use crate::{
     audit::{Case, Findings, Ledger},
     check::{self, Problem},
     event::{EventType, PublishedLanguage},
+    load::LoadLine,
     model::ServiceModel,
     service::Service,
 };
@@ -15,13 +16,21 @@ pub struct System<E> {
     services: Vec<Service<E>>,
     audit: fn(&Case<'_>) -> Findings,
     ledger: Ledger,
+    load: Option<LoadLine>,
 }
 
 impl<E: PublishedLanguage> System<E> {
     /// A system and examples of everything that it has ever published, one event a line. They are what a release must
     /// be able to read for ever, and what [`System::check`] follows through the services.
     pub fn new(name: &'static str, examples: &'static str) -> Self {
-        Self { name, examples, services: Vec::new(), audit: |_| Findings::default(), ledger: Ledger::default() }
+        Self {
+            name,
+            examples,
+            services: Vec::new(),
+            audit: |_| Findings::default(),
+            ledger: Ledger::default(),
+            load: None,
+        }
     }
 
     /// Adds a service.
@@ -45,10 +54,18 @@ impl<E: PublishedLanguage> System<E> {
         self
     }
 
+    /// What its customers send all day.
+    #[must_use]
+    pub fn load(mut self, line: LoadLine) -> Self {
+        self.load = Some(line);
+        self
+    }
+
     /// What is wrong with it: events that nobody emits or nobody handles, asks that nobody answers, that go in a circle
-    /// or nest too deep, paths, ports and names that are taken twice, finders for fields that are not there.
+    /// or nest too deep, paths, ports and names that are taken twice, finders for fields that are not there, a load line that would not be
+    /// taken.
     pub fn check(&self) -> Vec<Problem> {
-        check::system(self.examples, &self.services)
+        check::system(self.examples, &self.services, self.load.as_ref())
     }
 
     /// The system as a runtime sees it.
@@ -60,6 +77,7 @@ impl<E: PublishedLanguage> System<E> {
             event_types: E::TYPES,
             audit: self.audit,
             ledger: self.ledger,
+            load: self.load,
         }
     }
 }
@@ -77,6 +95,8 @@ pub struct SystemModel {
     pub audit: fn(&Case<'_>) -> Findings,
     /// What must be true of all together.
     pub ledger: Ledger,
+    /// What its customers send all day, if it says.
+    pub load: Option<LoadLine>,
 }
 
 impl SystemModel {

@@ -1,6 +1,8 @@
 //! What `System::check` finds.
 
-use jumun::{Aggregate, Answers, Ask, Context, Decision, Id, NoSettings, Problem, Resource, Service, System, nothing};
+use jumun::{
+    Aggregate, Answers, Ask, Context, Decision, Id, LoadLine, NoSettings, Problem, Resource, Service, System, nothing,
+};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -50,6 +52,11 @@ jumun::published_language! {
 
 #[derive(Debug, Serialize, Deserialize)]
 struct Question {}
+
+#[derive(Debug, Serialize, Deserialize)]
+struct Sent {
+    qty: u32,
+}
 
 const ASK_A: Ask<Question, A> = Ask::post("a", "/as");
 const ASK_B: Ask<Question, B> = Ask::post("b", "/bs");
@@ -136,4 +143,33 @@ fn what_must_be_there_once_is_found_twice() {
 fn a_finder_needs_its_field() {
     let service = Service::new("a", 1).aggregate(Resource::<A>::at("/as").find_by("id").find_by("colour"));
     assert_eq!(check([service]), [Problem::NoSuchField("as", "colour".into())]);
+}
+
+#[test]
+fn a_load_line_must_be_one_that_is_taken_and_whose_outcome_can_be_seen() {
+    const LINE: LoadLine = LoadLine {
+        path: "/as",
+        body: r#"{"qty":1}"#,
+        canceled: Some(("id", "gone")),
+        finished: Some(("/bs", ("id", "done"))),
+    };
+    let of = |line: LoadLine| {
+        let a = Resource::<A>::at("/as").on_post(|_: Sent| ()).on_delete(());
+        let services = [Service::new("a", 1).aggregate(a), Service::new("b", 2).aggregate(Resource::<B>::at("/bs"))];
+        let system = services.into_iter().fold(System::new("things", EXAMPLES), System::service);
+        let mut problems = system.load(line).check().into_iter();
+        problems.find_map(|problem| if let Problem::LoadLine(why) = problem { Some(why) } else { None })
+    };
+    assert_eq!(of(LINE), None);
+    for (line, named) in [
+        (LoadLine { path: "/cs", ..LINE }, "/cs"),
+        (LoadLine { path: "/bs", ..LINE }, "POST /bs"),
+        (LoadLine { body: r#"{"qty":-1}"#, ..LINE }, "qty"),
+        (LoadLine { canceled: Some(("state", "gone")), ..LINE }, "state"),
+        (LoadLine { finished: Some(("/cs", ("id", "done"))), ..LINE }, "/cs"),
+        (LoadLine { finished: Some(("/bs", ("state", "done"))), ..LINE }, "state"),
+    ] {
+        let why = of(line).unwrap_or_else(|| panic!("{line:?} is taken"));
+        assert!(why.contains(named), "{why} names {named}");
+    }
 }

@@ -14,7 +14,7 @@ pub mod store;
 use dashboard::Dashboard;
 use delivery::Delivery;
 use events::Event;
-use jumun::{ReadModel, Resource, Service, System};
+use jumun::{LoadLine, ReadModel, Resource, Service, System};
 use order::Order;
 use payment::{PAY, Pay, Payinfo};
 use store::StoreOrder;
@@ -48,4 +48,10 @@ pub fn system() -> System<Event> {
         .service(Service::new("dashboard", 8085).view(dashboard))
         .audit(audit::audit)
         .ledger(audit::MONEY_IN, &[audit::STANDING, audit::REFUNDED, audit::VOIDED])
+        .load(LoadLine {
+            path: "/orders",
+            body: r#"{"storeName":"s","itemName":"i","itemQty":1,"price":1000}"#,
+            canceled: Some(("orderStatus", "CANCELED")),
+            finished: Some(("/dashboards", ("status", "ORDER_CONFIRMED"))),
+        })
 }

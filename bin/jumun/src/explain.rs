@@ -1,0 +1,40 @@
+//! `jumun explain`: the page of an error code. It is in the program, so that it is where the error is.
+
+use crate::Failure;
+use clap::Args;
+use std::{
+    io::{self, Write},
+    process::ExitCode,
+};
+
+/// Codes and their pages, in order; `docs/errors` as it was when the program was built.
+const PAGES: &[(&str, &str)] = include!(concat!(env!("OUT_DIR"), "/pages.rs"));
+
+#[derive(Debug, Args)]
+pub(crate) struct Options {
+    /// The code, as in `error[database-in-use]`, or the `type` of a problem. Without one, all are listed.
+    code: Option<String>,
+}
+
+pub(crate) fn run(options: &Options) -> Result<ExitCode, Failure> {
+    let text = match &options.code {
+        Some(code) => page(code)?.to_owned(),
+        None => PAGES.iter().map(|(code, page)| [&format!("{code:<28}"), title(page), "\n"].concat()).collect(),
+    };
+    drop(write!(io::stdout(), "{text}")); // whoever does not listen does not listen
+    Ok(ExitCode::SUCCESS)
+}
+
+fn page(code: &str) -> Result<&'static str, Failure> {
+    let word = code.rsplit(':').next().unwrap_or(code);
+    let found = PAGES.iter().find(|(known, _)| *known == word);
+    found.map(|(_, page)| *page).ok_or_else(|| {
+        let why = format!("there is no error `{code}`");
+        Failure::new("code-unknown", why, "List them with `jumun explain`.")
+    })
+}
+
+/// What follows the code in a page's first line.
+fn title(page: &str) -> &str {
+    page.lines().next().and_then(|line| line.split_once(": ")).map_or("", |(_, title)| title)
+}

@@ -1,0 +1,99 @@
+//! Sets of keys that stay small: a bit a key where keys are dense, as ids of new orders are.
+
+use crate::limits::KEY_BLOCKS_MAX;
+use std::collections::BTreeMap;
+
+/// Keys in a block: 64 words of 64 bits.
+const BLOCK: i64 = 64 * 64;
+
+/// A set of positive keys. A million orders in a row take 128 KB; never more than [`KEY_BLOCKS_MAX`] blocks of 512 bytes.
+#[derive(Debug, Clone, Default)]
+pub struct Keys {
+    blocks: BTreeMap<i64, Box<[u64; 64]>>,
+    len: u64,
+}
+
+/// A set that can take no more keys.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the keys are too many, or too far from each other")]
+pub struct Full;
+
+impl Keys {
+    /// Takes a key in.
+    pub fn insert(&mut self, key: i64) -> Result<(), Full> {
+        let (block, word, bit) = place(key);
+        if self.blocks.len() >= KEY_BLOCKS_MAX && !self.blocks.contains_key(&block) {
+            return Err(Full);
+        }
+        let words = self.blocks.entry(block).or_insert_with(|| Box::new([0; 64]));
+        self.len += u64::from(words[word] & bit == 0);
+        words[word] |= bit;
+        Ok(())
+    }
+
+    /// Whether it is in.
+    pub fn contains(&self, key: i64) -> bool {
+        let (block, word, bit) = place(key);
+        self.blocks.get(&block).is_some_and(|words| words[word] & bit != 0)
+    }
+
+    /// How many there are.
+    pub const fn len(&self) -> u64 {
+        self.len
+    }
+
+    /// Whether there are none.
+    pub const fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    /// All keys, in order.
+    pub fn iter(&self) -> impl Iterator<Item = i64> + '_ {
+        self.blocks.iter().flat_map(|(block, words)| {
+            let is_in = move |at: &i64| {
+                let (_, word, bit) = place(*at);
+                words[word] & bit != 0
+            };
+            (0..BLOCK).filter(is_in).map(move |at| block * BLOCK + at)
+        })
+    }
+}
+
+/// The block of a key, the word in it, the bit in that.
+fn place(key: i64) -> (i64, usize, u64) {
+    let at = usize::try_from(key.rem_euclid(BLOCK)).unwrap_or_default();
+    (key.div_euclid(BLOCK), at / 64, 1 << (at % 64))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use std::collections::BTreeSet;
+
+    proptest! {
+        #[test]
+        fn it_is_a_set(keys in proptest::collection::vec(prop_oneof![0..20_000_i64, any::<i64>()], 0..300)) {
+            let mut set = Keys::default();
+            for key in &keys {
+                set.insert(*key).expect("room");
+            }
+            let expected: BTreeSet<_> = keys.iter().copied().collect();
+            prop_assert!(set.iter().eq(expected.iter().copied()));
+            prop_assert_eq!(set.len(), expected.len() as u64);
+            prop_assert!(expected.iter().all(|key| set.contains(*key)));
+            prop_assert_eq!(set.contains(20_001), expected.contains(&20_001));
+        }
+    }
+
+    #[test]
+    fn it_has_a_bound() {
+        let mut set = Keys::default();
+        let far = |nth: usize| i64::try_from(nth).expect("a number") * BLOCK;
+        for nth in 0..KEY_BLOCKS_MAX {
+            set.insert(far(nth)).expect("room");
+        }
+        assert_eq!(set.insert(far(KEY_BLOCKS_MAX)), Err(Full));
+        assert_eq!(set.insert(7), Ok(()), "near keys still have room");
+    }
+}

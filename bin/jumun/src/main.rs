@@ -2,6 +2,7 @@
 
 mod asks;
 mod audit;
+mod config;
 mod events;
 mod failure;
 mod parked;
@@ -11,7 +12,7 @@ mod why;
 use clap::{Args, Parser, Subcommand};
 use failure::Failure;
 use jumun::SystemModel;
-use jumun_runtime::config::{self, Config, Sources};
+use jumun_runtime::config::{Config, Sources, load};
 use std::{path::PathBuf, process::ExitCode};
 
 /// Runs ordering systems that stay correct when parts of them fail.
@@ -44,6 +45,10 @@ What it stores is in ./data/<system>/<service>.db. How much it logs: JUMUN_LOG=i
     Parked(parked::Options),
     /// Tells everything that happened to one order, across services.
     Why(why::Options),
+    /// Shows every key of the configuration, what holds, and where that comes from.
+    #[command(after_help = "In this order, the later one wins: jumun.toml, --config-dir, the environment
+(JUMUN__ORDER__CALLS__PAYMENT__TIME_LIMIT=610ms), --set. What is shown can be a jumun.toml.")]
+    Config(config::Options),
 }
 
 /// What all commands need to know of a system.
@@ -57,6 +62,9 @@ struct SystemOptions {
     /// The configuration; ./jumun.toml by default, if it is there.
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
+    /// A folder with a file for each value, named as its key (order.listen): configuration as Kubernetes mounts it.
+    #[arg(long, value_name = "FOLDER")]
+    config_dir: Option<PathBuf>,
     /// Moves all usual ports up by so many; the same as `--set port_offset=N`.
     #[arg(long, value_name = "N")]
     port_offset: Option<u16>,
@@ -73,15 +81,19 @@ fn key_and_value(text: &str) -> Result<(String, String), String> {
 impl SystemOptions {
     fn load(&self) -> Result<(SystemModel, Config), Failure> {
         let model = system(&self.system)?;
+        let config = load(&model, &self.sources())?;
+        Ok((model, config))
+    }
+
+    fn sources(&self) -> Sources {
         let offset = self.port_offset.map(|offset| ("port_offset".to_owned(), offset.to_string()));
-        let sources = Sources {
+        Sources {
             file: self.config.clone(),
+            folder: self.config_dir.clone(),
             data: Some(self.data.clone()),
             set: self.set.iter().cloned().chain(offset).collect(),
             environment: None,
-        };
-        let config = config::load(&model, &sources)?;
-        Ok((model, config))
+        }
     }
 }
 
@@ -101,6 +113,7 @@ fn main() -> ExitCode {
         Command::Events(options) => events::run(&options),
         Command::Parked(options) => parked::run(&options),
         Command::Why(options) => why::run(&options),
+        Command::Config(options) => config::run(&options),
     };
     outcome.unwrap_or_else(|failure| {
         eprintln!("{failure}");

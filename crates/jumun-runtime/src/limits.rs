@@ -135,3 +135,6 @@ pub const PROBE_EVERY: Duration = Duration::from_secs(1);
 
 /// After so many looks in a row without a good answer an upstream gets no requests, if there is another one.
 pub const PROBES_FAILED_MAX: u32 = 2;
+
+/// The largest file with one value of configuration, in bytes.
+pub const CONFIGURATION_VALUE_MAX_BYTES: u64 = 64 * 1024;

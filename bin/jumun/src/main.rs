@@ -2,12 +2,13 @@
 
 mod asks;
 mod audit;
+mod config;
 mod events;
 mod explain;
 mod failure;
+mod load;
 mod logs;
 mod operate;
-mod load;
 mod parked;
 mod serve;
 mod up;
@@ -16,7 +17,7 @@ mod why;
 use clap::{Args, Parser, Subcommand};
 use failure::Failure;
 use jumun::SystemModel;
-use jumun_runtime::config::{self, Config, Sources};
+use jumun_runtime::config::{Config, Sources, load as load_config};
 use std::{
     ffi::OsString,
     io::{self, Write},
@@ -93,6 +94,10 @@ Exit status: 0 as available as asked and all orders as they must be, 1 not, 2 it
     Load(load::Options),
     /// Explains an error: what it means, when it happens, what to do.
     Explain(explain::Options),
+    /// Shows every key of the configuration, what holds, and where that comes from.
+    #[command(after_help = "In this order, the later one wins: jumun.toml, --config-dir, the environment
+(JUMUN__ORDER__CALLS__PAYMENT__TIME_LIMIT=610ms), --set. What is shown can be a jumun.toml.")]
+    Config(config::Options),
 }
 
 /// What all commands need to know of a system.
@@ -106,6 +111,9 @@ struct SystemOptions {
     /// The configuration; ./jumun.toml by default, if it is there.
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
+    /// A folder with a file for each value, named as its key (order.listen): configuration as Kubernetes mounts it.
+    #[arg(long, value_name = "FOLDER")]
+    config_dir: Option<PathBuf>,
     /// Moves all usual ports up by so many; the same as `--set port_offset=N`.
     #[arg(long, value_name = "N")]
     port_offset: Option<u16>,
@@ -126,6 +134,9 @@ impl SystemOptions {
         if let Some(config) = &self.config {
             arguments.extend(["--config".into(), config.clone().into()]);
         }
+        if let Some(folder) = &self.config_dir {
+            arguments.extend(["--config-dir".into(), folder.clone().into()]);
+        }
         if let Some(offset) = self.port_offset {
             arguments.extend(["--port-offset".into(), offset.to_string().into()]);
         }
@@ -137,15 +148,19 @@ impl SystemOptions {
 
     fn load(&self) -> Result<(SystemModel, Config), Failure> {
         let model = system(&self.system)?;
+        let config = load_config(&model, &self.sources())?;
+        Ok((model, config))
+    }
+
+    fn sources(&self) -> Sources {
         let offset = self.port_offset.map(|offset| ("port_offset".to_owned(), offset.to_string()));
-        let sources = Sources {
+        Sources {
             file: self.config.clone(),
+            folder: self.config_dir.clone(),
             data: Some(self.data.clone()),
             set: self.set.iter().cloned().chain(offset).collect(),
             environment: None,
-        };
-        let config = config::load(&model, &sources)?;
-        Ok((model, config))
+        }
     }
 }
 
@@ -175,6 +190,7 @@ fn main() -> ExitCode {
         Command::Why(options) => why::run(&options),
         Command::Load(options) => load::run(&options),
         Command::Explain(options) => explain::run(&options),
+        Command::Config(options) => config::run(&options),
     };
     outcome.unwrap_or_else(|failure| {
         // Not eprintln!: it panics where the standard error is a file on a full disk.

@@ -9,9 +9,15 @@ use lab::{
 };
 use serde_json::{Value, json};
 use std::{
+    collections::BTreeSet,
     net::SocketAddr,
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicUsize, Ordering},
+    },
     time::{Duration, Instant},
 };
+use tokio::{net::TcpListener, sync::Barrier};
 use uuid::Uuid;
 
 /// A gateway whose orders are taken by somebody else.
@@ -211,6 +217,22 @@ async fn a_request_whose_connection_breaks_is_sent_once_more_on_a_new_one() {
 }
 
 #[tokio::test]
+async fn a_repeat_does_not_try_another_connection_of_the_same_dead_process() {
+    let together = Arc::new(Barrier::new(4));
+    let upstream = Upstream::new(move |nth, request| match (nth, request.connection) {
+        (0..4, _) => Reaction::SayTogether(together.clone(), "HTTP/1.1 204 No Content\r\n\r\n".into()),
+        (_, 0..4) => Reaction::BreakOff,
+        _ => yes("{}"),
+    })
+    .await;
+    let front = Front::before(&upstream, &[]).await;
+    let (a, b, c, d) = tokio::join!(front.order(), front.order(), front.order(), front.order());
+    assert_eq!([a, b, c, d].map(|answer| answer.status), [204; 4], "four connections are there");
+    assert_eq!(front.order().await.status, 201);
+    assert_eq!(upstream.seen().len(), 6);
+}
+
+#[tokio::test]
 async fn what_breaks_twice_is_in_doubt_and_the_client_is_told_the_key() {
     let upstream = Upstream::new(|_, _| Reaction::BreakOff).await;
     let front = Front::before(&upstream, &[]).await;
@@ -247,7 +269,7 @@ async fn one_that_does_not_listen_is_told_at_once_and_nothing_was_done() {
 #[tokio::test]
 async fn a_service_that_dies_and_does_not_come_back_leaves_a_doubt() {
     // It takes one request, breaks off, and does not listen any more.
-    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("an address");
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("an address");
     let url = format!("http://{}", listener.local_addr().expect("an address"));
     let dying = tokio::spawn(async move {
         loop {
@@ -314,6 +336,52 @@ async fn connections_that_died_while_they_were_idle_are_replaced() {
         assert_eq!(front.order().await.status, 200);
     }
     assert!(upstream.seen().iter().any(|request| request.connection > 2), "it did close connections");
+}
+
+#[tokio::test]
+async fn a_service_that_dies_behind_a_socket_that_is_kept_is_not_noticed() {
+    const CUSTOMERS: usize = 32;
+    const ORDERS: usize = 60;
+    let listener = Arc::new(TcpListener::bind("127.0.0.1:0").await.expect("an address"));
+    let url = format!("http://{}", listener.local_addr().expect("an address"));
+    let front = Front::new(&[url], &[]).await;
+    let client = Client::with_idle_connections(front.address(), CUSTOMERS);
+    let customers = (0..CUSTOMERS).map(|_| {
+        let client = client.clone();
+        tokio::spawn(async move {
+            for _ in 0..ORDERS {
+                let answer = client.post("/orders", &json!({})).await;
+                assert_eq!(answer.status, 201, "{answer:?}");
+            }
+        })
+    });
+    let customers: Vec<_> = customers.collect();
+    let keys = Arc::new(Mutex::new(Vec::new()));
+    while customers.iter().any(|customer| !customer.is_finished()) {
+        let (noted, waiting) = (keys.clone(), Arc::new(AtomicUsize::new(0)));
+        let count = waiting.clone();
+        let process = Upstream::on(listener.clone(), move |nth, request| {
+            noted.lock().expect("nobody panics").push(request.header("idempotency-key").map(str::to_owned));
+            if nth < 4 * CUSTOMERS {
+                return yes("{}");
+            }
+            count.fetch_add(1, Ordering::Relaxed);
+            Reaction::SayAndHang(String::new())
+        });
+        let is_stuck = async || {
+            let open = customers.iter().filter(|customer| !customer.is_finished()).count();
+            waiting.load(Ordering::Relaxed) == open
+        };
+        wait_until(LONG, "everybody waits for it", is_stuck).await;
+        drop(process); // and with it every connection that it has accepted
+    }
+    for customer in customers {
+        customer.await.expect("nobody was turned away");
+    }
+    let keys = keys.lock().expect("nobody panics");
+    let different: BTreeSet<_> = keys.iter().flatten().collect();
+    assert_eq!(different.len(), CUSTOMERS * ORDERS, "a key for each order, however often it was sent");
+    assert!(keys.len() > different.len() + 10 * CUSTOMERS, "many were sent again: {}", keys.len());
 }
 
 // ---- clients that go, or are slow, or send too much
@@ -431,6 +499,27 @@ async fn more_requests_at_once_than_a_service_may_have_are_answered_at_once() {
     let at_work =
         async || front.client.get("/actuator/health").await.json()["components"]["order"]["details"]["atWork"].clone();
     wait_until(LONG, "those who hung up are forgotten", async || at_work().await == 0).await;
+}
+
+#[tokio::test]
+async fn it_does_not_hold_more_than_it_may() {
+    let silent = TcpListener::bind("127.0.0.1:0").await.expect("an address"); // nobody accepts
+    let url = format!("http://{}", silent.local_addr().expect("an address"));
+    let front = Front::new(&[url], &["gateway.time_limit=30s"]).await;
+    let largest = vec![b'1'; 1024 * 1024];
+    let mut waiting = Vec::new();
+    for _ in 0..64 {
+        let mut wire = front.wire().await;
+        wire.say("POST /orders HTTP/1.1\r\nhost: h\r\ncontent-length: 1048576\r\n\r\n").await;
+        wire.say(&largest).await;
+        waiting.push(wire);
+    }
+    let health = async || front.client.get("/actuator/health").await.json();
+    let at_work = async || health().await["components"]["order"]["details"]["atWork"] == 64;
+    wait_until(LONG, "64 MiB are held", at_work).await;
+    let answer = front.order().await;
+    assert_eq!((answer.status, &*answer.problem()), (503, "not-done"));
+    assert_eq!(front.client.get("/stores").await.problem(), "neighbour-unavailable", "what has no body goes on");
 }
 
 // ---- heads, framing, smuggling

@@ -159,3 +159,46 @@ async fn the_audit_says_when_it_cannot_tell() {
     assert_eq!((&audit.report["open"], &audit.report["violations"]), (&json!([1]), &json!([])), "{audit:?}");
     lab.assert_the_promise().await;
 }
+
+#[test]
+fn the_configuration_is_shown_as_it_can_be_written_down() {
+    let folder = tempfile::tempdir().expect("a folder");
+    fs::write(folder.path().join("jumun.toml"), "[order.calls.payment]\ntime_limit = \"610ms\"\n").expect("a file");
+    fs::create_dir(folder.path().join("mounted")).expect("a folder");
+    fs::write(folder.path().join("mounted/payment.decline_over"), "5000\n").expect("a file");
+    let show = |more: &[&str]| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_jumun"));
+        command.current_dir(folder.path()).args(["config", "food-delivery", "--config-dir", "mounted"]).args(more);
+        command.env("JUMUN__STORE__CONFIRM", "manual");
+        run(command)
+    };
+    let (status, said) = show(&["--port-offset", "100"]);
+    assert_eq!(status, 0, "{said}");
+    let lines: Vec<Vec<_>> = said.lines().map(|line| line.split("  #").map(str::trim).collect()).collect();
+    for line in [
+        ["order.calls.payment.time_limit = \"610ms\"", "jumun.toml"],
+        ["payment.decline_over = 5000", "mounted"],
+        ["store.confirm = \"manual\"", "environment"],
+        ["port_offset = 100", "flag"],
+        ["order.listen = \"127.0.0.1:8181\"", "default"],
+        ["gateway.upstreams.order = [\"http://127.0.0.1:8181\"]", "default"],
+        ["gateway.cors_origins = []", "default"],
+    ] {
+        assert!(lines.iter().any(|shown| shown[..] == line), "{line:?}\n{said}");
+    }
+    let (status, json) = show(&["--json"]);
+    assert_eq!(status, 0, "{json}");
+    let first: serde_json::Value = serde_json::from_str(json.lines().next().expect("a line")).expect("JSON");
+    assert_eq!(first, json!({ "key": "port_offset", "value": 0, "origin": "default" }));
+
+    // What is shown is a file of configuration that says the same.
+    let without_origin = |said: &str| -> Vec<String> {
+        said.lines().map(|line| line.split("  #").next().unwrap_or_default().trim().to_owned()).collect()
+    };
+    fs::write(folder.path().join("jumun.toml"), &said).expect("a file");
+    let (status, again) = show(&[]);
+    assert_eq!((status, without_origin(&again)), (0, without_origin(&said)));
+
+    fs::write(folder.path().join("mounted/payment.decline_over"), "much").expect("a file");
+    assert_refused(show(&[]), 1, "configuration-invalid");
+}

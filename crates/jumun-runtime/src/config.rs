@@ -1,8 +1,12 @@
-//! Configuration: defaults, then `jumun.toml`, then the environment (`JUMUN__ORDER__CALLS__PAYMENT__TIME_LIMIT=610ms`),
-//! then flags. A key that nobody knows is an error.
+//! Configuration: defaults, then `jumun.toml`, then a folder of files that are named as their keys, then the environment
+//! (`JUMUN__ORDER__CALLS__PAYMENT__TIME_LIMIT=610ms`), then flags. A key that nobody knows is an error. This is the one
+//! place that knows all keys: [`load`] reads them, [`explain`] tells them.
 
 use crate::{
-    limits::{BODY_TIME_LIMIT, GATEWAY_TIME_LIMIT, HEAD_TIME_LIMIT, TIME_LIMIT, UPSTREAM_REQUESTS_MAX, UPSTREAMS_MAX},
+    limits::{
+        BODY_TIME_LIMIT, CONFIGURATION_VALUE_MAX_BYTES, GATEWAY_TIME_LIMIT, HEAD_TIME_LIMIT, TIME_LIMIT,
+        UPSTREAM_REQUESTS_MAX, UPSTREAMS_MAX,
+    },
     telemetry::OtlpConfig,
 };
 use config::{Environment, File, FileFormat};
@@ -10,9 +14,11 @@ use http::Uri;
 use jiff::SignedDuration;
 use jumun::{ServiceModel, SystemModel};
 use serde::{Deserialize, Deserializer, de};
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 use std::{
     collections::BTreeMap,
+    fs,
+    io::Read,
     net::SocketAddr,
     path::{Path, PathBuf},
     time::Duration,
@@ -23,6 +29,8 @@ use std::{
 pub struct Sources {
     /// A file that must be there; otherwise `jumun.toml` in the current folder, if it is there.
     pub file: Option<PathBuf>,
+    /// A folder with a file for each value, named as its key: as Kubernetes mounts configuration and secrets.
+    pub folder: Option<PathBuf>,
     /// The folder of all data; `./data` by default.
     pub data: Option<PathBuf>,
     /// Keys set by flags, `payment.decline_over` and its value. The last one wins.
@@ -34,6 +42,8 @@ pub struct Sources {
 /// The configuration of a system.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Config {
+    /// How far all usual ports are moved up.
+    pub port_offset: u16,
     /// The HTTP status of answers that say *not now*.
     pub unavailable_status: u16,
     /// The folder of all data of this system.
@@ -209,7 +219,11 @@ fn duration<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Duratio
 
 /// The configuration of a system.
 pub fn load(model: &SystemModel, sources: &Sources) -> Result<Config, ConfigError> {
-    let mut given = read(sources)?;
+    assemble(model, sources, &layers(sources)?)
+}
+
+fn assemble(model: &SystemModel, sources: &Sources, layers: &[Layer]) -> Result<Config, ConfigError> {
+    let mut given = merge(layers)?;
     let data = sources.data.clone().unwrap_or_else(|| PathBuf::from("data"));
     let offset = match given.remove("port_offset") {
         None => 0,
@@ -224,7 +238,8 @@ pub fn load(model: &SystemModel, sources: &Sources) -> Result<Config, ConfigErro
     })?;
     let folder = data.join(model.name);
     let bus = folder.join("bus");
-    let mut config = Config { unavailable_status: 503, folder, bus, gateway, telemetry, services: BTreeMap::new() };
+    let services = BTreeMap::new();
+    let mut config = Config { port_offset: offset, unavailable_status: 503, folder, bus, gateway, telemetry, services };
     if let Some(status) = given.remove("unavailable_status") {
         let status =
             status.as_u64().and_then(|status| u16::try_from(status).ok()).filter(|status| (500..600).contains(status));
@@ -252,16 +267,35 @@ pub fn load(model: &SystemModel, sources: &Sources) -> Result<Config, ConfigErro
     Ok(config)
 }
 
-fn read(sources: &Sources) -> Result<Map<String, Value>, ConfigError> {
+/// What one source says.
+struct Layer {
+    origin: Origin,
+    values: config::Config,
+}
+
+/// All sources, the later ones win.
+fn layers(sources: &Sources) -> Result<Vec<Layer>, ConfigError> {
     let (path, is_required) = match &sources.file {
         Some(path) => (path.as_path(), true),
         None => (Path::new("jumun.toml"), false),
     };
     let environment = Environment::with_prefix("JUMUN").prefix_separator("__").separator("__").try_parsing(true);
-    let mut builder = config::Config::builder()
-        .add_source(File::from(path).format(FileFormat::Toml).required(is_required))
-        .add_source(environment.source(sources.environment.clone()));
-    for (key, value) in &sources.set {
+    let environment = environment.source(sources.environment.clone());
+    let file = File::from(path).format(FileFormat::Toml).required(is_required);
+    let mounted = sources.folder.as_deref().map(mounted).transpose()?;
+    let build = config::Config::builder;
+    let layers = [
+        Some((Origin::File(path.to_owned()), build().add_source(file).build()?)),
+        mounted.zip(sources.folder.clone()).map(|(values, folder)| (Origin::Folder(folder), values)),
+        Some((Origin::Environment, build().add_source(environment).build()?)),
+        Some((Origin::Flag, keys_and_values(&sources.set)?)),
+    ];
+    Ok(layers.into_iter().flatten().map(|(origin, values)| Layer { origin, values }).collect())
+}
+
+fn keys_and_values(set: &[(String, String)]) -> Result<config::Config, ConfigError> {
+    let mut builder = config::Config::builder();
+    for (key, value) in set {
         let value: config::Value = match (value.parse::<i64>(), value.parse::<f64>(), value.parse::<bool>()) {
             (Ok(value), ..) => value.into(),
             (_, Ok(value), _) => value.into(),
@@ -270,8 +304,166 @@ fn read(sources: &Sources) -> Result<Map<String, Value>, ConfigError> {
         };
         builder = builder.set_override(key, value)?;
     }
+    Ok(builder.build()?)
+}
+
+/// Reads a folder of values. What begins with a dot is Kubernetes' own business.
+fn mounted(folder: &Path) -> Result<config::Config, ConfigError> {
+    let unreadable = |path: &Path, why: &dyn std::fmt::Display| {
+        ConfigError::Unreadable(config::ConfigError::Message(format!("{}: {why}", path.display())))
+    };
+    let mut set = Vec::new();
+    for file in fs::read_dir(folder).map_err(|error| unreadable(folder, &error))? {
+        let path = file.map_err(|error| unreadable(folder, &error))?.path();
+        let key = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        if key.starts_with('.') {
+            continue;
+        }
+        let mut value = String::new();
+        let file = fs::File::open(&path).map_err(|error| unreadable(&path, &error))?;
+        let read = file.take(CONFIGURATION_VALUE_MAX_BYTES + 1).read_to_string(&mut value);
+        let bytes = read.map_err(|error| unreadable(&path, &error))?;
+        if bytes as u64 > CONFIGURATION_VALUE_MAX_BYTES {
+            return Err(unreadable(&path, &format!("a value has at most {CONFIGURATION_VALUE_MAX_BYTES} bytes")));
+        }
+        set.push((key, value.trim().to_owned()));
+    }
+    keys_and_values(&set)
+}
+
+fn merge(layers: &[Layer]) -> Result<Map<String, Value>, ConfigError> {
+    let mut builder = config::Config::builder();
+    for layer in layers {
+        builder = builder.add_source(layer.values.clone());
+    }
     Ok(builder.build()?.try_deserialize()?)
 }
+
+// ---- telling it
+
+/// Where a value comes from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Origin {
+    /// Nobody has set it.
+    Default,
+    /// The file of configuration.
+    File(PathBuf),
+    /// The folder of values.
+    Folder(PathBuf),
+    /// A variable of the environment.
+    Environment,
+    /// A flag of the command.
+    Flag,
+}
+
+impl std::fmt::Display for Origin {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Default => f.write_str("default"),
+            Self::File(path) | Self::Folder(path) => path.display().fmt(f),
+            Self::Environment => f.write_str("environment"),
+            Self::Flag => f.write_str("flag"),
+        }
+    }
+}
+
+/// A key with its value, as it may be written into `jumun.toml`.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Entry {
+    /// `order.calls.payment.time_limit`
+    pub key: String,
+    /// What holds; secrets are not told.
+    pub value: Value,
+    /// Who says so.
+    pub origin: Origin,
+}
+
+/// Every key that may be set, with what holds and where that comes from.
+pub fn explain(model: &SystemModel, sources: &Sources) -> Result<Vec<Entry>, ConfigError> {
+    let layers = layers(sources)?;
+    let config = assemble(model, sources, &layers)?;
+    let mut said = Vec::new();
+    for layer in layers {
+        let mut keys = Vec::new();
+        keys_of("", &Value::Object(layer.values.try_deserialize()?), &mut keys);
+        said.push((layer.origin, keys));
+    }
+    let entries = entries(model, &config).into_iter().map(|(key, value)| {
+        let below = format!("{key}.");
+        let says_so = |keys: &[String]| keys.iter().any(|given| *given == key || given.starts_with(&below));
+        let origin = said.iter().rev().find(|(_, keys)| says_so(keys));
+        let origin = origin.map_or(Origin::Default, |(origin, _)| origin.clone());
+        Entry { value: without_secret(&key, value), key, origin }
+    });
+    Ok(entries.collect())
+}
+
+fn keys_of(path: &str, value: &Value, keys: &mut Vec<String>) {
+    match value {
+        Value::Object(table) => {
+            let dot = if path.is_empty() { "" } else { "." };
+            table.iter().for_each(|(key, value)| keys_of(&format!("{path}{dot}{key}"), value, keys));
+        }
+        _ => keys.push(path.to_owned()),
+    }
+}
+
+/// A field that is added to the configuration and not told here is an error of the compiler.
+fn entries(model: &SystemModel, config: &Config) -> Vec<(String, Value)> {
+    let Config { port_offset, unavailable_status, folder: _, bus, gateway, telemetry, services } = config;
+    let GatewayConfig { listen, cors_origins, upstreams, time_limit, head_time_limit, body_time_limit, max_concurrent } =
+        gateway;
+    let mut entries = vec![
+        ("port_offset".to_owned(), json!(port_offset)),
+        ("unavailable_status".to_owned(), json!(unavailable_status)),
+        ("bus".to_owned(), json!(format!("log://{}", bus.display()))),
+    ];
+    let mut tell = |path: &[&str], value: Value| entries.push((path.join("."), value));
+    tell(&[GATEWAY, "listen"], json!(listen));
+    tell(&[GATEWAY, "cors_origins"], json!(cors_origins));
+    for (service, urls) in upstreams {
+        tell(&[GATEWAY, "upstreams", service], urls.iter().map(in_words).collect());
+    }
+    tell(&[GATEWAY, "time_limit"], duration_in_words(*time_limit));
+    tell(&[GATEWAY, "head_time_limit"], duration_in_words(*head_time_limit));
+    tell(&[GATEWAY, "body_time_limit"], duration_in_words(*body_time_limit));
+    tell(&[GATEWAY, "max_concurrent"], json!(max_concurrent));
+    let (endpoint, sample) =
+        telemetry.as_ref().map_or((None, None), |OtlpConfig { endpoint, sample }| (Some(endpoint), Some(sample)));
+    tell(&["telemetry", "otlp"], json!(endpoint));
+    tell(&["telemetry", "sample"], json!(sample));
+    for service in &model.services {
+        let Some(ServiceConfig { listen, database, calls, settings }) = services.get(service.name) else { continue };
+        tell(&[service.name, "listen"], json!(listen));
+        tell(&[service.name, "database"], json!(format!("sqlite://{}", database.display())));
+        for (key, default) in service.default_settings() {
+            tell(&[service.name, key], settings.get(key).unwrap_or(default).clone());
+        }
+        for (callee, CallConfig { url, time_limit }) in calls {
+            tell(&[service.name, "calls", callee, "url"], in_words(url));
+            tell(&[service.name, "calls", callee, "time_limit"], duration_in_words(*time_limit));
+        }
+    }
+    entries
+}
+
+fn in_words(url: &Uri) -> Value {
+    json!(url.to_string().trim_end_matches('/'))
+}
+
+/// As it is read: `610ms`, `1s`.
+fn duration_in_words(duration: Duration) -> Value {
+    json!(format!("{duration:?}"))
+}
+
+/// Keys of which nobody but the process may know the value.
+fn without_secret(key: &str, value: Value) -> Value {
+    let name = key.rsplit('.').next().unwrap_or(key);
+    let is_secret = ["password", "secret", "token", "credential", "api_key"].iter().any(|word| name.contains(word));
+    if is_secret && !value.is_null() { json!("***") } else { value }
+}
+
+// ---- reading it
 
 fn gateway_config(model: &SystemModel, table: Option<Value>, offset: u16) -> Result<GatewayConfig, ConfigError> {
     let invalid = |key: &str, why: String| ConfigError::Invalid { key: format!("{GATEWAY}.{key}"), why };
@@ -553,5 +745,98 @@ mod tests {
             let last = key.rsplit('.').next().unwrap_or(key);
             assert!(error.contains("nonsense") || error.contains(last), "{key} = {value}: {error}");
         }
+    }
+
+    fn sources(set: &[(&str, &str)]) -> Sources {
+        let set = set.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
+        Sources { environment: Some(HashMap::new()), set, ..Sources::default() }
+    }
+
+    fn explained(sources: &Sources) -> BTreeMap<String, (Value, Origin)> {
+        let entries = explain(&food_delivery::system().into_model(), sources).expect("a configuration");
+        entries.into_iter().map(|Entry { key, value, origin }| (key, (value, origin))).collect()
+    }
+
+    #[test]
+    fn every_key_is_told_with_what_holds_and_who_says_so() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let file = folder.path().join("jumun.toml");
+        let toml = "[order]\nlisten = \"127.0.0.1:1\"\ndatabase = \"sqlite://a\"\n[gateway]\ncors_origins = [\"*\"]\n";
+        fs::write(&file, toml).expect("a file");
+        let mounted = folder.path().join("mounted");
+        fs::create_dir_all(mounted.join("..data")).expect("a folder");
+        fs::write(mounted.join("order.database"), "sqlite://b\n").expect("a file");
+        fs::write(mounted.join("order.calls.payment.time_limit"), "1s\n").expect("a file");
+        fs::write(mounted.join("payment.decline_over"), "5000\n").expect("a file");
+        let mut sources = sources(&[("store.confirm", "manual")]);
+        let environment = ("JUMUN__ORDER__CALLS__PAYMENT__TIME_LIMIT".to_owned(), "610ms".to_owned());
+        sources.environment = Some(HashMap::from([environment]));
+        (sources.file, sources.folder) = (Some(file.clone()), Some(mounted.clone()));
+
+        let explained = explained(&sources);
+        for (key, value, origin) in [
+            ("order.listen", json!("127.0.0.1:1"), Origin::File(file.clone())),
+            ("gateway.cors_origins", json!(["*"]), Origin::File(file)),
+            ("order.database", json!("sqlite://b"), Origin::Folder(mounted.clone())),
+            ("payment.decline_over", json!(5000), Origin::Folder(mounted)),
+            ("order.calls.payment.time_limit", json!("610ms"), Origin::Environment),
+            ("store.confirm", json!("manual"), Origin::Flag),
+            ("gateway.time_limit", json!("10s"), Origin::Default),
+            ("gateway.upstreams.order", json!(["http://127.0.0.1:1"]), Origin::Default),
+            ("delivery.listen", json!("127.0.0.1:8083"), Origin::Default),
+            ("port_offset", json!(0), Origin::Default),
+        ] {
+            assert_eq!(explained.get(key), Some(&(value, origin)), "{key}");
+        }
+    }
+
+    #[test]
+    fn what_is_told_can_be_set() {
+        let model = food_delivery::system().into_model();
+        let plain = sources(&[]);
+        let told = explain(&model, &plain).expect("a configuration");
+        assert!(told.iter().all(|entry| entry.origin == Origin::Default));
+        let text = |value: &Value| match value {
+            Value::String(text) => text.clone(),
+            Value::Array(texts) => texts.iter().filter_map(Value::as_str).collect::<Vec<_>>().join(","),
+            value => value.to_string(),
+        };
+        let set: Vec<_> = told.iter().map(|entry| (entry.key.clone(), text(&entry.value))).collect();
+        let again = Sources { set, ..plain.clone() };
+        let mut config = load(&model, &again).expect("a configuration");
+        for (name, service) in &mut config.services {
+            let defaults = model.service(name).expect("a service").default_settings();
+            assert_eq!(&std::mem::take(&mut service.settings), defaults);
+        }
+        assert_eq!(config, load(&model, &plain).expect("a configuration"));
+        let again = explain(&model, &again).expect("a configuration");
+        assert!(again.iter().all(|entry| entry.origin == Origin::Flag), "{again:?}");
+    }
+
+    #[test]
+    fn files_that_cannot_be_read_are_named() {
+        let model = food_delivery::system().into_model();
+        let folder = tempfile::tempdir().expect("a folder");
+        let mut sources = sources(&[]);
+        sources.folder = Some(folder.path().join("missing"));
+        assert!(load(&model, &sources).expect_err("no folder").to_string().contains("missing"));
+        sources.folder = Some(folder.path().to_owned());
+        let (unknown, not_text, too_long) = (b"1".to_vec(), b"\xff".to_vec(), vec![b'1'; 70_000]);
+        for (name, value) in [("order.nonsense", unknown), ("order.listen", not_text), ("order.listen", too_long)] {
+            fs::write(folder.path().join(name), value).expect("a file");
+            let error = load(&model, &sources).expect_err(name).to_string();
+            assert!(error.contains(name), "{error}");
+            fs::remove_file(folder.path().join(name)).expect("a file");
+        }
+        fs::create_dir(folder.path().join("order.listen")).expect("a folder");
+        assert!(load(&model, &sources).is_err(), "a folder is no value");
+    }
+
+    #[test]
+    fn secrets_are_not_told() {
+        for key in ["order.password", "order.database_password", "api_token", "mail.api_key"] {
+            assert_eq!(without_secret(key, json!("hush")), json!("***"), "{key}");
+        }
+        assert_eq!(without_secret("password.listen", json!("x")), json!("x"));
     }
 }

@@ -8,7 +8,7 @@ mod upstream;
 use crate::{
     config::{Config, GATEWAY},
     health,
-    http::{Reply, refuse, status_of},
+    http::{Reply, ask_only, refuse, status_of},
     limits::{BODIES_MAX_BYTES, BODY_MAX_BYTES, DRAIN_TIME_LIMIT, FAREWELL, GATEWAY_ATTEMPTS},
     problem::{Code, Problem},
     server::{Pace, see_through},
@@ -230,8 +230,7 @@ impl Forwarder {
         let asked_for = asked_for(&head).map_err(alone)?;
         let Some(route) = self.route(path) else { return self.page(&head.method, path).map_err(alone) };
         if route.is_ask && head.method == Method::POST {
-            let why = "This is asked by services of the system, as part of a command to them.";
-            return Err(alone(Problem::new(Code::AskOnly, why)));
+            return Err(alone(ask_only()));
         }
         if head.method == Method::TRACE || head.method == Method::CONNECT {
             return Err(alone(wrong_method(&head.method, path)));

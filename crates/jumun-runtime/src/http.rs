@@ -331,7 +331,8 @@ fn ask_key(head: &HeaderMap) -> Result<Key, Problem> {
     }
 }
 
-fn ask_only() -> Problem {
+/// What everybody but a neighbour is told.
+pub(crate) fn ask_only() -> Problem {
     Problem::new(Code::AskOnly, "This is asked by other services of the system, as part of a command to them.")
 }
 

@@ -186,3 +186,6 @@ pub const FAREWELL: Duration = Duration::from_secs(3);
 
 /// How often it looks whether they have gone.
 pub const FAREWELL_LOOK: Duration = Duration::from_millis(20);
+
+/// The largest file with one value of configuration, in bytes.
+pub const CONFIGURATION_VALUE_MAX_BYTES: u64 = 64 * 1024;

@@ -13,6 +13,7 @@ use std::{
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::{TcpListener, TcpStream},
+    sync::Barrier,
     task::AbortHandle,
 };
 
@@ -143,6 +144,8 @@ impl Wire {
 pub(crate) enum Reaction {
     /// Says this and goes on.
     Say(String),
+    /// Says this and goes on, once as many as there must be have come so far.
+    SayTogether(Arc<Barrier>, String),
     /// Says this and closes the connection.
     SayAndClose(String),
     /// Says this before the body is read, and closes the connection without reading it.
@@ -175,12 +178,19 @@ impl Upstream {
         address: SocketAddr,
         react: impl Fn(usize, &Message) -> Reaction + Send + Sync + 'static,
     ) -> Self {
-        let listener = TcpListener::bind(address).await.expect("an address");
+        Self::on(Arc::new(TcpListener::bind(address).await.expect("an address")), react)
+    }
+
+    /// One that accepts on a socket that may outlive it.
+    pub(crate) fn on(
+        listener: Arc<TcpListener>,
+        react: impl Fn(usize, &Message) -> Reaction + Send + Sync + 'static,
+    ) -> Self {
         let address = listener.local_addr().expect("an address");
         let seen = Arc::new(Mutex::new(Vec::new()));
         let (react, noted, count) = (Arc::new(react), seen.clone(), AtomicUsize::new(0));
         let task = tokio::spawn(async move {
-            let mut connections = tokio::task::JoinSet::new(); // they end with the listener
+            let mut connections = tokio::task::JoinSet::new(); // they end with this task
             while let Ok((stream, _)) = listener.accept().await {
                 let wire = Wire { stream, read: Vec::new() };
                 connections.spawn(serve(wire, count.fetch_add(1, Ordering::Relaxed), react.clone(), noted.clone()));
@@ -237,6 +247,10 @@ async fn serve(
         seen.lock().expect("nobody panics")[nth] = whole;
         match reaction {
             Reaction::Say(text) => wire.say(text).await,
+            Reaction::SayTogether(barrier, text) => {
+                barrier.wait().await;
+                wire.say(text).await;
+            }
             Reaction::SayAndClose(text) => return wire.say(text).await,
             Reaction::SayAndHang(text) => {
                 wire.say(text).await;

@@ -270,6 +270,9 @@ async fn send(options: &Options, plan: Plan, url: &str) -> Result<Summary, Failu
     load.watches.wait().await;
     progress.abort();
     drop(progress.await);
+    if io::stderr().is_terminal() {
+        eprintln!(); // the line of progress stays, what follows begins below it
+    }
     let was_stopped = stop.is_cancelled();
     stop.cancel(); // from here on Ctrl-C ends the program
     let load = Rc::into_inner(load).ok_or_else(|| Failure::new("system", "a task did not end", "Report this."))?;

@@ -3,14 +3,14 @@
 
 mod lab;
 
-use lab::{LONG, Lab, run, wait_until};
+use lab::{LONG, Lab, run, wait_for, wait_until};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
 use std::{
     collections::BTreeSet,
     io::{BufRead, BufReader, Read, Write},
     net::{Shutdown, SocketAddr, TcpListener, TcpStream},
-    process::{Command, Stdio},
+    process::{Child, Command, Stdio},
     sync::{Arc, Mutex, PoisonError},
     thread,
     time::{Duration, Instant},
@@ -146,6 +146,19 @@ fn told(command: Command) -> (i32, Value) {
     (exit_code, serde_json::from_str(&text).unwrap_or(Value::String(text)))
 }
 
+/// Sends a signal to a load that runs.
+fn signal(process: &Child, signal: Signal) {
+    let pid = i32::try_from(process.id()).ok().and_then(Pid::from_raw).expect("a process id");
+    kill_process(pid, signal).expect("a process of ours");
+}
+
+/// Waits until it has ended by itself: its exit status, and what it said.
+async fn ended(process: Child) -> (i32, Value) {
+    let ended = tokio::task::spawn_blocking(move || process.wait_with_output());
+    let output = tokio::time::timeout(LONG, ended).await.expect("in time").expect("a thread").expect("an end");
+    (output.status.code().unwrap_or(-1), serde_json::from_slice(&output.stdout).expect("a summary"))
+}
+
 fn number(of: &Value) -> f64 {
     of.as_f64().unwrap_or_else(|| panic!("{of} is no number"))
 }
@@ -177,6 +190,17 @@ fn what_is_sent_can_be_said() {
     for request in server.arrived() {
         assert_eq!((request.line.trim(), &*request.body, request.key), ("PUT /stores/7/accept HTTP/1.1", "{}", None));
     }
+}
+
+#[test]
+fn it_goes_through_the_gateway_unless_told_otherwise() {
+    let gateway = Server::start(|request| created(request.nth + 1));
+    let mut command = Command::new(env!("CARGO_BIN_EXE_jumun"));
+    command.args(["load", "food-delivery", "--no-audit", "--json", "--requests", "3", "--concurrency", "1"]);
+    command.args(["--set", &format!("gateway.listen={}", gateway.address)]);
+    let (exit_code, told) = told(command);
+    assert_eq!((exit_code, gateway.arrived().len()), (0, 3), "{told}");
+    assert_eq!(told["target"], gateway.url());
 }
 
 #[test]
@@ -230,6 +254,23 @@ fn in_open_loop_a_server_that_stands_still_is_seen_as_its_customers_see_it() {
     assert_eq!(closed["successful"], 600, "{closed}");
     assert!(number(&closed["latencyMs"]["p99"]) < 900.0, "one customer waited, and nobody else came: {closed}");
     assert!(number(&closed["latencyMs"]["max"]) >= 1_000.0, "{closed}");
+}
+
+#[tokio::test]
+async fn a_generator_that_stands_still_itself_counts_that_and_says_so() {
+    let server = Server::start(|request| created(request.nth + 1));
+    let mut command = Command::new(env!("CARGO_BIN_EXE_jumun"));
+    command.args(["load", "food-delivery", "--no-audit", "--json", "--url", &server.url()]);
+    command.args(["--rate", "200", "--requests", "600"]);
+    let process = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().expect("a process");
+    wait_until(LONG, "requests come in", async || server.arrived().len() > 100).await;
+    signal(&process, Signal::STOP);
+    wait_for(Duration::from_secs(1)).await;
+    signal(&process, Signal::CONT);
+    let (exit_code, told) = ended(process).await;
+    assert_eq!((exit_code, &told["successful"]), (0, &json!(600)), "{told}");
+    assert!(number(&told["latencyMs"]["p99"]) > 900.0, "time counts from when a request was due: {told}");
+    assert!(told["warnings"].to_string().contains("itself was late"), "and whose fault it was is said: {told}");
 }
 
 #[test]
@@ -394,12 +435,9 @@ async fn ctrl_c_ends_it_early_with_summary_and_audit() {
     let mut command = lab.command(&["load"], &["--json", "--url", &url(&lab.order), "-c", "4", "--for", "10m"]);
     let process = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().expect("a process");
     wait_until(LONG, "orders come in", async || client.get("/orders").await.json()["page"]["totalElements"] != 0).await;
-    let pid = i32::try_from(process.id()).ok().and_then(Pid::from_raw).expect("a process id");
-    kill_process(pid, Signal::INT).expect("a process of ours");
-    let ended = tokio::task::spawn_blocking(move || process.wait_with_output());
-    let output = tokio::time::timeout(LONG, ended).await.expect("in time").expect("a thread").expect("an end");
-    let told: Value = serde_json::from_slice(&output.stdout).expect("a summary");
-    assert_eq!(output.status.code(), Some(0), "{told}");
+    signal(&process, Signal::INT);
+    let (exit_code, told) = ended(process).await;
+    assert_eq!(exit_code, 0, "{told}");
     assert_eq!((&told["wasStopped"], &told["audit"]["verdict"]), (&json!(true), &json!("clean")), "{told}");
     assert_eq!(told["failed"], 0, "what was under way was waited for: {told}");
     assert_eq!(told["audit"]["orders"], told["orders"]);

@@ -95,30 +95,7 @@ impl Acknowledged {
 
 /// Looks at every case.
 pub async fn run(model: &SystemModel, databases: &Databases, patience: Duration) -> Result<Report, ReadError> {
-    let resources: Vec<Kept<'_>> = kept(model, databases);
-    let mut report = Report::default();
-    let mut doubtful = Vec::new();
-    let mut cursors: Vec<Cursor<'_>> = resources.iter().map(Cursor::new).collect();
-    loop {
-        for cursor in &mut cursors {
-            cursor.fill().await?;
-        }
-        let Some(key) = cursors.iter().filter_map(Cursor::key).min() else { break };
-        let mut rows = Vec::new();
-        for (cursor, kept) in cursors.iter_mut().zip(&resources) {
-            rows.extend(cursor.take(key).map(|document| (kept.resource, document)));
-        }
-        report.cases += 1;
-        match findings(model, key, &rows) {
-            Ok(findings) => report.add(findings),
-            Err(_) => doubtful.push(key),
-        }
-    }
-    let until = Instant::now() + patience;
-    settle(model, databases, &resources, doubtful, until, &mut report).await?;
-    report.in_doubt = doubts_left(databases, until, |_| true).await?;
-    report.difference = model.ledger.difference(&report.sums);
-    Ok(report)
+    look(model, databases, None, patience).await
 }
 
 /// Looks at what was acknowledged, and at nothing else: whether it is there, and as it must be.
@@ -128,18 +105,37 @@ pub async fn run_over(
     acknowledged: &Acknowledged,
     patience: Duration,
 ) -> Result<Report, ReadError> {
+    look(model, databases, Some(acknowledged), patience).await
+}
+
+async fn look(
+    model: &SystemModel,
+    databases: &Databases,
+    only: Option<&Acknowledged>,
+    patience: Duration,
+) -> Result<Report, ReadError> {
     let resources: Vec<Kept<'_>> = kept(model, databases);
     let mut report = Report::default();
     let mut doubtful = Vec::new();
     let mut cursors: Vec<Cursor<'_>> = resources.iter().map(Cursor::new).collect();
-    for key in acknowledged.made.iter() {
+    let mut wanted = only.map(|only| only.made.iter());
+    loop {
+        let wanted = wanted.as_mut().map(Iterator::next);
+        for cursor in &mut cursors {
+            match wanted {
+                None => cursor.fill().await?,
+                Some(Some(key)) => cursor.seek(key).await?,
+                Some(None) => {}
+            }
+        }
+        let key = wanted.unwrap_or_else(|| cursors.iter().filter_map(Cursor::key).min());
+        let Some(key) = key else { break };
         let mut rows = Vec::new();
         for (cursor, kept) in cursors.iter_mut().zip(&resources) {
-            cursor.seek(key).await?;
             rows.extend(cursor.take(key).map(|document| (kept.resource, document)));
         }
         report.cases += 1;
-        if let Some(broken) = acknowledged.broken(key, &rows) {
+        if let Some(broken) = only.and_then(|only| only.broken(key, &rows)) {
             report.violations.push((key, broken));
             continue;
         }
@@ -150,7 +146,8 @@ pub async fn run_over(
     }
     let until = Instant::now() + patience;
     settle(model, databases, &resources, doubtful, until, &mut report).await?;
-    report.in_doubt = doubts_left(databases, until, |about| acknowledged.made.contains(about)).await?;
+    let is_meant = |about| only.is_none_or(|only| only.made.contains(about));
+    report.in_doubt = doubts_left(databases, until, is_meant).await?;
     report.difference = model.ledger.difference(&report.sums);
     Ok(report)
 }

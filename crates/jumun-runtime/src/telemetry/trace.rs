@@ -5,7 +5,6 @@
 
 use http::{HeaderMap, HeaderValue};
 use std::{fmt, sync::Arc};
-use uuid::Uuid;
 
 /// The header that carries a trace from one process to the next.
 pub const TRACEPARENT: &str = "traceparent";
@@ -160,8 +159,7 @@ impl fmt::Display for TraceId {
 impl Origin {
     /// Something that begins here.
     pub fn new(is_sampled: bool) -> Self {
-        let request = Uuid::now_v7().simple().to_string().into();
-        Self { trace: TraceContext::new(is_sampled), parent: None, request, state: None }
+        Self { trace: TraceContext::new(is_sampled), parent: None, request: new_request_id(), state: None }
     }
 
     /// Writes it into the head of a request that is sent on, in place of what may be there.
@@ -198,10 +196,7 @@ impl Origin {
         let is_sane = |id: &&str| {
             (1..=REQUEST_ID_MAX_BYTES).contains(&id.len()) && id.bytes().all(|byte| byte.is_ascii_graphic())
         };
-        let request = match text(REQUEST_ID).filter(is_sane) {
-            Some(given) => given.into(),
-            None => (&*Uuid::now_v7().simple().encode_lower(&mut Uuid::encode_buffer())).into(),
-        };
+        let request = text(REQUEST_ID).filter(is_sane).map_or_else(new_request_id, Arc::from);
         let mut parents = head.get_all(TRACEPARENT).iter();
         let given = match (parents.next(), parents.next()) {
             (Some(only), None) => only.to_str().ok().and_then(TraceContext::parse),
@@ -215,6 +210,13 @@ impl Origin {
         let state = if states.next().is_none() { state.cloned() } else { None };
         Self { trace: given.child(), parent: Some(given.span_id), request, state }
     }
+}
+
+/// A random one: it names lines of a log and protects nothing, so it need not come from the system's own randomness.
+fn new_request_id() -> Arc<str> {
+    let mut text = [0; 32];
+    hex(&fastrand::u128(..).to_be_bytes(), &mut text);
+    std::str::from_utf8(&text).unwrap_or_default().into()
 }
 
 fn span_id() -> SpanId {

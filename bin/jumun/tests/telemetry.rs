@@ -433,7 +433,7 @@ fn all(of: &[u8], wanted: u64) -> Vec<&[u8]> {
 
 /// `ExportTraceServiceRequest` of OTLP 1.x.
 fn spans(body: &[u8]) -> Vec<Span> {
-    let hex = |bytes: &[u8]| bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
+    let hex = |bytes: &[u8]| bytes.iter().map(|byte| format!("{byte:02x}")).collect::<Vec<_>>().concat();
     let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).expect("text");
     let mut found = Vec::new();
     for resource_spans in all(body, 1) {

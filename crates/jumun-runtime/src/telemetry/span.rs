@@ -232,7 +232,7 @@ mod otlp {
             let exported = exporter.export(data).await;
             match (&exported, is_away) {
                 (Err(error), false) => {
-                    tracing::warn!(%error, "spans cannot be exported; they are lost, nothing else is")
+                    tracing::warn!(%error, "spans cannot be exported; they are lost, nothing else is");
                 }
                 (Ok(()), true) => tracing::info!("spans are exported again"),
                 _ => {}

@@ -5,7 +5,6 @@
 
 use http::{HeaderMap, HeaderValue};
 use std::{fmt, sync::Arc};
-use uuid::Uuid;
 
 /// The header that carries a trace from one process to the next.
 pub const TRACEPARENT: &str = "traceparent";
@@ -160,8 +159,7 @@ impl fmt::Display for TraceId {
 impl Origin {
     /// Something that begins here.
     pub fn new(is_sampled: bool) -> Self {
-        let request = Uuid::now_v7().simple().to_string().into();
-        Self { trace: TraceContext::new(is_sampled), parent: None, request, state: None }
+        Self { trace: TraceContext::new(is_sampled), parent: None, request: new_request_id(), state: None }
     }
 
     /// Writes it into the head of a request that is sent on, in place of what may be there.
@@ -194,10 +192,7 @@ impl Origin {
     /// What the head of a request says; what it does not say, or not as the standards have it, is made anew.
     /// `samples` decides whether a trace that begins here is recorded.
     pub fn of_head(head: &HeaderMap, samples: impl FnOnce() -> bool) -> Self {
-        let request = match given_request_id(head) {
-            Some(given) => given.into(),
-            None => (&*Uuid::now_v7().simple().encode_lower(&mut Uuid::encode_buffer())).into(),
-        };
+        let request = given_request_id(head).map_or_else(new_request_id, Arc::from);
         let mut parents = head.get_all(TRACEPARENT).iter();
         let given = match (parents.next(), parents.next()) {
             (Some(only), None) => only.to_str().ok().and_then(TraceContext::parse),
@@ -218,6 +213,13 @@ pub fn given_request_id(head: &HeaderMap) -> Option<&str> {
     let is_sane =
         |id: &&str| (1..=REQUEST_ID_MAX_BYTES).contains(&id.len()) && id.bytes().all(|byte| byte.is_ascii_graphic());
     head.get(REQUEST_ID).and_then(|id| id.to_str().ok()).filter(is_sane)
+}
+
+/// A random one: it names lines of a log and protects nothing, so it need not come from the system's own randomness.
+fn new_request_id() -> Arc<str> {
+    let mut text = [0; 32];
+    hex(&fastrand::u128(..).to_be_bytes(), &mut text);
+    std::str::from_utf8(&text).unwrap_or_default().into()
 }
 
 fn span_id() -> SpanId {

@@ -12,6 +12,7 @@ mod ask;
 mod audit;
 mod check;
 mod event;
+mod folding;
 pub mod given;
 mod input;
 pub mod limits;
@@ -33,7 +34,8 @@ pub use event::{EventType, PublishedLanguage};
 pub use input::BadInput;
 pub use model::{
     AnyCommand, AskModel, Behaviour, CommandModel, Damaged, Decided, DocumentAfter, DocumentKey, Documents,
-    EncodedEvent, FieldModel, Heard, Outcome, ResourceModel, ServiceModel, SettingsError, Step, Stored, Verb,
+    EncodedEvent, FieldModel, Folded, Folding, Heard, Outcome, ResourceModel, ServiceModel, SettingsError, Step,
+    Stored, Verb,
 };
 pub use service::{ReadModel, Resource, Service};
 pub use system::{System, SystemModel};

@@ -6,6 +6,7 @@ mod events;
 mod failure;
 mod parked;
 mod serve;
+mod view;
 mod why;
 
 use clap::{Args, Parser, Subcommand};
@@ -41,6 +42,8 @@ What it stores is in ./data/<system>/<service>.db. How much it logs: JUMUN_LOG=i
     Events(events::Options),
     /// Shows events that could not be taken in, lets them be heard again, or forgets them.
     Parked(parked::Options),
+    /// Makes a view anew from the log.
+    View(view::Options),
     /// Tells everything that happened to one order, across services.
     Why(why::Options),
 }
@@ -99,6 +102,7 @@ fn main() -> ExitCode {
         Command::Asks(options) => asks::run(&options),
         Command::Events(options) => events::run(&options),
         Command::Parked(options) => parked::run(&options),
+        Command::View(options) => view::run(&options),
         Command::Why(options) => why::run(&options),
     };
     outcome.unwrap_or_else(|failure| {

@@ -7,6 +7,7 @@ use crate::{
     health::Health,
     http::{self, Shared, SharedParts},
     limits::{CONNECTIONS_MAX, DRAIN_TIME_LIMIT, HEAD_MAX_BYTES, HEAD_TIME_LIMIT},
+    rebuild::Rebuilds,
     recovery,
     relay::{Relay, RelayError},
 };
@@ -84,8 +85,10 @@ pub async fn serve(engine: Engine, serving: Serving) -> Result<(), ServeError> {
     if let Some(relay) = &relay {
         relay.start();
     }
-    let consumer = if engine.model().listens.is_empty() { None } else { Some(Consumer::start(&engine, bus).await?) };
-    let control = Control::listen(&control, consumer.clone());
+    let consumer =
+        if engine.model().listens.is_empty() { None } else { Some(Consumer::start(&engine, bus.clone()).await?) };
+    let rebuilds = Rebuilds::start(&engine, bus, consumer.clone());
+    let control = Control::listen(&control, consumer.clone(), rebuilds);
     if let Err(error) = &control {
         tracing::warn!(%error, "operators cannot tell this process anything");
     }

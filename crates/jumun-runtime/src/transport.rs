@@ -61,8 +61,19 @@ pub trait Transport: Send + Sync + 'static {
     /// Asks, and waits for the answer no longer than the time limit.
     fn ask(&self, question: Question) -> BoxFuture<'_, Outcome>;
 
-    /// Has a question undone, whatever became of it. True once the neighbour says that it is.
-    fn void<'a>(&'a self, service: &'a str, path: &'a str, id: Uuid) -> BoxFuture<'a, Result<(), String>>;
+    /// Has a question undone, whatever became of it. `Ok` once the neighbour says that it is.
+    fn void<'a>(&'a self, service: &'a str, path: &'a str, id: Uuid) -> BoxFuture<'a, Result<(), VoidError>>;
+}
+
+/// Why nobody knows that a question is undone.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum VoidError {
+    /// The neighbour does not answer: it is down, or far away. It would not answer the next one either.
+    #[error("{0}")]
+    NoAnswer(String),
+    /// It answers, and not that it is undone. That is about this question only.
+    #[error("{0}")]
+    NotUndone(String),
 }
 
 /// Neighbours over HTTP/1.1.
@@ -156,7 +167,7 @@ impl Transport for HttpTransport {
         })
     }
 
-    fn void<'a>(&'a self, service: &'a str, path: &'a str, id: Uuid) -> BoxFuture<'a, Result<(), String>> {
+    fn void<'a>(&'a self, service: &'a str, path: &'a str, id: Uuid) -> BoxFuture<'a, Result<(), VoidError>> {
         Box::pin(async move {
             let post = async {
                 let uri = self.uri(service, &format!("{path}/void"))?;
@@ -165,9 +176,9 @@ impl Transport for HttpTransport {
             };
             match tokio::time::timeout(VOID_TIME_LIMIT, post).await {
                 Ok(Ok((StatusCode::NO_CONTENT, ..))) => Ok(()),
-                Ok(Ok((status, ..))) => Err(format!("it answered {status}")),
-                Ok(Err(NoResponse::NotSent(why) | NoResponse::Lost(why))) => Err(why),
-                Err(_) => Err(format!("no answer within {VOID_TIME_LIMIT:?}")),
+                Ok(Ok((status, ..))) => Err(VoidError::NotUndone(format!("it answered {status}"))),
+                Ok(Err(NoResponse::NotSent(why) | NoResponse::Lost(why))) => Err(VoidError::NoAnswer(why)),
+                Err(_) => Err(VoidError::NoAnswer(format!("no answer within {VOID_TIME_LIMIT:?}"))),
             }
         })
     }

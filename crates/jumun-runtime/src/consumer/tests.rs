@@ -3,7 +3,7 @@
 use super::*;
 use crate::{
     Parts, schema,
-    transport::{Outcome as Reached, Question, Transport},
+    transport::{Outcome as Reached, Question, Transport, VoidError},
 };
 use futures_util::future::{BoxFuture, ready};
 use jiff::{Timestamp, tz::TimeZone};
@@ -43,8 +43,8 @@ impl Transport for Nobody {
     fn ask(&self, _: Question) -> BoxFuture<'_, Reached> {
         Box::pin(ready(Reached::NotDone("there is nobody".into())))
     }
-    fn void<'a>(&'a self, _: &'a str, _: &'a str, _: Uuid) -> BoxFuture<'a, Result<(), String>> {
-        Box::pin(ready(Err("there is nobody".into())))
+    fn void<'a>(&'a self, _: &'a str, _: &'a str, _: Uuid) -> BoxFuture<'a, Result<(), VoidError>> {
+        Box::pin(ready(Err(VoidError::NoAnswer("there is nobody".into()))))
     }
 }
 
@@ -135,7 +135,7 @@ impl Store {
 async fn retry(consumer: &Consumer, key: Option<i64>) -> (usize, usize) {
     let (done, outcome) = oneshot::channel();
     assert!(consumer.tell(Order::Retry { key, done }).await);
-    outcome.await.expect("an answer")
+    outcome.await.expect("an answer").expect("nothing is in the way")
 }
 
 fn own(pairs: &[(&str, i64)]) -> Vec<(String, i64)> {
@@ -214,7 +214,7 @@ async fn what_is_discarded_has_no_effect_and_holds_nothing_up() {
     store.heard_all(&consumer).await;
     let (done, outcome) = oneshot::channel();
     assert!(consumer.tell(Order::Discard { key: 7, done }).await);
-    assert_eq!(outcome.await, Ok(1));
+    assert_eq!(outcome.await, Ok(Ok(1)));
     assert_eq!(store.parked().await, []);
     store.is_mended.store(true, Ordering::Relaxed);
     store.order("OrderCanceled", 7);
@@ -284,7 +284,7 @@ async fn a_release_that_can_take_nothing_in_stands_still_before_it_parks_everyth
     for order in first..first + too_many {
         let (done, outcome) = oneshot::channel();
         assert!(consumer.tell(Order::Discard { key: order, done }).await);
-        discarded += outcome.await.expect("an answer");
+        discarded += outcome.await.expect("an answer").expect("nothing is in the way");
     }
     store.heard_all(&consumer).await;
     assert_eq!(discarded + store.parked().await.len(), PARKED_KEYS_MAX + 1);

@@ -1,5 +1,8 @@
 //! A store that hears of orders, some of which its code cannot take.
 
+mod counting;
+mod scripted;
+
 use super::*;
 use crate::{
     Parts, schema,

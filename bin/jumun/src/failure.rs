@@ -6,20 +6,20 @@ use jumun_database::{OpenError, ReadError};
 use jumun_runtime::{
     ServeError, config::ConfigError, control::ControlError, supervisor::SuperviseError, telemetry::TelemetryError,
 };
-use std::{fmt, process::ExitCode};
+use std::{borrow::Cow, fmt, process::ExitCode};
 
 /// A failure of the program.
 #[derive(Debug)]
 pub(crate) struct Failure {
-    code: &'static str,
+    code: Cow<'static, str>,
     why: String,
     remedy: String,
     exit_code: u8,
 }
 
 impl Failure {
-    pub(crate) fn new(code: &'static str, why: impl Into<String>, remedy: impl Into<String>) -> Self {
-        Self { code, why: why.into(), remedy: remedy.into(), exit_code: 1 }
+    pub(crate) fn new(code: impl Into<Cow<'static, str>>, why: impl Into<String>, remedy: impl Into<String>) -> Self {
+        Self { code: code.into(), why: why.into(), remedy: remedy.into(), exit_code: 1 }
     }
 
     /// The same, with an exit status of its own.

@@ -12,6 +12,7 @@ mod operate;
 mod parked;
 mod serve;
 mod up;
+mod view;
 mod why;
 
 use clap::{Args, Parser, Subcommand};
@@ -81,6 +82,8 @@ What it stores is in ./data/<system>/<service>.db. How much it logs: JUMUN_LOG=i
     Events(events::Options),
     /// Shows events that could not be taken in, lets them be heard again, or forgets them.
     Parked(parked::Options),
+    /// Makes a view anew from the log.
+    View(view::Options),
     /// Tells everything that happened to one order, across services.
     Why(why::Options),
     /// Sends a system its load line, tells how it answered, and audits every order that it acknowledged.
@@ -187,6 +190,7 @@ fn main() -> ExitCode {
         Command::Asks(options) => asks::run(&options),
         Command::Events(options) => events::run(&options),
         Command::Parked(options) => parked::run(&options),
+        Command::View(options) => view::run(&options),
         Command::Why(options) => why::run(&options),
         Command::Load(options) => load::run(&options),
         Command::Explain(options) => explain::run(&options),

@@ -552,6 +552,32 @@ pub trait Database: ReadDatabase {
     /// the id) and, beyond `keep_at_most`, the oldest; at most [`limits::PURGE_MAX_ROWS`] at a time. Tells how many went.
     fn purge_requests(&self, before_ms: i64, keep_at_most: u64) -> BoxFuture<'_, Result<u64, CommitError>>;
 
+    /// Takes rows out of a collection's shadow, [`limits::SHADOW_MAX_ROWS`] at a time. True: there is no shadow any more.
+    ///
+    /// A shadow is a second set of documents that nobody sees, to be filled beside the first and then to take its place:
+    /// so a view is made anew while the old one is read. It is cleared until it is gone before it is filled.
+    fn clear_shadow(&self, collection: &'static str) -> BoxFuture<'_, Result<bool, CommitError>>;
+
+    /// Puts documents into a shadow, whole as they are given, over what has the same id; all of them or none. At most
+    /// [`limits::SHADOW_MAX_ROWS`].
+    fn write_shadow(
+        &self,
+        collection: &'static str,
+        documents: Vec<Document>,
+    ) -> BoxFuture<'_, Result<(), CommitError>>;
+
+    /// Those documents of a shadow that have these ids; at most [`limits::PAGE_MAX_ROWS`] ids.
+    fn read_shadow(&self, collection: &'static str, ids: Vec<i64>) -> BoxFuture<'_, Result<Vec<Document>, ReadError>>;
+
+    /// The shadows of these collections and their documents change places, all at once. Refused with
+    /// [`Conflict::Place`] unless these are all places there are. What was there before is the shadow then, and is to be
+    /// cleared.
+    fn switch_shadows(
+        &self,
+        collections: Vec<&'static str>,
+        places: Vec<Place>,
+    ) -> BoxFuture<'_, Result<(), CommitError>>;
+
     /// What the writer has done.
     fn stats(&self) -> Stats;
 

@@ -39,6 +39,9 @@ pub const REQUESTS_KEPT_MAX: u64 = 10_000_000;
 /// Requests that one purge deletes at most, so that it never holds the writer up.
 pub const PURGE_MAX_ROWS: u32 = 1_000;
 
+/// Rows that one step of filling or clearing a shadow takes at most, so that it never holds the writer up for long.
+pub const SHADOW_MAX_ROWS: usize = 2_000;
+
 /// Counts of all rows that took longer than this are repeated at most once a second.
 pub const CHEAP_COUNT: Duration = Duration::from_millis(1);
 

@@ -11,6 +11,7 @@ use std::{
     cmp::Ordering,
     collections::{BTreeMap, HashMap},
     convert::Infallible,
+    ops::RangeInclusive,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{self, AtomicBool},
@@ -33,6 +34,7 @@ pub struct MemoryDatabase {
 struct State {
     schema: Schema,
     documents: BTreeMap<(&'static str, i64), Document>,
+    shadows: BTreeMap<(&'static str, i64), Document>,
     requests: BTreeMap<Uuid, Request>,
     keys: HashMap<String, Uuid>,
     journal: Vec<Vec<JournalRecord>>,
@@ -48,6 +50,7 @@ impl MemoryDatabase {
             Identity { service: schema.service.clone(), epoch: Uuid::new_v4(), partitions: schema.partitions.max(1) };
         let state = State {
             documents: BTreeMap::new(),
+            shadows: BTreeMap::new(),
             requests: BTreeMap::new(),
             keys: HashMap::new(),
             journal: vec![Vec::new(); usize::from(identity.partitions)],
@@ -188,6 +191,56 @@ impl Database for MemoryDatabase {
         self.write(|state| Ok(state.purge(before_ms, keep_at_most)))
     }
 
+    fn clear_shadow(&self, collection: &'static str) -> BoxFuture<'_, Result<bool, CommitError>> {
+        self.write(|state| {
+            rules::check_collections(&[collection], &state.schema)?;
+            let ids = of_collection(collection);
+            let gone: Vec<_> =
+                state.shadows.range(ids.clone()).map(|(key, _)| *key).take(limits::SHADOW_MAX_ROWS).collect();
+            for key in gone {
+                state.shadows.remove(&key);
+            }
+            Ok(state.shadows.range(ids).next().is_none())
+        })
+    }
+
+    fn write_shadow(
+        &self,
+        collection: &'static str,
+        documents: Vec<Document>,
+    ) -> BoxFuture<'_, Result<(), CommitError>> {
+        self.write(|state| {
+            rules::check_shadow(collection, &documents, &state.schema)?;
+            state.shadows.extend(documents.into_iter().map(|document| ((collection, document.id), document)));
+            Ok(())
+        })
+    }
+
+    fn read_shadow(&self, collection: &'static str, ids: Vec<i64>) -> BoxFuture<'_, Result<Vec<Document>, ReadError>> {
+        self.read(|state| {
+            let ids = ids.into_iter().take(rows(limits::PAGE_MAX_ROWS));
+            ids.filter_map(|id| state.shadows.get(&(collection, id)).cloned()).collect()
+        })
+    }
+
+    fn switch_shadows(
+        &self,
+        collections: Vec<&'static str>,
+        places: Vec<Place>,
+    ) -> BoxFuture<'_, Result<(), CommitError>> {
+        self.write(|state| {
+            rules::check_collections(&collections, &state.schema)?;
+            let found: Vec<_> = state.places.values().cloned().collect();
+            if let Some(conflict) = rules::place_conflict(&places, &found) {
+                return Err(CommitError::Conflict(conflict));
+            }
+            for collection in collections {
+                state.switch(collection);
+            }
+            Ok(())
+        })
+    }
+
     fn stats(&self) -> Stats {
         self.state().stats.clone()
     }
@@ -200,7 +253,19 @@ impl Database for MemoryDatabase {
 
 impl State {
     fn collection(&self, name: &'static str) -> impl Iterator<Item = &Document> {
-        self.documents.range((name, i64::MIN)..=(name, i64::MAX)).map(|(_, document)| document)
+        self.documents.range(of_collection(name)).map(|(_, document)| document)
+    }
+
+    fn switch(&mut self, collection: &'static str) {
+        let take = |map: &mut BTreeMap<(&'static str, i64), Document>| -> Vec<_> {
+            map.extract_if(of_collection(collection), |_, _| true).collect()
+        };
+        let (before, after) = (take(&mut self.documents), take(&mut self.shadows));
+        if let Some(((_, last), _)) = after.last() {
+            self.raise_last_id(collection, *last);
+        }
+        self.shadows.extend(before);
+        self.documents.extend(after);
     }
 
     fn raise_last_id(&mut self, collection: &str, id: i64) {
@@ -397,6 +462,10 @@ impl Facts for State {
     fn place(&mut self, source: &str, partition: u16) -> Result<Option<(Uuid, u64)>, Infallible> {
         Ok(self.places.get(&(source.to_owned(), partition)).map(|place| (place.epoch, place.sequence)))
     }
+}
+
+fn of_collection(name: &'static str) -> RangeInclusive<(&'static str, i64)> {
+    (name, i64::MIN)..=(name, i64::MAX)
 }
 
 fn in_doubt(request: &Request) -> bool {

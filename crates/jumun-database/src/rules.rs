@@ -1,6 +1,6 @@
 //! What a commit may and may not do: the same for every adapter.
 
-use crate::{Changes, CommitError, Conflict, RequestChange, RequestState, Schema, limits};
+use crate::{Changes, CommitError, Conflict, Document, Place, RequestChange, RequestState, Schema, limits};
 use std::collections::HashSet;
 use uuid::Uuid;
 
@@ -27,9 +27,7 @@ pub(crate) fn check_limits(changes: &Changes, schema: &Schema) -> Result<(), Com
                 limits::DOCUMENT_MAX_BYTES
             ));
         }
-        if !schema.collections.iter().any(|collection| collection.name == name) {
-            return over(format!("there is no collection `{name}`"));
-        }
+        check_collections(&[name], schema)?;
     }
     if repeats(changes.documents.iter().map(|document| (document.collection, document.id))) {
         return over("a document is changed twice in one commit".to_owned());
@@ -41,6 +39,34 @@ pub(crate) fn check_limits(changes: &Changes, schema: &Schema) -> Result<(), Com
         return over("a place is beyond the largest number of an event".to_owned());
     }
     Ok(())
+}
+
+/// The same for documents of a shadow.
+pub(crate) fn check_shadow(name: &'static str, documents: &[Document], schema: &Schema) -> Result<(), CommitError> {
+    if documents.len() > limits::SHADOW_MAX_ROWS {
+        return over(format!("{} rows, at most {} are possible", documents.len(), limits::SHADOW_MAX_ROWS));
+    }
+    if let Some(document) = documents.iter().find(|document| document.body.len() > limits::DOCUMENT_MAX_BYTES) {
+        return over(format!("document {} of `{name}` has {} bytes", document.id, document.body.len()));
+    }
+    check_collections(&[name], schema)
+}
+
+/// That there are such collections.
+pub(crate) fn check_collections(names: &[&'static str], schema: &Schema) -> Result<(), CommitError> {
+    let is_known = |name: &str| schema.collections.iter().any(|collection| collection.name == name);
+    match names.iter().find(|name| !is_known(name)) {
+        None => Ok(()),
+        Some(name) => over(format!("there is no collection `{name}`")),
+    }
+}
+
+/// The first place that is not as believed, or of which nothing is believed.
+pub(crate) fn place_conflict(believed: &[Place], found: &[Place]) -> Option<Conflict> {
+    let unlike = |place: &&Place, others: &[Place]| !others.contains(place);
+    let wrong =
+        believed.iter().find(|place| unlike(place, found)).or(found.iter().find(|place| unlike(place, believed)));
+    wrong.map(|place| Conflict::Place { source: place.source.clone(), partition: place.partition })
 }
 
 fn over(what: String) -> Result<(), CommitError> {

@@ -12,8 +12,8 @@ use crate::{
     crash,
     engine::Engine,
     limits::{
-        BEHIND_EVERY, BUSY_PAUSE, DATABASE_PAUSE, EVENTS_AT_ONCE, EVENTS_BETWEEN_YIELDS, IDLE_PAUSE, PARKED_KEYS_MAX,
-        PLACES_EVERY, STANDING_STILL_SHOWN,
+        BEHIND_EVERY, BUSY_PAUSE, DATABASE_PAUSE, DECISIONS_MAX, EVENTS_AT_ONCE, EVENTS_BETWEEN_YIELDS, IDLE_PAUSE,
+        PARKED_KEYS_MAX, PLACES_EVERY, RETRY_PAUSE, STANDING_STILL_SHOWN,
     },
     telemetry::{Kind, Span, SpanId, TraceContext},
     token::Token,
@@ -31,7 +31,7 @@ use std::{
     sync::Arc,
     time::Duration,
 };
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{Mutex, OwnedMutexGuard, mpsc, oneshot, watch};
 use tokio::time::Instant;
 use uuid::Uuid;
 
@@ -61,6 +61,9 @@ pub struct Parked {
     pub body: String,
     /// Why it is parked.
     pub cause: String,
+    /// Whether somebody has said that it shall have no effect. It is not in lists then.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub is_discarded: bool,
 }
 
 /// What a consumer shows of itself.
@@ -94,15 +97,15 @@ pub enum Order {
     Retry {
         /// The order.
         key: Option<i64>,
-        /// How many were heard, and how many failed again.
-        done: oneshot::Sender<(usize, usize)>,
+        /// How many were heard, and how many failed again; or why none was tried.
+        done: oneshot::Sender<Result<(usize, usize), &'static str>>,
     },
     /// Forget parked events of an order. Their effect is lost.
     Discard {
         /// The order.
         key: i64,
-        /// How many.
-        done: oneshot::Sender<usize>,
+        /// How many; or why none.
+        done: oneshot::Sender<Result<usize, &'static str>>,
     },
 }
 
@@ -111,6 +114,7 @@ pub enum Order {
 pub struct Consumer {
     shown: watch::Receiver<Consumption>,
     orders: mpsc::Sender<Order>,
+    as_parked: Arc<Mutex<()>>,
 }
 
 impl Consumer {
@@ -118,9 +122,10 @@ impl Consumer {
     pub async fn start(engine: &Engine, bus: Arc<dyn Bus>) -> Result<Self, ConsumerError> {
         let (show, shown) = watch::channel(Consumption::default());
         let (orders, told) = mpsc::channel(8);
-        let mut worker = Worker::open(engine, bus, show).await?;
+        let as_parked = Arc::<Mutex<()>>::default();
+        let mut worker = Worker::open(engine, bus, show, as_parked.clone()).await?;
         engine.spawn_worker(async move { worker.run(told).await });
-        Ok(Self { shown, orders })
+        Ok(Self { shown, orders, as_parked })
     }
 
     /// What it shows.
@@ -136,6 +141,11 @@ impl Consumer {
         let mut shown = self.shown.clone();
         let heard = shown.wait_for(|shown| shown.places.get(&place).is_some_and(|heard| heard >= sequence));
         matches!(tokio::time::timeout(bound, heard).await, Ok(Ok(_)))
+    }
+
+    /// Keeps parked what is parked, for as long as the answer lives. Events that are heard may still be parked.
+    pub(crate) async fn keep_parked(&self) -> OwnedMutexGuard<()> {
+        self.as_parked.clone().lock_owned().await
     }
 
     /// Tells it something. False: it has ended.
@@ -194,6 +204,11 @@ struct Worker {
     behind: Vec<(String, u64)>,
     looked_behind: Option<Instant>,
     parked_keys: BTreeSet<i64>,
+    /// Held while parked events are heard again or forgotten.
+    as_parked: Arc<Mutex<()>>,
+    /// Orders (None: all) whose parked events could not be heard again for the database's sake.
+    again: BTreeSet<Option<i64>>,
+    again_at: Instant,
     /// Why the one event that is heard now can never be committed.
     over_limit: Option<String>,
     show: watch::Sender<Consumption>,
@@ -237,7 +252,12 @@ impl From<ReadError> for Halt {
 }
 
 impl Worker {
-    async fn open(engine: &Engine, bus: Arc<dyn Bus>, show: watch::Sender<Consumption>) -> Result<Self, ConsumerError> {
+    async fn open(
+        engine: &Engine,
+        bus: Arc<dyn Bus>,
+        show: watch::Sender<Consumption>,
+        as_parked: Arc<Mutex<()>>,
+    ) -> Result<Self, ConsumerError> {
         let places = places(engine).await?;
         let subscription = subscribe(engine, bus.as_ref(), &places)?;
         let parked_keys = parked_keys(engine).await?;
@@ -251,6 +271,9 @@ impl Worker {
             behind: Vec::new(),
             looked_behind: None,
             parked_keys,
+            as_parked,
+            again: BTreeSet::new(),
+            again_at: Instant::now(),
             over_limit: None,
             show,
         })
@@ -258,6 +281,8 @@ impl Worker {
 
     async fn run(&mut self, mut orders: mpsc::Receiver<Order>) {
         if !self.parked_keys.is_empty() {
+            let as_parked = self.as_parked.clone();
+            let _free = as_parked.lock().await;
             let (heard, failed) = self.retry(None).await;
             tracing::info!(heard, failed, "parked events were heard again");
         }
@@ -268,6 +293,7 @@ impl Worker {
             while let Ok(order) = orders.try_recv() {
                 self.obey(order).await;
             }
+            self.retry_again().await;
             match self.poll_and_hear().await {
                 Ok(true) => pause = BUSY_PAUSE,
                 Ok(false) => {
@@ -444,6 +470,7 @@ impl Worker {
             traceparent: cause.map(|cause| cause.to_string()),
             body: record.body.clone(),
             cause: why,
+            is_discarded: false,
         });
         Ok(())
     }
@@ -571,54 +598,100 @@ impl Worker {
     // ---- parked events
 
     async fn obey(&mut self, order: Order) {
+        let as_parked = self.as_parked.clone();
+        let free = as_parked.try_lock().map_err(|_| "a view is being rebuilt; tell it again after that");
         match order {
-            Order::Retry { key, done } => drop(done.send(self.retry(key).await)),
-            Order::Discard { key, done } => drop(done.send(self.discard(key).await)),
+            Order::Retry { key, done } => drop(done.send(match free {
+                Ok(_) => Ok(self.retry(key).await),
+                Err(why) => Err(why),
+            })),
+            Order::Discard { key, done } => drop(done.send(match free {
+                Ok(_) => Ok(self.discard(key).await),
+                Err(why) => Err(why),
+            })),
+        }
+    }
+
+    /// What could not be heard again because of the database, and not because of itself, is not left until somebody says so.
+    async fn retry_again(&mut self) {
+        if self.again.is_empty() || self.again_at.elapsed() < RETRY_PAUSE {
+            return;
+        }
+        let as_parked = self.as_parked.clone();
+        let Ok(_free) = as_parked.try_lock() else { return };
+        for key in std::mem::take(&mut self.again) {
+            let (heard, failed) = self.retry(key).await;
+            tracing::info!(heard, failed, "parked events were heard again, once the database let them");
         }
     }
 
     /// Hears parked events again, each order's in their order; an order whose event fails again stays parked.
     async fn retry(&mut self, key: Option<i64>) -> (usize, usize) {
-        let (mut heard, mut failed) = (0, 0);
-        let mut stuck = BTreeSet::new();
+        let mut heard = 0;
+        for _ in 0..DECISIONS_MAX {
+            let round = self.retry_once(key).await;
+            heard += round.heard;
+            if !round.is_conflict {
+                self.parked_keys.retain(|known| round.stuck.contains(known) || key.is_some_and(|key| key != *known));
+                return (heard, round.stuck.len());
+            }
+        }
+        tracing::warn!("parked events were not heard again: others change the same documents all the time");
+        self.retry_later(key);
+        (heard, self.parked_keys.len())
+    }
+
+    fn retry_later(&mut self, key: Option<i64>) {
+        self.again.insert(key);
+        self.again_at = Instant::now();
+    }
+
+    async fn retry_once(&mut self, key: Option<i64>) -> Retried {
+        let mut round = Retried { heard: 0, stuck: BTreeSet::new(), is_conflict: false };
         let all = match parked(self.engine.database().as_ref(), key).await {
             Ok(all) => all,
             Err(error) => {
                 tracing::warn!(%error, "parked events cannot be read");
-                return (0, 0);
+                self.retry_later(key);
+                round.stuck.extend(self.parked_keys.iter().filter(|known| key.is_none_or(|key| key == **known)));
+                return round;
             }
         };
         for (document, event) in &all {
-            if stuck.contains(&event.key) {
+            if round.stuck.contains(&event.key) {
                 continue;
             }
             let mut effect = Effect { heard: self.heard.clone(), ..Effect::default() };
             let cause = event.traceparent.as_deref().and_then(TraceContext::parse);
             let trace = TraceContext::following(cause, || self.engine.tracer().samples());
-            let done = match self.consequences(&event.event_type, &event.body, &trace, &mut effect).await {
-                Ok(Ok(())) => self.conclude(document, effect).await,
+            let concluded = match self.consequences(&event.event_type, &event.body, &trace, &mut effect).await {
+                Ok(Ok(())) => self.conclude(document, event, false, effect).await,
                 Ok(Err(why)) => {
                     tracing::warn!(order = event.key, trace = %trace.id(), why, "a parked event fails again");
-                    false
+                    round.stuck.insert(event.key);
+                    continue;
                 }
-                Err(_) => false,
+                Err(halt) => Err(halt),
             };
-            if done {
-                heard += 1;
-            } else {
-                failed += 1;
-                stuck.insert(event.key);
+            match concluded {
+                Ok(()) => {
+                    round.heard += 1;
+                    continue;
+                }
+                Err(Halt::Conflict) => round.is_conflict = true,
+                Err(Halt::Limit(why)) => tracing::warn!(key = event.key, why, "a parked event is over a limit again"),
+                Err(_) => self.retry_later(Some(event.key)),
             }
+            round.stuck.insert(event.key);
         }
-        self.parked_keys.retain(|known| stuck.contains(known) || key.is_some_and(|key| key != *known));
-        (heard, failed)
+        round
     }
 
     async fn discard(&mut self, key: i64) -> usize {
         let all = parked(self.engine.database().as_ref(), Some(key)).await.unwrap_or_default();
         let mut discarded = 0;
-        for (document, _) in &all {
-            discarded += usize::from(self.conclude(document, Effect::default()).await);
+        for (document, event) in &all {
+            discarded += usize::from(self.conclude(document, event, true, Effect::default()).await.is_ok());
         }
         if discarded > 0 && discarded == all.len() {
             self.parked_keys.remove(&key);
@@ -627,16 +700,29 @@ impl Worker {
     }
 
     /// An effect, and its event is parked no more: hiding the row is what makes it happen once.
-    async fn conclude(&self, document: &Document, effect: Effect) -> bool {
-        let Ok(mut changes) = self.changes(&effect).await else { return false };
+    async fn conclude(
+        &self,
+        document: &Document,
+        event: &Parked,
+        is_discarded: bool,
+        effect: Effect,
+    ) -> Result<(), Halt> {
+        let mut changes = self.changes(&effect).await?;
+        let concluded = Parked { is_discarded, ..event.clone() };
         changes.documents.push(DocumentChange {
             collection: PARKED,
             id: document.id,
             expected_version: document.version,
             shown: false,
-            body: document.body.clone(),
+            body: serde_json::to_string(&concluded).unwrap_or_else(|_| document.body.clone()),
         });
-        self.engine.commit(changes).await.is_ok()
+        match self.engine.commit(changes).await {
+            Ok(_) => Ok(()),
+            Err(CommitError::Conflict(_)) => Err(Halt::Conflict),
+            Err(CommitError::Limit(why)) => Err(Halt::Limit(why)),
+            Err(CommitError::NotDone(why)) => Err(Halt::Database(why)),
+            Err(CommitError::Unknown(_)) => Err(Halt::Unknown),
+        }
     }
 }
 
@@ -656,7 +742,16 @@ fn span(source: &str, record: &Record, context: TraceContext, parent: Option<Spa
     }
 }
 
-fn panic_text(panic: &(dyn std::any::Any + Send)) -> &str {
+/// One look at what is parked.
+struct Retried {
+    heard: usize,
+    /// Orders that stay parked.
+    stuck: BTreeSet<i64>,
+    /// Whether it was because somebody else was first: then it is to be looked at again.
+    is_conflict: bool,
+}
+
+pub(crate) fn panic_text(panic: &(dyn std::any::Any + Send)) -> &str {
     panic.downcast_ref::<&str>().copied().or_else(|| panic.downcast_ref::<String>().map(String::as_str)).unwrap_or("?")
 }
 

@@ -1,11 +1,16 @@
 //! The control socket of a process: what operators may tell it, and nobody else. A Unix socket beside the database that
 //! only its owner can open; nothing of this is on a public port.
 
-use crate::consumer::{Consumer, Order};
+use crate::{
+    consumer::{Consumer, Order},
+    rebuild::{Rebuilds, Said},
+};
 use axum::{
     Json, Router,
+    body::Body,
     extract::{Query, State},
     http::StatusCode,
+    response::{IntoResponse, Response},
     routing::post,
 };
 use bytes::Bytes;
@@ -94,6 +99,48 @@ pub async fn tell(socket: &Path, path_and_query: &str) -> Result<Value, ControlE
     tokio::time::timeout(TIME_LIMIT, exchange).await.map_err(|error| silent(&error))?
 }
 
+/// Tells a running service something that it answers line by line, each a JSON object. Ends early where `hear` says so,
+/// and the service is told by that, too.
+pub async fn tell_and_follow(
+    socket: &Path,
+    path_and_query: &str,
+    mut hear: impl FnMut(Value) -> bool,
+) -> Result<(), ControlError> {
+    let stream = UnixStream::connect(socket).await;
+    let stream = stream.map_err(|why| ControlError::NotRunning { path: socket.display().to_string(), why })?;
+    let silent = |why: &dyn std::fmt::Display| ControlError::NoAnswer(why.to_string());
+    let (mut sender, connection) =
+        hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.map_err(|error| silent(&error))?;
+    let connection = tokio::spawn(connection);
+    let request = Request::post(path_and_query).header("host", "control").body(Empty::<Bytes>::new());
+    let response = sender.send_request(request.map_err(|error| silent(&error))?).await;
+    let (head, mut body) = response.map_err(|error| silent(&error))?.into_parts();
+    let mut line = Vec::new();
+    loop {
+        let frame = tokio::time::timeout(TIME_LIMIT, body.frame()).await.map_err(|error| silent(&error))?;
+        let Some(frame) = frame else { break };
+        let Ok(bytes) = frame.map_err(|error| silent(&error))?.into_data() else { continue };
+        for byte in bytes {
+            if byte != b'\n' {
+                line.push(byte);
+                continue;
+            }
+            let said = serde_json::from_slice(&line).map_err(|error| silent(&error))?;
+            line.clear();
+            if !hear(said) {
+                connection.abort();
+                return Ok(());
+            }
+        }
+    }
+    let is_whole = head.status.is_success() && line.is_empty();
+    if is_whole {
+        Ok(())
+    } else {
+        Err(ControlError::NoAnswer(format!("{} {}", head.status, String::from_utf8_lossy(&line))))
+    }
+}
+
 /// A control socket that is listened to.
 pub(crate) struct Control {
     path: PathBuf,
@@ -135,8 +182,12 @@ impl Drop for Control {
 }
 
 /// What operators may tell a service.
-pub(crate) fn of_service(consumer: Option<Consumer>) -> Router {
-    Router::new().route("/parked/retry", post(retry)).route("/parked/discard", post(discard)).with_state(consumer)
+pub(crate) fn of_service(consumer: Option<Consumer>, rebuilds: Rebuilds) -> Router {
+    Router::new()
+        .route("/parked/retry", post(retry))
+        .route("/parked/discard", post(discard))
+        .with_state(consumer)
+        .merge(Router::new().route("/view/rebuild", post(rebuild)).with_state(rebuilds))
 }
 
 #[derive(Deserialize)]
@@ -155,7 +206,8 @@ async fn retry(State(consumer): State<Option<Consumer>>, Query(which): Query<Whi
     let consumer = consumer.ok_or_else(|| refused("it listens to nobody, so nothing is parked"))?;
     let (done, outcome) = oneshot::channel();
     let told = consumer.tell(Order::Retry { key: which.order, done }).await;
-    let (heard, failed) = if told { outcome.await.ok() } else { None }.ok_or_else(|| refused("it is stopping"))?;
+    let done = if told { outcome.await.ok() } else { None };
+    let (heard, failed) = done.unwrap_or(Err("it is stopping")).map_err(refused)?;
     Ok(Json(json!({ "heard": heard, "failed": failed })))
 }
 
@@ -164,6 +216,26 @@ async fn discard(State(consumer): State<Option<Consumer>>, Query(which): Query<W
     let key = which.order.ok_or_else(|| refused("it must be told which order"))?;
     let (done, outcome) = oneshot::channel();
     let told = consumer.tell(Order::Discard { key, done }).await;
-    let discarded = if told { outcome.await.ok() } else { None }.ok_or_else(|| refused("it is stopping"))?;
+    let done = if told { outcome.await.ok() } else { None };
+    let discarded = done.unwrap_or(Err("it is stopping")).map_err(refused)?;
     Ok(Json(json!({ "discarded": discarded })))
+}
+
+#[derive(Deserialize)]
+struct WhichView {
+    view: String,
+}
+
+/// Line by line: how far it is, then what came of it.
+async fn rebuild(State(rebuilds): State<Rebuilds>, Query(which): Query<WhichView>) -> Response {
+    let said = match rebuilds.begin(&which.view) {
+        Ok(said) => said,
+        Err(error) => return format!("{}\n", json!(Said::from(error))).into_response(),
+    };
+    let lines = futures_util::stream::unfold(said, |mut said| async {
+        let mut line = json!(said.recv().await?).to_string();
+        line.push('\n');
+        Some((Ok::<_, io::Error>(line), said))
+    });
+    Body::from_stream(lines).into_response()
 }

@@ -42,7 +42,7 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
     time::{Duration, Instant},
 };
-use tokio::sync::{Notify, Semaphore};
+use tokio::sync::{Notify, RwLock, RwLockWriteGuard, Semaphore};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use uuid::Uuid;
 
@@ -84,6 +84,8 @@ struct Inner {
     to_publish: Notify,
     trouble: Mutex<Option<String>>,
     metrics: ServiceMetrics,
+    /// Held by every commit; alone by whoever needs that there is none.
+    commits: RwLock<()>,
 }
 
 /// Where commands queue.
@@ -208,6 +210,7 @@ impl Engine {
             to_undo: Notify::new(),
             to_publish: Notify::new(),
             trouble: Mutex::new(None),
+            commits: RwLock::new(()),
         }))
     }
 
@@ -308,6 +311,16 @@ impl Engine {
     pub(crate) fn now(&self) -> Timestamp {
         let now = (self.0.parts.clock)();
         Timestamp::from_millisecond(now.as_millisecond()).unwrap_or(now)
+    }
+
+    /// Waits until no commit is at work, and lets none begin for as long as the answer lives.
+    pub(crate) async fn hold_commits(&self) -> RwLockWriteGuard<'_, ()> {
+        self.0.commits.write().await
+    }
+
+    /// Cancelled when the engine is drained.
+    pub(crate) fn stopping(&self) -> &CancellationToken {
+        &self.0.workers_stopped
     }
 
     pub(crate) fn incarnation(&self) -> Uuid {
@@ -780,7 +793,9 @@ impl Engine {
             return Ok(Receipt::default());
         }
         let has_events = !changes.journal.is_empty();
+        let at_work = self.0.commits.read().await;
         let result = self.database().commit(changes).await;
+        drop(at_work);
         self.0.metrics.commit(&result);
         if has_events && result.is_ok() {
             self.0.to_publish.notify_one();

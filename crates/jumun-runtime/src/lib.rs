@@ -16,6 +16,7 @@ mod health;
 mod http;
 pub mod limits;
 mod problem;
+pub mod rebuild;
 pub mod recovery;
 pub mod relay;
 mod server;

@@ -93,6 +93,30 @@ pub const PLACES_EVERY: Duration = Duration::from_secs(1);
 /// How long a consumer waits for a database that does not answer, before it tries again.
 pub const DATABASE_PAUSE: Duration = Duration::from_millis(200);
 
+/// How long a consumer waits before it hears parked events again that the database did not let it hear.
+pub const RETRY_PAUSE: Duration = Duration::from_secs(2);
+
+/// Events that a rebuild of a view takes in one batch.
+pub const FOLD_MAX_EVENTS: usize = 4_096;
+
+/// From this size on, in bytes of events and stored rows, a rebuild writes the rows that it has at hand.
+pub const FOLD_MAX_BYTES: usize = 16 * 1024 * 1024;
+
+/// From so many rows on a rebuild writes what it has at hand.
+pub const FOLD_MAX_ROWS: usize = 20_000;
+
+/// With so few events left a rebuild lets no commit begin until it is done.
+pub const FOLD_LAST_EVENTS: u64 = 2_000;
+
+/// How often a rebuild comes that close at most, before it holds commits up for as many events as there are.
+pub const FOLD_ROUNDS_MAX: usize = 50;
+
+/// How long a rebuild waits for events that a consumer has heard and the bus has not, after a power cut.
+pub const FOLD_WAIT_MAX: Duration = Duration::from_secs(5);
+
+/// How often a rebuild says how far it is.
+pub const PROGRESS_EVERY: Duration = Duration::from_millis(200);
+
 /// How long a consumer that stood still is shown to, after it last did.
 pub const STANDING_STILL_SHOWN: Duration = Duration::from_secs(2);
 

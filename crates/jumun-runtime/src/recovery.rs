@@ -8,6 +8,7 @@ use crate::{
     engine::Engine,
     limits::{ANSWERS_KEPT, PURGE_EVERY, SWEEP_EVERY, VOID_PAUSE, VOIDS_AT_ONCE},
     telemetry::{AskOutcome, Kind, Origin, Span},
+    transport::VoidError,
 };
 use futures_util::future::join_all;
 use jumun_database::{
@@ -131,15 +132,15 @@ async fn undo_all(engine: &Engine) -> Result<Round, ReadError> {
         }
         for (neighbour, requests) in by_neighbour {
             for some in requests.chunks(VOIDS_AT_ONCE) {
-                let undone = if down.contains(&neighbour) {
-                    0
-                } else {
-                    let undone = join_all(some.iter().map(|request| undo_one(engine, request))).await;
-                    undone.into_iter().filter(|undone| *undone).count()
-                };
-                if undone == 0 {
+                if down.contains(&neighbour) {
+                    round.left += some.len();
+                    continue;
+                }
+                let attempts = join_all(some.iter().map(|request| undo_one(engine, request))).await;
+                if attempts.iter().all(|attempt| *attempt == Attempt::InVain) {
                     down.insert(neighbour.clone());
                 }
+                let undone = attempts.iter().filter(|attempt| **attempt == Attempt::Undone).count();
                 round.undone += undone;
                 round.left += some.len() - undone;
             }
@@ -147,10 +148,20 @@ async fn undo_all(engine: &Engine) -> Result<Round, ReadError> {
     }
 }
 
-async fn undo_one(engine: &Engine, request: &Request) -> bool {
+/// What came of one attempt to undo.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Attempt {
+    Undone,
+    /// The neighbour answers, and not that this one is undone: the next one may be.
+    Failed,
+    /// The neighbour does not answer, or our own database does not: it is the same for all others.
+    InVain,
+}
+
+async fn undo_one(engine: &Engine, request: &Request) -> Attempt {
     let Some(ask) = &request.ask else {
         tracing::error!(order = request.subject, ask = %request.id, "it is to be undone and asked nobody; this is a defect");
-        return false;
+        return Attempt::Failed;
     };
     let origin = Origin::following(request.trace.as_ref(), || engine.tracer().samples());
     let (trace, order) = (&origin.trace, request.subject);
@@ -168,22 +179,24 @@ async fn undo_one(engine: &Engine, request: &Request) -> bool {
         is_failed: undone.is_err(),
     });
     let (trace, callee, ask_id) = (trace.id(), &ask.service, request.id);
-    let undone = undone.as_ref().map_err(String::as_str);
     tracing::debug!(request = %origin.request, %trace, order, ask = %ask_id, callee, ?undone, ?took, "asked to undo");
-    if undone.is_err() {
-        return false;
+    if let Err(why) = undone {
+        return match why {
+            VoidError::NoAnswer(_) => Attempt::InVain,
+            VoidError::NotUndone(_) => Attempt::Failed,
+        };
     }
     crash::point("void.after-answer");
     match change_state(engine, request.id, RequestState::Voiding, RequestState::Voided).await {
         Ok(()) => {
             crash::point("void.after-commit");
             engine.metrics().ask(&ask.service, AskOutcome::Voided, took);
-            true
+            Attempt::Undone
         }
-        Err(CommitError::Conflict(_)) => true, // another worker was first
+        Err(CommitError::Conflict(_)) => Attempt::Undone, // another worker was first
         Err(error) => {
             tracing::debug!(%error, order, ask = %ask_id, "an ask is undone; that could not be noted yet");
-            false
+            Attempt::InVain
         }
     }
 }

@@ -9,6 +9,7 @@ use crate::{
     limits::{
         CONNECTIONS_MAX, DRAIN_TIME_LIMIT, FAREWELL_LOOK, HEAD_MAX_BYTES, HEAD_TIME_LIMIT, SPAN_EXPORT_TIME_LIMIT,
     },
+    rebuild::Rebuilds,
     recovery,
     relay::{Relay, RelayError},
     telemetry::AskOutcome,
@@ -94,8 +95,10 @@ pub async fn serve(engine: Engine, serving: Serving) -> Result<(), ServeError> {
     if let Some(relay) = &relay {
         relay.start();
     }
-    let consumer = if engine.model().listens.is_empty() { None } else { Some(Consumer::start(&engine, bus).await?) };
-    let control = Control::listen(&socket, control::of_service(consumer.clone()));
+    let consumer =
+        if engine.model().listens.is_empty() { None } else { Some(Consumer::start(&engine, bus.clone()).await?) };
+    let rebuilds = Rebuilds::start(&engine, bus, consumer.clone());
+    let control = Control::listen(&socket, control::of_service(consumer.clone(), rebuilds));
     if let Err(error) = &control {
         tracing::warn!(%error, "operators cannot tell this process anything");
     }

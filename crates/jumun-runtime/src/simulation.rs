@@ -12,7 +12,7 @@ use crate::{
     relay::{Relay, RelayError},
     schema,
     telemetry::{Origin, Tracer},
-    transport::{Outcome, Question, Transport, of_problem},
+    transport::{Outcome, Question, Transport, VoidError, of_problem},
 };
 use futures_util::future::{BoxFuture, pending};
 use jiff::{Timestamp, tz::TimeZone};
@@ -198,6 +198,30 @@ impl Database for Fragile {
         self.inner.purge_requests(before_ms, keep_at_most)
     }
 
+    fn clear_shadow(&self, collection: &'static str) -> BoxFuture<'_, Result<bool, CommitError>> {
+        self.inner.clear_shadow(collection)
+    }
+
+    fn write_shadow(
+        &self,
+        collection: &'static str,
+        documents: Vec<Document>,
+    ) -> BoxFuture<'_, Result<(), CommitError>> {
+        self.inner.write_shadow(collection, documents)
+    }
+
+    fn read_shadow(&self, collection: &'static str, ids: Vec<i64>) -> BoxFuture<'_, Result<Vec<Document>, ReadError>> {
+        self.inner.read_shadow(collection, ids)
+    }
+
+    fn switch_shadows(
+        &self,
+        collections: Vec<&'static str>,
+        places: Vec<Place>,
+    ) -> BoxFuture<'_, Result<(), CommitError>> {
+        self.inner.switch_shadows(collections, places)
+    }
+
     fn stats(&self) -> Stats {
         self.inner.stats()
     }
@@ -273,10 +297,11 @@ impl Network {
         }
     }
 
-    async fn deliver_void(world: Arc<World>, service: String, path: String, id: Uuid) -> Result<(), String> {
-        let engine = world.engine(&service).ok_or("connection refused")?;
+    async fn deliver_void(world: Arc<World>, service: String, path: String, id: Uuid) -> Result<(), VoidError> {
+        let refused = || VoidError::NoAnswer("connection refused".into());
+        let engine = world.engine(&service).ok_or_else(refused)?;
         let resource = engine.model().resource_at(&path).expect("a path");
-        engine.void(resource, id, Origin::new(false)).await.map_err(|problem| problem.to_string())
+        engine.void(resource, id, Origin::new(false)).await.map_err(|problem| VoidError::NotUndone(problem.to_string()))
     }
 
     /// Runs a delivery as the network likes it. None: nothing comes back.
@@ -343,12 +368,12 @@ impl Transport for Network {
         path: &'a str,
         id: Uuid,
         _: &'a Origin,
-    ) -> BoxFuture<'a, Result<(), String>> {
+    ) -> BoxFuture<'a, Result<(), VoidError>> {
         Box::pin(async move {
-            let deliver = || -> BoxFuture<'static, Result<(), String>> {
+            let deliver = || -> BoxFuture<'static, Result<(), VoidError>> {
                 Box::pin(Self::deliver_void(self.world.clone(), service.to_owned(), path.to_owned(), id))
             };
-            self.carry(deliver, Result::is_err).await.unwrap_or_else(|| Err("no answer".into()))
+            self.carry(deliver, Result::is_err).await.unwrap_or_else(|| Err(VoidError::NoAnswer("no answer".into())))
         })
     }
 }

@@ -74,7 +74,18 @@ pub trait Transport: Send + Sync + 'static {
         path: &'a str,
         id: Uuid,
         origin: &'a Origin,
-    ) -> BoxFuture<'a, Result<(), String>>;
+    ) -> BoxFuture<'a, Result<(), VoidError>>;
+}
+
+/// Why nobody knows that a question is undone.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum VoidError {
+    /// The neighbour does not answer: it is down, or far away. It would not answer the next one either.
+    #[error("{0}")]
+    NoAnswer(String),
+    /// It answers, and not that it is undone. That is about this question only.
+    #[error("{0}")]
+    NotUndone(String),
 }
 
 /// Neighbours over HTTP/1.1.
@@ -191,7 +202,7 @@ impl Transport for HttpTransport {
         path: &'a str,
         id: Uuid,
         origin: &'a Origin,
-    ) -> BoxFuture<'a, Result<(), String>> {
+    ) -> BoxFuture<'a, Result<(), VoidError>> {
         Box::pin(async move {
             let post = async {
                 let uri = self.uri(service, &format!("{path}/void"))?;
@@ -200,9 +211,11 @@ impl Transport for HttpTransport {
             };
             match tokio::time::timeout(VOID_TIME_LIMIT, post).await {
                 Ok(Ok((StatusCode::NO_CONTENT, ..))) => Ok(()),
-                Ok(Ok((status, ..))) => Err(format!("it answered {status}")),
-                Ok(Err(NoResponse::NotSent(why) | NoResponse::Broken(why) | NoResponse::Lost(why))) => Err(why),
-                Err(_) => Err(format!("no answer within {VOID_TIME_LIMIT:?}")),
+                Ok(Ok((status, ..))) => Err(VoidError::NotUndone(format!("it answered {status}"))),
+                Ok(Err(NoResponse::NotSent(why) | NoResponse::Broken(why) | NoResponse::Lost(why))) => {
+                    Err(VoidError::NoAnswer(why))
+                }
+                Err(_) => Err(VoidError::NoAnswer(format!("no answer within {VOID_TIME_LIMIT:?}"))),
             }
         })
     }

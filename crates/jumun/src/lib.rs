@@ -12,6 +12,7 @@ mod ask;
 mod audit;
 mod check;
 mod event;
+mod folding;
 pub mod given;
 mod input;
 pub mod limits;
@@ -35,7 +36,8 @@ pub use input::BadInput;
 pub use load::{FieldValue, LoadLine};
 pub use model::{
     AnyCommand, AskModel, Behaviour, CommandModel, Damaged, Decided, DocumentAfter, DocumentKey, Documents,
-    EncodedEvent, FieldModel, Heard, Outcome, ResourceModel, ServiceModel, SettingsError, Step, Stored, Verb,
+    EncodedEvent, FieldModel, Folded, Folding, Heard, Outcome, ResourceModel, ServiceModel, SettingsError, Step,
+    Stored, Verb,
 };
 pub use service::{ReadModel, Resource, Service};
 pub use system::{System, SystemModel};

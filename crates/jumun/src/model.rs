@@ -90,6 +90,8 @@ pub struct ResourceModel {
     pub commands: Vec<CommandModel>,
     /// The question it answers, if it answers one. Its `POST` is then for asks only.
     pub ask: Option<AskModel>,
+    /// The events that it is made of, own and foreign, where it is a view; an aggregate has none.
+    pub folds: Option<BTreeSet<EventType>>,
     pub(crate) type_id: TypeId,
     pub(crate) is_readable: fn(&str) -> bool,
 }
@@ -318,6 +320,49 @@ pub trait Behaviour: Send + Sync {
 
     /// Hears an event of another service: whatever it concerns evolves, then policies decide on the state of then.
     fn hear(&self, heard: Heard<'_>, documents: &Documents) -> Result<Outcome, Damaged>;
+
+    /// Makes rows of a view anew, by the place of its resource; None for an aggregate, which cannot be.
+    fn folding(&self, _resource: usize) -> Option<Box<dyn Folding>> {
+        None
+    }
+}
+
+/// Rows of one view that are made anew, without their type.
+///
+/// Events are taken in batches: take them, read what rows are missing and put them, fold each; and from time to time
+/// let the rows be given, to be stored.
+pub trait Folding: Send {
+    /// Takes an event; true if it concerns a row. The first that does so is the 0th of the batch.
+    fn take(&mut self, event_type: &str, body: &str) -> Result<bool, Damaged>;
+
+    /// The rows that events concern and that are not at hand. Each is said once.
+    fn missing(&mut self) -> Vec<i64>;
+
+    /// A row that is missing, as it was given. What is missing and not put begins anew.
+    fn put(&mut self, id: i64, body: &str) -> Result<(), Damaged>;
+
+    /// Lets the nth event of the batch have its effect.
+    fn fold(&mut self, nth: usize);
+
+    /// Ends the batch.
+    fn is_folded(&mut self);
+
+    /// How many rows are at hand.
+    fn rows(&self) -> usize;
+
+    /// Every row that was changed, in order of id; after that none is at hand.
+    fn give(&mut self) -> Result<Vec<Folded>, Damaged>;
+}
+
+/// A row of a view after events.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Folded {
+    /// Which.
+    pub id: i64,
+    /// Whether it is in lists.
+    pub shown: bool,
+    /// JSON.
+    pub body: String,
 }
 
 #[cfg(test)]
@@ -331,6 +376,7 @@ mod tests {
             fields: vec![FieldModel { name: "orderDate".into(), is_date: true, is_finder: false }],
             commands: vec![],
             ask: None,
+            folds: None,
             type_id: TypeId::of::<()>(),
             is_readable: |_| true,
         }

@@ -4,10 +4,12 @@ use crate::{
     aggregate::{Aggregate, Context, Decision, Stop, View},
     ask::{Ask, AskTarget},
     event::{EventType, PublishedLanguage},
+    folding::Fold,
     input,
     model::{
         AnyCommand, AskModel, Behaviour, CommandModel, Damaged, Decided, DocumentAfter, DocumentKey, Documents,
-        EncodedEvent, FieldModel, Heard, Outcome, ResourceModel, ServiceModel, SettingsError, Step, Stored, Verb,
+        EncodedEvent, FieldModel, Folding, Heard, Outcome, ResourceModel, ServiceModel, SettingsError, Step, Stored,
+        Verb,
     },
     value::Id,
 };
@@ -126,6 +128,7 @@ fn resource_model<T: JsonSchema + DeserializeOwned + 'static>(path: &'static str
         fields: fields_of::<T>(),
         commands: Vec::new(),
         ask: None,
+        folds: None,
         type_id: TypeId::of::<T>(),
         is_readable: |body| serde_json::from_str::<T>(body).is_ok(),
     }
@@ -192,7 +195,7 @@ impl<E: PublishedLanguage> Service<E> {
     #[must_use]
     pub fn view<V: View<Event = E>>(mut self, view: ReadModel<V>) -> Self {
         let collection = view.model.collection;
-        self.resources.push(view.model);
+        self.resources.push(ResourceModel { folds: Some(BTreeSet::new()), ..view.model });
         self.cells
             .push(Box::new(move |_| Ok(Box::new(ViewCell::<V> { collection, kind: PhantomData }) as Box<dyn Cell<E>>)));
         self
@@ -209,7 +212,13 @@ impl<E: PublishedLanguage> Service<E> {
         let is_foreign = |event: &EventType| event.source != self.name;
         let concerned = examples.iter().filter(|event| self.is_concerned_by(event));
         let listens: BTreeSet<_> = concerned.map(PublishedLanguage::event_type).filter(is_foreign).collect();
-        let Self { name, port, resources, asks, settings, cells } = self;
+        let Self { name, port, mut resources, asks, settings, cells } = self;
+        for (resource, start) in resources.iter_mut().zip(&cells) {
+            let Some(folds) = &mut resource.folds else { continue };
+            let Ok(view) = start(&Map::new()) else { continue };
+            let concerned = examples.iter().filter(|event| view.concerns(event).is_some());
+            folds.extend(concerned.map(PublishedLanguage::event_type));
+        }
         let may_ask = asks.clone();
         let start = Arc::new(move |given: &Map<String, Value>| {
             let cells = cells.iter().map(|start| start(given)).collect::<Result<Vec<_>, _>>()?;
@@ -240,6 +249,10 @@ trait Cell<E>: Send + Sync {
     fn react(&self, event: &E) -> Option<AnyCommand>;
     fn decide(&self, body: Option<&str>, step: Step<'_>) -> Result<Decision<E>, Damaged>;
     fn evolve(&self, id: i64, body: Option<&str>, event: &E) -> Result<Option<(String, bool)>, Damaged>;
+    /// See [`Behaviour::folding`].
+    fn folding(&self) -> Option<Box<dyn Folding>> {
+        None
+    }
 }
 
 struct TypedCell<A: Aggregate> {
@@ -317,6 +330,10 @@ impl<V: View> Cell<V::Event> for ViewCell<V> {
         let body = serde_json::to_string(&row).map_err(damaged)?;
         Ok(Some((body, row.shown())))
     }
+
+    fn folding(&self) -> Option<Box<dyn Folding>> {
+        Some(Box::new(Fold::<V>::new(self.collection)))
+    }
 }
 
 /// All aggregates and views of a service: one decides, all that the events concern evolve, in one commit.
@@ -373,6 +390,10 @@ impl<E: PublishedLanguage> Behaviour for Together<E> {
             }
         }
         Ok(Outcome::Decided(progress.decided(&ours, now)))
+    }
+
+    fn folding(&self, resource: usize) -> Option<Box<dyn Folding>> {
+        self.cells.get(resource)?.folding()
     }
 }
 

@@ -48,6 +48,10 @@ impl Service {
         Ok(Self { process, url })
     }
 
+    pub(crate) fn pid(&self) -> u32 {
+        self.process.id()
+    }
+
     /// Processor time used so far, where the system tells (Linux).
     pub(crate) fn cpu(&self) -> Option<Duration> {
         let stat = fs::read_to_string(format!("/proc/{}/stat", self.process.id())).ok()?;

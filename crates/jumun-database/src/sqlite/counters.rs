@@ -28,6 +28,14 @@ struct CollectionCounters {
     document: i64,
     /// How many documents are shown.
     shown: u64,
+    /// The same two of the shadow; never written, as a shadow is filled by one process.
+    shadow: Shadow,
+}
+
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+struct Shadow {
+    document: i64,
+    shown: u64,
 }
 
 impl Counters {
@@ -44,6 +52,7 @@ impl Counters {
                     subject: counter(subjects(name))?,
                     document: connection.query_row(&largest, [], |row| row.get::<_, Option<i64>>(0))?.unwrap_or(0),
                     shown: rows::unsigned(counter(shown(name))?),
+                    shadow: Shadow::default(),
                 })
             };
             Ok(Self {
@@ -77,7 +86,7 @@ impl Counters {
 
     pub(super) fn request_added(&mut self, collection: &str, subject: i64) {
         self.requests += 1;
-        if let Some(counters) = self.collections.iter_mut().find(|known| known.name == collection) {
+        if let Some(counters) = self.of(collection) {
             counters.subject = counters.subject.max(subject);
         }
     }
@@ -90,6 +99,31 @@ impl Counters {
         let counters = &mut self.collections[place];
         counters.document = counters.document.max(id);
         counters.shown = (counters.shown + u64::from(shown)).saturating_sub(u64::from(was_shown));
+    }
+
+    pub(super) fn shadow_written(&mut self, collection: &str, id: i64, was_shown: bool, shown: bool) {
+        if let Some(CollectionCounters { shadow, .. }) = self.of(collection) {
+            shadow.document = shadow.document.max(id);
+            shadow.shown = (shadow.shown + u64::from(shown)).saturating_sub(u64::from(was_shown));
+        }
+    }
+
+    pub(super) fn shadow_cleared(&mut self, collection: &str) {
+        if let Some(counters) = self.of(collection) {
+            counters.shadow = Shadow::default();
+        }
+    }
+
+    pub(super) fn switched(&mut self, collection: &str) {
+        if let Some(counters) = self.of(collection) {
+            let Shadow { document, shown } = std::mem::take(&mut counters.shadow);
+            counters.shown = shown;
+            counters.document = counters.document.max(document); // an id that was given out once is never given out again
+        }
+    }
+
+    fn of(&mut self, collection: &str) -> Option<&mut CollectionCounters> {
+        self.collections.iter_mut().find(|known| known.name == collection)
     }
 
     /// Calls `write` with what is to be stored of these counters after those of `before`.

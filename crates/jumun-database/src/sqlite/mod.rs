@@ -13,6 +13,7 @@ mod queries;
 mod reader;
 mod rows;
 mod schema;
+mod shadow;
 mod statements;
 mod writer;
 
@@ -27,6 +28,7 @@ use counters::Counters;
 use failure::open_error;
 use futures_util::future::{BoxFuture, FutureExt, ready};
 use rusqlite::Connection;
+use shadow::Shadow;
 use std::{
     fs::{self, File, TryLockError},
     path::Path,
@@ -116,6 +118,24 @@ impl SqliteDatabase {
             match answer.await {
                 Ok(outcome) => outcome,
                 Err(_) => Err(CommitError::Unknown("the writer has ended".to_owned())),
+            }
+        }
+        .boxed()
+    }
+
+    fn shadow(
+        &self,
+        checked: Result<(), CommitError>,
+        work: impl FnOnce() -> Shadow,
+    ) -> BoxFuture<'_, Result<bool, CommitError>> {
+        if let Err(error) = checked {
+            return ready(Err(error)).boxed();
+        }
+        let outcome = self.submit(Work::Shadow(work()));
+        async move {
+            match outcome.await? {
+                Done::Shadow(gone) => Ok(gone),
+                _ => Err(did_something_else()),
             }
         }
         .boxed()
@@ -211,6 +231,10 @@ fn lock(path: &Path) -> Result<File, OpenError> {
     }
 }
 
+fn did_something_else() -> CommitError {
+    CommitError::Unknown("the writer did something else".to_owned())
+}
+
 impl ReadDatabase for SqliteDatabase {
     fn identity(&self) -> &Identity {
         self.reader.identity()
@@ -267,7 +291,7 @@ impl Database for SqliteDatabase {
         async move {
             match outcome.await? {
                 Done::Committed(receipt) => Ok(receipt),
-                Done::Purged(_) => Err(CommitError::Unknown("the writer did something else".to_owned())),
+                _ => Err(did_something_else()),
             }
         }
         .boxed()
@@ -283,10 +307,38 @@ impl Database for SqliteDatabase {
         async move {
             match outcome.await? {
                 Done::Purged(count) => Ok(count),
-                Done::Committed(_) => Err(CommitError::Unknown("the writer did something else".to_owned())),
+                _ => Err(did_something_else()),
             }
         }
         .boxed()
+    }
+
+    fn clear_shadow(&self, collection: &'static str) -> BoxFuture<'_, Result<bool, CommitError>> {
+        self.shadow(rules::check_collections(&[collection], &self.schema), || Shadow::Clear(collection))
+    }
+
+    fn write_shadow(
+        &self,
+        collection: &'static str,
+        documents: Vec<Document>,
+    ) -> BoxFuture<'_, Result<(), CommitError>> {
+        let checked = rules::check_shadow(collection, &documents, &self.schema);
+        let written = self.shadow(checked, || Shadow::Write(collection, documents));
+        async move { written.await.map(drop) }.boxed()
+    }
+
+    fn read_shadow(&self, collection: &'static str, ids: Vec<i64>) -> BoxFuture<'_, Result<Vec<Document>, ReadError>> {
+        self.reader.read_shadow(collection, ids)
+    }
+
+    fn switch_shadows(
+        &self,
+        collections: Vec<&'static str>,
+        places: Vec<Place>,
+    ) -> BoxFuture<'_, Result<(), CommitError>> {
+        let checked = rules::check_collections(&collections, &self.schema);
+        let switched = self.shadow(checked, || Shadow::Switch { collections, places });
+        async move { switched.await.map(drop) }.boxed()
     }
 
     fn stats(&self) -> Stats {

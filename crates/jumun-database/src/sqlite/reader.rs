@@ -8,6 +8,7 @@ use super::{
     queries::{Queries, QueryConnection},
     rows,
     schema::{self, StoredCollection},
+    shadow,
 };
 use crate::{
     Direction, Document, Identity, JournalRecord, OpenError, Page, Place, Query, ReadDatabase, ReadError, Request,
@@ -106,6 +107,27 @@ impl SqliteReader {
             None => Err(ReadError::Unavailable("it is closed".to_owned())),
         };
         ready(result).boxed()
+    }
+
+    /// See [`crate::Database::read_shadow`].
+    pub(super) fn read_shadow(
+        &self,
+        collection: &'static str,
+        ids: Vec<i64>,
+    ) -> BoxFuture<'_, Result<Vec<Document>, ReadError>> {
+        self.queries.run(move |own| {
+            if !shadow::exists(&own.connection, collection)? {
+                return Ok(Vec::new());
+            }
+            let sql = format!("SELECT {} FROM {} WHERE id = ?1", rows::DOCUMENT, shadow::table(collection));
+            let transaction = own.connection.transaction()?;
+            let mut statement = transaction.prepare_cached(&sql)?;
+            let mut found = Vec::with_capacity(ids.len());
+            for id in ids.into_iter().take(limits::PAGE_MAX_ROWS as usize) {
+                found.extend(statement.query_row([id], rows::document).optional()?);
+            }
+            Ok(found)
+        })
     }
 
     fn point_request(

@@ -9,6 +9,7 @@
 //! journal, places, requests
 //! <name>_documents    one table a collection; an index per indexed field
 //! <name>              a view of it, for people: id and the fields as columns, hidden documents left out
+//! <name>_documents_shadow   where a view is made anew, see [`super::shadow`]; mostly not there
 //! ```
 //!
 //! All counters are in one table because that is one page: a commit changes several of them at once.
@@ -205,7 +206,10 @@ fn collections_from_json(json: &str) -> Option<Vec<StoredCollection>> {
 fn check_names(schema: &Schema) -> Result<(), String> {
     for (place, collection) in schema.collections.iter().enumerate() {
         let name = collection.name.to_lowercase();
-        let taken = RESERVED.contains(&&*name) || name.starts_with("sqlite_") || name.ends_with("_documents");
+        let taken = RESERVED.contains(&&*name)
+            || name.starts_with("sqlite_")
+            || name.ends_with("_documents")
+            || name.ends_with(SHADOW);
         if !plain(collection.name) || taken {
             return Err(format!("a collection cannot be called `{}`", collection.name));
         }
@@ -229,6 +233,27 @@ pub(super) fn table(collection: &str) -> String {
     format!("\"{collection}_documents\"")
 }
 
+/// How the name of a shadow's table ends.
+pub(super) const SHADOW: &str = "_documents_shadow";
+
+/// The columns of documents.
+pub(super) const COLUMNS: &str = "(
+    id INTEGER PRIMARY KEY,
+    version INTEGER NOT NULL,
+    shown INTEGER NOT NULL,
+    body TEXT NOT NULL
+) STRICT";
+
+/// The name of an index. There are two of each, as a shadow has its indexes beside those of the documents.
+pub(super) fn index(collection: &str, field: &str) -> [String; 2] {
+    [format!("{collection}_by_{field}"), format!("{collection}_by_{field}~")]
+}
+
+/// Hidden documents are in no list, so they need not be in an index either.
+pub(super) fn index_sql(index: &str, table: &str, name: &str) -> String {
+    format!("CREATE INDEX \"{index}\" ON {table} ({}) WHERE shown = 1", field(name))
+}
+
 /// A field of a document. An index is used only where a query says exactly what the index says, so both take it here.
 pub(super) fn field(name: &str) -> String {
     format!("json_extract(body, '$.\"{name}\"')")
@@ -246,29 +271,23 @@ fn define_collections(connection: &Connection, schema: &Schema) -> rusqlite::Res
         run_script(
             connection,
             &format!(
-                "CREATE TABLE IF NOT EXISTS {table} (
-                    id INTEGER PRIMARY KEY,
-                    version INTEGER NOT NULL,
-                    shown INTEGER NOT NULL,
-                    body TEXT NOT NULL
-                ) STRICT;
+                "CREATE TABLE IF NOT EXISTS {table} {COLUMNS};
                 INSERT INTO counters (name, value)
                     SELECT 'shown/{name}', (SELECT count(*) FROM {table} WHERE shown = 1)
                     WHERE NOT EXISTS (SELECT 1 FROM counters WHERE name = 'shown/{name}')"
             ),
         )?;
         let indexed = || collection.fields.iter().filter(|field| field.indexed && field.name != "id");
-        let index = |field: &str| format!("{name}_by_{field}");
-        for old in indexes_of(connection, &format!("{name}_documents"))? {
-            if !indexed().any(|field| index(&field.name) == old) {
+        let found = indexes_of(connection, &format!("{name}_documents"))?;
+        for old in &found {
+            if !indexed().any(|field| index(name, &field.name).contains(old)) {
                 run_script(connection, &format!("DROP INDEX \"{old}\""))?;
             }
         }
         for wanted in indexed() {
-            let (index, field) = (index(&wanted.name), field(&wanted.name));
-            // Hidden documents are in no list, so they need not be in an index either.
-            let sql = format!("CREATE INDEX \"{index}\" ON {table} ({field}) WHERE shown = 1");
-            define(connection, "INDEX", &index, &sql)?;
+            let [usual, other] = index(name, &wanted.name);
+            let index = if found.contains(&other) { other } else { usual };
+            define(connection, "INDEX", &index, &index_sql(&index, &table, &wanted.name))?;
         }
         let columns: Vec<String> = iter::once("id".to_owned())
             .chain(collection.fields.iter().map(|field| &*field.name).filter(|name| *name != "id").map(column))
@@ -279,7 +298,7 @@ fn define_collections(connection: &Connection, schema: &Schema) -> rusqlite::Res
     Ok(())
 }
 
-fn indexes_of(connection: &Connection, table: &str) -> rusqlite::Result<Vec<String>> {
+pub(super) fn indexes_of(connection: &Connection, table: &str) -> rusqlite::Result<Vec<String>> {
     connection
         .prepare("SELECT name FROM sqlite_schema WHERE type = 'index' AND tbl_name = ?1")?
         .query_map([table], |row| row.get(0))?

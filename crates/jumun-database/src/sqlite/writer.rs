@@ -9,6 +9,7 @@ use super::{
     checkpoint::Checkpoints,
     counters::{Counters, Ids},
     failure::{Severity, end_process, severity},
+    shadow::Shadow,
     statements::Statements,
 };
 use crate::{Changes, CommitError, Receipt, histogram::Filling, limits, rules};
@@ -33,12 +34,15 @@ pub(super) struct Job {
 pub(super) enum Work {
     Commit(Changes),
     Purge { before_ms: i64, keep_at_most: u64 },
+    Shadow(Shadow),
 }
 
 /// What became of a job.
 pub(super) enum Done {
     Committed(Receipt),
     Purged(u64),
+    /// Whether a shadow is gone, where that was the question.
+    Shadow(bool),
 }
 
 pub(super) type Outcome = Result<Done, CommitError>;
@@ -164,6 +168,10 @@ impl<'c> Writer<'c> {
                 let gone = self.statements.purge(*before_ms, *keep_at_most, &mut self.ahead)?;
                 Ok(Ok(Done::Purged(gone)))
             }
+            Work::Shadow(work) => match work.run(self.connection, &mut self.ahead)? {
+                Ok(gone) => Ok(Ok(Done::Shadow(gone))),
+                Err(conflict) => Ok(Err(CommitError::Conflict(conflict))),
+            },
         }
     }
 

@@ -1,0 +1,130 @@
+//! Shadows: tables that are filled beside the documents of a collection and then take their place.
+//!
+//! The two tables change names in one transaction: readers see the one or the other whole. What was there before is the
+//! shadow then. It is cleared some rows at a time, because dropping a large table would hold the writer up.
+//!
+//! A shadow has its indexes from the start, so that none has to be made over all rows at once. Indexes keep their names
+//! when tables change theirs; hence there are two names for each (see [`schema::index`]).
+
+use super::{counters::Counters, rows, schema};
+use crate::{Conflict, Document, Place, limits, rules};
+use rusqlite::{Connection, OptionalExtension, params};
+
+/// What is to be done to shadows. See [`crate::Database`].
+pub(super) enum Shadow {
+    Clear(&'static str),
+    Write(&'static str, Vec<Document>),
+    Switch { collections: Vec<&'static str>, places: Vec<Place> },
+}
+
+impl Shadow {
+    /// Does it, in the transaction that is open. Tells whether the shadow is gone.
+    pub(super) fn run(
+        &self,
+        connection: &Connection,
+        counters: &mut Counters,
+    ) -> rusqlite::Result<Result<bool, Conflict>> {
+        match self {
+            Self::Clear(collection) => clear(connection, collection, counters).map(Ok),
+            Self::Write(collection, documents) => {
+                write(connection, collection, documents, counters)?;
+                Ok(Ok(false))
+            }
+            Self::Switch { collections, places } => {
+                if let Some(conflict) = rules::place_conflict(places, &all_places(connection)?) {
+                    return Ok(Err(conflict));
+                }
+                for collection in collections {
+                    switch(connection, collection)?;
+                    counters.switched(collection);
+                }
+                Ok(Ok(false))
+            }
+        }
+    }
+}
+
+/// The table of a shadow, quoted.
+pub(super) fn table(collection: &str) -> String {
+    format!("\"{collection}{}\"", schema::SHADOW)
+}
+
+/// Whether there is a shadow.
+pub(super) fn exists(connection: &Connection, collection: &str) -> rusqlite::Result<bool> {
+    let sql = "SELECT 1 FROM sqlite_schema WHERE type = 'table' AND name = ?1";
+    let name = format!("{collection}{}", schema::SHADOW);
+    Ok(connection.prepare_cached(sql)?.query_row([name], |_| Ok(())).optional()?.is_some())
+}
+
+fn clear(connection: &Connection, collection: &str, counters: &mut Counters) -> rusqlite::Result<bool> {
+    counters.shadow_cleared(collection);
+    if !exists(connection, collection)? {
+        return Ok(true);
+    }
+    let table = table(collection);
+    let some = format!("DELETE FROM {table} WHERE id IN (SELECT id FROM {table} LIMIT ?1)");
+    let gone = connection.execute(&some, [i64::try_from(limits::SHADOW_MAX_ROWS).unwrap_or(i64::MAX)])?;
+    let is_empty = gone < limits::SHADOW_MAX_ROWS;
+    if is_empty {
+        schema::run_script(connection, &format!("DROP TABLE {table}"))?;
+    }
+    Ok(is_empty)
+}
+
+fn make(connection: &Connection, collection: &str) -> rusqlite::Result<()> {
+    if exists(connection, collection)? {
+        return Ok(());
+    }
+    let table = table(collection);
+    schema::run_script(connection, &format!("CREATE TABLE {table} {}", schema::COLUMNS))?;
+    for index in schema::indexes_of(connection, &format!("{collection}_documents"))? {
+        let Some(field) = index.trim_end_matches('~').strip_prefix(&format!("{collection}_by_")) else { continue };
+        if let Some(other) = schema::index(collection, field).iter().find(|name| **name != index) {
+            schema::run_script(connection, &schema::index_sql(other, &table, field))?;
+        }
+    }
+    Ok(())
+}
+
+fn write(
+    connection: &Connection,
+    collection: &str,
+    documents: &[Document],
+    counters: &mut Counters,
+) -> rusqlite::Result<()> {
+    make(connection, collection)?;
+    let table = table(collection);
+    let mut shown = connection.prepare_cached(&format!("SELECT shown FROM {table} WHERE id = ?1"))?;
+    let mut put = connection.prepare_cached(&format!("INSERT OR REPLACE INTO {table} VALUES (?1, ?2, ?3, ?4)"))?;
+    for document in documents {
+        let was_shown: Option<bool> = shown.query_row([document.id], |row| row.get(0)).optional()?;
+        put.execute(params![document.id, rows::signed(document.version), document.shown, document.body])?;
+        counters.shadow_written(collection, document.id, was_shown.unwrap_or(false), document.shown);
+    }
+    Ok(())
+}
+
+fn switch(connection: &Connection, collection: &str) -> rusqlite::Result<()> {
+    make(connection, collection)?; // nothing was put into it: then there is nothing in the new documents either
+    let (documents, shadow) = (schema::table(collection), table(collection));
+    let view: Option<String> = connection
+        .query_row("SELECT sql FROM sqlite_schema WHERE type = 'view' AND name = ?1", [collection], |row| row.get(0))
+        .optional()?;
+    // The view would follow its table to the new name, so it is made again.
+    let between = format!("\"{collection}_documents~\"");
+    schema::run_script(
+        connection,
+        &format!(
+            "DROP VIEW IF EXISTS \"{collection}\";
+             ALTER TABLE {documents} RENAME TO {between};
+             ALTER TABLE {shadow} RENAME TO {documents};
+             ALTER TABLE {between} RENAME TO {shadow}"
+        ),
+    )?;
+    view.map_or(Ok(()), |view| schema::run_script(connection, &view))
+}
+
+fn all_places(connection: &Connection) -> rusqlite::Result<Vec<Place>> {
+    let sql = "SELECT source, partition, epoch, sequence FROM places";
+    connection.prepare_cached(sql)?.query_map([], rows::place)?.collect()
+}

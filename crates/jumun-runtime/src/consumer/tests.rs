@@ -7,7 +7,7 @@ use super::*;
 use crate::{
     Parts, schema,
     telemetry::{Origin, Tracer},
-    transport::{Outcome as Reached, Question, Transport},
+    transport::{Outcome as Reached, Question, Transport, VoidError},
 };
 use futures_util::future::{BoxFuture, ready};
 use jiff::{Timestamp, tz::TimeZone};

@@ -6,6 +6,7 @@ use crate::{
     Incoming, Parts,
     relay::Relay,
     schema,
+    telemetry::{Origin, Tracer},
     transport::{Outcome as Reached, Question, Transport, VoidError},
 };
 use futures_util::future::{BoxFuture, join_all, ready};
@@ -176,7 +177,7 @@ impl Transport for Nobody {
     fn ask(&self, _: Question) -> BoxFuture<'_, Reached> {
         Box::pin(ready(Reached::NotDone("there is nobody".into())))
     }
-    fn void<'a>(&'a self, _: &'a str, _: &'a str, _: Uuid) -> BoxFuture<'a, Result<(), VoidError>> {
+    fn void<'a>(&'a self, _: &'a str, _: &'a str, _: Uuid, _: &'a Origin) -> BoxFuture<'a, Result<(), VoidError>> {
         Box::pin(ready(Err(VoidError::NoAnswer("there is nobody".into()))))
     }
 }
@@ -209,6 +210,8 @@ impl Shop {
             time_limits: std::collections::BTreeMap::new(),
             clock: Timestamp::now,
             zone: TimeZone::UTC,
+            tracer: Tracer::default(),
+            restarts: 0,
         });
         let bus: Arc<dyn Bus> = Arc::new(bus);
         Relay::open(&engine, bus.clone()).await.expect("a bus").start();
@@ -270,6 +273,7 @@ async fn note(engine: &Engine, tally: i64) {
         key: None,
         fingerprint: [0; 16],
         success: 201,
+        origin: Origin::new(false),
     };
     engine.take(incoming).await.expect("a note");
 }

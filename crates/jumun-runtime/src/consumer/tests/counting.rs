@@ -5,7 +5,7 @@ use super::{
     Consumer, Duration, Engine, Nobody, Order, retry,
     scripted::{End, Scripted},
 };
-use crate::{Parts, schema, token::Token};
+use crate::{Parts, schema, telemetry::Tracer, token::Token};
 use jiff::{Timestamp, tz::TimeZone};
 use jumun::{
     Aggregate, Context, Decision, Id, NoSettings, PublishedLanguage, Resource, Service, ServiceModel, System, emit,
@@ -99,6 +99,8 @@ impl House {
             time_limits: BTreeMap::new(),
             clock: Timestamp::now,
             zone: TimeZone::UTC,
+            tracer: Tracer::default(),
+            restarts: 0,
         });
         let consumer = Consumer::start(&engine, Arc::new(self.bus.clone())).await.expect("it can hear");
         (engine, consumer)

@@ -52,13 +52,9 @@ impl Service {
         self.process.id()
     }
 
-    /// Processor time used so far, where the system tells (Linux).
+    /// Processor time used so far.
     pub(crate) fn cpu(&self) -> Option<Duration> {
-        let stat = fs::read_to_string(format!("/proc/{}/stat", self.process.id())).ok()?;
-        let after_name = stat.rsplit(')').next()?;
-        // utime and stime are the 14th and 15th field of all, the state is the 3rd. 100 ticks a second.
-        let ticks = after_name.split_whitespace().skip(11).take(2).map(|field| field.parse::<u64>().ok());
-        Some(Duration::from_millis(ticks.sum::<Option<u64>>()? * 10))
+        cpu_of(self.process.id())
     }
 
     /// Transactions so far; each is one fsync.
@@ -68,6 +64,22 @@ impl Service {
         let health: serde_json::Value = serde_json::from_slice(&body).ok()?;
         health["components"]["database"]["details"]["groups"].as_u64()
     }
+}
+
+/// Processor time that a process has used so far, where the system tells (Linux).
+pub(crate) fn cpu_of(pid: u32) -> Option<Duration> {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    let after_name = stat.rsplit(')').next()?;
+    // utime and stime are the 14th and 15th field of all, the state is the 3rd. 100 ticks a second.
+    let ticks = after_name.split_whitespace().skip(11).take(2).map(|field| field.parse::<u64>().ok());
+    Some(Duration::from_millis(ticks.sum::<Option<u64>>()? * 10))
+}
+
+/// Memory of a process that is in use, the program's own pages included, in bytes, where the system tells (Linux).
+pub(crate) fn rss_of(pid: u32) -> Option<u64> {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
+    let line = status.lines().find(|line| line.starts_with("VmRSS:"))?;
+    Some(line.split_whitespace().nth(1)?.parse::<u64>().ok()? * 1_024)
 }
 
 /// Keeps its connections.

@@ -1,7 +1,8 @@
 //! How fast a view is made anew from the log while its service answers, and with how much memory: seven events an order,
 //! from four services, as they would stand on the bus.
 //!
-//! `cargo bench -p jumun-cli --bench rebuild`; `JUMUN_BENCH_ORDERS=1000000` measures more.
+//! `cargo bench -p jumun-cli --bench rebuild`; `JUMUN_BENCH_ORDERS=1000000` measures more. `JUMUN_BENCH_APART=100000`
+//! places so many orders between two events of one order, so that fewer rows are still at hand.
 
 mod support;
 
@@ -30,11 +31,8 @@ const WAY: [(&str, &str); 7] = [
     ("delivery", "DeliveryCompleted"),
 ];
 
-/// Orders that are on their way at the same time.
-const AT_ONCE: i64 = 10_000;
-
 /// Puts everything that happens to so many orders onto the bus.
-fn publish(bus: &Path, orders: i64) -> Result<u64, Box<dyn Error>> {
+fn publish(bus: &Path, orders: i64, apart: i64) -> Result<u64, Box<dyn Error>> {
     let bus = EmbeddedLog::open(bus)?;
     let examples = include_str!("../../../systems/food-delivery/src/examples.jsonl");
     let example = |name: &str| {
@@ -48,10 +46,10 @@ fn publish(bus: &Path, orders: i64) -> Result<u64, Box<dyn Error>> {
         let mut publisher: Box<dyn Publisher> = bus.publisher(&source)?;
         let mut records = Vec::new();
         let mut sequence = 0;
-        // Step n of an order happens when order + n * AT_ONCE is placed, and so on.
-        for moment in 0..orders + 7 * AT_ONCE {
-            for (nth, (_, name, body)) in (0..).zip(&steps).filter(|(_, (by, ..))| *by == service) {
-                let id = moment - nth * AT_ONCE + 1;
+        // Step n of an order happens when order + n * apart is placed.
+        for moment in 0..orders + 7 * apart {
+            for (nth, (_, name, body)) in (0_i64..).zip(&steps).filter(|(_, (by, ..))| *by == service) {
+                let id = moment - nth * apart + 1;
                 if !(1..=orders).contains(&id) {
                     continue;
                 }
@@ -95,11 +93,12 @@ fn memory(pid: u32, field: &str) -> u64 {
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Box<dyn Error>> {
-    let orders = env::var("JUMUN_BENCH_ORDERS").ok().and_then(|text| text.parse().ok()).unwrap_or(200_000_i64);
+    let number = |name: &str, default: i64| env::var(name).ok().and_then(|text| text.parse().ok()).unwrap_or(default);
+    let (orders, apart) = (number("JUMUN_BENCH_ORDERS", 200_000), number("JUMUN_BENCH_APART", 1_000));
     // Beside the build, so that it is a real disk: the system's temporary folder may be memory.
     let folder = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR"))?;
     let mut out = io::stdout();
-    let events = publish(&folder.path().join("food-delivery/bus"), orders)?;
+    let events = publish(&folder.path().join("food-delivery/bus"), orders, apart)?;
     writeln!(out, "{events} events of {orders} orders are on the bus")?;
 
     let began = Instant::now();

@@ -192,6 +192,8 @@ pub(crate) struct Rebuilds {
     bus: Arc<dyn Bus>,
     consumer: Option<Consumer>,
     at_work: Arc<Mutex<()>>,
+    /// Held by whoever clears or fills shadows.
+    shadows: Arc<Mutex<()>>,
 }
 
 /// The views of a service, by their place among its resources: those that have a name, or all for the service's own.
@@ -210,10 +212,10 @@ pub fn views_named(service: &ServiceModel, wanted: &str) -> Result<Vec<usize>, R
 impl Rebuilds {
     /// Also clears what a rebuild has left behind that did not live to its end.
     pub(crate) fn start(engine: &Engine, bus: Arc<dyn Bus>, consumer: Option<Consumer>) -> Self {
-        let rebuilds = Self { engine: engine.clone(), bus, consumer, at_work: Arc::default() };
+        let rebuilds = Self { engine: engine.clone(), bus, consumer, at_work: Arc::default(), shadows: Arc::default() };
         let clearing = rebuilds.clone();
         engine.spawn_worker(async move {
-            let _alone = clearing.at_work.clone().lock_owned().await;
+            let _shadows = clearing.shadows.lock().await;
             let views = views_named(clearing.engine.model(), clearing.engine.model().name).unwrap_or_default();
             while let Err(error) = clear(&clearing.engine, &views, async || Ok(())).await {
                 tracing::debug!(%error, "what is left of a rebuild cannot be cleared yet");
@@ -238,6 +240,7 @@ impl Rebuilds {
     async fn see_through(self, views: Vec<usize>, say: mpsc::Sender<Said>, alone: OwnedMutexGuard<()>) {
         let began = Instant::now();
         tracing::info!("a rebuild begins");
+        let shadows = self.shadows.lock().await;
         let kept_parked = match &self.consumer {
             Some(consumer) => Some(consumer.keep_parked().await),
             None => None,
@@ -247,7 +250,7 @@ impl Rebuilds {
         if let Err(error) = clear(&self.engine, &views, async || Ok(())).await {
             tracing::debug!(%error, "what is left of a rebuild is cleared later");
         }
-        drop(kept_parked);
+        drop((kept_parked, shadows));
         let said = match outcome {
             Ok((events, left_out)) => {
                 let (parked_heard, parked_failed) = self.retry_parked().await;

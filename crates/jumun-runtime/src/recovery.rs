@@ -241,3 +241,81 @@ fn jittered(engine: &Engine, pause: Duration) -> Duration {
     let share = u32::try_from(hash.finish() % 1_000).unwrap_or_default();
     pause / 2 + pause * share / 1_000
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        Parts, schema,
+        transport::{Outcome, Question, Transport},
+    };
+    use futures_util::future::{BoxFuture, ready};
+    use jiff::{Timestamp, tz::TimeZone};
+    use jumun_database::{AskRecord, MemoryDatabase};
+    use std::sync::{Arc, atomic::AtomicUsize};
+
+    /// A neighbour that has undone what was asked after an id, and about what was asked up to it says the same each time.
+    struct Neighbour {
+        cannot_up_to: Uuid,
+        says: VoidError,
+        calls: AtomicUsize,
+    }
+
+    impl Transport for Arc<Neighbour> {
+        fn ask(&self, _: Question) -> BoxFuture<'_, Outcome> {
+            Box::pin(ready(Outcome::NotDone("nobody is asked here".into())))
+        }
+        fn void<'a>(&'a self, _: &'a str, _: &'a str, id: Uuid) -> BoxFuture<'a, Result<(), VoidError>> {
+            self.calls.fetch_add(1, Ordering::Relaxed);
+            Box::pin(ready(if id > self.cannot_up_to { Ok(()) } else { Err(self.says.clone()) }))
+        }
+    }
+
+    /// Many questions, the oldest of which cannot be undone; what one round comes to, and how many calls it takes.
+    async fn round(says: VoidError) -> (Round, usize) {
+        let model = food_delivery::system().into_model().service("order").expect("a service").clone();
+        let database = MemoryDatabase::new(schema(&model));
+        let ids: Vec<_> = (0..3 * VOIDS_AT_ONCE).map(|_| Uuid::now_v7()).collect();
+        let cannot_up_to = ids[2 * VOIDS_AT_ONCE - 1];
+        let neighbour = Arc::new(Neighbour { cannot_up_to, says, calls: AtomicUsize::new(0) });
+        let engine = Engine::new(Parts {
+            behaviour: model.behaviour(&serde_json::Map::new()).expect("default settings"),
+            model,
+            database: Arc::new(database),
+            transport: Arc::new(neighbour.clone()),
+            time_limits: BTreeMap::new(),
+            clock: Timestamp::now,
+            zone: TimeZone::UTC,
+        });
+        let ask = AskRecord { service: "payment".into(), path: "/payinfos".into() };
+        let requests = ids.into_iter().zip(1..).map(|(id, subject)| {
+            RequestChange::Insert(Box::new(Request {
+                id,
+                key: None,
+                fingerprint: [0; 16],
+                state: RequestState::Voiding,
+                collection: "orders".into(),
+                subject,
+                ask: Some(ask.clone()),
+                answer: None,
+                incarnation: Uuid::nil(),
+                until_ms: 0,
+            }))
+        });
+        engine.commit(Changes { requests: requests.collect(), ..Changes::default() }).await.expect("a commit");
+        let round = undo_all(&engine).await.expect("memory can be read");
+        (round, neighbour.calls.load(Ordering::Relaxed))
+    }
+
+    #[tokio::test]
+    async fn what_cannot_be_undone_holds_nothing_else_up() {
+        let (Round { undone, left }, calls) = round(VoidError::NotUndone("it answered 500".into())).await;
+        assert_eq!((undone, left, calls), (VOIDS_AT_ONCE, 2 * VOIDS_AT_ONCE, 3 * VOIDS_AT_ONCE));
+    }
+
+    #[tokio::test]
+    async fn who_does_not_answer_is_left_alone_for_this_round() {
+        let (Round { undone, left }, calls) = round(VoidError::NoAnswer("connection refused".into())).await;
+        assert_eq!((undone, left, calls), (0, 3 * VOIDS_AT_ONCE, VOIDS_AT_ONCE));
+    }
+}

@@ -14,6 +14,8 @@ pub(crate) struct Fold<V: View> {
     events: Vec<(i64, V::Event)>,
     /// None: an event concerns it, and nothing is known of it yet.
     rows: HashMap<i64, Option<Row<V>>>,
+    /// Rows as they were given the last time: what happens to an order happens within a while, mostly.
+    given: HashMap<i64, V>,
     missing: Vec<i64>,
     changed: Vec<i64>,
 }
@@ -25,7 +27,8 @@ struct Row<V> {
 
 impl<V: View> Fold<V> {
     pub(crate) fn new(collection: &'static str) -> Self {
-        Self { collection, events: Vec::new(), rows: HashMap::new(), missing: Vec::new(), changed: Vec::new() }
+        let (rows, given) = (HashMap::new(), HashMap::new());
+        Self { collection, events: Vec::new(), rows, given, missing: Vec::new(), changed: Vec::new() }
     }
 
     fn damaged(&self, id: i64, why: impl ToString) -> Damaged {
@@ -39,8 +42,11 @@ impl<V: View> Folding for Fold<V> {
         let Some(event) = event else { return Ok(false) }; // a later release's; not for us
         let Some(id) = V::concerns(&event) else { return Ok(false) };
         if let Entry::Vacant(unknown) = self.rows.entry(id) {
-            unknown.insert(None);
-            self.missing.push(id);
+            let given = self.given.remove(&id).map(|view| Row { view, changed: false });
+            if given.is_none() {
+                self.missing.push(id);
+            }
+            unknown.insert(given);
         }
         self.events.push((id, event));
         Ok(true)
@@ -84,7 +90,8 @@ impl<V: View> Folding for Fold<V> {
             let body = serde_json::to_string(&row.view).map_err(|error| self.damaged(id, error))?;
             folded.push(Folded { id, shown: row.view.shown(), body });
         }
-        self.rows.clear();
+        let rows = self.rows.drain().filter_map(|(id, row)| Some((id, row?.view)));
+        self.given = rows.collect();
         Ok(folded)
     }
 }

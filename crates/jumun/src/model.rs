@@ -347,10 +347,10 @@ pub trait Folding: Send {
     /// Ends the batch.
     fn is_folded(&mut self);
 
-    /// How many rows are at hand.
+    /// How many rows events have concerned since rows were last given.
     fn rows(&self) -> usize;
 
-    /// Every row that was changed, in order of id; after that none is at hand.
+    /// Every row that was changed, in order of id. They are still at hand the next time, and not after that.
     fn give(&mut self) -> Result<Vec<Folded>, Damaged>;
 }
 

@@ -1,0 +1,163 @@
+//! A view is made anew from the log while orders come in, by processes that are killed over it.
+
+mod lab;
+
+use lab::{Deed, LONG, Lab, Trap, run, wait_until};
+use rusqlite::{Connection, OpenFlags};
+use serde_json::Value;
+use std::{
+    process::Stdio,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+};
+
+/// Rows of the view as they stand in its database, without their versions.
+fn rows(lab: &Lab) -> Vec<(i64, bool, String)> {
+    let connection =
+        Connection::open_with_flags(lab.database("dashboard"), OpenFlags::SQLITE_OPEN_READ_ONLY).expect("a database");
+    let mut statement =
+        connection.prepare("SELECT id, shown, body FROM dashboards_documents ORDER BY id").expect("a table");
+    let rows = statement.query_map([], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?))).expect("rows");
+    rows.map(|row| row.expect("a row")).collect()
+}
+
+/// Does something to the rows that no service ever would.
+fn spoil(lab: &Lab, statements: &[&str]) {
+    let connection = Connection::open(lab.database("dashboard")).expect("a database");
+    for sql in statements {
+        connection.execute(sql, []).expect("it is a database of ours");
+    }
+}
+
+/// What a rebuild said in the end.
+fn rebuild(lab: &Lab) -> (i32, Value) {
+    let (exit_code, text) = lab.jumun(&["view", "rebuild"], &["dashboard", "--json"]);
+    (exit_code, text.lines().last().and_then(|line| serde_json::from_str(line).ok()).unwrap_or(Value::String(text)))
+}
+
+/// Orders, some of them cancelled and some cooked, one after the other until it is told to stop; how many.
+fn keep_ordering(lab: &Lab, stop: Arc<AtomicBool>) -> tokio::task::JoinHandle<usize> {
+    let (place, cook, cancel) =
+        (Deed::Place.somebody(lab, 0), Deed::Cook.somebody(lab, 0), Deed::Cancel.somebody(lab, 0));
+    tokio::spawn(async move {
+        let mut placed = 0;
+        while !stop.load(Ordering::Relaxed) {
+            let mut somebody = place.clone();
+            somebody.key = Some(uuid::Uuid::new_v4().to_string());
+            let id = somebody.insist().await.answer.id();
+            placed += 1;
+            let mut then = if placed % 3 == 0 { cancel.clone() } else { cook.clone() };
+            then.key = Some(uuid::Uuid::new_v4().to_string());
+            then.path = then.path.replace("/0", &format!("/{id}"));
+            drop(then.ask_once().await); // the shop may not have heard of it yet, or the view be about to die: no matter
+        }
+        placed
+    })
+}
+
+#[tokio::test]
+async fn a_view_is_rebuilt_under_running_orders_by_processes_that_are_killed_over_it() {
+    let mut lab = Lab::all_running().await;
+    let stop = Arc::<AtomicBool>::default();
+    let ordering = keep_ordering(&lab, stop.clone());
+    let first = Deed::Place.somebody(&lab, 0).insist().await.answer.id();
+    lab.dashboard.client().until(&format!("/dashboards/{first}"), "status", "ORDER_CONFIRMED").await;
+
+    for death in ["rebuild.after-portion", "rebuild.before-switch", "rebuild.after-switch"] {
+        lab.dashboard.kill();
+        lab.dashboard.start_with(Trap::Dies(death)).await;
+        let rebuilding = lab.command(&["view", "rebuild"], &["dashboard"]);
+        let rebuilding = tokio::task::spawn_blocking(|| run(rebuilding));
+        lab.dashboard.wait_until_dead().await;
+        let (exit_code, said) = rebuilding.await.expect("a command");
+        assert_eq!(exit_code, 1, "{death}: {said}");
+        assert!(said.contains("service-silent") || said.contains("rebuild-given-up"), "{death}: {said}");
+        lab.dashboard.start().await;
+        // The view stands, old or new, and goes on.
+        let order = lab.dashboard.client().get(&format!("/dashboards/{first}")).await;
+        assert_eq!(order.status, 200, "{death}: {order:?}");
+        let (exit_code, said) = rebuild(&lab);
+        assert_eq!(exit_code, 0, "after {death}: {said}");
+        assert_eq!(said["rebuilt"]["views"], serde_json::json!(["dashboards"]), "{said}");
+    }
+    stop.store(true, Ordering::Relaxed);
+    let placed = ordering.await.expect("orders");
+    assert!(placed > 0);
+    lab.settle().await;
+    let audit = lab.audit("20s");
+    assert_eq!(audit.exit_code, 0, "{:?}", audit.report);
+
+    // Rows by the log are the rows by the consumer; and they are so also if somebody has spoilt them.
+    let by_consumer = rows(&lab);
+    assert!(by_consumer.len() > placed);
+    lab.dashboard.stop().await;
+    spoil(
+        &lab,
+        &[
+            "UPDATE dashboards_documents SET body = json_set(body, '$.price', 1) WHERE id % 2 = 0",
+            "UPDATE dashboards_documents SET shown = 0, version = version + 1 WHERE id % 3 = 0",
+            "DELETE FROM dashboards_documents WHERE id % 5 = 0",
+            "UPDATE dashboards_documents SET body = '{}' WHERE id = (SELECT min(id) FROM dashboards_documents)",
+            "INSERT INTO dashboards_documents VALUES (1000000, 1, 1, '{\"id\":1000000}')",
+        ],
+    );
+    lab.dashboard.start().await;
+    assert_eq!(lab.audit("1s").exit_code, 1, "what is spoilt is seen");
+    let (exit_code, said) = rebuild(&lab);
+    assert_eq!(exit_code, 0, "{said}");
+    assert_eq!(rows(&lab), by_consumer);
+    let shown = by_consumer.iter().filter(|(_, shown, _)| *shown).count();
+    let page = lab.dashboard.client().get("/dashboards").await.json();
+    assert_eq!(page["page"]["totalElements"], shown, "{page}");
+    lab.assert_the_promise().await;
+}
+
+#[tokio::test]
+async fn ending_the_command_gives_the_rebuild_up_and_only_one_is_at_work() {
+    let mut lab = Lab::new();
+    lab.start_all().await;
+    let id = lab.have_done(Deed::Place, 0).await;
+    let before = rows(&lab);
+    lab.dashboard.stop().await;
+    lab.dashboard.start_with(Trap::Stalls("rebuild.after-portion")).await;
+    let mut first = lab.command(&["view", "rebuild"], &["dashboard"]);
+    let mut first = first.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("a process");
+    lab.dashboard.wait_until_stalled().await;
+    // Ctrl-C: the command goes, the service hears of it when it looks.
+    first.kill().expect("a child of ours");
+    first.wait().expect("a child of ours");
+    lab.dashboard.go_on();
+    wait_until(LONG, "the next rebuild is not in the way of the first", async || rebuild(&lab).0 == 0).await;
+    assert_eq!(rows(&lab), before);
+
+    // Two at once: the second is told so.
+    lab.dashboard.stop().await;
+    lab.dashboard.start_with(Trap::Stalls("rebuild.before-switch")).await;
+    let first = lab.command(&["view", "rebuild"], &["dashboard"]);
+    let first = tokio::task::spawn_blocking(|| run(first));
+    lab.dashboard.wait_until_stalled().await;
+    let second = lab.command(&["view", "rebuild"], &["dashboards"]);
+    let second = tokio::task::spawn_blocking(|| run(second));
+    lab.dashboard.go_on();
+    let (first, second) = (first.await.expect("a command"), second.await.expect("a command"));
+    assert_eq!(first.0, 0, "{first:?}");
+    assert!(second.0 == 0 || second.1.contains("rebuild-at-work"), "{second:?}");
+    assert_eq!(rows(&lab), before);
+    lab.dashboard.client().until(&format!("/dashboards/{id}"), "status", "ORDER_CONFIRMED").await;
+    lab.assert_the_promise().await;
+}
+
+#[tokio::test]
+async fn what_has_no_view_is_told_which_have() {
+    let lab = Lab::new();
+    for wanted in ["store", "orders", "nonsense"] {
+        let (exit_code, said) = lab.jumun(&["view", "rebuild"], &[wanted]);
+        assert_eq!(exit_code, 1);
+        assert!(said.contains("view-unknown") && said.contains("dashboards of dashboard"), "{said}");
+    }
+    let (exit_code, said) = lab.jumun(&["view", "rebuild"], &["dashboard"]);
+    assert_eq!(exit_code, 1);
+    assert!(said.contains("service-not-running"), "{said}");
+}

@@ -166,7 +166,8 @@ fn main() -> Result<(), Box<dyn Error>> {
         writeln!(out, "  {:<50}{:>10.0}", "paid orders/s", orders / sent)?;
         writeln!(out, "  {:<50}{:>10.1?}", "from the first request to the clean audit", began.elapsed())?;
         let ms = |of: &Value, quantile: &str| of[quantile].as_f64().unwrap_or_default();
-        for (name, of) in [("201 after", &load["latencyMs"]), ("confirmed in the view after that", &load["view"]["lagMs"])]
+        for (name, of) in
+            [("201 after", &load["latencyMs"]), ("confirmed in the view after that", &load["view"]["lagMs"])]
         {
             let (p50, p99, max) = (ms(of, "p50"), ms(of, "p99"), ms(of, "max"));
             writeln!(out, "  {name:<50}p50 {p50:.1} ms, p99 {p99:.1} ms, max {max:.1} ms")?;

@@ -22,6 +22,11 @@ impl Failure {
         Self { code: code.into(), why: why.into(), remedy: remedy.into(), exit_code: 1 }
     }
 
+    /// What a service says of itself, its code with it.
+    pub(crate) fn of_service(code: String, why: impl Into<String>, remedy: impl Into<String>) -> Self {
+        Self { code: code.into(), why: why.into(), remedy: remedy.into(), exit_code: 1 }
+    }
+
     /// The same, with an exit status of its own.
     pub(crate) fn exit_with(self, exit_code: u8) -> Self {
         Self { exit_code, ..self }

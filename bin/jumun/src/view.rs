@@ -97,7 +97,7 @@ impl Teller {
     fn end(self) -> Result<ExitCode, Failure> {
         match self.last {
             Some(Said::Rebuilt(_)) => Ok(ExitCode::SUCCESS),
-            Some(Said::Failed { code, why, remedy }) => Err(Failure::new(code, why, remedy)),
+            Some(Said::Failed { code, why, remedy }) => Err(Failure::of_service(code, why, remedy)),
             Some(Said::Progress(_)) | None => {
                 let why = "the service ended before the rebuild did; the view is as it was";
                 Err(Failure::new("rebuild-given-up", why, "Start the service, then try again."))

@@ -428,8 +428,10 @@ fn entries(model: &SystemModel, config: &Config) -> Vec<(String, Value)> {
     tell(&[GATEWAY, "head_time_limit"], duration_in_words(*head_time_limit));
     tell(&[GATEWAY, "body_time_limit"], duration_in_words(*body_time_limit));
     tell(&[GATEWAY, "max_concurrent"], json!(max_concurrent));
-    let (endpoint, sample) =
-        telemetry.as_ref().map_or((None, None), |OtlpConfig { endpoint, sample }| (Some(endpoint), Some(sample)));
+    let (endpoint, sample) = match telemetry {
+        Some(OtlpConfig { endpoint, sample }) => (endpoint.trim_end_matches("/v1/traces"), *sample),
+        None => ("", SAMPLE),
+    };
     tell(&["telemetry", "otlp"], json!(endpoint));
     tell(&["telemetry", "sample"], json!(sample));
     for service in &model.services {
@@ -523,8 +525,9 @@ fn telemetry_config(
     environment: impl Fn(&str) -> Option<String>,
 ) -> Result<Option<OtlpConfig>, ConfigError> {
     let invalid = |key: &str, why: String| ConfigError::Invalid { key: key.to_owned(), why };
-    let keys: TelemetryKeys = serde_path_to_error::deserialize(table.unwrap_or_else(|| Value::Object(Map::new())))
+    let mut keys: TelemetryKeys = serde_path_to_error::deserialize(table.unwrap_or_else(|| Value::Object(Map::new())))
         .map_err(|error| invalid(&format!("telemetry.{}", error.path()), error.inner().to_string()))?;
+    keys.otlp = keys.otlp.filter(|base| !base.is_empty()); // nobody takes spans
     let said = |name: &str| environment(name).filter(|value| !value.is_empty());
     if keys.otlp.is_none() && said("OTEL_SDK_DISABLED").is_some_and(|value| value.eq_ignore_ascii_case("true")) {
         return Ok(None);

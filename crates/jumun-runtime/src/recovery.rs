@@ -247,12 +247,16 @@ mod tests {
     use super::*;
     use crate::{
         Parts, schema,
+        telemetry::Tracer,
         transport::{Outcome, Question, Transport},
     };
     use futures_util::future::{BoxFuture, ready};
     use jiff::{Timestamp, tz::TimeZone};
     use jumun_database::{AskRecord, MemoryDatabase};
-    use std::sync::{Arc, atomic::AtomicUsize};
+    use std::sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    };
 
     /// A neighbour that has undone what was asked after an id, and about what was asked up to it says the same each time.
     struct Neighbour {
@@ -265,7 +269,7 @@ mod tests {
         fn ask(&self, _: Question) -> BoxFuture<'_, Outcome> {
             Box::pin(ready(Outcome::NotDone("nobody is asked here".into())))
         }
-        fn void<'a>(&'a self, _: &'a str, _: &'a str, id: Uuid) -> BoxFuture<'a, Result<(), VoidError>> {
+        fn void<'a>(&'a self, _: &'a str, _: &'a str, id: Uuid, _: &'a Origin) -> BoxFuture<'a, Result<(), VoidError>> {
             self.calls.fetch_add(1, Ordering::Relaxed);
             Box::pin(ready(if id > self.cannot_up_to { Ok(()) } else { Err(self.says.clone()) }))
         }
@@ -286,6 +290,8 @@ mod tests {
             time_limits: BTreeMap::new(),
             clock: Timestamp::now,
             zone: TimeZone::UTC,
+            tracer: Tracer::default(),
+            restarts: 0,
         });
         let ask = AskRecord { service: "payment".into(), path: "/payinfos".into() };
         let requests = ids.into_iter().zip(1..).map(|(id, subject)| {
@@ -297,6 +303,7 @@ mod tests {
                 collection: "orders".into(),
                 subject,
                 ask: Some(ask.clone()),
+                trace: None,
                 answer: None,
                 incarnation: Uuid::nil(),
                 until_ms: 0,

@@ -82,9 +82,9 @@ impl<V: View> Folding for Fold<V> {
         let mut given = std::mem::take(&mut self.resting);
         let rows = self.rows.drain().filter_map(|(id, row)| Some((id, row?)));
         if all {
-            given.extend(rows)
+            given.extend(rows);
         } else {
-            self.resting = rows.collect()
+            self.resting = rows.collect();
         }
         let mut changed: Vec<_> = given.into_iter().filter(|(_, row)| row.changed).collect();
         changed.sort_unstable_by_key(|(id, _)| *id);

@@ -99,11 +99,12 @@ pub const RETRY_PAUSE: Duration = Duration::from_secs(2);
 /// Events that a rebuild of a view takes in one batch.
 pub const FOLD_MAX_EVENTS: usize = 4_096;
 
-/// From this size on, in bytes of events and stored rows, a rebuild writes the rows that it has at hand.
+/// From this size on, in bytes of events and stored rows, a rebuild writes the rows that nothing has happened to since it
+/// last wrote some. So it has at most rows of twice this size at hand, and as many on their way to the disk.
 pub const FOLD_MAX_BYTES: usize = 16 * 1024 * 1024;
 
-/// From so many rows on a rebuild writes what it has at hand.
-pub const FOLD_MAX_ROWS: usize = 20_000;
+/// The same by the number of rows.
+pub const FOLD_MAX_ROWS: usize = 40_000;
 
 /// With so few events left a rebuild lets no commit begin until it is done.
 pub const FOLD_LAST_EVENTS: u64 = 2_000;

@@ -685,7 +685,7 @@ impl<'a> Work<'a> {
         Ok(())
     }
 
-    /// Stores the rows at hand, if there are many of them or all are to be stored.
+    /// Stores rows if there are many at hand, those first that nothing has happened to for a while; or all.
     async fn store(&mut self, all: bool) -> Result<(), RebuildError> {
         let at_hand: usize = self.rows.iter().map(|rows| rows.folding.rows()).sum();
         if !all && at_hand < FOLD_MAX_ROWS && self.bytes < FOLD_MAX_BYTES {
@@ -694,7 +694,7 @@ impl<'a> Work<'a> {
         self.wait_until_stored().await?;
         let mut portions = Vec::new();
         for rows in &mut self.rows {
-            let folded = rows.folding.give().map_err(|damaged| RebuildError::Defect(damaged.to_string()))?;
+            let folded = rows.folding.give(all).map_err(|damaged| RebuildError::Defect(damaged.to_string()))?;
             rows.stored_to = folded.last().map_or(rows.stored_to, |last| last.id.max(rows.stored_to));
             let version = self.version;
             let mut documents = folded

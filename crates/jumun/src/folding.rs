@@ -12,12 +12,12 @@ pub(crate) struct Fold<V: View> {
     collection: &'static str,
     /// Taken and not yet folded, with the rows that they concern.
     events: Vec<(i64, V::Event)>,
-    /// None: an event concerns it, and nothing is known of it yet.
+    /// Rows of now. None: an event concerns it, and nothing is known of it yet.
     rows: HashMap<i64, Option<Row<V>>>,
-    /// Rows as they were given the last time: what happens to an order happens within a while, mostly.
-    given: HashMap<i64, V>,
+    /// Rows that no event has concerned since rows were last given. What happens to an order happens within a while,
+    /// mostly: so most rows are given once, when it is over.
+    resting: HashMap<i64, Row<V>>,
     missing: Vec<i64>,
-    changed: Vec<i64>,
 }
 
 struct Row<V> {
@@ -27,8 +27,8 @@ struct Row<V> {
 
 impl<V: View> Fold<V> {
     pub(crate) fn new(collection: &'static str) -> Self {
-        let (rows, given) = (HashMap::new(), HashMap::new());
-        Self { collection, events: Vec::new(), rows, given, missing: Vec::new(), changed: Vec::new() }
+        let (rows, resting) = (HashMap::new(), HashMap::new());
+        Self { collection, events: Vec::new(), rows, resting, missing: Vec::new() }
     }
 
     fn damaged(&self, id: i64, why: impl ToString) -> Damaged {
@@ -42,11 +42,11 @@ impl<V: View> Folding for Fold<V> {
         let Some(event) = event else { return Ok(false) }; // a later release's; not for us
         let Some(id) = V::concerns(&event) else { return Ok(false) };
         if let Entry::Vacant(unknown) = self.rows.entry(id) {
-            let given = self.given.remove(&id).map(|view| Row { view, changed: false });
-            if given.is_none() {
+            let row = self.resting.remove(&id);
+            if row.is_none() {
                 self.missing.push(id);
             }
-            unknown.insert(given);
+            unknown.insert(row);
         }
         self.events.push((id, event));
         Ok(true)
@@ -67,10 +67,7 @@ impl<V: View> Folding for Fold<V> {
         let row = self.rows.entry(*id).or_default();
         let row = row.get_or_insert_with(|| Row { view: V::row(*id), changed: false });
         row.view.fold(event);
-        if !row.changed {
-            row.changed = true;
-            self.changed.push(*id);
-        }
+        row.changed = true;
     }
 
     fn is_folded(&mut self) {
@@ -81,17 +78,20 @@ impl<V: View> Folding for Fold<V> {
         self.rows.len()
     }
 
-    fn give(&mut self) -> Result<Vec<Folded>, Damaged> {
-        let mut ids = std::mem::take(&mut self.changed);
-        ids.sort_unstable();
-        let mut folded = Vec::with_capacity(ids.len());
-        for id in ids {
-            let Some(Some(row)) = self.rows.get(&id) else { continue };
-            let body = serde_json::to_string(&row.view).map_err(|error| self.damaged(id, error))?;
-            folded.push(Folded { id, shown: row.view.shown(), body });
+    fn give(&mut self, all: bool) -> Result<Vec<Folded>, Damaged> {
+        let mut given = std::mem::take(&mut self.resting);
+        let rows = self.rows.drain().filter_map(|(id, row)| Some((id, row?)));
+        if all {
+            given.extend(rows);
+        } else {
+            self.resting = rows.collect();
         }
-        let rows = self.rows.drain().filter_map(|(id, row)| Some((id, row?.view)));
-        self.given = rows.collect();
-        Ok(folded)
+        let mut changed: Vec<_> = given.into_iter().filter(|(_, row)| row.changed).collect();
+        changed.sort_unstable_by_key(|(id, _)| *id);
+        let folded = changed.into_iter().map(|(id, Row { view, .. })| {
+            let body = serde_json::to_string(&view).map_err(|error| self.damaged(id, error))?;
+            Ok(Folded { id, shown: view.shown(), body })
+        });
+        folded.collect()
     }
 }

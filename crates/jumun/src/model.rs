@@ -350,8 +350,9 @@ pub trait Folding: Send {
     /// How many rows events have concerned since rows were last given.
     fn rows(&self) -> usize;
 
-    /// Every row that was changed, in order of id. They are still at hand the next time, and not after that.
-    fn give(&mut self) -> Result<Vec<Folded>, Damaged>;
+    /// Rows that were changed, in order of id; they are at hand no more. All of them, or those that no event has
+    /// concerned since rows were last given.
+    fn give(&mut self, all: bool) -> Result<Vec<Folded>, Damaged>;
 }
 
 /// A row of a view after events.

@@ -61,7 +61,10 @@ pub(crate) fn run(options: &Options) -> Result<ExitCode, Failure> {
             return Ok(ExitCode::SUCCESS); // nobody reads any more
         }
     }
-    while options.follow {
+    if !options.follow {
+        return Ok(ExitCode::SUCCESS);
+    }
+    loop {
         for log in &mut logs {
             for line in log.more().unwrap_or_default() {
                 if show(&mut out, &log.service, &line).is_err() {
@@ -71,7 +74,6 @@ pub(crate) fn run(options: &Options) -> Result<ExitCode, Failure> {
         }
         block_on(tokio::time::sleep(LOOK_EVERY))?;
     }
-    Ok(ExitCode::SUCCESS)
 }
 
 fn find(folder: &Path, service: Option<&str>) -> Result<Vec<Log>, Failure> {

@@ -134,15 +134,14 @@ fn one(options: &ServiceOptions, words: &[&str], done: &str) -> Result<ExitCode,
 
 pub(crate) fn roll(options: &RollOptions) -> Result<ExitCode, Failure> {
     let folder = options.which.folder()?;
-    let services = match &options.service {
-        Some(service) => vec![service.clone()],
-        None => {
-            let supervised = block_on(Supervised::ask(&folder))?.map_err(|error| not_up(&folder, error))?;
-            let order = supervised.about["rollOrder"].as_array().cloned().unwrap_or_default();
-            let is_running =
-                |name: &str| supervised.processes.iter().any(|(status, _)| status.name == name && status.pid.is_some());
-            order.iter().filter_map(Value::as_str).filter(|name| is_running(name)).map(str::to_owned).collect()
-        }
+    let services = if let Some(service) = &options.service {
+        vec![service.clone()]
+    } else {
+        let supervised = block_on(Supervised::ask(&folder))?.map_err(|error| not_up(&folder, error))?;
+        let order = supervised.about["rollOrder"].as_array().cloned().unwrap_or_default();
+        let is_running =
+            |name: &str| supervised.processes.iter().any(|(status, _)| status.name == name && status.pid.is_some());
+        order.iter().filter_map(Value::as_str).filter(|name| is_running(name)).map(str::to_owned).collect()
     };
     for service in services {
         tell(&folder, &service, &["roll"], "was rolled; the next process", options.which.json)?;

@@ -10,7 +10,7 @@
 //!   so that the step's commit is a conflict and it reads again.
 //! * Parked and discarded events have no effect on the new rows, as they had none on the old ones. An event is parked in
 //!   the commit that moves the place beyond it, so what is parked up to the places is known before it is folded; and
-//!   nothing that is parked is heard or forgotten until the rebuild has ended ([`Consumer::keep_parked`]). Then
+//!   nothing that is parked is heard or forgotten until the rebuild has ended (`Consumer::keep_parked`). Then
 //!   everything parked is heard again: what failed on a damaged row does not fail any more.
 //! * Whatever ends it before the switch leaves the old rows as they were, and a shadow that nobody sees. The next start,
 //!   and the next rebuild, clear it.

@@ -448,7 +448,7 @@ impl Keeper {
         // What it said before it ended may not be read yet. Its end of the leash is closed, so this comes to an end.
         let rest = async {
             while let Ok(Some(line)) = running.says.next_line().await {
-                running.words.push(line)
+                running.words.push(line);
             }
         };
         drop(tokio::time::timeout(HUNG_AFTER, rest).await);

@@ -86,7 +86,8 @@ impl SuperviseError {
 /// The processes of a system, kept running.
 pub struct Supervisor {
     kept: Vec<Kept>,
-    _control: Option<Control>,
+    /// Hears operators as long as it is held.
+    control: Option<Control>,
 }
 
 /// One process, as the supervisor holds it.
@@ -136,7 +137,7 @@ impl Supervisor {
             tokio::spawn(keeper.keep());
             ready.push((name, outcome));
         }
-        let supervisor = Self { kept, _control: None };
+        let supervisor = Self { kept, control: None };
         for (name, outcome) in ready {
             let outcome = outcome.await.unwrap_or_else(|_| Err("it was stopped".into()));
             if let Err(why) = outcome {
@@ -152,7 +153,7 @@ impl Supervisor {
         let path = socket_in(folder);
         let router = operator::router(self.kept.clone(), about);
         let failed = |why| SuperviseError::Control { path: path.display().to_string(), why };
-        self._control = Some(Control::listen(&path, router).map_err(failed)?);
+        self.control = Some(Control::listen(&path, router).map_err(failed)?);
         Ok(self)
     }
 

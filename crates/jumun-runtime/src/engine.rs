@@ -349,17 +349,23 @@ impl Engine {
         let Some(key) = &incoming.key else { return Ok(self.first_answer(incoming, None).await?) };
         let stored = key.stored();
         let _turn = self.turn(Place::Key(stored.clone())).await?;
+        let in_time = || match key {
+            Key::Ask { id, expires_ms } => check_ask(*id, *expires_ms, self.now()),
+            Key::Client(_) => Ok(()),
+        };
+        // Hardly any key has been seen before: whether this one has is told by the commit, which cannot take it twice.
+        let mut is_known = in_time().is_err();
         for _ in 0..DECISIONS_MAX {
-            let released = match self.request_of(&stored).await? {
+            let known = if is_known { self.request_of(&stored).await? } else { None };
+            let released = match known {
                 None => None,
                 Some(known) => match replay(&known, incoming)? {
                     Some(answer) => return answer,
                     None => Some(known.id),
                 },
             };
-            if let Key::Ask { id, expires_ms } = key {
-                check_ask(*id, *expires_ms, self.now())?;
-            }
+            in_time()?;
+            is_known = true;
             match self.first_answer(incoming, Some((stored.clone(), released))).await {
                 Ok(success) => return Ok(success),
                 Err(Halt::Problem(problem)) => return Err(problem),

@@ -19,7 +19,9 @@
 
 use crate::{
     crash,
-    limits::{ANSWERS_KEPT, ATTEMPTS_MAX, COMMANDS_MAX, DECISIONS_MAX, NESTED_MARGIN, OUTCOME_GRACE, TIME_LIMIT},
+    limits::{
+        ANSWERS_KEPT, ATTEMPTS_MAX, COMMANDS_MAX, DECISIONS_MAX, NESTED_MARGIN, OUTCOME_GRACE, REPEAT_PAUSE, TIME_LIMIT,
+    },
     problem::{Code, Problem},
     telemetry::{AskOutcome, Kind, Origin, ServiceMetrics, Span, TraceContext, Tracer},
     token::Token,
@@ -512,8 +514,12 @@ impl Engine {
     /// From the second time on, *not done* says nothing about the first: that one may still have its effect.
     async fn reach(&self, question: Question) -> Reached {
         let mut reached = self.0.parts.transport.ask(question.clone()).await;
+        let mut pause = REPEAT_PAUSE;
         for _ in 1..ATTEMPTS_MAX {
             let Reached::Broken(why) = reached else { break };
+            // The other connections to a process that has gone are found closed meanwhile.
+            tokio::time::sleep(pause).await;
+            pause *= 4;
             let left = u64::try_from(question.expires_ms - self.now().as_millisecond()).unwrap_or_default();
             if left == 0 {
                 return Reached::Unknown(why);

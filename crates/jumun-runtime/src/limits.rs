@@ -49,7 +49,10 @@ pub const NESTED_MARGIN: Duration = Duration::from_millis(20);
 pub const TIME_LIMIT: Duration = Duration::from_secs(1);
 
 /// How often a question is sent at most, while connections break. The time limit holds over all of it.
-pub const ATTEMPTS_MAX: usize = 3;
+pub const ATTEMPTS_MAX: usize = 4;
+
+/// The pause before a question is sent again whose connection broke; each further one is four times as long.
+pub const REPEAT_PAUSE: Duration = Duration::from_millis(2);
 
 /// Time limit of one attempt to undo.
 pub const VOID_TIME_LIMIT: Duration = Duration::from_secs(2);

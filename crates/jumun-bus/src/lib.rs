@@ -20,7 +20,7 @@ pub mod limits;
 mod memory;
 mod rules;
 
-pub use embedded::EmbeddedLog;
+pub use embedded::{EmbeddedLog, Released};
 pub use memory::MemoryBus;
 
 use std::{fmt, sync::Arc, time::Duration};

@@ -51,7 +51,7 @@ fn first(log: &EmbeddedLog) -> u64 {
 
 #[test]
 fn what_is_young_stays_and_what_is_old_goes_but_for_a_segment() {
-    let (_folder, log, mut publisher) = log();
+    let (folder, log, mut publisher) = log();
     assert_eq!(log.kept_from("nobody").unwrap(), Vec::<u64>::new());
     assert_eq!(log.retain_since("nobody", i64::MAX, &consumers(&[])).unwrap(), 0);
     assert_eq!((log.retain_since("order", 0, &consumers(&[])).unwrap(), first(&log)), (0, 1));
@@ -67,7 +67,7 @@ fn what_is_young_stays_and_what_is_old_goes_but_for_a_segment() {
     assert!((51..=100).contains(&first(&log)));
     append(&mut *publisher, 120);
     drop(publisher);
-    assert_eq!(open(_folder.path()).publisher(&source("order", 1)).unwrap().last(0), 120);
+    assert_eq!(open(folder.path()).publisher(&source("order", 1)).unwrap().last(0), 120);
 }
 
 #[test]
@@ -106,7 +106,7 @@ fn nothing_goes_that_a_consumer_needs_and_one_that_says_nothing_needs_everything
 #[test]
 fn a_segment_that_is_not_full_ends_after_a_while() {
     let folder = tempfile::tempdir().unwrap();
-    let segments = || fs::read_dir(folder.path().join("order")).unwrap().filter(|entry| is_segment(entry)).count();
+    let segments = || fs::read_dir(folder.path().join("order")).unwrap().filter(is_segment).count();
     let log = EmbeddedLog::open(folder.path()).unwrap();
     append(&mut *log.publisher(&source("order", 1)).unwrap(), 20);
     assert_eq!(segments(), 1);

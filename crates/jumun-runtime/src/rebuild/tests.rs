@@ -19,7 +19,7 @@ use jumun_bus::{MemoryBus, Publisher, Record, Source};
 use jumun_database::{Changes, DocumentChange, MemoryDatabase};
 use schemars::JsonSchema;
 use serde_json::json;
-use std::sync::atomic::{AtomicBool, Ordering};
+
 use uuid::Uuid;
 
 jumun::published_language! {

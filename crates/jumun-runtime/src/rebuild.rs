@@ -950,4 +950,4 @@ async fn last_own(database: &dyn ReadDatabase, partition: usize, known: u64) -> 
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

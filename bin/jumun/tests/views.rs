@@ -206,6 +206,14 @@ async fn a_log_that_is_cut_has_all_that_anybody_needs() {
     assert!(text.contains("order/0: events before ") && text.contains("not kept any more"), "{text}");
     let (exit_code, text) = lab.jumun(&["events", "show"], &["order/0/1"]);
     assert!(exit_code == 1 && text.contains("bus-gone"), "{text}");
+
+    // The remedy: the journal is whole, and so the log can be.
+    lab.order.stop().await;
+    fs::rename(lab.bus().join("order"), lab.data().join("order-that-was-cut")).expect("a folder");
+    lab.order.set("retention="); // as nobody needs what is in it
+    lab.order.start().await;
+    wait_until(LONG, "the log is filled again", async || lab.jumun(&["events", "show"], &["order/0/1"]).0 == 0).await;
+    lab.settle().await;
 }
 
 fn segments(lab: &Lab, source: &str) -> Vec<PathBuf> {

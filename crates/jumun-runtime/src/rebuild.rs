@@ -635,7 +635,9 @@ impl<'a> Work<'a> {
                 let mut documents = self.database().scan_base(collection, after, PAGE_MAX_ROWS).await?;
                 let Some(last) = documents.last() else { break };
                 self.rows[view].stored_to = last.id;
-                documents.iter_mut().for_each(|document| document.version = self.version);
+                for document in &mut documents {
+                    document.version = self.version;
+                }
                 write(self.database().as_ref(), self.goal, collection, documents).await?;
             }
         }

@@ -9,8 +9,8 @@
 //! * A source deletes whole segments of its log that are older than the retention and that no consumer needs. Consumers are
 //!   those of the model; one that has said nothing needs everything. So whoever is slow, or stopped, loses nothing.
 //!
-//! The journal of a source is not cut. It is what the log is filled from again, and where a rebuild finds the last number of
-//! its own service.
+//! The journal of a source is not cut. It is where a rebuild finds the last number of its own service, and what the whole log
+//! can be filled from again for a view that is new and has no base.
 
 use crate::{
     crash,
@@ -51,7 +51,7 @@ impl Retention {
     pub(crate) fn start(self, engine: &Engine, rebuilds: &Rebuilds) {
         let (least, most) = RETENTION_LOOKS;
         let pace = (self.kept_for / RETENTION_PARTS).clamp(least, most);
-        let mut keeper = Keeper::new(self, engine, rebuilds);
+        let keeper = Keeper::new(self, engine, rebuilds);
         engine.spawn_worker(async move {
             loop {
                 keeper.look().await;
@@ -85,18 +85,16 @@ struct Keeper {
     engine: Engine,
     rebuilds: Rebuilds,
     sources: BTreeSet<&'static str>,
-    /// What was written down, by source.
-    released: BTreeMap<&'static str, Released>,
 }
 
 impl Keeper {
     fn new(retention: Retention, engine: &Engine, rebuilds: &Rebuilds) -> Self {
         let sources = sources(engine.model());
-        Self { retention, engine: engine.clone(), rebuilds: rebuilds.clone(), sources, released: BTreeMap::new() }
+        Self { retention, engine: engine.clone(), rebuilds: rebuilds.clone(), sources }
     }
 
     /// Does all parts; what hinders one does not hinder the others.
-    async fn look(&mut self) {
+    async fn look(&self) {
         let parts = [self.make_base().await, self.release().await, self.cut().await];
         for delay in parts.into_iter().filter_map(Result::err) {
             tracing::warn!(%delay, "a log is not cut yet");
@@ -129,16 +127,18 @@ impl Keeper {
     }
 
     /// Writes down what is needed no more, where that is news.
-    async fn release(&mut self) -> Result<(), Delay> {
+    async fn release(&self) -> Result<(), Delay> {
         for (source, need) in self.needs().await? {
             let Some(Need { now, .. }) = need else { continue };
-            if self.released.get(source) == Some(&now) {
-                continue;
+            let consumer = self.engine.model().name;
+            let is_news = self.on_disk(move |log| {
+                // One that cannot be read is written anew.
+                let is_news = log.released(source, consumer).ok().flatten().as_ref() != Some(&now);
+                if is_news { log.release(source, consumer, &now).map(|()| true) } else { Ok(false) }
+            });
+            if is_news.await? {
+                crash::point("retention.after-release");
             }
-            let (consumer, released) = (self.engine.model().name, now.clone());
-            self.on_disk(move |log| log.release(source, consumer, &released)).await?;
-            crash::point("retention.after-release");
-            self.released.insert(source, now);
         }
         Ok(())
     }

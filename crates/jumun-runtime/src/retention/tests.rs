@@ -72,7 +72,7 @@ fn place(places: &[Place]) -> u64 {
 #[tokio::test]
 async fn views_get_a_base_before_the_log_is_cut_and_are_made_anew_from_it() {
     let mut kept = Kept::open().await;
-    let mut notes = 0;
+    let (mut notes, mut version) = (0, 0);
     for round in 1..=3 {
         kept.ring(300).await;
         for tally in 1..=30 {
@@ -101,6 +101,10 @@ async fn views_get_a_base_before_the_log_is_cut_and_are_made_anew_from_it() {
             let rebuilt = kept.shop.rebuilt().await;
             assert!(rebuilt.from_base);
             assert_eq!(rebuilt.events, 2 + 2 * nth, "{rebuilt:?}");
+            // Or a step that has read it before could write over it.
+            let row = kept.shop.engine.database().document("tallies", 20).await.expect("memory can be read");
+            let before = std::mem::replace(&mut version, row.expect("a row").version);
+            assert!(version > before, "a row of the base has a version of now");
             assert_eq!(kept.shop.rows().await, rows, "round {round}");
         }
     }

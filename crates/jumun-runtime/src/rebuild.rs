@@ -15,7 +15,8 @@
 //! * Where the log is not kept whole, there is a base: rows as the log said them up to some places, with these places. It
 //!   is made as new rows are, from the base before it or from the first event, and kept instead of switched in; never of
 //!   the rows that are there, which may be damaged, and not while something is parked, as it would lack that for ever. A
-//!   rebuild begins with the base, where there is one.
+//!   rebuild begins with the first event if it is there, as what is in the base was made by the release that made it, and
+//!   otherwise with the base. One from the first event is followed by a base from the first event.
 //! * Whatever ends it before the switch leaves the old rows as they were, and a shadow that nobody sees. The next start,
 //!   and the next rebuild, clear it.
 //!
@@ -309,7 +310,26 @@ impl Rebuilds {
         };
         self.is_wanted.store(false, Ordering::Relaxed);
         drop(alone);
+        let is_from_the_log = matches!(&said, Said::Rebuilt(rebuilt) if !rebuilt.from_base);
         let _ = say.send(said).await; // whoever has hung up does not want to know
+        drop(say);
+        if is_from_the_log {
+            self.renew_base().await;
+        }
+    }
+
+    /// Makes a base from the first event, if there is one of an earlier release.
+    async fn renew_base(&self) {
+        let views = views_named(self.engine.model(), self.engine.model().name).unwrap_or_default();
+        match self.base_of(&views).await {
+            Ok(None) => {}
+            Ok(Some(_)) => match self.make_base_here(true).await {
+                Ok(Based::Kept) => {}
+                Ok(based) => tracing::warn!(?based, "the base is not made anew with the view; rebuild it once more"),
+                Err(error) => tracing::warn!(%error, "the base is not made anew with the view; rebuild it once more"),
+            },
+            Err(error) => tracing::warn!(%error, "the base cannot be read"),
+        }
     }
 
     async fn retry_parked(&self) -> (u64, u64) {
@@ -322,6 +342,20 @@ impl Rebuilds {
 
     async fn rebuild(&self, views: &[usize], say: &mpsc::Sender<Said>) -> Result<Gone, RebuildError> {
         let base = self.base_of(views).await?;
+        match (self.rebuild_from(None, views, say).await, base) {
+            (Err(RebuildError::Bus(BusError::Gone { .. })), Some(base)) => {
+                self.rebuild_from(Some(base), views, say).await
+            }
+            (outcome, _) => outcome,
+        }
+    }
+
+    async fn rebuild_from(
+        &self,
+        base: Option<Vec<Place>>,
+        views: &[usize],
+        say: &mpsc::Sender<Said>,
+    ) -> Result<Gone, RebuildError> {
         let mut work = Work::new(self, views, Goal::View, say, &self.known().await?, base.as_deref())?;
         let outcome = self.work_through(views, &mut work).await;
         work.end_storing().await; // nothing may come into the shadow after it is cleared
@@ -369,18 +403,18 @@ impl Rebuilds {
     pub(crate) async fn make_base(&self) -> Result<Based, RebuildError> {
         let rebuilds = self.clone();
         let runtime = Handle::current();
-        let made = tokio::task::spawn_blocking(move || runtime.block_on(rebuilds.make_base_here())).await;
+        let made = tokio::task::spawn_blocking(move || runtime.block_on(rebuilds.make_base_here(false))).await;
         made.map_err(|error| RebuildError::Defect(error.to_string()))?
     }
 
-    async fn make_base_here(&self) -> Result<Based, RebuildError> {
+    async fn make_base_here(&self, is_anew: bool) -> Result<Based, RebuildError> {
         let Ok(_shadows) = self.shadows.try_lock() else { return Ok(Based::InTheWay) };
         let views = views_named(self.engine.model(), self.engine.model().name)?;
         let known = self.known().await?;
         if known.is_parked {
             return Ok(Based::Parked);
         }
-        let base = self.base_of(&views).await?;
+        let base = if is_anew { None } else { self.base_of(&views).await? };
         let (say, _heard) = mpsc::channel(1);
         let mut work = Work::new(self, &views, Goal::Base, &say, &known, base.as_deref())?;
         let outcome = self.keep_base(&views, &known, &mut work).await;

@@ -9,6 +9,7 @@ use crate::{
         tests::{Shop, note},
     },
 };
+use jumun_database::Document;
 use std::sync::atomic::Ordering;
 use tempfile::TempDir;
 use tokio::sync::oneshot;
@@ -170,7 +171,7 @@ async fn each_step_may_be_the_last_one_for_a_while() {
     let rows = kept.shop.rows().await;
     kept.keeper.make_base().await.expect("a base");
     assert_eq!(kept.cut(), 1, "nobody has said yet that there is one");
-    assert!(kept.shop.rebuilt().await.from_base);
+    assert!(!kept.shop.rebuilt().await.from_base, "the log is whole");
     assert_eq!(kept.shop.rows().await, rows);
     kept.keeper.release().await.expect("a file");
     let kept_from = kept.cut();
@@ -200,6 +201,35 @@ async fn without_a_base_on_a_cut_log_a_view_cannot_be_made_anew_and_nothing_more
     kept.keeper.look().await;
     assert_eq!((kept.cut(), kept.released("till")), (kept_from, Some(0)));
     assert_eq!(kept.shop.rows().await.len(), rows.len());
+}
+
+/// A base is of the release that made it. One that folds otherwise has its view, and its base, from the whole log.
+#[tokio::test]
+async fn as_long_as_the_log_is_whole_a_rebuild_makes_a_base_of_an_earlier_release_anew() {
+    let mut kept = Kept::open().await;
+    kept.ring(300).await;
+    let rows = kept.shop.rows().await;
+    let database = kept.shop.engine.database().clone();
+    let places = database.places().await.expect("memory can be read");
+    let earlier = Document { id: 1, version: 1, shown: true, body: r#"{"id":1,"sum":-5,"notes":0}"#.into() };
+    database.write_next_base("tallies", vec![earlier]).await.expect("memory has room");
+    database.keep_bases(vec!["tallies"], places).await.expect("memory has room");
+    assert!(!kept.shop.rebuilt().await.from_base);
+    assert_eq!(kept.shop.rows().await, rows);
+    let in_base = async || {
+        let rows = database.scan_base("tallies", 0, 1_000).await.expect("memory can be read");
+        rows.into_iter().map(|row| (row.id, row.shown, row.body)).collect::<Vec<_>>()
+    };
+    let renewed = async {
+        while in_base().await != rows {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(20), renewed).await.expect("the base is renewed");
+    kept.keeper.look().await;
+    assert!(kept.cut() > 1);
+    assert!(kept.shop.rebuilt().await.from_base);
+    assert_eq!(kept.shop.rows().await, rows);
 }
 
 /// Who asks for a rebuild does not wait for a base.

@@ -16,6 +16,9 @@ use std::{
 /// Events that are read in one go.
 const AT_ONCE: usize = 512;
 
+/// How often the bus is read at most, while what was read last is deleted.
+const TRIES_MAX: u32 = 5;
+
 /// How long a follower waits before it looks whether somebody still reads.
 const WAIT: Duration = Duration::from_millis(500);
 
@@ -86,22 +89,21 @@ fn tail(options: &Tail) -> Result<ExitCode, Failure> {
     let (_, config) = options.system.load()?;
     let wants =
         if options.types.is_empty() { Wants::All } else { Wants::Only(options.types.iter().cloned().collect()) };
-    let mut subscription = subscribe_all(&config, wants)?;
     let since_ms =
         options.since.map(|since| Timestamp::now().as_millisecond() - i64::try_from(since.as_millis()).unwrap_or(0));
     let is_meant = |found: &Found| {
         options.key.is_none_or(|key| found.record.key == key)
             && since_ms.is_none_or(|since| found.record.time_ms >= since)
     };
-    let mut latest = VecDeque::new();
-    read_to_end(subscription.as_mut(), |found| {
+    let read = read_all(&config, &wants, |latest: &mut VecDeque<_>, found| {
         if is_meant(&found) {
             latest.push_back(found);
             if latest.len() > options.lines.max(1) * 8 {
-                keep_latest(&mut latest, options.lines);
+                keep_latest(latest, options.lines);
             }
         }
     })?;
+    let Read { all: mut latest, mut subscription, .. } = read;
     keep_latest(&mut latest, options.lines);
     let mut out = io::stdout();
     for found in latest {
@@ -156,9 +158,18 @@ fn show(options: &Show) -> Result<ExitCode, Failure> {
     let token = options.event.parse::<Token>().ok().filter(|token| token.sequence > 0).ok_or_else(unclear)?;
     let Token { service, partition, sequence } = token;
     let bus = open(&config)?;
-    let position = Position { service, partition, epoch: None, sequence: sequence - 1 };
-    let mut subscription = bus.subscribe(&[position], Wants::All)?;
-    let found = subscription.poll(1, Duration::ZERO)?.into_iter().find(|delivery| delivery.sequence == sequence);
+    let mut from = oldest(&bus)?;
+    from.retain(|position| position.service == service && position.partition != partition);
+    from.push(Position { service, partition, epoch: None, sequence: sequence - 1 });
+    let mut subscription = bus.subscribe(&from, Wants::All)?;
+    let found = loop {
+        let deliveries = subscription.poll(AT_ONCE, Duration::ZERO)?;
+        let is_last = deliveries.is_empty();
+        let found = deliveries.into_iter().find(|found| (found.partition, found.sequence) == (partition, sequence));
+        if is_last || found.is_some() {
+            break found;
+        }
+    };
     let (source, record) = found.and_then(|delivery| Some((delivery.source, delivery.record?))).ok_or_else(|| {
         Failure::new(
             "event-missing",
@@ -191,20 +202,54 @@ pub(crate) fn open(config: &Config) -> Result<EmbeddedLog, Failure> {
     Ok(EmbeddedLog::open(&config.bus)?)
 }
 
-/// Everything on the bus, from the beginning.
-pub(crate) fn subscribe_all(config: &Config, wants: Wants) -> Result<Box<dyn Subscription>, Failure> {
+/// Before the oldest event that is there, of each source and partition.
+fn oldest(bus: &EmbeddedLog) -> Result<Vec<Position>, BusError> {
+    let mut positions = Vec::new();
+    for source in bus.sources()? {
+        let kept_from = bus.kept_from(&source.service)?;
+        positions.extend((0..source.partitions).map(|partition| Position {
+            service: source.service.clone(),
+            partition,
+            epoch: None,
+            sequence: kept_from.get(usize::from(partition)).map_or(0, |first| first - 1),
+        }));
+    }
+    Ok(positions)
+}
+
+/// What was read of the bus.
+pub(crate) struct Read<T> {
+    /// Made of all events that there are.
+    pub(crate) all: T,
+    /// Before the oldest of them.
+    pub(crate) from: Vec<Position>,
+    /// For those to come.
+    pub(crate) subscription: Box<dyn Subscription>,
+}
+
+/// Reads the whole bus, from the oldest event on that is there; anew if that goes while it is read.
+pub(crate) fn read_all<T: Default>(
+    config: &Config,
+    wants: &Wants,
+    each: impl Fn(&mut T, Found),
+) -> Result<Read<T>, Failure> {
     let bus = open(config)?;
-    let positions: Vec<_> = bus
-        .sources()?
-        .into_iter()
-        .flat_map(|source| (0..source.partitions).map(move |partition| (source.service.clone(), partition)))
-        .map(|(service, partition)| Position { service, partition, epoch: None, sequence: 0 })
-        .collect();
-    Ok(bus.subscribe(&positions, wants)?)
+    let mut tries_left = TRIES_MAX;
+    loop {
+        let from = oldest(&bus)?;
+        let mut subscription = bus.subscribe(&from, wants.clone())?;
+        let mut all = T::default();
+        tries_left -= 1;
+        match read_to_end(subscription.as_mut(), |found| each(&mut all, found)) {
+            Err(BusError::Gone { .. }) if tries_left > 0 => {}
+            Err(error) => return Err(error.into()),
+            Ok(()) => return Ok(Read { all, from, subscription }),
+        }
+    }
 }
 
 /// Reads what is there now.
-pub(crate) fn read_to_end(subscription: &mut dyn Subscription, mut each: impl FnMut(Found)) -> Result<(), BusError> {
+fn read_to_end(subscription: &mut dyn Subscription, mut each: impl FnMut(Found)) -> Result<(), BusError> {
     loop {
         let deliveries = subscription.poll(AT_ONCE, Duration::ZERO)?;
         if deliveries.is_empty() {

@@ -7,7 +7,7 @@ use jumun::{ServiceModel, SystemModel};
 use jumun_bus::EmbeddedLog;
 use jumun_database::SqliteDatabase;
 use jumun_runtime::{
-    Engine, Parts, Serving, StatusCode,
+    Engine, Parts, Retention, Serving, StatusCode,
     config::{Config, GATEWAY},
     control,
     gateway::{self, Gateway},
@@ -84,7 +84,7 @@ async fn serve_service(
     config: &Config,
     options: &Options,
 ) -> Result<ExitCode, Failure> {
-    let bus = &config.bus;
+    let (bus, kept_for) = (&config.bus, config.retention);
     let unavailable_status = StatusCode::from_u16(config.unavailable_status).unwrap_or(StatusCode::SERVICE_UNAVAILABLE);
     let tracer = match &config.telemetry {
         Some(otlp) => Tracer::start(system.name, service.name, otlp)?,
@@ -94,7 +94,9 @@ async fn serve_service(
     let behaviour = service.behaviour(&config.settings)?;
     let Ear { listener, announce, stop } = Ear::open(service.name, options, config.listen)?;
     let database = SqliteDatabase::open(&config.database, schema(service))?;
-    let bus = Arc::new(EmbeddedLog::open(bus)?);
+    let log = EmbeddedLog::open(bus)?;
+    let retention = kept_for.map(|kept_for| Retention::new(system, service, log.clone(), kept_for));
+    let bus = Arc::new(retention.as_ref().map_or(log, Retention::bus));
     let control = control::socket_beside(&config.database);
     let urls = config.calls.iter().map(|(name, call)| (name.clone(), call.url.clone())).collect();
     let engine = Engine::new(Parts {
@@ -108,7 +110,7 @@ async fn serve_service(
         tracer,
         restarts: options.supervised.unwrap_or_default(),
     });
-    serve(engine, Serving { listener, unavailable_status, bus, control, announce, stop }).await?;
+    serve(engine, Serving { listener, unavailable_status, bus, retention, control, announce, stop }).await?;
     Ok(ExitCode::SUCCESS)
 }
 

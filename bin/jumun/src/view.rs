@@ -21,7 +21,7 @@ pub(crate) struct Options {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Makes the rows of a view anew from the whole log, while its service runs and answers. The old rows stand until the
+    /// Makes the rows of a view anew from the whole log, or from its base where the log is not kept whole, while its service runs and answers. The old rows stand until the
     /// new ones are complete, and also if it is ended before (Ctrl-C).
     #[command(after_help = "Example:
   jumun view rebuild food-delivery dashboard")]
@@ -113,10 +113,11 @@ fn so_far(progress: &Progress) -> String {
 }
 
 fn done(rebuilt: &Rebuilt) -> String {
-    let Rebuilt { views, events, left_out, took_ms, parked_heard, parked_failed } = rebuilt;
+    let Rebuilt { views, events, left_out, took_ms, parked_heard, parked_failed, from_base } = rebuilt;
     let rate = (events * 1_000).checked_div(*took_ms).unwrap_or(*events);
     let seconds = Seconds(*took_ms);
-    let mut parts = vec![format!("{} rebuilt from {events} events in {seconds} ({rate}/s)", views.join(", "))];
+    let base = if *from_base { "their base and " } else { "" };
+    let mut parts = vec![format!("{} rebuilt from {base}{events} events in {seconds} ({rate}/s)", views.join(", "))];
     if *left_out > 0 {
         parts.push(format!("{left_out} of them have no effect, as they are parked or were discarded"));
     }

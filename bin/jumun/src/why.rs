@@ -2,10 +2,10 @@
 
 use crate::{
     Failure, SystemOptions, audit,
-    events::{self, Found},
+    events::{self, Found, Read},
 };
 use clap::Args;
-use jumun_bus::Wants;
+use jumun_bus::{Position, Wants};
 use jumun_runtime::consumer;
 use serde_json::Value;
 use std::{
@@ -25,16 +25,18 @@ pub(crate) fn run(options: &Options) -> Result<ExitCode, Failure> {
     let (model, config) = options.system.load()?;
     let order = options.order;
     let databases = audit::open(&model, &config)?;
-    let mut happened: Vec<Found> = Vec::new();
-    let mut subscription = events::subscribe_all(&config, Wants::All)?;
-    events::read_to_end(subscription.as_mut(), |found| {
-        if found.record.key == order {
-            happened.push(found);
-        }
-    })?;
+    let Read { all: mut happened, from, .. } =
+        events::read_all(&config, &Wants::All, |happened: &mut Vec<_>, found| {
+            if found.record.key == order {
+                happened.push(found);
+            }
+        })?;
     happened.sort_by_key(|found| found.record.time_ms);
 
     let mut lines = vec![format!("order {order} of {}", model.name), String::new(), "What happened".to_owned()];
+    for Position { service, partition, sequence, .. } in from.iter().filter(|position| position.sequence > 0) {
+        lines.push(format!("  {service}/{partition}: events before {} are not kept any more", sequence + 1));
+    }
     for Found { service, record } in &happened {
         let number = format!("{service}/{}/{}", record.partition, record.sequence);
         lines.push(format!(

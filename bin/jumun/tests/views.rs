@@ -2,15 +2,18 @@
 
 mod lab;
 
-use lab::{Deed, LONG, Lab, Trap, run, wait_until};
+use lab::{Deed, LONG, Lab, SERVICES, Trap, run, wait_for, wait_until};
 use rusqlite::{Connection, OpenFlags};
 use serde_json::Value;
 use std::{
+    fs,
+    path::PathBuf,
     process::Stdio,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
     },
+    time::Duration,
 };
 
 /// Rows of the view as they stand in its database, without their versions.
@@ -112,6 +115,117 @@ async fn a_view_is_rebuilt_under_running_orders_by_processes_that_are_killed_ove
     let page = lab.dashboard.client().get("/dashboards").await.json();
     assert_eq!(page["page"]["totalElements"], shown, "{page}");
     lab.assert_the_promise().await;
+
+    // Nobody has asked for it to be cut: the log is whole, and nobody writes down what it needs no more.
+    for source in ["order", "payment", "store", "delivery"] {
+        assert!(first_segment(&lab, source).exists(), "{source}");
+        assert!(!lab.bus().join(source).join("needed").exists(), "{source}");
+    }
+}
+
+/// The log is cut while orders come in, by processes that are killed over it.
+#[tokio::test]
+async fn a_log_that_is_cut_has_all_that_anybody_needs() {
+    let mut lab = Lab::new();
+    for name in SERVICES {
+        lab.service(name).set("retention=400ms");
+    }
+    // The dashboard has never run: nobody knows what it needs.
+    lab.start_these(&["payment", "order", "store", "delivery"]).await;
+    let stop = Arc::<AtomicBool>::default();
+    let ordering = keep_ordering(&lab, stop.clone());
+    wait_until(LONG, "the logs have more than one segment", async || {
+        ["order", "store"].iter().all(|source| segments(&lab, source).len() > 3)
+    })
+    .await;
+    wait_until(LONG, "the shop has said what it needs no more", async || {
+        lab.bus().join("order/needed/store.json").exists()
+    })
+    .await;
+    wait_for(Duration::from_millis(800)).await;
+    assert!(first_segment(&lab, "order").exists(), "the dashboard has said nothing");
+
+    lab.dashboard.start().await;
+    wait_until(LONG, "the log is cut", async || !first_segment(&lab, "order").exists()).await;
+
+    for (victim, death) in [
+        ("dashboard", "base.before-kept"),
+        ("dashboard", "base.after-kept"),
+        ("dashboard", "retention.after-release"),
+        ("store", "retention.after-release"),
+        ("order", "retention.after-cut"),
+    ] {
+        lab.service(victim).kill();
+        lab.service(victim).start_with(Trap::Dies(death)).await;
+        lab.service(victim).wait_until_dead().await;
+        lab.service(victim).start().await;
+        let (exit_code, said) = rebuild(&lab);
+        assert_eq!(exit_code, 0, "after {victim} died at {death}: {said}");
+        assert_eq!(said["rebuilt"]["fromBase"], true, "{said}");
+    }
+
+    // One that is away loses nothing, however long it is.
+    lab.dashboard.stop().await;
+    lab.store.stop().await;
+    let oldest = segments(&lab, "payment");
+    wait_until(LONG, "more is there", async || {
+        segments(&lab, "payment").last().zip(oldest.last()).is_some_and(|(now, then)| now > then)
+    })
+    .await;
+    wait_for(Duration::from_millis(1_500)).await;
+    lab.start_all().await;
+    stop.store(true, Ordering::Relaxed);
+    assert!(ordering.await.expect("orders") > 0);
+    lab.settle().await;
+
+    let by_consumer = rows(&lab);
+    let (exit_code, said) = rebuild(&lab);
+    assert_eq!((exit_code, &said["rebuilt"]["fromBase"]), (0, &Value::Bool(true)), "{said}");
+    assert_eq!(rows(&lab), by_consumer);
+    lab.dashboard.stop().await;
+    spoil(
+        &lab,
+        &[
+            "UPDATE dashboards_documents SET body = json_set(body, '$.price', 1) WHERE id % 2 = 0",
+            "DELETE FROM dashboards_documents WHERE id % 5 = 0",
+        ],
+    );
+    lab.dashboard.start().await;
+    let (exit_code, said) = rebuild(&lab);
+    assert_eq!(exit_code, 0, "{said}");
+    assert_eq!(rows(&lab), by_consumer);
+    let audit = lab.audit("20s");
+    assert_eq!(audit.exit_code, 0, "{audit:?}");
+
+    // Who looks at it begins with what is there.
+    let (exit_code, text) = lab.jumun(&["events", "tail"], &["-n", "100000"]);
+    assert_eq!(exit_code, 0, "{text}");
+    assert!(!text.is_empty() && !text.contains(" order/0/1 "), "{text}");
+    let (exit_code, text) = lab.jumun(&["why"], &["1"]);
+    assert_eq!(exit_code, 0, "{text}");
+    assert!(text.contains("order/0: events before ") && text.contains("not kept any more"), "{text}");
+    let (exit_code, text) = lab.jumun(&["events", "show"], &["order/0/1"]);
+    assert!(exit_code == 1 && text.contains("bus-gone"), "{text}");
+
+    // The remedy: the journal is whole, and so the log can be.
+    lab.order.stop().await;
+    fs::rename(lab.bus().join("order"), lab.data().join("order-that-was-cut")).expect("a folder");
+    lab.order.set("retention="); // as nobody needs what is in it
+    lab.order.start().await;
+    wait_until(LONG, "the log is filled again", async || lab.jumun(&["events", "show"], &["order/0/1"]).0 == 0).await;
+    lab.settle().await;
+}
+
+fn segments(lab: &Lab, source: &str) -> Vec<PathBuf> {
+    let files = fs::read_dir(lab.bus().join(source)).into_iter().flatten().filter_map(Result::ok);
+    let mut found: Vec<_> =
+        files.map(|file| file.path()).filter(|path| path.extension().is_some_and(|end| end == "log")).collect();
+    found.sort();
+    found
+}
+
+fn first_segment(lab: &Lab, source: &str) -> PathBuf {
+    lab.bus().join(source).join("00000000000000000000.log")
 }
 
 #[tokio::test]

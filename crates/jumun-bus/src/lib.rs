@@ -20,7 +20,7 @@ pub mod limits;
 mod memory;
 mod rules;
 
-pub use embedded::EmbeddedLog;
+pub use embedded::{EmbeddedLog, Released};
 pub use memory::MemoryBus;
 
 use std::{fmt, sync::Arc, time::Duration};
@@ -226,7 +226,9 @@ impl BusError {
             Self::AnotherEpoch { .. } => {
                 "Restore the database that this log was written from, or move the bus folder away and rebuild the views."
             }
-            Self::Gone { .. } => "Rebuild the view from its base, or restore an older copy of the log.",
+            Self::Gone { .. } => {
+                "Stop the source, move its folder on the bus away, and start it: it fills its log again from its journal."
+            }
             Self::Gap { .. } | Self::Damaged { .. } => {
                 "Restore the log from a copy, or move it away: the source fills it again from its journal."
             }

@@ -55,6 +55,8 @@ macro_rules! conformance {
             documents_that_were_switched_are_found_and_changed_like_all_others
             a_switch_needs_the_places_to_be_as_believed
             a_shadow_is_cleared_in_steps_and_filled_within_bounds
+            a_base_is_kept_with_its_places_and_nobody_sees_it
+            a_base_does_not_get_into_the_way_of_shadows
         }
     };
     ($home:expr => $($test:ident)*) => {
@@ -1080,4 +1082,77 @@ pub async fn a_shadow_is_cleared_in_steps_and_filled_within_bounds(home: &impl H
     database.write_shadow("orders", some(1, 3)).await.unwrap();
     database.switch_shadows(vec!["orders"], vec![]).await.unwrap();
     assert_eq!(database.page(all()).await.unwrap().total, 3, "what was cleared does not count");
+}
+
+async fn scan_base(database: &impl Database) -> Vec<Document> {
+    database.scan_base("orders", i64::MIN, limits::PAGE_MAX_ROWS).await.unwrap()
+}
+
+/// The old base or the new one, each with the places that it was made of.
+pub async fn a_base_is_kept_with_its_places_and_nobody_sees_it(home: &impl Home) {
+    let place = |source: &str, partition, sequence| Place {
+        source: source.to_owned(),
+        partition,
+        epoch: Uuid::from_u128(5),
+        sequence,
+    };
+    let database = home.open(schema(1));
+    database.commit(documents([order(1, 0, &serde_json::json!({ "storeName": "live" }))])).await.unwrap();
+    let seen = database.page(all()).await.unwrap();
+    assert_eq!(database.base("orders").await.unwrap(), None);
+    assert_eq!(scan_base(&database).await, []);
+    let hidden = Document { shown: false, ..row(9, 70, "hidden") };
+    database.write_next_base("orders", vec![hidden.clone(), row(2, 70, "first")]).await.unwrap();
+    database.write_next_base("orders", vec![row(3, 70, "first")]).await.unwrap();
+    assert_eq!(database.base("orders").await.unwrap(), None, "it is not kept yet");
+    database.keep_bases(vec!["orders"], vec![place("store", 1, 7), place("store", 0, 3)]).await.unwrap();
+    let kept = Some(vec![place("store", 0, 3), place("store", 1, 7)]);
+    assert_eq!(database.base("orders").await.unwrap(), kept);
+    assert_eq!(database.base("menus").await.unwrap(), None);
+    let rows = [row(2, 70, "first"), row(3, 70, "first"), hidden];
+    assert_eq!(scan_base(&database).await, rows);
+    assert_eq!(database.scan_base("orders", 2, 1).await.unwrap(), [row(3, 70, "first")]);
+    assert_eq!(database.page(all()).await.unwrap(), seen);
+
+    // What is written next is no part of it before it is kept itself; after that nothing is left of it.
+    clear(&database).await;
+    database.write_next_base("orders", vec![row(2, 71, "second")]).await.unwrap();
+    assert_eq!((scan_base(&database).await, database.base("orders").await.unwrap()), (rows.to_vec(), kept));
+    database.close().await;
+    drop(database);
+    let database = home.open(schema(1));
+    assert_eq!(scan_base(&database).await, rows, "also after a restart");
+    database.keep_bases(vec!["orders", "menus"], vec![place("order", 0, 9)]).await.unwrap();
+    for collection in ["orders", "menus"] {
+        assert_eq!(database.base(collection).await.unwrap(), Some(vec![place("order", 0, 9)]));
+    }
+    assert_eq!(scan_base(&database).await, [row(2, 71, "second")]);
+    clear(&database).await;
+    assert_eq!(scan_base(&database).await, [row(2, 71, "second")]);
+    assert_eq!(database.page(all()).await.unwrap(), seen);
+    assert!(matches!(database.write_next_base("nowhere", vec![]).await, Err(CommitError::Limit(_))));
+    assert!(matches!(database.keep_bases(vec!["nowhere"], vec![]).await, Err(CommitError::Limit(_))));
+}
+
+/// One after the other, again and again: each has tables and indexes of its own.
+pub async fn a_base_does_not_get_into_the_way_of_shadows(home: &impl Home) {
+    for round in 1..=3 {
+        let database = home.open(schema(1));
+        let store = format!("round {round}");
+        clear(&database).await;
+        database.write_shadow("orders", vec![row(round, 100, &store)]).await.unwrap();
+        database.keep_bases(vec!["orders"], vec![]).await.unwrap(); // one that has indexes
+        assert_eq!(scan_base(&database).await, [row(round, 100, &store)]);
+        clear(&database).await;
+        database.write_shadow("orders", vec![row(1, 100, &store), row(2, 100, &store)]).await.unwrap();
+        database.switch_shadows(vec!["orders"], vec![]).await.unwrap();
+        clear(&database).await;
+        let found = database.page(filtered("storeName", &store)).await.unwrap();
+        assert_eq!((ids(&found), found.total), (vec![1, 2], 2));
+        database.write_next_base("orders", vec![row(5, 100, &store), row(6, 100, &store)]).await.unwrap();
+        database.keep_bases(vec!["orders"], vec![]).await.unwrap();
+        assert_eq!(scan_base(&database).await.len(), 2);
+        assert_eq!(database.page(all()).await.unwrap().total, 2);
+        database.close().await;
+    }
 }

@@ -578,6 +578,33 @@ pub trait Database: ReadDatabase {
         places: Vec<Place>,
     ) -> BoxFuture<'_, Result<(), CommitError>>;
 
+    /// The same as [`Database::write_shadow`] for a shadow that is to become a base. Nobody looks into that by a field, so it
+    /// has no indexes.
+    fn write_next_base(
+        &self,
+        collection: &'static str,
+        documents: Vec<Document>,
+    ) -> BoxFuture<'_, Result<(), CommitError>>;
+
+    /// The shadows of these collections become their bases, all at once and together with the places that they were made
+    /// of. What was their base before is the shadow then, and is to be cleared.
+    ///
+    /// A base is a third set of documents that nobody sees: what a view was by the log when that was whole up to the
+    /// places, for the time when it is not any more.
+    fn keep_bases(&self, collections: Vec<&'static str>, places: Vec<Place>) -> BoxFuture<'_, Result<(), CommitError>>;
+
+    /// The places that a collection's base was made of, in order of source and partition. None: it has no base.
+    fn base(&self, collection: &'static str) -> BoxFuture<'_, Result<Option<Vec<Place>>, ReadError>>;
+
+    /// Documents of a base with an id after `after`, hidden ones included, in order of id; at most
+    /// [`limits::PAGE_MAX_ROWS`].
+    fn scan_base(
+        &self,
+        collection: &'static str,
+        after: i64,
+        limit: u32,
+    ) -> BoxFuture<'_, Result<Vec<Document>, ReadError>>;
+
     /// What the writer has done.
     fn stats(&self) -> Stats;
 

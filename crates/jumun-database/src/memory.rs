@@ -35,6 +35,8 @@ struct State {
     schema: Schema,
     documents: BTreeMap<(&'static str, i64), Document>,
     shadows: BTreeMap<(&'static str, i64), Document>,
+    bases: BTreeMap<(&'static str, i64), Document>,
+    base_places: BTreeMap<&'static str, Vec<Place>>,
     requests: BTreeMap<Uuid, Request>,
     keys: HashMap<String, Uuid>,
     journal: Vec<Vec<JournalRecord>>,
@@ -51,6 +53,8 @@ impl MemoryDatabase {
         let state = State {
             documents: BTreeMap::new(),
             shadows: BTreeMap::new(),
+            bases: BTreeMap::new(),
+            base_places: BTreeMap::new(),
             requests: BTreeMap::new(),
             keys: HashMap::new(),
             journal: vec![Vec::new(); usize::from(identity.partitions)],
@@ -241,6 +245,49 @@ impl Database for MemoryDatabase {
         })
     }
 
+    fn write_next_base(
+        &self,
+        collection: &'static str,
+        documents: Vec<Document>,
+    ) -> BoxFuture<'_, Result<(), CommitError>> {
+        self.write_shadow(collection, documents)
+    }
+
+    fn keep_bases(
+        &self,
+        collections: Vec<&'static str>,
+        mut places: Vec<Place>,
+    ) -> BoxFuture<'_, Result<(), CommitError>> {
+        places.sort_unstable_by(|a, b| (&a.source, a.partition).cmp(&(&b.source, b.partition)));
+        self.write(|state| {
+            rules::check_collections(&collections, &state.schema)?;
+            for collection in collections {
+                let before = take(&mut state.bases, collection);
+                let after = take(&mut state.shadows, collection);
+                state.shadows.extend(before);
+                state.bases.extend(after);
+                state.base_places.insert(collection, places.clone());
+            }
+            Ok(())
+        })
+    }
+
+    fn base(&self, collection: &'static str) -> BoxFuture<'_, Result<Option<Vec<Place>>, ReadError>> {
+        self.read(|state| state.base_places.get(collection).cloned())
+    }
+
+    fn scan_base(
+        &self,
+        collection: &'static str,
+        after: i64,
+        limit: u32,
+    ) -> BoxFuture<'_, Result<Vec<Document>, ReadError>> {
+        self.read(|state| {
+            let documents = state.bases.range(of_collection(collection)).map(|(_, document)| document);
+            documents.filter(|document| document.id > after).take(rows(limit)).cloned().collect()
+        })
+    }
+
     fn stats(&self) -> Stats {
         self.state().stats.clone()
     }
@@ -257,10 +304,7 @@ impl State {
     }
 
     fn switch(&mut self, collection: &'static str) {
-        let take = |map: &mut BTreeMap<(&'static str, i64), Document>| -> Vec<_> {
-            map.extract_if(of_collection(collection), |_, _| true).collect()
-        };
-        let (before, after) = (take(&mut self.documents), take(&mut self.shadows));
+        let (before, after) = (take(&mut self.documents, collection), take(&mut self.shadows, collection));
         if let Some(((_, last), _)) = after.last() {
             self.raise_last_id(collection, *last);
         }
@@ -462,6 +506,14 @@ impl Facts for State {
     fn place(&mut self, source: &str, partition: u16) -> Result<Option<(Uuid, u64)>, Infallible> {
         Ok(self.places.get(&(source.to_owned(), partition)).map(|place| (place.epoch, place.sequence)))
     }
+}
+
+/// Takes the documents of a collection out of a map.
+fn take(
+    map: &mut BTreeMap<(&'static str, i64), Document>,
+    collection: &'static str,
+) -> Vec<((&'static str, i64), Document)> {
+    map.extract_if(of_collection(collection), |_, _| true).collect()
 }
 
 fn of_collection(name: &'static str) -> RangeInclusive<(&'static str, i64)> {

@@ -11,7 +11,7 @@ use crate::{
 };
 use config::{Environment, File, FileFormat};
 use http::Uri;
-use jiff::SignedDuration;
+use jiff::{SignedDuration, Span, SpanRelativeTo};
 use jumun::{ServiceModel, SystemModel};
 use serde::{Deserialize, Deserializer, de};
 use serde_json::{Map, Value, json};
@@ -50,6 +50,8 @@ pub struct Config {
     pub folder: PathBuf,
     /// The folder of the bus.
     pub bus: PathBuf,
+    /// For how long events stay on the bus at least; for ever, where it is `None`.
+    pub retention: Option<Duration>,
     /// The gateway.
     pub gateway: GatewayConfig,
     /// Where spans go, if they go anywhere.
@@ -239,7 +241,9 @@ fn assemble(model: &SystemModel, sources: &Sources, layers: &[Layer]) -> Result<
     let folder = data.join(model.name);
     let bus = folder.join("bus");
     let services = BTreeMap::new();
-    let mut config = Config { port_offset: offset, unavailable_status: 503, folder, bus, gateway, telemetry, services };
+    let retention = retention(given.remove("retention"))?;
+    let mut config =
+        Config { port_offset: offset, unavailable_status: 503, folder, bus, retention, gateway, telemetry, services };
     if let Some(status) = given.remove("unavailable_status") {
         let status =
             status.as_u64().and_then(|status| u16::try_from(status).ok()).filter(|status| (500..600).contains(status));
@@ -410,13 +414,14 @@ fn keys_of(path: &str, value: &Value, keys: &mut Vec<String>) {
 
 /// A field that is added to the configuration and not told here is an error of the compiler.
 fn entries(model: &SystemModel, config: &Config) -> Vec<(String, Value)> {
-    let Config { port_offset, unavailable_status, folder: _, bus, gateway, telemetry, services } = config;
+    let Config { port_offset, unavailable_status, folder: _, bus, retention, gateway, telemetry, services } = config;
     let GatewayConfig { listen, cors_origins, upstreams, time_limit, head_time_limit, body_time_limit, max_concurrent } =
         gateway;
     let mut entries = vec![
         ("port_offset".to_owned(), json!(port_offset)),
         ("unavailable_status".to_owned(), json!(unavailable_status)),
         ("bus".to_owned(), json!(format!("log://{}", bus.display()))),
+        ("retention".to_owned(), retention.map_or(json!(""), duration_in_words)),
     ];
     let mut tell = |path: &[&str], value: Value| entries.push((path.join("."), value));
     tell(&[GATEWAY, "listen"], json!(listen));
@@ -516,6 +521,16 @@ fn address(url: &str) -> Result<Uri, String> {
     let parsed =
         parsed.filter(|uri| uri.scheme_str() == Some("http") && uri.authority().is_some() && uri.path() == "/");
     parsed.ok_or_else(|| format!("`{url}` is no address; write http://host:port"))
+}
+
+/// Reads `7d`, `12h`; nothing, or an empty text, is for ever.
+fn retention(value: Option<Value>) -> Result<Option<Duration>, ConfigError> {
+    let Some(value) = value.filter(|value| value != "") else { return Ok(None) };
+    let relative = SpanRelativeTo::days_are_24_hours();
+    let span = value.as_str().and_then(|text| text.parse::<Span>().ok()?.to_duration(relative).ok());
+    let kept = span.and_then(|span| Duration::try_from(span).ok()).filter(|kept| !kept.is_zero());
+    let why = || format!("{value} is no duration; write \"7d\" or \"12h\"");
+    kept.map(Some).ok_or_else(|| ConfigError::Invalid { key: "retention".into(), why: why() })
 }
 
 /// Where spans go: what is configured, or else what the environment says by the variables of OpenTelemetry (*OpenTelemetry
@@ -716,6 +731,18 @@ mod tests {
     }
 
     #[test]
+    fn the_log_is_kept_for_ever_or_for_a_while() {
+        let kept = |set: &[_]| with(&[], set).expect("a configuration").retention;
+        assert_eq!(kept(&[]), None);
+        assert_eq!(kept(&[("retention", "")]), None);
+        assert_eq!(kept(&[("retention", "7d")]), Some(Duration::from_hours(7 * 24)));
+        assert_eq!(kept(&[("retention", "1d 12h")]), Some(Duration::from_hours(36)));
+        assert_eq!(kept(&[("retention", "1500ms")]), Some(Duration::from_millis(1_500)));
+        let told = explained(&sources(&[("retention", "2h")]));
+        assert_eq!(told["retention"], (json!("7200s"), Origin::Flag));
+    }
+
+    #[test]
     fn what_cannot_be_is_named() {
         for (key, value) in [
             ("nonsense", "1"),
@@ -731,6 +758,10 @@ mod tests {
             ("bus", "carrier-pigeon://coop"),
             ("port_offset", "60000"),
             ("port_offset", "-1"),
+            ("retention", "7"),
+            ("retention", "0s"),
+            ("retention", "-1d"),
+            ("retention", "1 month"),
             ("telemetry.nonsense", "1"),
             ("telemetry.otlp", "https://host:4318"),
             ("telemetry.sample", "2"),

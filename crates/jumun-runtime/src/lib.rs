@@ -19,6 +19,7 @@ mod problem;
 pub mod rebuild;
 pub mod recovery;
 pub mod relay;
+mod retention;
 mod server;
 #[cfg(test)]
 mod simulation;
@@ -31,6 +32,7 @@ mod turns;
 pub use ::http::StatusCode;
 pub use engine::{Answer, Engine, Incoming, Key, Parts, Success};
 pub use problem::{Code, Problem, TYPE_PREFIX};
+pub use retention::Retention;
 pub use server::{ServeError, Serving, serve};
 pub use token::Token;
 

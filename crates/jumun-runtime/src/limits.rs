@@ -118,6 +118,13 @@ pub const FOLD_ROUNDS_MAX: usize = 50;
 /// How long a rebuild waits for events that a consumer has heard and the bus has not, after a power cut.
 pub const FOLD_WAIT_MAX: Duration = Duration::from_secs(5);
 
+/// Into how many parts the time is cut for which the log is kept: a segment takes events for one of them, and so often it
+/// is looked which segments may go, within [`RETENTION_LOOKS`].
+pub const RETENTION_PARTS: u32 = 8;
+
+/// How often it is looked at most, and at least, which segments may go.
+pub const RETENTION_LOOKS: (Duration, Duration) = (Duration::from_millis(50), Duration::from_mins(1));
+
 /// How often a rebuild says how far it is.
 pub const PROGRESS_EVERY: Duration = Duration::from_millis(200);
 

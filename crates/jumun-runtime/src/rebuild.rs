@@ -12,6 +12,11 @@
 //!   the commit that moves the place beyond it, so what is parked up to the places is known before it is folded; and
 //!   nothing that is parked is heard or forgotten until the rebuild has ended (`Consumer::keep_parked`). Then
 //!   everything parked is heard again: what failed on a damaged row does not fail any more.
+//! * Where the log is not kept whole, there is a base: rows as the log said them up to some places, with these places. It
+//!   is made as new rows are, from the base before it or from the first event, and kept instead of switched in; never of
+//!   the rows that are there, which may be damaged, and not while something is parked, as it would lack that for ever. A
+//!   rebuild begins with the first event if it is there, as what is in the base was made by the release that made it, and
+//!   otherwise with the base. One from the first event is followed by a base from the first event.
 //! * Whatever ends it before the switch leaves the old rows as they were, and a shadow that nobody sees. The next start,
 //!   and the next rebuild, clear it.
 //!
@@ -37,7 +42,10 @@ use serde::{Deserialize, Serialize};
 use std::{
     collections::{BTreeSet, HashSet, VecDeque},
     panic::{AssertUnwindSafe, catch_unwind},
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
     time::{Duration, Instant},
 };
 use tokio::{
@@ -45,6 +53,7 @@ use tokio::{
     sync::{Mutex, OwnedMutexGuard, mpsc, oneshot},
     task::JoinHandle,
 };
+use uuid::Uuid;
 
 /// How far a rebuild is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -74,6 +83,10 @@ pub struct Rebuilt {
     pub parked_heard: u64,
     /// Orders whose parked events failed again.
     pub parked_failed: u64,
+    /// Whether it began with the base, and not with the first event. What is in the base was made by the release that
+    /// made it.
+    #[serde(default)]
+    pub from_base: bool,
 }
 
 /// What a rebuild says of itself, a line each.
@@ -185,6 +198,26 @@ impl From<RebuildError> for Said {
     }
 }
 
+/// What became of a new base.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Based {
+    /// It is kept.
+    Kept,
+    /// A rebuild, or what it left, is in the way.
+    InTheWay,
+    /// Events are parked that it would lack.
+    Parked,
+}
+
+/// What rows are made for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Goal {
+    /// To take the place of the old ones.
+    View,
+    /// To be kept as base.
+    Base,
+}
+
 /// Rebuilds the views of one service.
 #[derive(Clone)]
 pub(crate) struct Rebuilds {
@@ -194,6 +227,8 @@ pub(crate) struct Rebuilds {
     at_work: Arc<Mutex<()>>,
     /// Held by whoever clears or fills shadows.
     shadows: Arc<Mutex<()>>,
+    /// Whether a rebuild is at work or about to be: a base is given up then.
+    is_wanted: Arc<AtomicBool>,
 }
 
 /// The views of a service, by their place among its resources: those that have a name, or all for the service's own.
@@ -212,7 +247,14 @@ pub fn views_named(service: &ServiceModel, wanted: &str) -> Result<Vec<usize>, R
 impl Rebuilds {
     /// Also clears what a rebuild has left behind that did not live to its end.
     pub(crate) fn start(engine: &Engine, bus: Arc<dyn Bus>, consumer: Option<Consumer>) -> Self {
-        let rebuilds = Self { engine: engine.clone(), bus, consumer, at_work: Arc::default(), shadows: Arc::default() };
+        let rebuilds = Self {
+            engine: engine.clone(),
+            bus,
+            consumer,
+            at_work: Arc::default(),
+            shadows: Arc::default(),
+            is_wanted: Arc::default(),
+        };
         let clearing = rebuilds.clone();
         engine.spawn_worker(async move {
             let _shadows = clearing.shadows.lock().await;
@@ -230,6 +272,7 @@ impl Rebuilds {
     pub(crate) fn begin(&self, wanted: &str) -> Result<mpsc::Receiver<Said>, RebuildError> {
         let views = views_named(self.engine.model(), wanted)?;
         let alone = self.at_work.clone().try_lock_owned().map_err(|_| RebuildError::AtWork)?;
+        self.is_wanted.store(true, Ordering::Relaxed);
         let (say, heard) = mpsc::channel(8);
         let rebuilds = self.clone();
         let runtime = Handle::current();
@@ -252,21 +295,41 @@ impl Rebuilds {
         }
         drop((kept_parked, shadows));
         let said = match outcome {
-            Ok((events, left_out)) => {
+            Ok(Gone { events, left_out, from_base }) => {
                 let (parked_heard, parked_failed) = self.retry_parked().await;
                 let took_ms = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
                 let resources = &self.engine.model().resources;
                 let views = views.iter().map(|view| resources[*view].collection.to_owned()).collect();
-                tracing::info!(?views, events, left_out, took_ms, "views are rebuilt");
-                Said::Rebuilt(Rebuilt { views, events, left_out, took_ms, parked_heard, parked_failed })
+                tracing::info!(?views, events, left_out, from_base, took_ms, "views are rebuilt");
+                Said::Rebuilt(Rebuilt { views, events, left_out, took_ms, parked_heard, parked_failed, from_base })
             }
             Err(error) => {
                 tracing::warn!(%error, code = error.code(), "a rebuild is given up; the rows are as they were");
                 error.into()
             }
         };
+        self.is_wanted.store(false, Ordering::Relaxed);
         drop(alone);
+        let is_from_the_log = matches!(&said, Said::Rebuilt(rebuilt) if !rebuilt.from_base);
         let _ = say.send(said).await; // whoever has hung up does not want to know
+        drop(say);
+        if is_from_the_log {
+            self.renew_base().await;
+        }
+    }
+
+    /// Makes a base from the first event, if there is one of an earlier release.
+    async fn renew_base(&self) {
+        let views = views_named(self.engine.model(), self.engine.model().name).unwrap_or_default();
+        match self.base_of(&views).await {
+            Ok(None) => {}
+            Ok(Some(_)) => match self.make_base_here(true).await {
+                Ok(Based::Kept) => {}
+                Ok(based) => tracing::warn!(?based, "the base is not made anew with the view; rebuild it once more"),
+                Err(error) => tracing::warn!(%error, "the base is not made anew with the view; rebuild it once more"),
+            },
+            Err(error) => tracing::warn!(%error, "the base cannot be read"),
+        }
     }
 
     async fn retry_parked(&self) -> (u64, u64) {
@@ -277,16 +340,31 @@ impl Rebuilds {
         outcome.map_or((0, 0), |(heard, failed)| (heard as u64, failed as u64))
     }
 
-    /// Tells how many events were gone through, and how many of them are parked or discarded.
-    async fn rebuild(&self, views: &[usize], say: &mpsc::Sender<Said>) -> Result<(u64, u64), RebuildError> {
-        let mut work = Work::new(self, views, say, &self.known().await?)?;
+    async fn rebuild(&self, views: &[usize], say: &mpsc::Sender<Said>) -> Result<Gone, RebuildError> {
+        let base = self.base_of(views).await?;
+        match (self.rebuild_from(None, views, say).await, base) {
+            (Err(RebuildError::Bus(BusError::Gone { .. })), Some(base)) => {
+                self.rebuild_from(Some(base), views, say).await
+            }
+            (outcome, _) => outcome,
+        }
+    }
+
+    async fn rebuild_from(
+        &self,
+        base: Option<Vec<Place>>,
+        views: &[usize],
+        say: &mpsc::Sender<Said>,
+    ) -> Result<Gone, RebuildError> {
+        let mut work = Work::new(self, views, Goal::View, say, &self.known().await?, base.as_deref())?;
         let outcome = self.work_through(views, &mut work).await;
         work.end_storing().await; // nothing may come into the shadow after it is cleared
-        outcome.map(|()| (work.events, work.left_out))
+        outcome.map(|()| Gone { events: work.events, left_out: work.left_out, from_base: base.is_some() })
     }
 
     async fn work_through(&self, views: &[usize], work: &mut Work<'_>) -> Result<(), RebuildError> {
         clear(&self.engine, views, async || work.check_wanted()).await?;
+        work.copy_base().await?;
         for _ in 0..FOLD_ROUNDS_MAX {
             let before = work.events;
             work.go_to(&self.known().await?).await?;
@@ -300,42 +378,113 @@ impl Rebuilds {
         work.go_to(&known).await?;
         work.store(true).await?;
         crash::point("rebuild.before-switch");
-        let collections = views.iter().map(|view| self.engine.model().resources[*view].collection).collect();
-        self.engine.database().switch_shadows(collections, known.places).await?;
+        self.engine.database().switch_shadows(self.collections(views), known.places).await?;
         crash::point("rebuild.after-switch");
         drop(held);
+        Ok(())
+    }
+
+    fn collections(&self, views: &[usize]) -> Vec<&'static str> {
+        views.iter().map(|view| self.engine.model().resources[*view].collection).collect()
+    }
+
+    /// The places of the base of these views. None: not all of them have one, and the same.
+    async fn base_of(&self, views: &[usize]) -> Result<Option<Vec<Place>>, ReadError> {
+        let mut bases = Vec::new();
+        for collection in self.collections(views) {
+            bases.push(self.engine.database().base(collection).await?);
+        }
+        bases.dedup();
+        Ok(if bases.len() == 1 { bases.remove(0) } else { None })
+    }
+
+    /// Makes a base of all views, up to where the consumer is, and keeps it. A rebuild that is asked for goes before: then
+    /// this is given up.
+    pub(crate) async fn make_base(&self) -> Result<Based, RebuildError> {
+        let rebuilds = self.clone();
+        let runtime = Handle::current();
+        let made = tokio::task::spawn_blocking(move || runtime.block_on(rebuilds.make_base_here(false))).await;
+        made.map_err(|error| RebuildError::Defect(error.to_string()))?
+    }
+
+    async fn make_base_here(&self, is_anew: bool) -> Result<Based, RebuildError> {
+        let Ok(_shadows) = self.shadows.try_lock() else { return Ok(Based::InTheWay) };
+        let views = views_named(self.engine.model(), self.engine.model().name)?;
+        let known = self.known().await?;
+        if known.is_parked {
+            return Ok(Based::Parked);
+        }
+        let base = if is_anew { None } else { self.base_of(&views).await? };
+        let (say, _heard) = mpsc::channel(1);
+        let mut work = Work::new(self, &views, Goal::Base, &say, &known, base.as_deref())?;
+        let outcome = self.keep_base(&views, &known, &mut work).await;
+        work.end_storing().await;
+        // What is the shadow now: the base before it, or half of a new one.
+        if let Err(error) = clear(&self.engine, &views, async || Ok(())).await {
+            tracing::debug!(%error, "what is left of a base is cleared later");
+        }
+        match outcome {
+            Ok(()) => Ok(Based::Kept),
+            Err(RebuildError::GivenUp) => Ok(Based::InTheWay),
+            Err(error) => Err(error),
+        }
+    }
+
+    async fn keep_base(&self, views: &[usize], known: &Known, work: &mut Work<'_>) -> Result<(), RebuildError> {
+        clear(&self.engine, views, async || work.check_wanted()).await?;
+        work.copy_base().await?;
+        work.go_to(known).await?;
+        work.store(true).await?;
+        crash::point("base.before-kept");
+        self.engine.database().keep_bases(self.collections(views), work.reached()).await?;
+        crash::point("base.after-kept");
+        tracing::info!(events = work.events, "a new base of the views is kept");
         Ok(())
     }
 
     /// The places first: what is parked up to them is then among what is parked.
     async fn known(&self) -> Result<Known, RebuildError> {
         let places = self.engine.database().places().await?;
-        let left_out =
-            if self.consumer.is_some() { left_out(self.engine.database().as_ref()).await? } else { HashSet::new() };
-        Ok(Known { places, left_out })
+        let mut known = Known { places, left_out: HashSet::new(), is_parked: false };
+        if self.consumer.is_some() {
+            known.read_parked(self.engine.database().as_ref()).await?;
+        }
+        Ok(known)
     }
+}
+
+/// What a rebuild went through.
+struct Gone {
+    events: u64,
+    left_out: u64,
+    from_base: bool,
 }
 
 /// Up to where events are to be folded, and which of them are not.
 struct Known {
     places: Vec<Place>,
+    /// Events that are parked or were discarded.
     left_out: HashSet<Name>,
+    /// Whether any is parked.
+    is_parked: bool,
 }
 
 /// An event by its source, partition and number.
 type Name = (String, u16, u64);
 
-/// Events that are parked or were discarded.
-async fn left_out(database: &dyn ReadDatabase) -> Result<HashSet<Name>, ReadError> {
-    let (mut found, mut after) = (HashSet::new(), i64::MIN);
-    loop {
-        let documents = database.scan(consumer::PARKED, after, PAGE_MAX_ROWS).await?;
-        let Some(last) = documents.last() else { return Ok(found) };
-        after = last.id;
-        found.extend(documents.into_iter().filter_map(|document| {
-            let parked: Parked = serde_json::from_str(&document.body).ok()?;
-            (document.shown || parked.is_discarded).then_some((parked.source, parked.partition, parked.sequence))
-        }));
+impl Known {
+    async fn read_parked(&mut self, database: &dyn ReadDatabase) -> Result<(), ReadError> {
+        let mut after = i64::MIN;
+        loop {
+            let documents = database.scan(consumer::PARKED, after, PAGE_MAX_ROWS).await?;
+            let Some(last) = documents.last() else { return Ok(()) };
+            after = last.id;
+            self.is_parked |= documents.iter().any(|document| document.shown);
+            self.left_out.extend(documents.into_iter().filter_map(|document| {
+                let parked: Parked = serde_json::from_str(&document.body).ok()?;
+                (document.shown || parked.is_discarded).then_some((parked.source, parked.partition, parked.sequence))
+            }));
+        }
     }
 }
 
@@ -355,12 +504,12 @@ async fn clear(
 /// One source.
 struct Feed {
     service: String,
+    epoch: Option<Uuid>,
     subscription: Box<dyn Subscription>,
     /// By partition.
     partitions: Vec<FeedPartition>,
 }
 
-#[derive(Default)]
 struct FeedPartition {
     /// The last number that was taken out of the queue.
     done: u64,
@@ -391,6 +540,9 @@ struct Rows {
 
 struct Work<'a> {
     rebuilds: &'a Rebuilds,
+    goal: Goal,
+    /// Whether it begins with the base.
+    from_base: bool,
     say: &'a mpsc::Sender<Said>,
     feeds: Vec<Feed>,
     own: String,
@@ -411,8 +563,10 @@ impl<'a> Work<'a> {
     fn new(
         rebuilds: &'a Rebuilds,
         views: &[usize],
+        goal: Goal,
         say: &'a mpsc::Sender<Said>,
         known: &Known,
+        base: Option<&[Place]>,
     ) -> Result<Self, RebuildError> {
         let engine = &rebuilds.engine;
         let model = engine.model();
@@ -425,18 +579,25 @@ impl<'a> Work<'a> {
             let place = known.places.iter().find(|place| place.source == service);
             place.map(|place| place.epoch).or((service == model.name).then_some(identity.epoch))
         };
+        let in_base = |service: &str, partition: u16| {
+            let mut places = base.unwrap_or_default().iter();
+            places
+                .find(|place| place.source == service && place.partition == partition)
+                .map_or(0, |place| place.sequence)
+        };
         let feeds = sources.into_iter().map(|service| {
+            let epoch = epoch_of(&service);
             let positions: Vec<_> = (0..partitions)
                 .map(|partition| Position {
                     service: service.clone(),
                     partition,
-                    epoch: epoch_of(&service),
-                    sequence: 0,
+                    epoch,
+                    sequence: in_base(&service, partition),
                 })
                 .collect();
             let subscription = rebuilds.bus.subscribe(&positions, Wants::Only(wanted.clone()))?;
-            let partitions = positions.iter().map(|_| FeedPartition::default()).collect();
-            Ok(Feed { service, subscription, partitions })
+            let partitions = positions.iter().map(|position| FeedPartition::after(position.sequence)).collect();
+            Ok(Feed { service, epoch, subscription, partitions })
         });
         let feeds = feeds.collect::<Result<_, BusError>>()?;
         let rows = views.iter().filter_map(|view| {
@@ -447,6 +608,8 @@ impl<'a> Work<'a> {
         let now = Instant::now();
         Ok(Self {
             rebuilds,
+            goal,
+            from_base: base.is_some(),
             say,
             feeds,
             own: model.name.to_owned(),
@@ -467,7 +630,9 @@ impl<'a> Work<'a> {
     }
 
     fn check_wanted(&self) -> Result<(), RebuildError> {
-        let is_over = self.say.is_closed() || self.rebuilds.engine.stopping().is_cancelled();
+        let is_over = self.say.is_closed()
+            || self.rebuilds.engine.stopping().is_cancelled()
+            || (self.goal == Goal::Base && self.rebuilds.is_wanted.load(Ordering::Relaxed));
         if is_over { Err(RebuildError::GivenUp) } else { Ok(()) }
     }
 
@@ -490,6 +655,44 @@ impl<'a> Work<'a> {
         })
     }
 
+    /// Puts the rows of the base into the shadow, where it begins with that. With versions of now: the same base may be
+    /// switched in more than once, and its rows be changed in between.
+    async fn copy_base(&mut self) -> Result<(), RebuildError> {
+        if !self.from_base {
+            return Ok(());
+        }
+        for view in 0..self.rows.len() {
+            let collection = self.rows[view].collection;
+            loop {
+                self.check_wanted()?;
+                let after = self.rows[view].stored_to;
+                let mut documents = self.database().scan_base(collection, after, PAGE_MAX_ROWS).await?;
+                let Some(last) = documents.last() else { break };
+                self.rows[view].stored_to = last.id;
+                for document in &mut documents {
+                    document.version = self.version;
+                }
+                write(self.database().as_ref(), self.goal, collection, documents).await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// The places that the rows are made of.
+    fn reached(&self) -> Vec<Place> {
+        let reached = self.partitions().filter_map(|(feed, nth, partition)| {
+            let Feed { service, epoch, .. } = &self.feeds[feed];
+            let place = Place {
+                source: service.clone(),
+                partition: u16::try_from(nth).unwrap_or(u16::MAX),
+                epoch: (*epoch)?,
+                sequence: partition.done,
+            };
+            (place.sequence > 0).then_some(place)
+        });
+        reached.collect()
+    }
+
     /// Folds everything up to these places, and all own events.
     async fn go_to(&mut self, known: &Known) -> Result<(), RebuildError> {
         for feed in &mut self.feeds {
@@ -501,7 +704,7 @@ impl<'a> Work<'a> {
                 partition.target = if feed.service == self.own {
                     last_own(self.rebuilds.engine.database().as_ref(), nth, partition.target).await?
                 } else {
-                    place.map_or(0, |place| place.sequence)
+                    place.map_or(0, |place| place.sequence).max(partition.target)
                 };
             }
         }
@@ -706,11 +909,11 @@ impl<'a> Work<'a> {
             }
         }
         self.bytes = 0;
-        let database = self.database().clone();
+        let (database, goal) = (self.database().clone(), self.goal);
         // One after the other, so that other commits come in between; and beside us, who read on meanwhile.
         self.storing = Some(tokio::spawn(async move {
             for (collection, documents) in portions {
-                database.write_shadow(collection, documents).await?;
+                write(database.as_ref(), goal, collection, documents).await?;
                 crash::point("rebuild.after-portion");
             }
             Ok(())
@@ -732,7 +935,23 @@ impl<'a> Work<'a> {
     }
 }
 
+async fn write(
+    database: &dyn Database,
+    goal: Goal,
+    collection: &'static str,
+    documents: Vec<Document>,
+) -> Result<(), CommitError> {
+    match goal {
+        Goal::View => database.write_shadow(collection, documents).await,
+        Goal::Base => database.write_next_base(collection, documents).await,
+    }
+}
+
 impl FeedPartition {
+    const fn after(sequence: u64) -> Self {
+        Self { done: sequence, read: sequence, target: sequence, queue: VecDeque::new() }
+    }
+
     fn put(&mut self, service: &str, partition: u16, event: Event) -> Result<(), RebuildError> {
         if event.sequence <= self.read {
             return Ok(()); // delivered twice
@@ -767,4 +986,4 @@ async fn last_own(database: &dyn ReadDatabase, partition: usize, known: u64) -> 
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -12,6 +12,7 @@ use crate::{
     rebuild::Rebuilds,
     recovery,
     relay::{Relay, RelayError},
+    retention::Retention,
     telemetry::AskOutcome,
 };
 use axum::{
@@ -43,6 +44,8 @@ pub struct Serving {
     pub unavailable_status: StatusCode,
     /// How it hears of its neighbours, and they of it.
     pub bus: Arc<dyn Bus>,
+    /// For how long the bus is kept, if not for ever.
+    pub retention: Option<Retention>,
     /// Where operators tell it things.
     pub control: PathBuf,
     /// Called once it is sure that it can serve: from then on requests may come, the socket keeps them.
@@ -82,7 +85,7 @@ impl ServeError {
 
 /// Serves until told to stop, then drains. Recovers first what an earlier process left.
 pub async fn serve(engine: Engine, serving: Serving) -> Result<(), ServeError> {
-    let Serving { listener, unavailable_status, bus, control: socket, announce, stop } = serving;
+    let Serving { listener, unavailable_status, bus, retention, control: socket, announce, stop } = serving;
     let relay = if engine.model().publishes { Some(Relay::open(&engine, bus.clone()).await?) } else { None };
     let name = engine.model().name;
     let info = json!({ "service": name, "version": env!("CARGO_PKG_VERSION") });
@@ -98,6 +101,9 @@ pub async fn serve(engine: Engine, serving: Serving) -> Result<(), ServeError> {
     let consumer =
         if engine.model().listens.is_empty() { None } else { Some(Consumer::start(&engine, bus.clone()).await?) };
     let rebuilds = Rebuilds::start(&engine, bus, consumer.clone());
+    if let Some(retention) = retention {
+        retention.start(&engine, &rebuilds);
+    }
     let control = Control::listen(&socket, control::of_service(consumer.clone(), rebuilds));
     if let Err(error) = &control {
         tracing::warn!(%error, "operators cannot tell this process anything");

@@ -222,6 +222,31 @@ impl Database for Fragile {
         self.inner.switch_shadows(collections, places)
     }
 
+    fn write_next_base(
+        &self,
+        collection: &'static str,
+        documents: Vec<Document>,
+    ) -> BoxFuture<'_, Result<(), CommitError>> {
+        self.inner.write_next_base(collection, documents)
+    }
+
+    fn keep_bases(&self, collections: Vec<&'static str>, places: Vec<Place>) -> BoxFuture<'_, Result<(), CommitError>> {
+        self.inner.keep_bases(collections, places)
+    }
+
+    fn base(&self, collection: &'static str) -> BoxFuture<'_, Result<Option<Vec<Place>>, ReadError>> {
+        self.inner.base(collection)
+    }
+
+    fn scan_base(
+        &self,
+        collection: &'static str,
+        after: i64,
+        limit: u32,
+    ) -> BoxFuture<'_, Result<Vec<Document>, ReadError>> {
+        self.inner.scan_base(collection, after, limit)
+    }
+
     fn stats(&self) -> Stats {
         self.inner.stats()
     }

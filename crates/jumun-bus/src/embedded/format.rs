@@ -5,6 +5,7 @@
 //!                    synced                     how far the log outlives a power cut, see `mark`
 //!                    00000000000000000000.log   a segment, named by the ordinal of its first record
 //!                    next                       a segment in the making
+//!                    needed/<consumer>.json     what a consumer needs no more, see `retention`
 //!
 //! segment   magic [8], version u32, length of this head u32, epoch [16], ordinal of the first record u64,
 //!           partitions u16, length of the service u16, service, the last number before this segment u64 per partition,
@@ -176,7 +177,7 @@ pub(super) struct Frame {
     pub(super) ordinal: u64,
     pub(super) sequence: u64,
     key: i64,
-    time_ms: i64,
+    pub(super) time_ms: i64,
     type_bytes: usize,
     header_bytes: usize,
 }

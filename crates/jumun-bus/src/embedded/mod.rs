@@ -16,14 +16,19 @@ mod files;
 mod format;
 mod mark;
 mod publisher;
+mod retention;
 mod subscription;
+
+pub use retention::Released;
 
 use crate::{Bus, BusError, Position, Publisher, Source, Subscription, Wants, limits, rules};
 use cursor::{Cursor, Opened};
+use format::Frame;
 use std::{
     fs::{self, File},
     io::ErrorKind,
     path::{Path, PathBuf},
+    time::Duration,
 };
 
 /// A bus of files in a folder.
@@ -31,6 +36,7 @@ use std::{
 pub struct EmbeddedLog {
     folder: PathBuf,
     segment_max_bytes: u64,
+    segment_max_age: Option<Duration>,
 }
 
 impl EmbeddedLog {
@@ -48,26 +54,35 @@ impl EmbeddedLog {
     /// As [`EmbeddedLog::open`].
     pub fn with_segments_of(folder: &Path, segment_max_bytes: u64) -> Result<Self, BusError> {
         fs::create_dir_all(folder).map_err(|error| files::unavailable(folder, &error))?;
-        Ok(Self { folder: folder.to_owned(), segment_max_bytes })
+        Ok(Self { folder: folder.to_owned(), segment_max_bytes, segment_max_age: None })
+    }
+
+    /// The same with segments that take no event any more which happened so long after their first one: only whole
+    /// segments are deleted, and a small shop may need months to fill one. It matters to publishers only.
+    #[must_use]
+    pub fn with_segments_for(self, segment_max_age: Duration) -> Self {
+        Self { segment_max_age: Some(segment_max_age), ..self }
     }
 
     /// Deletes what lies before these numbers, one for each partition, as far as whole segments do; the newest one stays.
-    /// Without this everything is kept. A reader that stands further back is told [`BusError::Gone`].
+    /// Tells how many segments. Without this everything is kept. A reader that stands further back is told
+    /// [`BusError::Gone`].
     ///
     /// # Errors
     /// [`BusError::Unavailable`], and [`BusError::Damaged`] where a segment cannot be read.
-    pub fn retain(&self, service: &str, keep_from: &[u64]) -> Result<(), BusError> {
+    pub fn retain(&self, service: &str, keep_from: &[u64]) -> Result<usize, BusError> {
         rules::check_service(service)?;
         let folder = self.folder.join(service);
-        let Some(mark) = mark::read(&folder)? else { return Ok(()) };
+        let Some(mark) = mark::read(&folder)? else { return Ok(0) };
         let segments = files::segments(&folder)?;
+        let mut deleted = 0;
         for pair in segments.windows(2) {
             let (old, next) = (files::segment(&folder, pair[0]), files::segment(&folder, pair[1]));
             let Some(file) = files::open(&next)? else { break };
             let Ok((header, ..)) = files::header(&file, &next)? else {
                 // The newest one may be in the making.
                 return if segments.last() == Some(&pair[1]) {
-                    Ok(())
+                    Ok(deleted)
                 } else {
                     Err(files::damaged(&next, 0, "the header of a segment cannot be read"))
                 };
@@ -80,10 +95,10 @@ impl EmbeddedLog {
             }
             match fs::remove_file(&old) {
                 Err(error) if error.kind() != ErrorKind::NotFound => return Err(files::unavailable(&old, &error)),
-                _ => {}
+                _ => deleted += 1,
             }
         }
-        Ok(())
+        Ok(deleted)
     }
 
     /// The file, and how many bytes of it, up to which the log of a service outlives a power cut; None where there is no
@@ -128,7 +143,7 @@ impl EmbeddedLog {
 impl Bus for EmbeddedLog {
     fn publisher(&self, source: &Source) -> Result<Box<dyn Publisher>, BusError> {
         rules::check_source(source)?;
-        Ok(Box::new(publisher::LogPublisher::open(&self.folder, source, self.segment_max_bytes)?))
+        Ok(Box::new(publisher::LogPublisher::open(&self.folder, source, self.segment_max_bytes, self.segment_max_age)?))
     }
 
     fn subscribe(&self, from: &[Position], wants: Wants) -> Result<Box<dyn Subscription>, BusError> {
@@ -176,17 +191,17 @@ fn end(folder: &Path) -> Result<u64, BusError> {
 }
 
 fn end_of(mut cursor: Cursor) -> Result<u64, BusError> {
-    if let Some(ordinal) = last_ordinal(&cursor)? {
-        return Ok(ordinal + 1);
+    if let Some(last) = last_frame(&cursor)? {
+        return Ok(last.ordinal + 1);
     }
     // It is empty, or it ends in the middle of a record.
     while let cursor::Next::Record(..) = cursor.next()? {}
     Ok(cursor.ordinal)
 }
 
-/// The ordinal of the record that the file ends with; None where it does not end with one.
-fn last_ordinal(cursor: &Cursor) -> Result<Option<u64>, BusError> {
-    use format::{Bytes, CHECKSUM_BYTES, Frame, Parsed};
+/// The record that the file ends with; None where it does not end with one.
+fn last_frame(cursor: &Cursor) -> Result<Option<Frame>, BusError> {
+    use format::{Bytes, CHECKSUM_BYTES, Parsed};
     let length = cursor.file.metadata().map_err(|error| files::unavailable(&cursor.path, &error))?.len();
     let mut back = [0; 2 * CHECKSUM_BYTES];
     let Some(from) = length.checked_sub(back.len() as u64) else { return Ok(None) };
@@ -201,7 +216,7 @@ fn last_ordinal(cursor: &Cursor) -> Result<Option<u64>, BusError> {
     let mut rest = Bytes(&bytes);
     let checksum = rest.u32().unwrap_or_default();
     Ok(match Frame::parse(rest.0, checksum) {
-        Parsed::Frame(frame) if frame.length == record => Some(frame.ordinal),
+        Parsed::Frame(frame) if frame.length == record => Some(frame),
         _ => None,
     })
 }

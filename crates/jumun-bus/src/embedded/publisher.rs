@@ -13,6 +13,7 @@ use std::{
     io::{self, ErrorKind},
     os::unix::fs::FileExt,
     path::{Path, PathBuf},
+    time::Duration,
 };
 
 /// See [`Publisher`]. Holds the lock of its log as long as it lives.
@@ -20,6 +21,7 @@ pub(super) struct LogPublisher {
     source: Source,
     folder: PathBuf,
     segment_max_bytes: u64,
+    segment_max_age: Option<Duration>,
     /// What is in the log.
     end: End,
     /// How much of it outlives a power cut.
@@ -40,6 +42,8 @@ struct Segment {
     first: u64,
     /// Whether its name outlives a power cut.
     named: bool,
+    /// When its first event happened, in milliseconds since 1970 UTC.
+    since_ms: Option<i64>,
 }
 
 /// The end of a log.
@@ -66,7 +70,12 @@ impl End {
 
 impl LogPublisher {
     /// Opens the log of this source, or makes it, and repairs what a crash has left behind the mark.
-    pub(super) fn open(bus: &Path, source: &Source, segment_max_bytes: u64) -> Result<Self, BusError> {
+    pub(super) fn open(
+        bus: &Path,
+        source: &Source,
+        segment_max_bytes: u64,
+        segment_max_age: Option<Duration>,
+    ) -> Result<Self, BusError> {
         let folder = bus.join(&source.service);
         fs::create_dir_all(&folder).map_err(|error| unavailable(&folder, &error))?;
         let lock = lock(&folder, &source.service)?;
@@ -79,11 +88,13 @@ impl LogPublisher {
         let found =
             Source { epoch: mark.get().epoch, partitions: mark.get().partitions(), service: source.service.clone() };
         rules::check_same(&found, source)?;
-        let (segment, end) = recover(&folder, source, mark.get(), &segments)?;
+        let (mut segment, end) = recover(&folder, source, mark.get(), &segments)?;
+        segment.since_ms = first_time(&folder, segment.first)?;
         Ok(Self {
             source: source.clone(),
             folder,
             segment_max_bytes,
+            segment_max_age,
             end,
             mark,
             segment,
@@ -121,6 +132,12 @@ impl LogPublisher {
         // A part of a record may be behind the end now: the next write goes over it, and so it does no harm if this fails.
         let _ = self.segment.file.set_len(self.end.offset);
         Err(unavailable(&self.segment.path, &error))
+    }
+
+    /// Whether the newest segment is to take no event any more that happens at this time.
+    fn is_old(&self, time_ms: i64) -> bool {
+        let age = self.segment.since_ms.map_or(0, |since| time_ms.saturating_sub(since));
+        self.segment_max_age.is_some_and(|most| u128::try_from(age).is_ok_and(|age| age >= most.as_millis()))
     }
 
     /// Closes the newest segment and begins another one.
@@ -167,10 +184,13 @@ impl Publisher for LogPublisher {
         let (mut ordinal, mut checksum) = (self.end.ordinal, self.end.checksum);
         for record in records {
             let full = self.end.offset + self.buffer.len() as u64 >= self.segment_max_bytes;
-            if full && ordinal > self.segment.first {
+            if (full || self.is_old(record.time_ms)) && ordinal > self.segment.first {
                 self.write()?;
                 self.roll()?;
                 checksum = self.end.checksum;
+            }
+            if ordinal == self.segment.first {
+                self.segment.since_ms = Some(record.time_ms);
             }
             checksum = format::encode(record, ordinal, checksum, &mut self.buffer);
             ordinal += 1;
@@ -218,7 +238,7 @@ fn begin(folder: &Path, header: &Header) -> Result<(Segment, End), BusError> {
     fs::rename(&made, &path).map_err(|error| unavailable(&path, &error))?;
     let offset = bytes.len() as u64;
     let end = End { offset, checksum, ordinal: header.first, numbers: header.before.clone() };
-    Ok((Segment { path, file, first: header.first, named: false }, end))
+    Ok((Segment { path, file, first: header.first, named: false, since_ms: None }, end))
 }
 
 /// Finds the end of a log from its mark on, and cuts off what comes after it.
@@ -277,7 +297,16 @@ fn recover(folder: &Path, source: &Source, mark: &Mark, segments: &[u64]) -> Res
         cursor.file.set_len(end.offset).map_err(failed)?;
     }
     write_again(&cursor, from, end.offset)?;
-    Ok((Segment { path, file: cursor.file, first: newest, named: !nothing_synced }, end))
+    Ok((Segment { path, file: cursor.file, first: newest, named: !nothing_synced, since_ms: None }, end))
+}
+
+/// When the first event of a segment happened; None where it has none.
+fn first_time(folder: &Path, first: u64) -> Result<Option<i64>, BusError> {
+    let Opened::Segment(mut cursor) = Cursor::open(folder, first, Vec::new())? else { return Ok(None) };
+    Ok(match cursor.next()? {
+        Next::Record(frame, _) => Some(frame.time_ms),
+        Next::Nothing { .. } | Next::Replaced => None,
+    })
 }
 
 /// Makes the segment again that the log goes on with: nothing in it was synced, so a power cut may have taken it.

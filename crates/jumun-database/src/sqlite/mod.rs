@@ -323,7 +323,7 @@ impl Database for SqliteDatabase {
         documents: Vec<Document>,
     ) -> BoxFuture<'_, Result<(), CommitError>> {
         let checked = rules::check_shadow(collection, &documents, &self.schema);
-        let written = self.shadow(checked, || Shadow::Write(collection, documents));
+        let written = self.shadow(checked, || Shadow::Write { collection, documents, is_next_base: false });
         async move { written.await.map(drop) }.boxed()
     }
 
@@ -339,6 +339,35 @@ impl Database for SqliteDatabase {
         let checked = rules::check_collections(&collections, &self.schema);
         let switched = self.shadow(checked, || Shadow::Switch { collections, places });
         async move { switched.await.map(drop) }.boxed()
+    }
+
+    fn write_next_base(
+        &self,
+        collection: &'static str,
+        documents: Vec<Document>,
+    ) -> BoxFuture<'_, Result<(), CommitError>> {
+        let checked = rules::check_shadow(collection, &documents, &self.schema);
+        let written = self.shadow(checked, || Shadow::Write { collection, documents, is_next_base: true });
+        async move { written.await.map(drop) }.boxed()
+    }
+
+    fn keep_bases(&self, collections: Vec<&'static str>, places: Vec<Place>) -> BoxFuture<'_, Result<(), CommitError>> {
+        let checked = rules::check_collections(&collections, &self.schema);
+        let kept = self.shadow(checked, || Shadow::Keep { collections, places });
+        async move { kept.await.map(drop) }.boxed()
+    }
+
+    fn base(&self, collection: &'static str) -> BoxFuture<'_, Result<Option<Vec<Place>>, ReadError>> {
+        self.reader.base(collection)
+    }
+
+    fn scan_base(
+        &self,
+        collection: &'static str,
+        after: i64,
+        limit: u32,
+    ) -> BoxFuture<'_, Result<Vec<Document>, ReadError>> {
+        self.reader.scan_base(collection, after, limit)
     }
 
     fn stats(&self) -> Stats {

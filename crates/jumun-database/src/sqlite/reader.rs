@@ -130,6 +130,39 @@ impl SqliteReader {
         })
     }
 
+    /// See [`crate::Database::base`].
+    pub(super) fn base(&self, collection: &'static str) -> BoxFuture<'_, Result<Option<Vec<Place>>, ReadError>> {
+        self.queries.run(move |own| {
+            let transaction = own.connection.transaction()?;
+            if !shadow::base_exists(&transaction, collection)? {
+                return Ok(None);
+            }
+            let sql = "SELECT source, partition, epoch, sequence FROM bases WHERE collection = ?1
+                ORDER BY source, partition";
+            let mut statement = transaction.prepare_cached(sql)?;
+            statement.query_map([collection], rows::place)?.collect::<rusqlite::Result<_>>().map(Some)
+        })
+    }
+
+    /// See [`crate::Database::scan_base`].
+    pub(super) fn scan_base(
+        &self,
+        collection: &'static str,
+        after: i64,
+        limit: u32,
+    ) -> BoxFuture<'_, Result<Vec<Document>, ReadError>> {
+        self.queries.run(move |own| {
+            let transaction = own.connection.transaction()?;
+            if !shadow::base_exists(&transaction, collection)? {
+                return Ok(Vec::new());
+            }
+            let (columns, base) = (rows::DOCUMENT, shadow::base_table(collection));
+            let sql = format!("SELECT {columns} FROM {base} WHERE id > ?1 ORDER BY id LIMIT ?2");
+            let mut statement = transaction.prepare_cached(&sql)?;
+            statement.query_map(params![after, limit.min(limits::PAGE_MAX_ROWS)], rows::document)?.collect()
+        })
+    }
+
     fn point_request(
         &self,
         wanted: &str,

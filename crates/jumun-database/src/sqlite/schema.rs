@@ -6,10 +6,11 @@
 //!                     ids/<collection>      the largest subject of any request; survives the purge of the request
 //!                     shown/<collection>    how many documents are shown
 //!                     requests              how many requests there are
-//! journal, places, requests
+//! journal, places, requests, bases
 //! <name>_documents    one table a collection; an index per indexed field
 //! <name>              a view of it, for people: id and the fields as columns, hidden documents left out
 //! <name>_documents_shadow   where a view is made anew, see [`super::shadow`]; mostly not there
+//! <name>_documents_base     what a view was when the log was cut; its places are in `bases`
 //! ```
 //!
 //! All counters are in one table because that is one page: a commit changes several of them at once.
@@ -67,10 +68,20 @@ pub(super) const MIGRATIONS: &[&str] = &[
     ALTER TABLE journal ADD COLUMN trace BLOB;
     ALTER TABLE requests ADD COLUMN trace BLOB;
 ",
+    "
+    CREATE TABLE bases (
+        collection TEXT NOT NULL,
+        source TEXT NOT NULL,
+        partition INTEGER NOT NULL,
+        epoch BLOB NOT NULL,
+        sequence INTEGER NOT NULL,
+        PRIMARY KEY (collection, source, partition)
+    ) STRICT, WITHOUT ROWID;
+",
 ];
 
 /// Names that the tables above take from collections.
-const RESERVED: [&str; 5] = ["meta", "counters", "journal", "places", "requests"];
+const RESERVED: [&str; 6] = ["meta", "counters", "journal", "places", "requests", "bases"];
 
 /// Looks at the file without changing it: the version of its schema, 0 for an empty one.
 pub(super) fn inspect(connection: &Connection, path: &Path, known: usize) -> Result<u32, OpenError> {
@@ -209,7 +220,8 @@ fn check_names(schema: &Schema) -> Result<(), String> {
         let taken = RESERVED.contains(&&*name)
             || name.starts_with("sqlite_")
             || name.ends_with("_documents")
-            || name.ends_with(SHADOW);
+            || name.ends_with(SHADOW)
+            || name.ends_with(BASE);
         if !plain(collection.name) || taken {
             return Err(format!("a collection cannot be called `{}`", collection.name));
         }
@@ -235,6 +247,9 @@ pub(super) fn table(collection: &str) -> String {
 
 /// How the name of a shadow's table ends.
 pub(super) const SHADOW: &str = "_documents_shadow";
+
+/// How the name of a base's table ends.
+pub(super) const BASE: &str = "_documents_base";
 
 /// The columns of documents.
 pub(super) const COLUMNS: &str = "(

@@ -5,6 +5,8 @@
 //!
 //! A shadow has its indexes from the start, so that none has to be made over all rows at once. Indexes keep their names
 //! when tables change theirs; hence there are two names for each (see [`schema::index`]).
+//!
+//! A base is a shadow that was kept. It changes names with the base before it, which is the shadow then, and has no indexes.
 
 use super::{counters::Counters, rows, schema};
 use crate::{Conflict, Document, Place, limits, rules};
@@ -13,8 +15,9 @@ use rusqlite::{Connection, OptionalExtension, params};
 /// What is to be done to shadows. See [`crate::Database`].
 pub(super) enum Shadow {
     Clear(&'static str),
-    Write(&'static str, Vec<Document>),
+    Write { collection: &'static str, documents: Vec<Document>, is_next_base: bool },
     Switch { collections: Vec<&'static str>, places: Vec<Place> },
+    Keep { collections: Vec<&'static str>, places: Vec<Place> },
 }
 
 impl Shadow {
@@ -26,7 +29,8 @@ impl Shadow {
     ) -> rusqlite::Result<Result<bool, Conflict>> {
         match self {
             Self::Clear(collection) => clear(connection, collection, counters).map(Ok),
-            Self::Write(collection, documents) => {
+            Self::Write { collection, documents, is_next_base } => {
+                make(connection, collection, !is_next_base)?;
                 write(connection, collection, documents, counters)?;
                 Ok(Ok(false))
             }
@@ -40,6 +44,13 @@ impl Shadow {
                 }
                 Ok(Ok(false))
             }
+            Self::Keep { collections, places } => {
+                for collection in collections {
+                    keep(connection, collection, places)?;
+                    counters.shadow_cleared(collection);
+                }
+                Ok(Ok(false))
+            }
         }
     }
 }
@@ -49,10 +60,23 @@ pub(super) fn table(collection: &str) -> String {
     format!("\"{collection}{}\"", schema::SHADOW)
 }
 
+/// The table of a base, quoted.
+pub(super) fn base_table(collection: &str) -> String {
+    format!("\"{collection}{}\"", schema::BASE)
+}
+
 /// Whether there is a shadow.
 pub(super) fn exists(connection: &Connection, collection: &str) -> rusqlite::Result<bool> {
+    is_table(connection, &format!("{collection}{}", schema::SHADOW))
+}
+
+/// Whether there is a base.
+pub(super) fn base_exists(connection: &Connection, collection: &str) -> rusqlite::Result<bool> {
+    is_table(connection, &format!("{collection}{}", schema::BASE))
+}
+
+fn is_table(connection: &Connection, name: &str) -> rusqlite::Result<bool> {
     let sql = "SELECT 1 FROM sqlite_schema WHERE type = 'table' AND name = ?1";
-    let name = format!("{collection}{}", schema::SHADOW);
     Ok(connection.prepare_cached(sql)?.query_row([name], |_| Ok(())).optional()?.is_some())
 }
 
@@ -71,12 +95,15 @@ fn clear(connection: &Connection, collection: &str, counters: &mut Counters) -> 
     Ok(is_empty)
 }
 
-fn make(connection: &Connection, collection: &str) -> rusqlite::Result<()> {
+fn make(connection: &Connection, collection: &str, is_indexed: bool) -> rusqlite::Result<()> {
     if exists(connection, collection)? {
         return Ok(());
     }
     let table = table(collection);
     schema::run_script(connection, &format!("CREATE TABLE {table} {}", schema::COLUMNS))?;
+    if !is_indexed {
+        return Ok(());
+    }
     for index in schema::indexes_of(connection, &format!("{collection}_documents"))? {
         let Some(field) = index.trim_end_matches('~').strip_prefix(&format!("{collection}_by_")) else { continue };
         if let Some(other) = schema::index(collection, field).iter().find(|name| **name != index) {
@@ -92,7 +119,6 @@ fn write(
     documents: &[Document],
     counters: &mut Counters,
 ) -> rusqlite::Result<()> {
-    make(connection, collection)?;
     let table = table(collection);
     let mut shown = connection.prepare_cached(&format!("SELECT shown FROM {table} WHERE id = ?1"))?;
     let mut put = connection.prepare_cached(&format!("INSERT OR REPLACE INTO {table} VALUES (?1, ?2, ?3, ?4)"))?;
@@ -105,7 +131,7 @@ fn write(
 }
 
 fn switch(connection: &Connection, collection: &str) -> rusqlite::Result<()> {
-    make(connection, collection)?; // nothing was put into it: then there is nothing in the new documents either
+    make(connection, collection, true)?; // nothing was put into it: then there is nothing in the new documents either
     let (documents, shadow) = (schema::table(collection), table(collection));
     let view: Option<String> = connection
         .query_row("SELECT sql FROM sqlite_schema WHERE type = 'view' AND name = ?1", [collection], |row| row.get(0))
@@ -122,6 +148,33 @@ fn switch(connection: &Connection, collection: &str) -> rusqlite::Result<()> {
         ),
     )?;
     view.map_or(Ok(()), |view| schema::run_script(connection, &view))
+}
+
+fn keep(connection: &Connection, collection: &str, places: &[Place]) -> rusqlite::Result<()> {
+    make(connection, collection, false)?; // nothing was put into it: then there is nothing in the base either
+    let (base, shadow) = (base_table(collection), table(collection));
+    for index in schema::indexes_of(connection, &format!("{collection}{}", schema::SHADOW))? {
+        schema::run_script(connection, &format!("DROP INDEX \"{index}\""))?; // its name is wanted by the next shadow
+    }
+    if base_exists(connection, collection)? {
+        let between = format!("\"{collection}{}~\"", schema::BASE);
+        schema::run_script(
+            connection,
+            &format!(
+                "ALTER TABLE {base} RENAME TO {between};
+                 ALTER TABLE {shadow} RENAME TO {base};
+                 ALTER TABLE {between} RENAME TO {shadow}"
+            ),
+        )?;
+    } else {
+        schema::run_script(connection, &format!("ALTER TABLE {shadow} RENAME TO {base}"))?;
+    }
+    connection.prepare_cached("DELETE FROM bases WHERE collection = ?1")?.execute([collection])?;
+    let mut put = connection.prepare_cached("INSERT INTO bases VALUES (?1, ?2, ?3, ?4, ?5)")?;
+    for Place { source, partition, epoch, sequence } in places {
+        put.execute(params![collection, source, partition, epoch.as_bytes(), rows::signed(*sequence)])?;
+    }
+    Ok(())
 }
 
 fn all_places(connection: &Connection) -> rusqlite::Result<Vec<Place>> {

@@ -19,7 +19,7 @@ use jumun_bus::{MemoryBus, Publisher, Record, Source};
 use jumun_database::{Changes, DocumentChange, MemoryDatabase};
 use schemars::JsonSchema;
 use serde_json::json;
-use std::sync::atomic::{AtomicBool, Ordering};
+
 use uuid::Uuid;
 
 jumun::published_language! {
@@ -182,19 +182,22 @@ impl Transport for Nobody {
     }
 }
 
-struct Shop {
-    database: MemoryDatabase,
-    engine: Engine,
-    consumer: Consumer,
-    rebuilds: Rebuilds,
-    till: Box<dyn Publisher>,
-    as_they_happen: Arc<AtomicBool>,
+pub(crate) struct Shop {
+    pub(crate) database: MemoryDatabase,
+    pub(crate) engine: Engine,
+    pub(crate) consumer: Consumer,
+    pub(crate) rebuilds: Rebuilds,
+    pub(crate) till: Box<dyn Publisher>,
+    pub(crate) as_they_happen: Arc<AtomicBool>,
     anew: Arc<AtomicBool>,
 }
 
 impl Shop {
     async fn open() -> Self {
-        let bus = MemoryBus::new();
+        Self::on(MemoryBus::new()).await
+    }
+
+    pub(crate) async fn on(bus: impl Bus) -> Self {
         let source = Source { service: "till".into(), epoch: Uuid::from_u128(1), partitions: 1 };
         let till = bus.publisher(&source).expect("the first publisher");
         let model = board();
@@ -220,7 +223,7 @@ impl Shop {
         Self { database, engine, consumer, rebuilds, till, as_they_happen, anew }
     }
 
-    fn ring(&mut self, id: i64, amount: i64) {
+    pub(crate) fn ring(&mut self, id: i64, amount: i64) {
         let body = json!({ "eventType": "Rung", "timestamp": 1, "id": id, "amount": amount }).to_string();
         let sequence = self.till.last(0) + 1;
         let event_type = "Rung".to_owned();
@@ -228,13 +231,13 @@ impl Shop {
         self.till.append(&[record]).expect("memory has room");
     }
 
-    async fn heard_all(&self) {
+    pub(crate) async fn heard_all(&self) {
         let token = crate::Token { service: "till".into(), partition: 0, sequence: self.till.last(0) };
         let heard = self.consumer.has_heard(&token, Duration::from_secs(20)).await;
         assert!(heard, "{:?}", self.consumer.consumption());
     }
 
-    async fn rows(&self) -> Vec<(i64, bool, String)> {
+    pub(crate) async fn rows(&self) -> Vec<(i64, bool, String)> {
         let rows = self.database.scan("tallies", i64::MIN, 1_000).await.expect("memory can be read");
         rows.into_iter().map(|row| (row.id, row.shown, row.body)).collect()
     }
@@ -244,7 +247,7 @@ impl Shop {
         serde_json::from_str(&row.body).expect("a tally")
     }
 
-    async fn spoil(&self, id: i64, shown: bool, body: &str) {
+    pub(crate) async fn spoil(&self, id: i64, shown: bool, body: &str) {
         let version =
             self.database.document("tallies", id).await.expect("memory can be read").map_or(0, |row| row.version);
         let change =
@@ -252,11 +255,11 @@ impl Shop {
         self.database.commit(Changes { documents: vec![change], ..Changes::default() }).await.expect("a commit");
     }
 
-    async fn rebuild(&self) -> Said {
+    pub(crate) async fn rebuild(&self) -> Said {
         end_of(self.rebuilds.begin("board").expect("nothing is in the way")).await
     }
 
-    async fn rebuilt(&self) -> Rebuilt {
+    pub(crate) async fn rebuilt(&self) -> Rebuilt {
         match self.rebuild().await {
             Said::Rebuilt(rebuilt) => rebuilt,
             other => panic!("{other:?}"),
@@ -264,7 +267,7 @@ impl Shop {
     }
 }
 
-async fn note(engine: &Engine, tally: i64) {
+pub(crate) async fn note(engine: &Engine, tally: i64) {
     let command = engine.model().resources[0].commands[0].read(json!({ "tally": tally }).to_string().as_bytes());
     let incoming = Incoming {
         resource: 0,

@@ -427,4 +427,4 @@ fn millis(time: Duration) -> u64 {
 }
 
 #[cfg(test)]
-mod tests {}
+mod tests;

@@ -37,7 +37,7 @@ pub(crate) enum Window {
 #[derive(Debug, Clone)]
 pub(crate) struct CallWindow {
     /// The oldest first, never more than its capacity.
-    pub(crate) calls: VecDeque<Call>,
+    calls: VecDeque<Call>,
     capacity: usize,
     total: Tally,
 }
@@ -47,7 +47,7 @@ pub(crate) struct CallWindow {
 pub(crate) struct TimeWindow {
     began: Instant,
     slot_nanos: u64,
-    pub(crate) slots: [Tally; WINDOW_SLOTS],
+    slots: [Tally; WINDOW_SLOTS],
     /// The slot of time up to which the ring is.
     current: u64,
     total: Tally,
@@ -113,6 +113,22 @@ impl Window {
         match self {
             Self::Calls(window) => window.total,
             Self::Time(window) => window.tally(now),
+        }
+    }
+}
+
+#[cfg(test)]
+impl Window {
+    /// All that its future depends on: what it holds, with the age of each part, the youngest last.
+    pub(crate) fn contents(&self, now: Instant) -> Vec<(u64, Tally)> {
+        match self {
+            Self::Calls(window) => window.calls.iter().map(|call| (0, (*call).into())).collect(),
+            Self::Time(window) => {
+                let now = window.slot(now);
+                let kept = (now + 1).saturating_sub(WINDOW_SLOTS as u64)..=window.current;
+                let held = kept.map(|slot| (now - slot, window.slots[ring(slot)]));
+                held.filter(|(_, tally)| *tally != Tally::default()).collect()
+            }
         }
     }
 }

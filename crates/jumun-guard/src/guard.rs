@@ -197,10 +197,10 @@ impl Guard {
             self.budget().deposit();
         }
         let left = |now: Instant| time_limit.saturating_sub(now.saturating_duration_since(began));
-        let (mut number, mut before) = (0, None);
+        let (mut now, mut number, mut before) = (began, 0, None);
         loop {
             number += 1;
-            let result = match self.attempt(left, &judge, &mut attempt).await {
+            let result = match self.attempt(now, left, &judge, &mut attempt).await {
                 Attempt::Done(result, Verdict::NotDone) => result,
                 Attempt::Done(result, _) => return Outcome::Done(result),
                 // Then what the attempt before said is the outcome: nothing was done there, either.
@@ -210,11 +210,13 @@ impl Guard {
             let Some(pause) = self.pause(number, left) else { return Outcome::Done(result) };
             before = Some(result);
             tokio::time::sleep(pause).await;
+            now = self.now();
         }
     }
 
     async fn attempt<T, F>(
         &self,
+        mut now: Instant,
         left: impl Fn(Instant) -> Duration,
         judge: impl Fn(&T) -> Verdict,
         mut attempt: impl FnMut(Duration) -> F,
@@ -222,7 +224,6 @@ impl Guard {
     where
         F: Future<Output = T>,
     {
-        let mut now = self.now();
         let slot = if let Some(slot) = self.bulkhead.try_enter() {
             slot
         } else {

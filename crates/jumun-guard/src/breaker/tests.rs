@@ -1,5 +1,7 @@
 //! What a breaker does: by example, in every order (`exploration`), and against a slow and obvious one (`model`).
 
+#![allow(clippy::unchecked_time_subtraction, reason = "a test may fail")]
+
 use super::*;
 
 mod exploration;

@@ -41,6 +41,7 @@ fn guard(config: &GuardConfig) -> Guard {
 }
 
 /// A result is what it says of the neighbour.
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "a judge is given a reference")]
 fn judge(verdict: &Verdict) -> Verdict {
     *verdict
 }
@@ -56,9 +57,10 @@ async fn call(guard: &Guard, takes: Duration, verdict: Verdict) -> Outcome<Verdi
 }
 
 async fn open(guard: &Guard) {
-    while guard.state() == State::Closed {
-        let _ = call(guard, ms(1), Verdict::Failure).await;
+    for _ in 0..2 {
+        assert_eq!(call(guard, ms(1), Verdict::Failure).await, Outcome::Done(Verdict::Failure));
     }
+    assert_eq!(guard.state(), State::Open);
 }
 
 fn refused_for(outcome: Outcome<Verdict>) -> Duration {
@@ -202,6 +204,16 @@ async fn one_call_too_many_waits_its_time_and_is_refused_without_counting() {
         let seen = guard.snapshot();
         assert_eq!((seen.breaker.tally.calls, seen.breaker.tally.failed, seen.bulkhead.refused), (2, 0, 2));
     }
+}
+
+/// In real time, where even a wait of nothing takes a millisecond.
+#[tokio::test]
+async fn where_nobody_may_wait_nobody_does() {
+    let guard = guard(&narrow(1, Duration::ZERO));
+    let mut at_work = pin!(call(&guard, ms(500), Verdict::Success));
+    assert!(poll!(at_work.as_mut()).is_pending());
+    let refused = call(&guard, ms(500), Verdict::Success).now_or_never();
+    assert_eq!(refused, Some(Outcome::Refused(Refusal::Full)));
 }
 
 #[tokio::test(start_paused = true)]
@@ -429,8 +441,8 @@ fn all_calls_of_many_threads_are_counted() {
     const CALLS: u64 = 2_000;
     let config = GuardConfig {
         breaker: BreakerConfig { window: Window::Calls(100_000), failure_rate: 1.0, ..BreakerConfig::default() },
-        bulkhead: BulkheadConfig { max_concurrent: 2, max_wait: Duration::from_secs(600) },
-        time_limit: Duration::from_secs(600),
+        bulkhead: BulkheadConfig { max_concurrent: 2, max_wait: Duration::from_mins(10) },
+        time_limit: Duration::from_mins(10),
         retry: RetryConfig { max_attempts: 1, ..RetryConfig::default() },
     };
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(4).enable_time().build().unwrap();

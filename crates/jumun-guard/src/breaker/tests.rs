@@ -47,9 +47,8 @@ impl Example {
 
     fn open(config: BreakerConfig) -> Self {
         let mut example = Self::new(config);
-        while example.breaker.state() == State::Closed {
-            let _ = example.call(Verdict::Failure, ms(1));
-        }
+        example.calls(19, Verdict::Failure, ms(1));
+        assert!(example.call(Verdict::Failure, ms(1)).is_some());
         example
     }
 }

@@ -186,6 +186,13 @@ pub struct BreakerSnapshot {
     pub last: Option<Transition>,
 }
 
+impl Ticket {
+    /// The call begins only now: what its caller did before does not make it slow.
+    pub fn begin(&mut self, now: Instant) {
+        self.granted = self.granted.max(now);
+    }
+}
+
 impl BreakerConfig {
     /// The rules, for calls with this time limit.
     pub(crate) fn rules(&self, time_limit: Duration) -> Rules {

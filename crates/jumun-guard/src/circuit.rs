@@ -60,6 +60,13 @@ impl Circuit {
 }
 
 impl Permit<'_> {
+    /// The call begins only now.
+    pub fn begin(&mut self, now: Instant) {
+        if let Some(ticket) = &mut self.ticket {
+            ticket.begin(now);
+        }
+    }
+
     /// The call has come to an end.
     pub fn settle(mut self, verdict: Verdict, now: Instant) -> Option<Transition> {
         self.ticket.take().and_then(|ticket| self.circuit.lock().settle(ticket, verdict, now))

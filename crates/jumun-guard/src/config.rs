@@ -18,7 +18,7 @@ pub struct GuardConfig {
     pub breaker: BreakerConfig,
     /// How many calls at once.
     pub bulkhead: BulkheadConfig,
-    /// When to call again.
+    /// When to call again. By default never.
     pub retry: RetryConfig,
 }
 
@@ -126,7 +126,7 @@ impl Default for BulkheadConfig {
 impl Default for RetryConfig {
     fn default() -> Self {
         Self {
-            max_attempts: 2,
+            max_attempts: 1,
             pause: Duration::from_millis(20),
             max_pause: Duration::from_millis(200),
             budget: 0.2,
@@ -301,7 +301,7 @@ mod tests {
                 "wait_open": "5s", "half_open_calls": 5,
             },
             "bulkhead": { "max_concurrent": 256, "max_wait": "100ms" },
-            "retry": { "max_attempts": 2, "pause": "20ms", "max_pause": "200ms", "budget": 0.2, "min_per_second": 10 },
+            "retry": { "max_attempts": 1, "pause": "20ms", "max_pause": "200ms", "budget": 0.2, "min_per_second": 10 },
         });
         let mut written = read(keys).expect("a configuration");
         assert_eq!(

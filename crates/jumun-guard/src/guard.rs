@@ -2,8 +2,8 @@
 
 use crate::{
     breaker::{Breaker, BreakerSnapshot, Command, Open, State, Transition, Verdict},
-    bulkhead::{Bulkhead, BulkheadSnapshot, Full},
-    circuit::Circuit,
+    bulkhead::{Bulkhead, BulkheadSnapshot, Full, Slot},
+    circuit::{Circuit, Permit},
     config::{GuardConfig, InvalidConfig, RetryConfig},
     retry::{self, Budget},
 };
@@ -142,6 +142,16 @@ impl From<Full> for Refusal {
     }
 }
 
+/// A call that has been let in and is still to be made: for who has something to do between the two that must not be done
+/// in vain. Dropped, it gives back what it holds, and nothing is counted.
+#[derive(Debug)]
+#[must_use = "dropped at once, it lets nobody in"]
+pub struct Admitted<'a> {
+    guard: &'a Guard,
+    permit: Permit<'a>,
+    slot: Slot<'a>,
+}
+
 /// What came of one attempt.
 enum Attempt<T> {
     Done(T, Verdict),
@@ -216,7 +226,7 @@ impl Guard {
 
     async fn attempt<T, F>(
         &self,
-        mut now: Instant,
+        now: Instant,
         left: impl Fn(Instant) -> Duration,
         judge: impl Fn(&T) -> Verdict,
         mut attempt: impl FnMut(Duration) -> F,
@@ -224,38 +234,39 @@ impl Guard {
     where
         F: Future<Output = T>,
     {
+        let (admitted, now) = match self.admit_at(now, left(now)).await {
+            Ok(admitted) => admitted,
+            Err(why) => return Attempt::Refused(why),
+        };
+        let left = left(now);
+        admitted.attempt(left, judge, attempt(left)).await
+    }
+
+    /// Lets one call in, or says why not. It may have to wait for its turn, no longer than this. The time that this took is
+    /// the caller's to take off the call's time limit. There are no retries of it.
+    pub async fn admit(&self, at_most: Duration) -> Result<Admitted<'_>, Refusal> {
+        Ok(self.admit_at(self.now(), at_most.min(self.time_limit)).await?.0)
+    }
+
+    /// With the time that it is then.
+    async fn admit_at(&self, began: Instant, at_most: Duration) -> Result<(Admitted<'_>, Instant), Refusal> {
+        let mut now = began;
         let slot = if let Some(slot) = self.bulkhead.try_enter() {
             slot
         } else {
             if let Some(open) = self.refuse(now) {
-                return Attempt::Refused(open.into());
+                return Err(open.into());
             }
-            let entered = self.bulkhead.enter(left(now)).await;
+            let entered = self.bulkhead.enter(at_most).await;
             now = self.now();
-            match entered {
-                Ok(slot) => slot,
-                Err(full) => return Attempt::Refused(full.into()),
-            }
+            entered?
         };
-        let left = left(now);
-        if left.is_zero() {
-            return Attempt::Refused(Refusal::NoTime);
+        if now.saturating_duration_since(began) >= at_most {
+            return Err(Refusal::NoTime);
         }
         let (permit, transition) = self.circuit.acquire(now);
         self.tell(transition);
-        let permit = match permit {
-            Ok(permit) => permit,
-            Err(open) => return Attempt::Refused(open.into()),
-        };
-        let result = tokio::time::timeout(left, attempt(left)).await;
-        let verdict = result.as_ref().map_or(Verdict::Failure, judge);
-        self.tell(permit.settle(verdict, self.now()));
-        drop(slot); // only now: whoever waits for it is to see what has become of the circuit
-        if let Ok(result) = result {
-            return Attempt::Done(result, verdict);
-        }
-        self.timed_out.fetch_add(1, Relaxed);
-        Attempt::TimedOut
+        Ok((Admitted { guard: self, permit: permit?, slot }, now))
     }
 
     /// How long to wait before a retry, if there is to be one: not if it is one too many, or would come too late, or the
@@ -313,6 +324,46 @@ impl Guard {
 
     fn budget(&self) -> MutexGuard<'_, Budget> {
         self.budget.lock().unwrap_or_else(PoisonError::into_inner) // nothing in it panics
+    }
+}
+
+impl Admitted<'_> {
+    /// Makes the call. It begins now: what was done since it was let in does not make it slow. No answer within the limit is
+    /// a failure.
+    ///
+    /// Dropped before its end, it leaves nothing behind, and the call does not count. So does one that panics.
+    pub async fn run<T>(
+        mut self,
+        time_limit: Duration,
+        judge: impl Fn(&T) -> Verdict,
+        call: impl Future<Output = T>,
+    ) -> Outcome<T> {
+        let began = self.guard.now();
+        self.permit.begin(began);
+        let guard = self.guard;
+        match self.attempt(time_limit, judge, call).await {
+            Attempt::Done(result, _) => Outcome::Done(result),
+            Attempt::Refused(why) => Outcome::Refused(why),
+            Attempt::TimedOut => Outcome::TimedOut(guard.now().saturating_duration_since(began)),
+        }
+    }
+
+    async fn attempt<T>(
+        self,
+        time_limit: Duration,
+        judge: impl Fn(&T) -> Verdict,
+        call: impl Future<Output = T>,
+    ) -> Attempt<T> {
+        let Self { guard, slot, permit } = self; // in the order in which they go back if it is dropped, last first
+        let result = tokio::time::timeout(time_limit, call).await;
+        let verdict = result.as_ref().map_or(Verdict::Failure, judge);
+        guard.tell(permit.settle(verdict, guard.now()));
+        drop(slot); // only now: whoever waits for it is to see what has become of the circuit
+        if let Ok(result) = result {
+            return Attempt::Done(result, verdict);
+        }
+        guard.timed_out.fetch_add(1, Relaxed);
+        Attempt::TimedOut
     }
 }
 

@@ -19,6 +19,9 @@
 //! # }
 //! ```
 //!
+//! Who has something to do before the call that must not be done in vain, a commit say, is let in first ([`Guard::admit`])
+//! and makes the call then ([`Admitted::run`]).
+//!
 //! What then, that is the business's to say: this crate says which outcome it is, and nothing more.
 //!
 //! In the order in which a call meets them:
@@ -46,5 +49,5 @@ pub use breaker::{Breaker, BreakerSnapshot, Cause, Command, Open, State, Ticket,
 pub use bulkhead::{Bulkhead, BulkheadSnapshot, Full, Slot};
 pub use circuit::{Circuit, Permit};
 pub use config::{BreakerConfig, BulkheadConfig, GuardConfig, InvalidConfig, RetryConfig, Window};
-pub use guard::{Guard, GuardSnapshot, Outcome, Parts, Refusal};
+pub use guard::{Admitted, Guard, GuardSnapshot, Outcome, Parts, Refusal};
 pub use window::Tally;

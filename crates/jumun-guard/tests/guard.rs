@@ -308,6 +308,50 @@ async fn with_a_full_bulkhead_an_open_circuit_refuses_at_once() {
     assert_eq!(guard.snapshot().breaker.rejected, 1);
 }
 
+#[tokio::test(start_paused = true)]
+async fn who_is_let_in_may_take_time_before_the_call() {
+    let guard = guard(&narrow(1, Duration::ZERO));
+    let admitted = guard.admit(LIMIT).await.unwrap();
+    assert_eq!(guard.admit(LIMIT).await.unwrap_err(), Refusal::Full, "it has its place already");
+    advance(ms(5_000)).await; // a slow disk
+    let call = async {
+        sleep(ms(900)).await;
+        Verdict::Success
+    };
+    assert_eq!(admitted.run(LIMIT, judge, call).await, Outcome::Done(Verdict::Success));
+    let seen = guard.snapshot();
+    assert_eq!((seen.breaker.tally.calls, seen.breaker.tally.slow), (1, 0), "that did not make the neighbour slow");
+    assert_eq!((seen.bulkhead.at_work, seen.breaker.permits_out), (0, 0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_call_that_was_let_in_has_a_time_limit() {
+    let guard = guard(&strict());
+    let admitted = guard.admit(LIMIT).await.unwrap();
+    let outcome = admitted.run(ms(400), judge, future::pending()).await;
+    assert_eq!(outcome, Outcome::TimedOut(ms(400)));
+    let seen = guard.snapshot();
+    assert_eq!((seen.breaker.tally.failed, seen.timed_out), (1, 1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_is_let_in_and_does_not_call_leaves_nothing_behind() {
+    let guard = guard(&strict());
+    open(&guard).await;
+    assert_eq!(guard.admit(LIMIT).await.unwrap_err(), Refusal::Open { retry_after: ms(5_000) });
+    assert_eq!(guard.admit(Duration::ZERO).await.unwrap_err(), Refusal::NoTime);
+    advance(ms(5_000)).await;
+    for _ in 0..10 {
+        drop(guard.admit(LIMIT).await.unwrap());
+    }
+    for _ in 0..2 {
+        let admitted = guard.admit(LIMIT).await.unwrap();
+        let outcome = admitted.run(LIMIT, judge, future::ready(Verdict::Success)).await;
+        assert_eq!(outcome, Outcome::Done(Verdict::Success));
+    }
+    assert_eq!(guard.state(), State::Closed);
+}
+
 fn retrying(max_attempts: u32) -> GuardConfig {
     let breaker = BreakerConfig { minimum_calls: Some(100_000), ..BreakerConfig::default() };
     let retry = RetryConfig { max_attempts, ..RetryConfig::default() };

@@ -239,7 +239,8 @@ impl Guard {
             Err(why) => return Attempt::Refused(why),
         };
         let left = left(now);
-        admitted.attempt(left, judge, attempt(left)).await
+        let result = admitted.attempt(left, judge, attempt(left)).await;
+        result.map_or(Attempt::TimedOut, |(result, verdict)| Attempt::Done(result, verdict))
     }
 
     /// Lets one call in, or says why not. It may have to wait for its turn, no longer than this. The time that this took is
@@ -328,8 +329,8 @@ impl Guard {
 }
 
 impl Admitted<'_> {
-    /// Makes the call. It begins now: what was done since it was let in does not make it slow. No answer within the limit is
-    /// a failure.
+    /// Makes the call. It begins now: what was done since it was let in does not make it slow. None: no answer within the
+    /// limit, which is a failure.
     ///
     /// Dropped before its end, it leaves nothing behind, and the call does not count. So does one that panics.
     pub async fn run<T>(
@@ -337,15 +338,9 @@ impl Admitted<'_> {
         time_limit: Duration,
         judge: impl Fn(&T) -> Verdict,
         call: impl Future<Output = T>,
-    ) -> Outcome<T> {
-        let began = self.guard.now();
-        self.permit.begin(began);
-        let guard = self.guard;
-        match self.attempt(time_limit, judge, call).await {
-            Attempt::Done(result, _) => Outcome::Done(result),
-            Attempt::Refused(why) => Outcome::Refused(why),
-            Attempt::TimedOut => Outcome::TimedOut(guard.now().saturating_duration_since(began)),
-        }
+    ) -> Option<T> {
+        self.permit.begin(self.guard.now());
+        Some(self.attempt(time_limit, judge, call).await?.0)
     }
 
     async fn attempt<T>(
@@ -353,17 +348,17 @@ impl Admitted<'_> {
         time_limit: Duration,
         judge: impl Fn(&T) -> Verdict,
         call: impl Future<Output = T>,
-    ) -> Attempt<T> {
-        let Self { guard, slot, permit } = self; // in the order in which they go back if it is dropped, last first
+    ) -> Option<(T, Verdict)> {
+        let Self { guard, slot, permit } = self; // dropped, the permit goes back first
         let result = tokio::time::timeout(time_limit, call).await;
         let verdict = result.as_ref().map_or(Verdict::Failure, judge);
         guard.tell(permit.settle(verdict, guard.now()));
         drop(slot); // only now: whoever waits for it is to see what has become of the circuit
         if let Ok(result) = result {
-            return Attempt::Done(result, verdict);
+            return Some((result, verdict));
         }
         guard.timed_out.fetch_add(1, Relaxed);
-        Attempt::TimedOut
+        None
     }
 }
 

@@ -45,6 +45,8 @@ pub struct Serving {
     pub bus: Arc<dyn Bus>,
     /// Where operators tell it things.
     pub control: PathBuf,
+    /// How long it is not ready for no reason, for drills.
+    pub start_delay: Duration,
     /// Called once it is sure that it can serve: from then on requests may come, the socket keeps them.
     pub announce: Box<dyn FnOnce() + Send>,
     /// Ends the serving: no new connections, what is at work is finished, the database is closed.
@@ -82,7 +84,7 @@ impl ServeError {
 
 /// Serves until told to stop, then drains. Recovers first what an earlier process left.
 pub async fn serve(engine: Engine, serving: Serving) -> Result<(), ServeError> {
-    let Serving { listener, unavailable_status, bus, control: socket, announce, stop } = serving;
+    let Serving { listener, unavailable_status, bus, control: socket, start_delay, announce, stop } = serving;
     let relay = if engine.model().publishes { Some(Relay::open(&engine, bus.clone()).await?) } else { None };
     let name = engine.model().name;
     let info = json!({ "service": name, "version": env!("CARGO_PKG_VERSION") });
@@ -98,12 +100,16 @@ pub async fn serve(engine: Engine, serving: Serving) -> Result<(), ServeError> {
     let consumer =
         if engine.model().listens.is_empty() { None } else { Some(Consumer::start(&engine, bus.clone()).await?) };
     let rebuilds = Rebuilds::start(&engine, bus, consumer.clone());
-    let control = Control::listen(&socket, control::of_service(consumer.clone(), rebuilds));
+    let control = Control::listen(&socket, control::of_service(&engine, consumer.clone(), rebuilds));
     if let Err(error) = &control {
         tracing::warn!(%error, "operators cannot tell this process anything");
     }
     let shared = Shared::new(SharedParts { engine: engine.clone(), health, unavailable_status, consumer });
     let router = http::router(&shared);
+    if !start_delay.is_zero() {
+        tracing::warn!(?start_delay, "not ready for so long, because somebody asked for it");
+        let _ = stop.run_until_cancelled(tokio::time::sleep(start_delay)).await;
+    }
     shared.health.set_ready(true);
     announce();
     let summary = tokio::spawn(summarize(shared.clone()));

@@ -8,6 +8,7 @@ use crate::{
     Code, Engine, Incoming, Key, Parts, Success,
     audit::{self, Databases, Verdict},
     consumer::Consumer,
+    guards::Guards,
     recovery,
     relay::{Relay, RelayError},
     schema,
@@ -22,6 +23,7 @@ use jumun_database::{
     Changes, CommitError, Database, Document, Identity, JournalRecord, MemoryDatabase, Page, Place, Query,
     ReadDatabase, ReadError, Receipt, Request, RequestFilter, Stats,
 };
+use jumun_guard::GuardConfig;
 use std::{
     cell::RefCell,
     collections::{BTreeMap, BTreeSet},
@@ -126,13 +128,19 @@ impl World {
         self.bus.lose_unsynced();
     }
 
+    /// The guards around calls.
+    fn calls(&self, model: &ServiceModel) -> BTreeMap<String, GuardConfig> {
+        // Inner limits are smaller, or they would have to shrink.
+        let config = GuardConfig { time_limit: Duration::from_millis(500), ..GuardConfig::default() };
+        model.asks.iter().map(|ask| (ask.service.to_owned(), config)).collect()
+    }
+
     async fn start(self: &Arc<Self>, service: &'static str) {
         let model = self.service(service).clone();
         let database = Fragile { world: self.clone(), service, inner: self.databases[service].clone() };
         let engine = Engine::new(Parts {
             behaviour: model.behaviour(&serde_json::Map::new()).expect("default settings"),
-            // Inner limits are smaller, or they would have to shrink.
-            time_limits: model.asks.iter().map(|ask| (ask.service.to_owned(), Duration::from_millis(500))).collect(),
+            guards: Guards::new(&model, &self.calls(&model)).expect("what can be"),
             model,
             database: Arc::new(database),
             transport: Arc::new(Network { world: self.clone() }),

@@ -57,6 +57,8 @@ pub struct FaultsOn {
     /// Which.
     #[serde(flatten)]
     pub faults: Faults,
+    /// The same for people.
+    pub in_words: String,
     /// After how long they end by themselves, in milliseconds.
     pub ends_in_ms: Option<u64>,
 }
@@ -182,6 +184,7 @@ impl FaultSwitch {
     pub fn on(&self) -> Option<FaultsOn> {
         self.active().map(|active| FaultsOn {
             faults: active.faults,
+            in_words: active.faults.to_string(),
             ends_in_ms: active.until.map(|until| {
                 let left = until.saturating_duration_since(Instant::now());
                 u64::try_from(left.as_millis()).unwrap_or(u64::MAX)

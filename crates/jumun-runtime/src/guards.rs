@@ -132,9 +132,9 @@ pub(crate) fn verdict(reached: &Reached) -> Verdict {
 
 /// What a client hears of a call that was not made.
 pub(crate) fn not_asked(callee: &str, why: Refusal) -> Problem {
-    let detail = format!(
-        "{callee} is not asked now: {why}. Nothing was done; try again later, with the same Idempotency-Key if there was one."
-    );
+    let code = why.code();
+    let again = "Nothing was done; try again later, with the same Idempotency-Key if there was one.";
+    let detail = format!("{callee} is not asked now ({code}): {why}. {again}");
     Problem { wait: why.retry_after(), ..Problem::new(Code::NeighbourUnavailable, detail) }
 }
 

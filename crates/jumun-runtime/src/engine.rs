@@ -3,10 +3,10 @@
 //! The protocol, and why it holds when a process dies at any step:
 //!
 //! 1. A command that needs nobody is one commit: documents, events, and its answer under the key it came with.
-//! 2. A command that needs a neighbour is first let in by the guard around calls to it; if not (its circuit is open, too many
-//!    calls are under way), it is surely not asked, and nothing is committed. Then it commits a request in state `Asking`:
-//!    from here on somebody will see it through. Then it asks, under the request's id. Then it commits the outcome, which wins only if the request is still
-//!    `Asking`. Only then the client hears a yes.
+//! 2. A command that needs a neighbour is first let in by the guard around the calls to it. If it is not (the circuit is
+//!    open, too many calls are under way), surely nobody is asked, and nothing is committed for it. Then it commits a
+//!    request in state `Asking`: from here on somebody will see it through. Then it asks, under the request's id. Then it
+//!    commits the outcome, which wins only if the request is still `Asking`. Only then the client hears a yes.
 //! 3. Whatever is not surely done or surely not done is moved to `Voiding` and undone by a call that is repeated until
 //!    it is answered. The neighbour undoes the effect or remembers to refuse the question, should it still come.
 //! 4. Whoever finds a request in `Asking` that nobody works on any more (its process died, its time is up) moves it to

@@ -14,7 +14,7 @@ use std::{
     fmt,
     str::FromStr,
     sync::{
-        Arc, Mutex, PoisonError,
+        Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, Ordering},
     },
     time::Duration,
@@ -166,12 +166,11 @@ impl FaultSwitch {
             None if self.is_on() => tracing::warn!("faults are off"),
             None => {}
         }
-        self.replace(active);
+        self.put(self.active.lock().unwrap_or_else(PoisonError::into_inner), active);
     }
 
-    fn replace(&self, active: Option<Arc<Active>>) {
+    fn put(&self, mut current: MutexGuard<'_, Option<Arc<Active>>>, active: Option<Arc<Active>>) {
         let is_on = active.is_some();
-        let mut current = self.active.lock().unwrap_or_else(PoisonError::into_inner);
         let before = std::mem::replace(&mut *current, active);
         self.is_on.store(is_on, Ordering::Relaxed);
         drop(current);
@@ -200,14 +199,14 @@ impl FaultSwitch {
         if !self.is_on() {
             return None;
         }
-        let active = self.active.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        let is_over = active.as_ref().is_some_and(|active| active.until.is_some_and(|until| until <= Instant::now()));
-        if is_over {
-            tracing::warn!("faults are off, their time is over");
-            self.replace(None);
-            return None;
+        let current = self.active.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_over = |active: &Arc<Active>| active.until.is_some_and(|until| until <= Instant::now());
+        if !current.as_ref().is_some_and(is_over) {
+            return current.clone();
         }
-        active
+        tracing::warn!("faults are off, their time is over");
+        self.put(current, None);
+        None
     }
 
     /// What a command goes through before anything of it is done. It is at work until what is given here is dropped.

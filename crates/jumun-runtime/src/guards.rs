@@ -147,3 +147,6 @@ fn tell(callee: &str, transition: &Transition) {
         tracing::info!(callee, %from, %to, calls, failure_rate, slow_call_rate, "circuit {transition}");
     }
 }
+
+#[cfg(test)]
+mod tests;

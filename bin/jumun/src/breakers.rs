@@ -90,7 +90,7 @@ fn as_text(service: &str, callee: &str, told: &Value) -> String {
     let number = |key: &str| told[key].as_u64().unwrap_or_default();
     let wait = match number("waitLeftMs") {
         0 => "-".to_owned(),
-        ms => format!("{} ms", ms),
+        ms => format!("{ms} ms"),
     };
     let rate = |key: &str| format!("{:.0} %", told[key].as_f64().unwrap_or_default() * 100.0);
     let at_work = format!("{} of {}", number("atWork"), number("maxConcurrent"));

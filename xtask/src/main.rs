@@ -50,7 +50,7 @@ fn main() -> ExitCode {
                 && cargo(&[&["clippy", "--all-targets"], &WORKSPACE[..], &["--", "--deny", "warnings"]].concat())
                 && cargo(&["doc", "--workspace", "--no-deps", "--document-private-items"])
         }
-        Task::Bench => ["jumun-database", "jumun-bus", "jumun-cli"]
+        Task::Bench => ["jumun-database", "jumun-bus", "jumun-guard", "jumun-cli"]
             .iter()
             .all(|package| cargo(&["bench", "--package", package, "--benches"])),
     };

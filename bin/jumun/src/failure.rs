@@ -4,7 +4,8 @@ use jumun::SettingsError;
 use jumun_bus::BusError;
 use jumun_database::{OpenError, ReadError};
 use jumun_runtime::{
-    ServeError, config::ConfigError, control::ControlError, supervisor::SuperviseError, telemetry::TelemetryError,
+    ServeError, config::ConfigError, control::ControlError, guards::InvalidConfig, supervisor::SuperviseError,
+    telemetry::TelemetryError,
 };
 use std::{borrow::Cow, fmt, process::ExitCode};
 
@@ -82,6 +83,12 @@ impl From<TelemetryError> for Failure {
 
 impl From<ControlError> for Failure {
     fn from(error: ControlError) -> Self {
+        Self::new(error.code(), error.to_string(), error.remedy())
+    }
+}
+
+impl From<InvalidConfig> for Failure {
+    fn from(error: InvalidConfig) -> Self {
         Self::new(error.code(), error.to_string(), error.remedy())
     }
 }

@@ -2,10 +2,12 @@
 
 mod asks;
 mod audit;
+mod breakers;
 mod config;
 mod events;
 mod explain;
 mod failure;
+mod fault;
 mod load;
 mod logs;
 mod operate;
@@ -78,6 +80,19 @@ What it stores is in ./data/<system>/<service>.db. How much it logs: JUMUN_LOG=i
     Audit(audit::Options),
     /// Shows what is in doubt: questions between services that are not answered or not undone yet.
     Asks(asks::Options),
+    /// Shows the circuit breakers around calls between services, or tells one what to do.
+    #[command(after_help = "Examples:
+  jumun breakers food-delivery
+  jumun breakers food-delivery force-open order payment
+  jumun breakers food-delivery reset order payment")]
+    Breakers(breakers::Options),
+    /// Makes a service that runs slow, failing, narrow or busy, for drills. Faults that are said replace those that are on;
+    /// without any, tells which are on.
+    #[command(after_help = "Examples:
+  jumun fault food-delivery payment --delay 400ms..620ms --for 60s
+  jumun fault food-delivery payment --fail 10% --concurrency 30 --cpu 5ms
+  jumun fault food-delivery payment --off")]
+    Fault(fault::Options),
     /// Shows what is on the bus.
     Events(events::Options),
     /// Shows events that could not be taken in, lets them be heard again, or forgets them.
@@ -188,6 +203,8 @@ fn main() -> ExitCode {
         Command::Serve(options) => serve::run(&options),
         Command::Audit(options) => audit::run(&options),
         Command::Asks(options) => asks::run(&options),
+        Command::Breakers(options) => breakers::run(&options),
+        Command::Fault(options) => fault::run(&options),
         Command::Events(options) => events::run(&options),
         Command::Parked(options) => parked::run(&options),
         Command::View(options) => view::run(&options),

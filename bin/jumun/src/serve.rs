@@ -11,6 +11,7 @@ use jumun_runtime::{
     config::{Config, GATEWAY},
     control,
     gateway::{self, Gateway},
+    guards::Guards,
     schema, serve,
     supervisor::{self, Leash},
     telemetry::Tracer,
@@ -99,18 +100,22 @@ async fn serve_service(
     let bus = Arc::new(retention.as_ref().map_or(log, Retention::bus));
     let control = control::socket_beside(&config.database);
     let urls = config.calls.iter().map(|(name, call)| (name.clone(), call.url.clone())).collect();
+    let guards = config.calls.iter().map(|(name, call)| (name.clone(), call.guard())).collect();
     let engine = Engine::new(Parts {
         model: service.clone(),
         behaviour,
         database: Arc::new(database),
         transport: Arc::new(HttpTransport::new(urls)),
-        time_limits: config.calls.iter().map(|(name, call)| (name.clone(), call.time_limit)).collect(),
+        guards: Guards::new(service, &guards)?,
         clock: Timestamp::now,
         zone: TimeZone::try_system().unwrap_or(TimeZone::UTC),
         tracer,
         restarts: options.supervised.unwrap_or_default(),
     });
-    serve(engine, Serving { listener, unavailable_status, bus, retention, control, announce, stop }).await?;
+    engine.faults().set(config.faults, None);
+    let start_delay = config.faults.start_delay;
+    serve(engine, Serving { listener, unavailable_status, bus, retention, control, start_delay, announce, stop })
+        .await?;
     Ok(ExitCode::SUCCESS)
 }
 

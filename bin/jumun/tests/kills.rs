@@ -131,7 +131,10 @@ async fn no_order_is_lost_or_double_or_unpaid_however_often_a_service_is_killed(
     let seed = number("JUMUN_SEED").unwrap_or_else(|| uuid::Uuid::new_v4().as_u64_pair().0) | 1;
     eprintln!("JUMUN_SEED={seed}");
     let mut dice = Dice(seed);
-    let mut lab = Lab::all_running().await;
+    let mut lab = Lab::new();
+    // Payment dies so often that it would be left alone most of the time, and there were few orders to lose.
+    lab.order.set("order.calls.payment.breaker.wait_open=100ms");
+    lab.start_all().await;
     let is_over = Arc::new(AtomicBool::new(false));
     let customers: Vec<_> = (0..CUSTOMERS)
         .map(|name| {

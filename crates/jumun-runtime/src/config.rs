@@ -3,6 +3,7 @@
 //! place that knows all keys: [`load`] reads them, [`explain`] tells them.
 
 use crate::{
+    faults::Faults,
     limits::{
         BODY_TIME_LIMIT, CONFIGURATION_VALUE_MAX_BYTES, GATEWAY_TIME_LIMIT, HEAD_TIME_LIMIT, TIME_LIMIT,
         UPSTREAM_REQUESTS_MAX, UPSTREAMS_MAX,
@@ -13,6 +14,7 @@ use config::{Environment, File, FileFormat};
 use http::Uri;
 use jiff::{SignedDuration, Span, SpanRelativeTo};
 use jumun::{ServiceModel, SystemModel};
+use jumun_guard::{BreakerConfig, BulkheadConfig, GuardConfig, RetryConfig, Window};
 use serde::{Deserialize, Deserializer, de};
 use serde_json::{Map, Value, json};
 use std::{
@@ -88,6 +90,8 @@ pub struct ServiceConfig {
     pub database: PathBuf,
     /// The guard around calls, by the service that is called.
     pub calls: BTreeMap<String, CallConfig>,
+    /// What it does wrong from its start on, for drills.
+    pub faults: Faults,
     /// What its business may be set to.
     pub settings: Map<String, Value>,
 }
@@ -99,6 +103,18 @@ pub struct CallConfig {
     pub url: Uri,
     /// How long an answer is waited for.
     pub time_limit: Duration,
+    /// When no more calls are made for a while. What may be left out elsewhere is said here.
+    pub breaker: BreakerConfig,
+    /// How many calls are made at once.
+    pub bulkhead: BulkheadConfig,
+}
+
+impl CallConfig {
+    /// What a guard is made of.
+    pub fn guard(&self) -> GuardConfig {
+        let Self { url: _, time_limit, breaker, bulkhead } = *self;
+        GuardConfig { time_limit, breaker, bulkhead, retry: RetryConfig::default() }
+    }
 }
 
 /// Why there is no configuration.
@@ -199,9 +215,10 @@ struct ServiceKeys {
     listen: Option<SocketAddr>,
     database: Option<String>,
     calls: BTreeMap<String, CallKeys>,
+    faults: Faults,
 }
 
-const SERVICE_KEYS: [&str; 3] = ["listen", "database", "calls"];
+const SERVICE_KEYS: [&str; 4] = ["listen", "database", "calls", "faults"];
 
 #[derive(Deserialize, Default)]
 #[serde(deny_unknown_fields, default)]
@@ -209,6 +226,8 @@ struct CallKeys {
     url: Option<String>,
     #[serde(deserialize_with = "duration")]
     time_limit: Option<Duration>,
+    breaker: BreakerConfig,
+    bulkhead: BulkheadConfig,
 }
 
 /// Reads `610ms`, `1s`, `2m`.
@@ -440,18 +459,51 @@ fn entries(model: &SystemModel, config: &Config) -> Vec<(String, Value)> {
     tell(&["telemetry", "otlp"], json!(endpoint));
     tell(&["telemetry", "sample"], json!(sample));
     for service in &model.services {
-        let Some(ServiceConfig { listen, database, calls, settings }) = services.get(service.name) else { continue };
+        let Some(ServiceConfig { listen, database, calls, faults, settings }) = services.get(service.name) else {
+            continue;
+        };
         tell(&[service.name, "listen"], json!(listen));
         tell(&[service.name, "database"], json!(format!("sqlite://{}", database.display())));
         for (key, default) in service.default_settings() {
             tell(&[service.name, key], settings.get(key).unwrap_or(default).clone());
         }
-        for (callee, CallConfig { url, time_limit }) in calls {
+        for (callee, CallConfig { url, time_limit, breaker, bulkhead }) in calls {
             tell(&[service.name, "calls", callee, "url"], in_words(url));
             tell(&[service.name, "calls", callee, "time_limit"], duration_in_words(*time_limit));
+            for (key, value) in breaker_entries(breaker, *time_limit) {
+                tell(&[service.name, "calls", callee, "breaker", key], value);
+            }
+            let BulkheadConfig { max_concurrent, max_wait } = bulkhead;
+            tell(&[service.name, "calls", callee, "bulkhead", "max_concurrent"], json!(max_concurrent));
+            tell(&[service.name, "calls", callee, "bulkhead", "max_wait"], duration_in_words(*max_wait));
         }
+        let Faults { delay, fail, concurrency, cpu, start_delay } = faults;
+        tell(&[service.name, "faults", "delay"], json!(delay.to_string()));
+        tell(&[service.name, "faults", "fail"], json!(fail));
+        tell(&[service.name, "faults", "concurrency"], json!(concurrency));
+        tell(&[service.name, "faults", "cpu"], duration_in_words(*cpu));
+        tell(&[service.name, "faults", "start_delay"], duration_in_words(*start_delay));
     }
     entries
+}
+
+fn breaker_entries(breaker: &BreakerConfig, time_limit: Duration) -> [(&'static str, Value); 7] {
+    let minimum = breaker.minimum_calls();
+    let BreakerConfig { window, minimum_calls: _, failure_rate, slow_call, slow_call_rate, wait_open, half_open_calls } =
+        breaker;
+    let window = match window {
+        Window::Time(time) => duration_in_words(*time),
+        Window::Calls(calls) => json!(calls),
+    };
+    [
+        ("window", window),
+        ("minimum_calls", json!(minimum)),
+        ("failure_rate", json!(failure_rate)),
+        ("slow_call", duration_in_words(slow_call.unwrap_or(time_limit))),
+        ("slow_call_rate", json!(slow_call_rate)),
+        ("wait_open", duration_in_words(*wait_open)),
+        ("half_open_calls", json!(half_open_calls)),
+    ]
 }
 
 fn in_words(url: &Uri) -> Value {
@@ -460,7 +512,7 @@ fn in_words(url: &Uri) -> Value {
 
 /// As it is read: `610ms`, `1s`.
 fn duration_in_words(duration: Duration) -> Value {
-    json!(format!("{duration:?}"))
+    json!(if duration.is_zero() { "0s".to_owned() } else { format!("{duration:?}") })
 }
 
 /// Keys of which nobody but the process may know the value.
@@ -610,7 +662,11 @@ fn service_config(
     };
     let mut calls = BTreeMap::new();
     for ask in &service.asks {
-        calls.insert(ask.service.to_owned(), CallConfig { url: Uri::default(), time_limit: TIME_LIMIT });
+        let (breaker, bulkhead) = Default::default();
+        calls.insert(
+            ask.service.to_owned(),
+            CallConfig { url: Uri::default(), time_limit: TIME_LIMIT, breaker, bulkhead },
+        );
     }
     for (callee, given) in keys.calls {
         let Some(call) = calls.get_mut(&callee) else {
@@ -622,9 +678,16 @@ fn service_config(
         if let Some(time_limit) = given.time_limit {
             call.time_limit = time_limit;
         }
+        (call.breaker, call.bulkhead) = (given.breaker, given.bulkhead);
+    }
+    for (callee, call) in &mut calls {
+        let minimum = call.breaker.minimum_calls();
+        call.breaker.minimum_calls = Some(minimum);
+        call.breaker.slow_call.get_or_insert(call.time_limit);
+        call.guard().check().map_err(|error| invalid(&format!("calls.{callee}.{}", error.key), error.why))?;
     }
     let listen = listen(service.name, keys.listen, service.port, offset)?;
-    Ok(ServiceConfig { listen, database, calls, settings })
+    Ok(ServiceConfig { listen, database, calls, faults: keys.faults, settings })
 }
 
 /// A service without an address is where it listens by its own configuration, for its neighbours and for the gateway.
@@ -667,6 +730,62 @@ mod tests {
         assert_eq!(order.calls["payment"].url.to_string(), "http://127.0.0.1:8084/");
         assert_eq!(order.calls["payment"].time_limit, Duration::from_secs(1));
         assert_eq!(config.unavailable_status, 503);
+    }
+
+    #[test]
+    fn the_guard_around_a_call_is_by_default_what_the_contract_says() {
+        let explained = explained(&sources(&[("order.calls.payment.time_limit", "610ms")]));
+        let told = |key: &str| explained[&format!("order.calls.payment.{key}")].0.clone();
+        for (key, value) in [
+            ("breaker.window", json!("10s")),
+            ("breaker.minimum_calls", json!(20)),
+            ("breaker.failure_rate", json!(0.5)),
+            ("breaker.slow_call", json!("610ms")),
+            ("breaker.slow_call_rate", json!(1.0)),
+            ("breaker.wait_open", json!("5s")),
+            ("breaker.half_open_calls", json!(5)),
+            ("bulkhead.max_concurrent", json!(256)),
+            ("bulkhead.max_wait", json!("100ms")),
+        ] {
+            assert_eq!(told(key), value, "{key}");
+        }
+        let faults = ["delay", "fail", "concurrency", "cpu", "start_delay"];
+        let faults = faults.map(|key| explained[&format!("payment.faults.{key}")].0.clone());
+        assert_eq!(faults, [json!("0s"), json!(0.0), json!(0), json!("0s"), json!("0s")], "off");
+    }
+
+    #[test]
+    fn the_guard_and_faults_are_set_from_everywhere() {
+        let environment = [
+            ("JUMUN__ORDER__CALLS__PAYMENT__BREAKER__WINDOW", "100"),
+            ("JUMUN__ORDER__CALLS__PAYMENT__BREAKER__MINIMUM_CALLS", "10"),
+            ("JUMUN__ORDER__CALLS__PAYMENT__BREAKER__FAILURE_RATE", "1"),
+            ("JUMUN__ORDER__CALLS__PAYMENT__BULKHEAD__MAX_CONCURRENT", "7"),
+            ("JUMUN__PAYMENT__FAULTS__DELAY", "400ms..620ms"),
+            ("JUMUN__PAYMENT__FAULTS__FAIL", "0.25"),
+        ];
+        let set = [
+            ("order.calls.payment.breaker.minimum_calls", "11"),
+            ("order.calls.payment.bulkhead.max_wait", "0s"),
+            ("payment.faults.concurrency", "30"),
+        ];
+        let config = with(&environment, &set).expect("a configuration");
+        let CallConfig { breaker, bulkhead, .. } = &config.services["order"].calls["payment"];
+        assert_eq!((breaker.window, breaker.minimum_calls), (Window::Calls(100), Some(11)));
+        assert!((breaker.failure_rate - 1.0).abs() < f64::EPSILON);
+        assert_eq!((bulkhead.max_concurrent, bulkhead.max_wait), (7, Duration::ZERO));
+        let faults = &config.services["payment"].faults;
+        assert_eq!((faults.delay.to_string(), faults.concurrency), ("400ms..620ms".to_owned(), 30));
+        assert!((faults.fail - 0.25).abs() < f64::EPSILON);
+
+        let folder = tempfile::tempdir().expect("a folder");
+        let file = folder.path().join("jumun.toml");
+        let toml = "[order.calls.payment.breaker]\nwindow = 50\nfailure_rate = 0.1\n[payment.faults]\ncpu = \"5ms\"\n";
+        fs::write(&file, toml).expect("a file");
+        let sources = Sources { file: Some(file), ..sources(&[]) };
+        let config = load(&food_delivery::system().into_model(), &sources).expect("a configuration");
+        assert_eq!(config.services["order"].calls["payment"].breaker.window, Window::Calls(50));
+        assert_eq!(config.services["payment"].faults.cpu, Duration::from_millis(5));
     }
 
     #[test]
@@ -752,6 +871,18 @@ mod tests {
             ("order.calls.payment.url", "ftp://h"),
             ("order.calls.payment.time_limit", "soon"),
             ("order.calls.payment.time_limit", "0s"),
+            ("order.calls.payment.time_limit", "25h"),
+            ("order.calls.payment.retry", "1"),
+            ("order.calls.payment.breaker.nonsense", "1"),
+            ("order.calls.payment.breaker.failure_rate", "0"),
+            ("order.calls.payment.breaker.wait_open", "soon"),
+            ("order.calls.payment.bulkhead.nonsense", "1"),
+            ("order.calls.payment.bulkhead.max_concurrent", "0"),
+            ("payment.faults.nonsense", "1"),
+            ("payment.faults.fail", "1.5"),
+            ("payment.faults.delay", "620ms..400ms"),
+            ("payment.faults.cpu", "1h"),
+            ("payment.faults.start_delay", "soon"),
             ("order.listen", "everywhere"),
             ("order.database", "oracle://x"),
             ("unavailable_status", "200"),

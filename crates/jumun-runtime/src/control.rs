@@ -3,12 +3,15 @@
 
 use crate::{
     consumer::{Consumer, Order},
+    engine::Engine,
+    faults::Faults,
+    limits::FAULTS_LAST_MAX,
     rebuild::{Rebuilds, Said},
 };
 use axum::{
     Json, Router,
     body::Body,
-    extract::{Query, State},
+    extract::{Path as Segment, Query, State},
     http::StatusCode,
     response::{IntoResponse, Response},
     routing::post,
@@ -18,6 +21,7 @@ use http::Request;
 use http_body_util::{BodyExt, Empty};
 use hyper::server::conn::http1;
 use hyper_util::{rt::TokioIo, service::TowerToHyperService};
+use jumun_guard::Command;
 use serde::Deserialize;
 use serde_json::{Value, json};
 use std::{
@@ -182,12 +186,19 @@ impl Drop for Control {
 }
 
 /// What operators may tell a service.
-pub(crate) fn of_service(consumer: Option<Consumer>, rebuilds: Rebuilds) -> Router {
+pub(crate) fn of_service(engine: &Engine, consumer: Option<Consumer>, rebuilds: Rebuilds) -> Router {
+    let calls = Router::new()
+        .route("/breakers", post(breakers))
+        .route("/breakers/command", post(command_breaker))
+        .route("/faults", post(faults))
+        .route("/faults/set/{ms}", post(set_faults))
+        .with_state(engine.clone());
     Router::new()
         .route("/parked/retry", post(retry))
         .route("/parked/discard", post(discard))
         .with_state(consumer)
         .merge(Router::new().route("/view/rebuild", post(rebuild)).with_state(rebuilds))
+        .merge(calls)
 }
 
 #[derive(Deserialize)]
@@ -219,6 +230,43 @@ async fn discard(State(consumer): State<Option<Consumer>>, Query(which): Query<W
     let done = if told { outcome.await.ok() } else { None };
     let discarded = done.unwrap_or(Err("it is stopping")).map_err(refused)?;
     Ok(Json(json!({ "discarded": discarded })))
+}
+
+async fn breakers(State(engine): State<Engine>) -> Told {
+    Ok(Json(engine.guards().told().into()))
+}
+
+#[derive(Deserialize)]
+struct BreakerCommand {
+    callee: String,
+    command: String,
+}
+
+async fn command_breaker(State(engine): State<Engine>, Query(wanted): Query<BreakerCommand>) -> Told {
+    let command = match &*wanted.command {
+        "force-open" => Command::ForceOpen,
+        "close" => Command::ForceClosed,
+        "disable" => Command::Disable,
+        "reset" => Command::Reset,
+        _ => return Err(refused("it must be told to force-open, close, disable or reset")),
+    };
+    let state = engine.guards().command(&wanted.callee, command);
+    let state = state.ok_or_else(|| refused("it asks nobody of this name"))?;
+    Ok(Json(json!({ "state": state })))
+}
+
+async fn faults(State(engine): State<Engine>) -> Told {
+    Ok(Json(json!(engine.faults().on())))
+}
+
+/// Turns faults on, instead of those that are; none is none. For so many milliseconds; 0 is until they are turned off.
+async fn set_faults(State(engine): State<Engine>, Segment(ms): Segment<u64>, wanted: Query<Faults>) -> Told {
+    let lasting = (ms > 0).then(|| Duration::from_millis(ms));
+    if lasting.is_some_and(|lasting| lasting > FAULTS_LAST_MAX) {
+        return Err(refused("faults end by themselves within a day"));
+    }
+    engine.faults().set(wanted.0, lasting);
+    Ok(Json(json!(engine.faults().on())))
 }
 
 #[derive(Deserialize)]

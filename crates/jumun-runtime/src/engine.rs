@@ -3,9 +3,10 @@
 //! The protocol, and why it holds when a process dies at any step:
 //!
 //! 1. A command that needs nobody is one commit: documents, events, and its answer under the key it came with.
-//! 2. A command that needs a neighbour first commits a request in state `Asking`: from here on somebody will see it
-//!    through. Then it asks, under the request's id. Then it commits the outcome, which wins only if the request is still
-//!    `Asking`. Only then the client hears a yes.
+//! 2. A command that needs a neighbour is first let in by the guard around the calls to it. If it is not (the circuit is
+//!    open, too many calls are under way), surely nobody is asked, and nothing is committed for it. Then it commits a
+//!    request in state `Asking`: from here on somebody will see it through. Then it asks, under the request's id. Then it
+//!    commits the outcome, which wins only if the request is still `Asking`. Only then the client hears a yes.
 //! 3. Whatever is not surely done or surely not done is moved to `Voiding` and undone by a call that is repeated until
 //!    it is answered. The neighbour undoes the effect or remembers to refuse the question, should it still come.
 //! 4. Whoever finds a request in `Asking` that nobody works on any more (its process died, its time is up) moves it to
@@ -19,9 +20,9 @@
 
 use crate::{
     crash,
-    limits::{
-        ANSWERS_KEPT, ATTEMPTS_MAX, COMMANDS_MAX, DECISIONS_MAX, NESTED_MARGIN, OUTCOME_GRACE, REPEAT_PAUSE, TIME_LIMIT,
-    },
+    faults::FaultSwitch,
+    guards::{Guards, not_asked, verdict},
+    limits::{ANSWERS_KEPT, ATTEMPTS_MAX, COMMANDS_MAX, DECISIONS_MAX, NESTED_MARGIN, OUTCOME_GRACE, REPEAT_PAUSE},
     problem::{Code, Problem},
     telemetry::{AskOutcome, Kind, Origin, ServiceMetrics, Span, TraceContext, Tracer},
     token::Token,
@@ -31,14 +32,15 @@ use crate::{
 use futures_util::{FutureExt, future::BoxFuture};
 use jiff::{Timestamp, tz::TimeZone};
 use jumun::{
-    AnyCommand, Asked, Behaviour, Damaged, Decided, DocumentKey, Documents, Outcome, Reply, ServiceModel, Step, Stored,
+    AnyCommand, Asked, Behaviour, Damaged, Decided, DocumentKey, Documents, Outcome, Rejection, Reply, ServiceModel,
+    Step, Stored,
 };
 use jumun_database::{
     AskRecord, Changes, CommitError, Conflict, Database, DocumentChange, JournalEntry, ReadError, Receipt, Request,
     RequestChange, RequestState, StoredAnswer,
 };
+use jumun_guard::{Admitted, Refusal};
 use std::{
-    collections::BTreeMap,
     future::Future,
     panic::AssertUnwindSafe,
     sync::{Arc, Mutex, PoisonError},
@@ -58,8 +60,8 @@ pub struct Parts {
     pub database: Arc<dyn Database>,
     /// How it reaches its neighbours.
     pub transport: Arc<dyn Transport>,
-    /// How long it waits for each.
-    pub time_limits: BTreeMap<String, Duration>,
+    /// What stands around its calls to them.
+    pub guards: Guards,
     /// The time. Everything else takes it from here.
     pub clock: fn() -> Timestamp,
     /// The zone that dates are shown in.
@@ -86,6 +88,7 @@ struct Inner {
     to_publish: Notify,
     trouble: Mutex<Option<String>>,
     metrics: ServiceMetrics,
+    faults: FaultSwitch,
     /// Held by every commit; alone by whoever needs that there is none.
     commits: RwLock<()>,
 }
@@ -199,10 +202,12 @@ impl From<Halt> for Problem {
 impl Engine {
     /// An engine, not yet recovered.
     pub fn new(parts: Parts) -> Self {
-        let metrics = ServiceMetrics::new(&parts.model, parts.database.clone(), parts.tracer.clone(), parts.restarts);
+        let (database, tracer) = (parts.database.clone(), parts.tracer.clone());
+        let metrics = ServiceMetrics::new(&parts.model, database, tracer, &parts.guards, parts.restarts);
         Self(Arc::new(Inner {
             parts,
             metrics,
+            faults: FaultSwitch::default(),
             incarnation: Uuid::now_v7(),
             turns: Turns::new(),
             places: Arc::new(Semaphore::new(COMMANDS_MAX)),
@@ -236,6 +241,11 @@ impl Engine {
         &self.0.metrics
     }
 
+    /// What it does wrong because somebody asked for it.
+    pub fn faults(&self) -> &FaultSwitch {
+        &self.0.faults
+    }
+
     /// Takes spans of what it does.
     pub fn tracer(&self) -> &Tracer {
         &self.0.parts.tracer
@@ -253,7 +263,10 @@ impl Engine {
         };
         let engine = self.clone();
         let task = self.spawn(async move {
-            let answer = engine.answer(&incoming).await;
+            let answer = match engine.faults().meet().await {
+                Ok(_at_work) => engine.answer(&incoming).await,
+                Err(problem) => Err(problem),
+            };
             drop(place);
             answer
         });
@@ -333,6 +346,10 @@ impl Engine {
         &self.0.parts.transport
     }
 
+    pub(crate) fn guards(&self) -> &Guards {
+        &self.0.parts.guards
+    }
+
     pub(crate) fn to_undo(&self) -> &Notify {
         &self.0.to_undo
     }
@@ -389,20 +406,36 @@ impl Engine {
         if incoming.id.is_none() {
             documents.insert(decider, None); // nobody else has heard of this id
         }
+        // A neighbour that must not be asked now is one that does not answer: then the business decides without it.
+        let mut refused: Option<(&'static str, Refusal)> = None;
         for _ in 0..DECISIONS_MAX {
             let turn = self.turn(Place::Document(decider)).await?;
-            let step = Step { decider, command: &incoming.command, now, reply: None };
+            let reply = refused.is_some().then_some(&Reply::Unavailable);
+            let step = Step { decider, command: &incoming.command, now, reply };
             let mut changes = Changes::default();
             let answer = match self.decide(step, &mut documents, &incoming.origin).await? {
                 Outcome::Needs(_) => unreachable!("`decide` reads what is needed"),
+                Outcome::Ask(_) if refused.is_some() => Err(asks_twice()),
                 Outcome::Ask(asked) => {
+                    drop(turn); // nothing is held while somebody else is waited for
+                    let callee = asked.target.service;
+                    let (admitted, time_limit) = match self.admit(incoming, callee).await? {
+                        Ok(admitted) => admitted,
+                        Err(why) => {
+                            refused = Some((callee, why));
+                            continue;
+                        }
+                    };
                     let (key, released) = key.unzip();
                     let request = self.request(incoming, id, now, key);
                     let changes = released.flatten().map(|id| RequestChange::ReleaseKey { id });
-                    let begun = self.begin(incoming, request, changes, &asked, turn).await?;
-                    return Ok(self.ask(incoming, begun, decider, now, *asked).await?);
+                    let begun = self.begin(incoming, request, changes, &asked, time_limit).await?;
+                    return Ok(self.ask(incoming, begun, admitted, decider, now, *asked).await?);
                 }
-                Outcome::Rejected(why) => Err(Problem::from(why)),
+                Outcome::Rejected(why) => Err(match (why, refused) {
+                    (Rejection::Unavailable(_), Some((callee, refusal))) => not_asked(callee, refusal),
+                    (why, _) => Problem::from(why),
+                }),
                 Outcome::Decided(decided) => Ok(self.success(incoming, decider, decided, now, &mut changes)),
             };
             if let Some((stored, released)) = &key
@@ -431,6 +464,31 @@ impl Engine {
         Err(too_many_conflicts().into())
     }
 
+    /// Lets a call to a neighbour in, before anything of it is committed: one that is refused leaves nothing behind. With the
+    /// time that it may take.
+    async fn admit(
+        &self,
+        incoming: &Incoming,
+        callee: &'static str,
+    ) -> Result<Result<(Admitted<'_>, Duration), Refusal>, Problem> {
+        let mut time_limit = self.guards().time_limit(callee)?;
+        if let Some(Key::Ask { expires_ms, .. }) = &incoming.key {
+            // Our caller waits only so long: limits shrink inwards.
+            let left = u64::try_from(expires_ms - self.now().as_millisecond()).unwrap_or_default();
+            time_limit = time_limit.min(Duration::from_millis(left).saturating_sub(NESTED_MARGIN));
+            if time_limit.is_zero() {
+                return Err(Problem::new(Code::AskExpired, "Too little time is left to ask on."));
+            }
+        }
+        let began = tokio::time::Instant::now();
+        let admitted = self.guards().admit(callee, time_limit).await?;
+        if let Err(why) = &admitted {
+            let Origin { trace, request, .. } = &incoming.origin;
+            tracing::debug!(%request, trace = %trace.id(), callee, %why, "not asked");
+        }
+        Ok(admitted.map(|admitted| (admitted, time_limit.saturating_sub(began.elapsed()))))
+    }
+
     /// Commits that a neighbour is about to be asked: from here on somebody sees it through.
     async fn begin(
         &self,
@@ -438,19 +496,10 @@ impl Engine {
         mut request: Request,
         released: Option<RequestChange>,
         asked: &Asked,
-        turn: Turn<Place>,
+        time_limit: Duration,
     ) -> Result<Begun, Halt> {
         let now = self.now();
         let service = asked.target.service;
-        let mut time_limit = self.0.parts.time_limits.get(service).copied().unwrap_or(TIME_LIMIT);
-        if let Some(Key::Ask { expires_ms, .. }) = &incoming.key {
-            // Our caller waits only so long: limits shrink inwards.
-            let left = u64::try_from(expires_ms - now.as_millisecond()).unwrap_or_default();
-            time_limit = time_limit.min(Duration::from_millis(left).saturating_sub(NESTED_MARGIN));
-            if time_limit.is_zero() {
-                return Err(Problem::new(Code::AskExpired, "Too little time is left to ask on.").into());
-            }
-        }
         let expires_ms = now.as_millisecond().saturating_add(millis(time_limit));
         let begun = Begun { id: request.id, time_limit, expires_ms };
         request.ask = Some(AskRecord { service: service.to_owned(), path: asked.target.path.to_owned() });
@@ -466,7 +515,6 @@ impl Engine {
             Err(error) => return Err(refuse(&error).into()),
         }
         crash::point("asking.after-commit");
-        drop(turn); // nothing is held while a neighbour is asked
         Ok(begun)
     }
 
@@ -475,6 +523,7 @@ impl Engine {
         &self,
         incoming: &Incoming,
         begun: Begun,
+        admitted: Admitted<'_>,
         decider: DocumentKey,
         now: Timestamp,
         asked: Asked,
@@ -485,8 +534,10 @@ impl Engine {
         let Origin { trace, request, .. } = &origin;
         let question = Question { target, id, body, expires_ms, time_limit, is_answer, origin: origin.clone() };
         let began = Instant::now();
-        let reached = self.reach(question).await;
+        let reached = admitted.run(time_limit, verdict, self.reach(question)).await;
+        let reached = reached.unwrap_or_else(|| Reached::Unknown(format!("no answer within {time_limit:?}")));
         let took = began.elapsed();
+        self.guards().ended(target.service, took);
         crash::point("call.after-answer");
         let (ended, outcome, why) = ended(reached);
         self.0.metrics.ask(target.service, outcome, took);
@@ -553,9 +604,7 @@ impl Engine {
                     (Ok(self.success(incoming, decider, decided, now, &mut changes)), true)
                 }
                 Ok(Outcome::Rejected(why)) => (Err(Problem::from(why)), false),
-                Ok(Outcome::Ask(_) | Outcome::Needs(_)) => {
-                    (Err(Problem::new(Code::Internal, "A decision asks twice. This is a defect.")), false)
-                }
+                Ok(Outcome::Ask(_) | Outcome::Needs(_)) => (Err(asks_twice()), false),
                 Err(problem) => (Err(problem), false),
             };
             let kept = to_store(&answer);
@@ -924,6 +973,10 @@ fn tombstone() -> StoredAnswer {
 
 fn given_up() -> Problem {
     Problem::new(Code::NeighbourUnavailable, "The answer came too late and is undone. Nothing stands; try again.")
+}
+
+fn asks_twice() -> Problem {
+    Problem::new(Code::Internal, "A decision asks twice. This is a defect.")
 }
 
 fn too_many_conflicts() -> Problem {

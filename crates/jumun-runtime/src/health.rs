@@ -61,7 +61,7 @@ async fn health(shared: &Shared) -> Reply {
     let trouble = consumption.trouble();
     let is_up = shared.health.is_ready() && database.is_none() && trouble.is_none();
     let behind: Map<_, _> = consumption.behind.into_iter().map(|(source, events)| (source, json!(events))).collect();
-    let components = json!({
+    let mut components = json!({
         "database": {
             "status": word(database.is_none()),
             "details": {
@@ -79,8 +79,13 @@ async fn health(shared: &Shared) -> Reply {
                 "trouble": trouble,
             },
         },
+        // A neighbour that is down is no reason to be: what needs it is told so at once, everything else is done.
+        "calls": { "status": "UP", "details": engine.guards().told() },
         "readiness": { "status": word(shared.health.is_ready()) },
     });
+    if let Some(on) = engine.faults().on() {
+        components["faults"] = json!({ "status": "UP", "details": on });
+    }
     status(is_up, Some(components))
 }
 
@@ -94,6 +99,7 @@ async fn prometheus(shared: &Shared) -> Reply {
         }
     }
     metrics.set_backlog();
+    engine.guards().set_metrics();
     if let Some(consumer) = &shared.consumer {
         let Consumption { behind, parked_keys, dropped, .. } = consumer.consumption();
         let now_ms = engine.now().as_millisecond();

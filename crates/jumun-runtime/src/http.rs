@@ -246,8 +246,8 @@ pub(crate) fn refuse<B: From<String>>(
     *response.status_mut() = status;
     let head = response.headers_mut();
     head.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
-    if let Some(after) = problem.retry_after() {
-        head.insert(header::RETRY_AFTER, after.as_secs().into());
+    if let Some(seconds) = problem.retry_after_s() {
+        head.insert(header::RETRY_AFTER, seconds.into());
     }
     if problem.code == Code::TooLarge || problem.code == Code::Timeout {
         head.insert(header::CONNECTION, HeaderValue::from_static("close")); // the rest of the body is not waited for
@@ -499,7 +499,7 @@ impl Wanted {
 }
 
 fn invalid(field: &str, why: impl Into<Cow<'static, str>>) -> Problem {
-    Problem { code: Code::Invalid, detail: why.into(), field: Some(field.to_owned()) }
+    Problem { field: Some(field.to_owned()), ..Problem::new(Code::Invalid, why) }
 }
 
 async fn pages(at: &At, path: &str, wanted: Wanted, filter: Option<(String, String)>) -> Handled {

@@ -224,3 +224,15 @@ pub const FAREWELL_LOOK: Duration = Duration::from_millis(20);
 
 /// The largest file with one value of configuration, in bytes.
 pub const CONFIGURATION_VALUE_MAX_BYTES: u64 = 64 * 1024;
+
+/// How long faults on demand may delay a command.
+pub const FAULT_DELAY_MAX: Duration = Duration::from_mins(1);
+
+/// How much processor time faults on demand may burn on one command. Everything else waits meanwhile.
+pub const FAULT_CPU_MAX: Duration = Duration::from_secs(1);
+
+/// How long faults on demand may hold up the start of a service: shorter than [`START_TIME_LIMIT`].
+pub const FAULT_START_DELAY_MAX: Duration = Duration::from_mins(1);
+
+/// How long faults may be asked for that end by themselves.
+pub const FAULTS_LAST_MAX: Duration = Duration::from_hours(24);

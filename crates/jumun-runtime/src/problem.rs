@@ -34,6 +34,8 @@ pub enum Code {
     KeyReused,
     /// A defect of ours.
     Internal,
+    /// A fault that an operator asked for.
+    Fault,
     /// What answers for a path talks nonsense.
     BadGateway,
     /// A neighbour that is needed does not answer; nothing stands.
@@ -50,7 +52,7 @@ pub enum Code {
 
 impl Code {
     /// All of them.
-    pub const ALL: [Code; 19] = [
+    pub const ALL: [Code; 20] = [
         Self::Malformed,
         Self::Declined,
         Self::AskOnly,
@@ -64,6 +66,7 @@ impl Code {
         Self::Invalid,
         Self::KeyReused,
         Self::Internal,
+        Self::Fault,
         Self::BadGateway,
         Self::NeighbourUnavailable,
         Self::NotDone,
@@ -88,6 +91,7 @@ impl Code {
             Self::Invalid => ("invalid", 422, "A value is missing or impossible"),
             Self::KeyReused => ("key-reused", 422, "The idempotency key belongs to another request"),
             Self::Internal => ("internal", 500, "A defect of this service"),
+            Self::Fault => ("fault", 500, "A fault that was asked for"),
             Self::BadGateway => ("bad-gateway", 502, "A service does not answer sensibly"),
             Self::NeighbourUnavailable => ("neighbour-unavailable", 503, "A service that is needed does not answer"),
             Self::NotDone => ("not-done", 503, "Nothing was done"),
@@ -147,17 +151,21 @@ pub struct Problem {
     /// The field that is to blame.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub field: Option<String>,
+    /// When to come again, where that is known better than by the code.
+    #[serde(skip)]
+    pub wait: Option<Duration>,
 }
 
 impl Problem {
     /// A problem in words.
     pub fn new(code: Code, detail: impl Into<Cow<'static, str>>) -> Self {
-        Self { code, detail: detail.into(), field: None }
+        Self { code, detail: detail.into(), field: None, wait: None }
     }
 
-    /// When to come again, where that makes sense.
-    pub const fn retry_after(&self) -> Option<Duration> {
-        if self.code.is_unavailable() { Some(Duration::from_secs(1)) } else { None }
+    /// When to come again, in whole seconds from 1, where that makes sense.
+    pub fn retry_after_s(&self) -> Option<u64> {
+        let wait = self.wait.unwrap_or_default();
+        self.code.is_unavailable().then(|| (wait.as_secs() + u64::from(wait.subsec_nanos() > 0)).max(1))
     }
 
     /// As `application/problem+json`.
@@ -195,7 +203,8 @@ impl Problem {
             field: Option<String>,
         }
         let theirs: Theirs = serde_json::from_str(body).ok()?;
-        Some(Self { code: Code::of_type(&theirs.r#type)?, detail: theirs.detail.into(), field: theirs.field })
+        let code = Code::of_type(&theirs.r#type)?;
+        Some(Self { code, detail: theirs.detail.into(), field: theirs.field, wait: None })
     }
 }
 
@@ -224,7 +233,7 @@ impl From<Rejection> for Problem {
             Rejection::NotFound => Self::new(Code::NotFound, "There is nothing of this id."),
             Rejection::Conflict(why) => Self::new(Code::Conflict, why),
             Rejection::Declined(why) => Self::new(Code::Declined, why),
-            Rejection::Invalid { field, why } => Self { code: Code::Invalid, detail: why, field },
+            Rejection::Invalid { field, why } => Self { field, ..Self::new(Code::Invalid, why) },
             Rejection::Unavailable(service) => Self::new(
                 Code::NeighbourUnavailable,
                 format!(
@@ -242,9 +251,20 @@ mod tests {
     #[test]
     fn every_code_survives_the_wire() {
         for code in Code::ALL {
-            let problem = Problem { code, detail: "why \"so\"".into(), field: Some("price".into()) };
+            let problem = Problem { field: Some("price".into()), ..Problem::new(code, "why \"so\"") };
             assert_eq!(Problem::parse(&problem.body(code.status(), "/orders", "r1")), Some(problem));
         }
+    }
+
+    #[test]
+    fn when_to_come_again_is_told_in_whole_seconds() {
+        let after = |code, ms| Problem { wait: ms, ..Problem::new(code, "why") }.retry_after_s();
+        let ms = |ms| Some(Duration::from_millis(ms));
+        assert_eq!(after(Code::NotDone, None), Some(1));
+        for (wait, told) in [(0, 1), (1, 1), (1_000, 1), (1_001, 2), (4_200, 5)] {
+            assert_eq!(after(Code::NeighbourUnavailable, ms(wait)), Some(told), "{wait}");
+        }
+        assert_eq!(after(Code::Invalid, ms(4_200)), None);
     }
 
     #[test]

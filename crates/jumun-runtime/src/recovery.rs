@@ -283,11 +283,11 @@ mod tests {
         let cannot_up_to = ids[2 * VOIDS_AT_ONCE - 1];
         let neighbour = Arc::new(Neighbour { cannot_up_to, says, calls: AtomicUsize::new(0) });
         let engine = Engine::new(Parts {
+            guards: crate::guards::Guards::new(&model, &BTreeMap::new()).expect("defaults"),
             behaviour: model.behaviour(&serde_json::Map::new()).expect("default settings"),
             model,
             database: Arc::new(database),
             transport: Arc::new(neighbour.clone()),
-            time_limits: BTreeMap::new(),
             clock: Timestamp::now,
             zone: TimeZone::UTC,
             tracer: Tracer::default(),

@@ -48,6 +48,8 @@ pub struct Serving {
     pub retention: Option<Retention>,
     /// Where operators tell it things.
     pub control: PathBuf,
+    /// How long it is not ready for no reason, for drills.
+    pub start_delay: Duration,
     /// Called once it is sure that it can serve: from then on requests may come, the socket keeps them.
     pub announce: Box<dyn FnOnce() + Send>,
     /// Ends the serving: no new connections, what is at work is finished, the database is closed.
@@ -85,7 +87,8 @@ impl ServeError {
 
 /// Serves until told to stop, then drains. Recovers first what an earlier process left.
 pub async fn serve(engine: Engine, serving: Serving) -> Result<(), ServeError> {
-    let Serving { listener, unavailable_status, bus, retention, control: socket, announce, stop } = serving;
+    let Serving { listener, unavailable_status, bus, retention, control: socket, start_delay, announce, stop } =
+        serving;
     let relay = if engine.model().publishes { Some(Relay::open(&engine, bus.clone()).await?) } else { None };
     let name = engine.model().name;
     let info = json!({ "service": name, "version": env!("CARGO_PKG_VERSION") });
@@ -104,12 +107,16 @@ pub async fn serve(engine: Engine, serving: Serving) -> Result<(), ServeError> {
     if let Some(retention) = retention {
         retention.start(&engine, &rebuilds);
     }
-    let control = Control::listen(&socket, control::of_service(consumer.clone(), rebuilds));
+    let control = Control::listen(&socket, control::of_service(&engine, consumer.clone(), rebuilds));
     if let Err(error) = &control {
         tracing::warn!(%error, "operators cannot tell this process anything");
     }
     let shared = Shared::new(SharedParts { engine: engine.clone(), health, unavailable_status, consumer });
     let router = http::router(&shared);
+    if !start_delay.is_zero() {
+        tracing::warn!(?start_delay, "not ready for so long, because somebody asked for it");
+        let _ = stop.run_until_cancelled(tokio::time::sleep(start_delay)).await;
+    }
     shared.health.set_ready(true);
     announce();
     let summary = tokio::spawn(summarize(shared.clone()));

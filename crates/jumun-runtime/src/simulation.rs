@@ -8,6 +8,7 @@ use crate::{
     Code, Engine, Incoming, Key, Parts, Success,
     audit::{self, Databases, Verdict},
     consumer::Consumer,
+    guards::Guards,
     recovery,
     relay::{Relay, RelayError},
     schema,
@@ -22,6 +23,7 @@ use jumun_database::{
     Changes, CommitError, Database, Document, Identity, JournalRecord, MemoryDatabase, Page, Place, Query,
     ReadDatabase, ReadError, Receipt, Request, RequestFilter, Stats,
 };
+use jumun_guard::{BulkheadConfig, GuardConfig, Window};
 use std::{
     cell::RefCell,
     collections::{BTreeMap, BTreeSet},
@@ -74,6 +76,8 @@ struct World {
     random: Mutex<Random>,
     /// While false nothing fails any more.
     is_stormy: AtomicBool,
+    /// Whether circuits open after two failures, and calls are made one by one.
+    is_wary: bool,
     databases: BTreeMap<&'static str, MemoryDatabase>,
     bus: MemoryBus,
     /// The engines that run now.
@@ -126,13 +130,26 @@ impl World {
         self.bus.lose_unsynced();
     }
 
+    /// The guards around calls.
+    fn calls(&self, model: &ServiceModel) -> BTreeMap<String, GuardConfig> {
+        // Inner limits are smaller, or they would have to shrink.
+        let mut config = GuardConfig { time_limit: Duration::from_millis(500), ..GuardConfig::default() };
+        if self.is_wary {
+            config.breaker.window = Window::Calls(4);
+            config.breaker.minimum_calls = Some(2);
+            config.breaker.wait_open = Duration::from_millis(700);
+            config.breaker.half_open_calls = 1;
+            config.bulkhead = BulkheadConfig { max_concurrent: 1, max_wait: Duration::from_millis(5) };
+        }
+        model.asks.iter().map(|ask| (ask.service.to_owned(), config)).collect()
+    }
+
     async fn start(self: &Arc<Self>, service: &'static str) {
         let model = self.service(service).clone();
         let database = Fragile { world: self.clone(), service, inner: self.databases[service].clone() };
         let engine = Engine::new(Parts {
             behaviour: model.behaviour(&serde_json::Map::new()).expect("default settings"),
-            // Inner limits are smaller, or they would have to shrink.
-            time_limits: model.asks.iter().map(|ask| (ask.service.to_owned(), Duration::from_millis(500))).collect(),
+            guards: Guards::new(&model, &self.calls(&model)).expect("what can be"),
             model,
             database: Arc::new(database),
             transport: Arc::new(Network { world: self.clone() }),
@@ -429,7 +446,14 @@ async fn client(world: Arc<World>, name: String, has_key: bool, body: String) ->
                 success: 201,
                 origin: Origin::new(false),
             };
-            let answer = engine.take(incoming).await.map_err(|problem| problem.code);
+            let answer = engine.take(incoming).await.map_err(|problem| {
+                for why in ["circuit-open", "bulkhead-full"] {
+                    if problem.detail.contains(why) {
+                        *world.faults.lock().expect("one thread").entry(why).or_default() += 1;
+                    }
+                }
+                problem.code
+            });
             let answer = answer.map(|success| Success { seen: None, ..success }); // only the first one has it
             let is_final = answer.as_ref().is_ok_and(|_| true) || answer.as_ref().is_err_and(|code| code.is_final());
             told.answers.push(answer);
@@ -483,6 +507,7 @@ async fn case(model: SystemModel, seed: u64, bodies: fn(&str, u64) -> String) ->
         model,
         random: Mutex::new(Random(seed)),
         is_stormy: AtomicBool::new(true),
+        is_wary: seed % 2 == 1,
         databases,
         bus: MemoryBus::new(),
         running: Mutex::default(),
@@ -602,7 +627,7 @@ fn run(model: fn() -> SystemModel, bodies: fn(&str, u64) -> String, cases: u64) 
     }
     println!("{} cases; faults: {struck:?}", seeds.len());
     if seeds.len() as u64 == cases {
-        assert!(struck.len() >= 8, "every kind of fault struck: {struck:?}");
+        assert!(struck.len() >= 10, "every kind of fault struck: {struck:?}");
     }
 }
 

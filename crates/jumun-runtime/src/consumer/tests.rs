@@ -81,11 +81,11 @@ impl Store {
         let inner = model.behaviour(&serde_json::Map::new()).expect("default settings");
         let behaviour = Faulty { inner, is_mended: self.is_mended.clone(), panics: self.panics };
         let engine = Engine::new(Parts {
+            guards: crate::guards::Guards::new(&model, &BTreeMap::new()).expect("defaults"),
             model,
             behaviour: Arc::new(behaviour),
             database: Arc::new(self.database.clone()),
             transport: Arc::new(Nobody),
-            time_limits: BTreeMap::new(),
             clock: Timestamp::now,
             zone: TimeZone::UTC,
             tracer: Tracer::default(),

@@ -206,11 +206,11 @@ impl Shop {
         let inner = model.behaviour(&serde_json::Map::new()).expect("default settings");
         let behaviour = Superstitious { inner, as_they_happen: as_they_happen.clone(), anew: anew.clone() };
         let engine = Engine::new(Parts {
+            guards: crate::guards::Guards::new(&model, &std::collections::BTreeMap::new()).expect("defaults"),
             model,
             behaviour: Arc::new(behaviour),
             database: Arc::new(database.clone()),
             transport: Arc::new(Nobody),
-            time_limits: std::collections::BTreeMap::new(),
             clock: Timestamp::now,
             zone: TimeZone::UTC,
             tracer: Tracer::default(),

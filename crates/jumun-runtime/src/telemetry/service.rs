@@ -1,6 +1,7 @@
 //! What a service counts.
 
 use super::{HttpMetrics, Label, Tracer, label, latency, registry, seconds};
+use crate::guards::Guards;
 use jumun::ServiceModel;
 use jumun_database::{CommitError, Database, Receipt};
 use prometheus_client::{
@@ -146,8 +147,15 @@ struct States {
 
 impl ServiceMetrics {
     /// All of them, at nought.
-    pub fn new(model: &ServiceModel, database: Arc<dyn Database>, tracer: Tracer, restarts: u32) -> Self {
+    pub fn new(
+        model: &ServiceModel,
+        database: Arc<dyn Database>,
+        tracer: Tracer,
+        guards: &Guards,
+        restarts: u32,
+    ) -> Self {
         let mut registry = registry(model.name, restarts);
+        guards.register(&mut registry);
         let http = HttpMetrics::register(&mut registry);
         let commands = Family::<[Label; 1], Counter>::default();
         registry.register("jumun_commands", "Commands answered yes (accepted) or no (refused)", commands.clone());

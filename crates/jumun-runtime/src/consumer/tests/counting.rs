@@ -92,11 +92,11 @@ impl House {
     async fn start(&self) -> (Engine, Consumer) {
         let model = doorman();
         let engine = Engine::new(Parts {
+            guards: crate::guards::Guards::new(&model, &BTreeMap::new()).expect("defaults"),
             behaviour: model.behaviour(&serde_json::Map::new()).expect("default settings"),
             model,
             database: Arc::new(self.database.clone()),
             transport: Arc::new(Nobody),
-            time_limits: BTreeMap::new(),
             clock: Timestamp::now,
             zone: TimeZone::UTC,
             tracer: Tracer::default(),

@@ -1,0 +1,437 @@
+//! The circuit breaker: after too many failed or slow calls it stops calling for a while, then lets a few through to see.
+//!
+//! ```text
+//!              too many failed or slow
+//!    Closed ─────────────────────────────▶ Open ◀─────────────┐
+//!      ▲                                    │                 │ too many failed or slow,
+//!      │                                    │ first call      │ or permits are lost
+//!      │      enough went well              ▼ after the wait  │
+//!      └──────────────────────────────── HalfOpen ────────────┘
+//!
+//!    any ──command──▶ ForcedOpen, ForcedClosed, Disabled, Closed (reset)
+//! ```
+//!
+//! It is a pure state machine: it has no clock, no lock and does nothing. So every interleaving of callers can be tried, and
+//! is: see the tests. Time that goes back is taken to stand still.
+//!
+//! The words and their meaning are those of resilience4j, with these differences. A result that belongs to an earlier state
+//! changes nothing: what began before the circuit opened says nothing about whether the neighbour is well *now*. Half-open
+//! decides by all its calls, not by the first ones. It has no limit of its own: permits come back by themselves when
+//! they are dropped, and those that do not for `permit_limit` are lost, which opens the circuit again.
+
+use crate::{
+    config::{self, BreakerConfig},
+    window::{Call, Tally, Window},
+};
+use serde::Serialize;
+use std::{
+    fmt,
+    time::{Duration, Instant},
+};
+
+/// What a breaker goes by.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) struct Rules {
+    window: config::Window,
+    minimum_calls: u64,
+    failure_rate: f64,
+    slow_call: Duration,
+    slow_call_rate: f64,
+    wait_open: Duration,
+    half_open_calls: u64,
+    /// A permit that has been out for so long does not come back any more.
+    permit_limit: Duration,
+}
+
+/// A circuit breaker.
+#[derive(Debug, Clone)]
+pub struct Breaker {
+    rules: Rules,
+    phase: Phase,
+    /// Counts transitions: what was granted in an earlier one belongs to an earlier state.
+    epoch: u64,
+    /// When that began.
+    since: Instant,
+    /// The latest time it has heard of.
+    latest: Instant,
+    /// Permits of this epoch that are out.
+    out: u64,
+    rejected: u64,
+    last: Option<Transition>,
+}
+
+#[derive(Debug, Clone)]
+enum Phase {
+    Closed(Window),
+    Open,
+    HalfOpen { tally: Tally, last_granted: Instant },
+    ForcedOpen,
+    ForcedClosed(Window),
+    Disabled,
+}
+
+/// What a breaker does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum State {
+    /// It lets calls through and counts them.
+    Closed,
+    /// It refuses calls until the wait is over.
+    Open,
+    /// It lets a few calls through, to see.
+    HalfOpen,
+    /// It refuses calls until it is told otherwise.
+    ForcedOpen,
+    /// It lets calls through and counts them, but never opens.
+    ForcedClosed,
+    /// It lets calls through and counts nothing.
+    Disabled,
+}
+
+/// What an operator may tell a breaker.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Command {
+    /// Refuse all calls.
+    ForceOpen,
+    /// Let all calls through, and count them.
+    ForceClosed,
+    /// Let all calls through, and count nothing.
+    Disable,
+    /// Begin anew: closed, nothing counted yet.
+    Reset,
+}
+
+/// What a result says about the neighbour.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Verdict {
+    /// It works. A refusal for reasons of the business is a success, too.
+    Success,
+    /// It does not, or nobody knows.
+    Failure,
+    /// It does not, and surely nothing was done there: the call may be repeated.
+    NotDone,
+    /// Nothing: the call counts neither way.
+    Ignored,
+}
+
+/// The right to make one call; it must be settled. See [`crate::Permit`] for one that settles itself.
+#[derive(Debug)]
+#[must_use = "a permit that is never settled is missing in half-open"]
+pub struct Ticket {
+    epoch: u64,
+    granted: Instant,
+}
+
+/// The circuit is open.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Open {
+    /// When it makes sense to try again: what is left of the wait, or of the time after which half-open decides at the
+    /// latest; where it was forced open, the whole wait, as nobody knows.
+    pub retry_after: Duration,
+}
+
+/// A breaker has changed its state.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
+pub struct Transition {
+    /// 1 for the first one of this breaker, then one more each.
+    pub number: u64,
+    /// The state it left.
+    pub from: State,
+    /// The state it is in.
+    pub to: State,
+    /// Why.
+    pub cause: Cause,
+    /// The calls that were counted in the state it left.
+    pub tally: Tally,
+}
+
+/// Why a breaker changes its state.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Cause {
+    /// Too many calls failed.
+    FailureRate,
+    /// Too many calls were slow.
+    SlowCallRate,
+    /// The wait is over, and a call came.
+    WaitOver,
+    /// Enough calls went well in half-open.
+    Recovered,
+    /// Calls that were let through in half-open have not come to an end.
+    PermitsLost,
+    /// An operator said so.
+    Command,
+}
+
+/// What there is to know about a breaker.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+pub struct BreakerSnapshot {
+    /// What it does.
+    pub state: State,
+    /// For how long, in milliseconds.
+    pub in_state_ms: u64,
+    /// What is left of the wait, in milliseconds; 0 unless it is open.
+    pub wait_left_ms: u64,
+    /// The calls that count.
+    pub tally: Tally,
+    /// The share of them that failed.
+    pub failure_rate: f64,
+    /// The share of them that were slow.
+    pub slow_call_rate: f64,
+    /// Permits that are out since this state began.
+    pub permits_out: u64,
+    /// Calls that were refused since the process started.
+    pub rejected: u64,
+    /// The last change.
+    pub last: Option<Transition>,
+}
+
+impl Ticket {
+    /// The call begins only now: what its caller did before does not make it slow.
+    pub fn begin(&mut self, now: Instant) {
+        self.granted = self.granted.max(now);
+    }
+}
+
+impl BreakerConfig {
+    /// The rules, for calls with this time limit.
+    pub(crate) fn rules(&self, time_limit: Duration) -> Rules {
+        Rules {
+            window: self.window,
+            minimum_calls: self.minimum_calls().into(),
+            failure_rate: self.failure_rate,
+            slow_call: self.slow_call.unwrap_or(time_limit),
+            slow_call_rate: self.slow_call_rate,
+            wait_open: self.wait_open,
+            half_open_calls: self.half_open_calls.into(),
+            permit_limit: time_limit.saturating_mul(2), // no call is allowed to take longer than once
+        }
+    }
+}
+
+impl Rules {
+    /// Whether so many calls went too badly.
+    fn verdict(&self, tally: Tally) -> Option<Cause> {
+        if tally.failure_rate() >= self.failure_rate {
+            Some(Cause::FailureRate)
+        } else if tally.slow_call_rate() >= self.slow_call_rate {
+            Some(Cause::SlowCallRate)
+        } else {
+            None
+        }
+    }
+}
+
+impl Breaker {
+    /// A closed breaker, for calls with this time limit.
+    pub fn new(config: &BreakerConfig, time_limit: Duration, now: Instant) -> Self {
+        let rules = config.rules(time_limit);
+        let phase = Phase::Closed(Window::new(rules.window, now));
+        Self { rules, phase, epoch: 0, since: now, latest: now, out: 0, rejected: 0, last: None }
+    }
+
+    /// What it does. An open breaker stays open until a call comes after the wait.
+    pub fn state(&self) -> State {
+        match self.phase {
+            Phase::Closed(_) => State::Closed,
+            Phase::Open => State::Open,
+            Phase::HalfOpen { .. } => State::HalfOpen,
+            Phase::ForcedOpen => State::ForcedOpen,
+            Phase::ForcedClosed(_) => State::ForcedClosed,
+            Phase::Disabled => State::Disabled,
+        }
+    }
+
+    /// A call is to be made. Tells whether it may, and whether that has changed the state.
+    pub fn acquire(&mut self, now: Instant) -> (Result<Ticket, Open>, Option<Transition>) {
+        if let (Some(open), transition) = self.refuse(now) {
+            return (Err(open), transition);
+        }
+        let now = self.at(now);
+        let mut transition = None;
+        if matches!(self.phase, Phase::Open) {
+            let phase = Phase::HalfOpen { tally: Tally::default(), last_granted: now };
+            transition = Some(self.change(phase, Cause::WaitOver, Tally::default(), now));
+        }
+        if let Phase::HalfOpen { last_granted, .. } = &mut self.phase {
+            *last_granted = now;
+        }
+        self.out += 1;
+        (Ok(Ticket { epoch: self.epoch, granted: now }), transition)
+    }
+
+    /// Turns a call away if it has to be, and grants nothing otherwise: for a call that would have to wait for something
+    /// else before it is made.
+    pub fn refuse(&mut self, now: Instant) -> (Option<Open>, Option<Transition>) {
+        let now = self.at(now);
+        let left = |wait: Duration, since| wait.saturating_sub(now.saturating_duration_since(since));
+        let Rules { wait_open, half_open_calls, permit_limit, .. } = self.rules;
+        let mut transition = None;
+        let retry_after = match self.phase {
+            Phase::Closed(_) | Phase::ForcedClosed(_) | Phase::Disabled => return (None, None),
+            Phase::Open => left(wait_open, self.since),
+            Phase::HalfOpen { tally, .. } if self.out + tally.calls < half_open_calls => return (None, None),
+            Phase::HalfOpen { tally, last_granted } => match left(permit_limit, last_granted) {
+                Duration::ZERO => {
+                    transition = Some(self.change(Phase::Open, Cause::PermitsLost, tally, now));
+                    wait_open
+                }
+                left => left,
+            },
+            Phase::ForcedOpen => wait_open,
+        };
+        if retry_after.is_zero() {
+            return (None, None);
+        }
+        self.rejected += 1;
+        (Some(Open { retry_after }), transition)
+    }
+
+    /// A call has come to an end.
+    pub fn settle(&mut self, ticket: Ticket, verdict: Verdict, now: Instant) -> Option<Transition> {
+        let now = self.at(now);
+        if ticket.epoch != self.epoch {
+            return None;
+        }
+        self.out -= 1;
+        let is_failed = match verdict {
+            Verdict::Ignored => return None,
+            Verdict::Success => false,
+            Verdict::Failure | Verdict::NotDone => true,
+        };
+        let is_slow = now.saturating_duration_since(ticket.granted) >= self.rules.slow_call;
+        let call = Call { is_failed, is_slow };
+        match &mut self.phase {
+            Phase::Closed(window) => {
+                let tally = window.record(call, now);
+                let cause = self.rules.verdict(tally).filter(|_| tally.calls >= self.rules.minimum_calls)?;
+                Some(self.change(Phase::Open, cause, tally, now))
+            }
+            Phase::HalfOpen { tally, .. } => {
+                *tally += call.into();
+                let tally = *tally;
+                if tally.calls < self.rules.half_open_calls {
+                    return None;
+                }
+                Some(match self.rules.verdict(tally) {
+                    Some(cause) => self.change(Phase::Open, cause, tally, now),
+                    None => self.change(self.closed(now), Cause::Recovered, tally, now),
+                })
+            }
+            Phase::ForcedClosed(window) => {
+                window.record(call, now);
+                None
+            }
+            // The first two grant nothing; the third does not care.
+            Phase::Open | Phase::ForcedOpen | Phase::Disabled => None,
+        }
+    }
+
+    /// An operator says what to do. What it does already is no change; a reset always is.
+    pub fn command(&mut self, command: Command, now: Instant) -> Option<Transition> {
+        let now = self.at(now);
+        let phase = match (command, &self.phase) {
+            (Command::ForceOpen, Phase::ForcedOpen)
+            | (Command::ForceClosed, Phase::ForcedClosed(_))
+            | (Command::Disable, Phase::Disabled) => return None,
+            (Command::ForceOpen, _) => Phase::ForcedOpen,
+            (Command::ForceClosed, _) => Phase::ForcedClosed(Window::new(self.rules.window, now)),
+            (Command::Disable, _) => Phase::Disabled,
+            (Command::Reset, _) => self.closed(now),
+        };
+        Some(self.change(phase, Cause::Command, self.tally(now), now))
+    }
+
+    /// What there is to know about it.
+    pub fn snapshot(&self, now: Instant) -> BreakerSnapshot {
+        let now = now.max(self.latest);
+        let in_state = now.saturating_duration_since(self.since);
+        let wait_left = match self.phase {
+            Phase::Open => self.rules.wait_open.saturating_sub(in_state),
+            _ => Duration::ZERO,
+        };
+        let tally = self.tally(now);
+        BreakerSnapshot {
+            state: self.state(),
+            in_state_ms: millis(in_state),
+            wait_left_ms: millis(wait_left),
+            tally,
+            failure_rate: tally.failure_rate(),
+            slow_call_rate: tally.slow_call_rate(),
+            permits_out: self.out,
+            rejected: self.rejected,
+            last: self.last,
+        }
+    }
+
+    /// The time it is; never before what it was.
+    fn at(&mut self, now: Instant) -> Instant {
+        self.latest = self.latest.max(now);
+        self.latest
+    }
+
+    fn closed(&self, now: Instant) -> Phase {
+        Phase::Closed(Window::new(self.rules.window, now))
+    }
+
+    fn tally(&self, now: Instant) -> Tally {
+        match &self.phase {
+            Phase::Closed(window) | Phase::ForcedClosed(window) => window.tally(now),
+            Phase::HalfOpen { tally, .. } => *tally,
+            Phase::Open | Phase::ForcedOpen | Phase::Disabled => Tally::default(),
+        }
+    }
+
+    fn change(&mut self, phase: Phase, cause: Cause, tally: Tally, now: Instant) -> Transition {
+        let from = self.state();
+        self.phase = phase;
+        self.epoch += 1;
+        self.since = now;
+        self.out = 0;
+        let transition = Transition { number: self.epoch, from, to: self.state(), cause, tally };
+        self.last = Some(transition);
+        transition
+    }
+}
+
+impl State {
+    /// Its name, as operators see it.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Closed => "closed",
+            Self::Open => "open",
+            Self::HalfOpen => "half-open",
+            Self::ForcedOpen => "forced-open",
+            Self::ForcedClosed => "forced-closed",
+            Self::Disabled => "disabled",
+        }
+    }
+}
+
+impl fmt::Display for State {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+impl fmt::Display for Transition {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { from, to, tally, .. } = self;
+        let why = match self.cause {
+            Cause::FailureRate => "too many calls failed",
+            Cause::SlowCallRate => "too many calls were slow",
+            Cause::WaitOver => "the wait is over",
+            Cause::Recovered => "the neighbour is well again",
+            Cause::PermitsLost => "calls have not come to an end",
+            Cause::Command => "an operator said so",
+        };
+        write!(f, "{from} to {to}: {why} ({} calls, {} failed, {} slow)", tally.calls, tally.failed, tally.slow)
+    }
+}
+
+fn millis(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests;

@@ -53,7 +53,6 @@ async fn up(model: &SystemModel, config: &Config, options: &Options) -> Result<E
         supervisor = starting => supervisor?,
         () = stop.cancelled() => return Ok(ExitCode::from(130)), // the leashes break, and all end by themselves
     };
-    let program = program();
     let about = json!({
         "system": model.name,
         "pid": std::process::id(),
@@ -68,7 +67,7 @@ async fn up(model: &SystemModel, config: &Config, options: &Options) -> Result<E
         let took_ms = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
         json!({ "up": model.name, "tookMs": took_ms, "processes": statuses }).to_string()
     } else {
-        greeting(model, config, &statuses, began, &program)
+        greeting(model, config, options, &statuses, began)
     });
 
     let mut shown = Shown::new(options.json);
@@ -161,7 +160,13 @@ fn program() -> String {
     env::args().next().unwrap_or_else(|| "jumun".into())
 }
 
-fn greeting(model: &SystemModel, config: &Config, statuses: &[Status], began: Instant, program: &str) -> String {
+fn greeting(model: &SystemModel, config: &Config, options: &Options, statuses: &[Status], began: Instant) -> String {
+    let program = program();
+    let data = match options.system.data.to_str() {
+        None | Some("./data") => String::new(),
+        Some(folder) => format!(" --data {folder}"),
+    };
+    let offset = options.system.port_offset.map_or_else(String::new, |offset| format!(" --port-offset {offset}"));
     let mut text = format!(
         "{} is up after {:.2?}; its data is in {}\n\n  {:<12}{:<26}{:<10}PID\n",
         model.name,
@@ -184,9 +189,10 @@ Try next, in another terminal:
   curl -si {gateway}/orders -H 'content-type: application/json' \\
        -d '{{\"storeName\":\"스토어99\",\"itemName\":\"치킨\",\"itemQty\":2,\"price\":22000}}'
   curl -s  {gateway}/dashboards/1
-  {program} why {system} 1             everything that happened to it
-  {program} kill payment               kill -9; then order again
-  {program} status | logs -f | roll --all | load {system} --for 10s
+  {program} why {system} 1{data}
+  {program} kill payment{data}                 (kill -9; then order again)
+  {program} load {system} --for 10s{data}{offset}
+  {program} roll --all{data}                   (and status, stop, start, restart, logs -f)
 
 Ctrl-C stops it; the next `up` goes on with all data.",
         system = model.name,

@@ -338,10 +338,10 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn they_end_by_themselves() {
         let switch = FaultSwitch::default();
-        switch.set(read(json!({ "fail": 1 })), Some(Duration::from_secs(60)));
+        switch.set(read(json!({ "fail": 1 })), Some(Duration::from_mins(1)));
         assert_eq!(switch.on().expect("faults").ends_in_ms, Some(60_000));
         assert!(switch.meet().await.is_err());
-        tokio::time::advance(Duration::from_secs(60)).await;
+        tokio::time::advance(Duration::from_mins(1)).await;
         assert!(switch.meet().await.is_ok());
         assert_eq!(switch.on(), None);
     }

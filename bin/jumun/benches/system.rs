@@ -14,7 +14,7 @@ use std::{
     process::{Child, Command, Stdio},
     time::{Duration, Instant},
 };
-use support::{cpu_of, rss_of};
+use support::{cpu_of, memory_of};
 
 /// Customers at once, each waiting for an answer before asking again.
 const CONCURRENCY: &str = "256";
@@ -79,10 +79,11 @@ impl System {
         Ok(serde_json::from_str(&self.run(&[&words[..], more].concat())?)?)
     }
 
-    /// Resident memory of all processes, the supervisor included, in MB.
-    fn rss_mb(&self) -> u64 {
+    /// Memory of all processes, the supervisor included.
+    fn memory(&self) -> String {
         let all = self.processes.iter().map(|(_, pid, _)| *pid).chain([self.supervisor.id()]);
-        all.filter_map(rss_of).sum::<u64>() / 1_000_000
+        let (resident, shared_once) = all.filter_map(memory_of).fold((0, 0), |sum, one| (sum.0 + one.0, sum.1 + one.1));
+        format!("{} MB resident; {} MB with shared pages counted once", resident / 1_000_000, shared_once / 1_000_000)
     }
 
     fn cpu(&self) -> Vec<Duration> {
@@ -149,7 +150,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         return Err(answer.into());
     }
     writeln!(out, "{:<52}{:>10.0?}, up after {up:.0?}", "`up` in an empty folder to the first 201", began.elapsed())?;
-    writeln!(out, "{:<52}{:>7} MB", "memory of all processes, idle", system.rss_mb())?;
+    writeln!(out, "{:<52}{}", "memory of all processes, idle", system.memory())?;
 
     for (what, how) in [
         ("256 customers, as fast as they can", &["--concurrency", CONCURRENCY][..]),
@@ -184,7 +185,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         let (took, count) = (synced.0 - syncs.0, synced.1 - syncs.1);
         let each = if count > 0.0 { 1_000.0 * took / count } else { 0.0 };
         writeln!(out, "  {:<50}{:.2}, each {each:.2} ms", "fsyncs an order", count / orders)?;
-        writeln!(out, "  {:<50}{:>7} MB", "memory of all processes", system.rss_mb())?;
+        writeln!(out, "  {:<50}{}", "memory of all processes", system.memory())?;
     }
 
     writeln!(out)?;

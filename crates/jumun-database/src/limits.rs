@@ -16,7 +16,7 @@ pub const SYNC_US_BOUNDS: &[u64] =
 pub const GROUP_LINGER: Duration = Duration::from_micros(300);
 
 /// Commits that may wait for the writer; one more is answered [`CommitError::NotDone`](crate::CommitError::NotDone).
-pub const QUEUE_MAX_JOBS: usize = 65_536;
+pub const QUEUE_MAX_JOBS: usize = 16_384;
 
 /// The longest time a read transaction may last, so that the write-ahead log can be folded back.
 pub const READ_MAX: Duration = Duration::from_secs(1);

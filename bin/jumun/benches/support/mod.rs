@@ -75,11 +75,15 @@ pub(crate) fn cpu_of(pid: u32) -> Option<Duration> {
     Some(Duration::from_millis(ticks.sum::<Option<u64>>()? * 10))
 }
 
-/// Memory of a process that is in use, the program's own pages included, in bytes, where the system tells (Linux).
-pub(crate) fn rss_of(pid: u32) -> Option<u64> {
-    let status = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
-    let line = status.lines().find(|line| line.starts_with("VmRSS:"))?;
-    Some(line.split_whitespace().nth(1)?.parse::<u64>().ok()? * 1_024)
+/// Memory of a process, in bytes, where the system tells (Linux): resident, and with pages that it shares with others
+/// counted in shares.
+pub(crate) fn memory_of(pid: u32) -> Option<(u64, u64)> {
+    let maps = fs::read_to_string(format!("/proc/{pid}/smaps_rollup")).ok()?;
+    let of = |name: &str| {
+        let line = maps.lines().find(|line| line.starts_with(name))?;
+        Some(line.split_whitespace().nth(1)?.parse::<u64>().ok()? * 1_024)
+    };
+    Some((of("Rss:")?, of("Pss:")?))
 }
 
 /// Keeps its connections.

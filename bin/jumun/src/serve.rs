@@ -143,10 +143,10 @@ impl Ear {
         let stop = stop_signal()
             .map_err(|error| Failure::new("system", error.to_string(), "Signals cannot be heard here."))?;
         let address = listener.local_addr().unwrap_or(configured);
-        let stopped = stop.clone();
+        let held = leash.map(|leash| leash.hold(stop.clone()));
         let announce = Box::new(move || {
-            if let Some(leash) = leash {
-                leash.hold(stopped);
+            if let Some(ready) = held {
+                let _ = ready.send(()); // the leash may have broken, and then this process is stopping
             } else if let Err(error) = writeln!(io::stdout(), "{name} listens on http://{address}") {
                 tracing::debug!(%error, "nobody reads the standard output");
             }

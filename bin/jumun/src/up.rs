@@ -57,10 +57,10 @@ async fn up(model: &SystemModel, config: &Config, options: &Options) -> Result<E
         "system": model.name,
         "pid": std::process::id(),
         "version": env!("CARGO_PKG_VERSION"),
-        "data": config.folder,
+        "data": config.folder.display().to_string(),
         "rollOrder": roll_order(model),
     });
-    let supervisor = supervisor.listen_to_operators(&config.folder, about)?;
+    let mut supervisor = supervisor.listen_to_operators(&config.folder, about)?;
     let statuses = supervisor.statuses();
     while changes.try_recv().is_ok() {} // how they came up is in the table
     say(&if options.json {
@@ -157,7 +157,7 @@ fn roll_order(model: &SystemModel) -> Vec<&'static str> {
 
 /// This program as its user called it.
 fn program() -> String {
-    env::args().next().unwrap_or_else(|| "jumun".into())
+    env::args_os().next().map_or_else(|| "jumun".into(), |program| program.to_string_lossy().into_owned())
 }
 
 fn greeting(model: &SystemModel, config: &Config, options: &Options, statuses: &[Status], began: Instant) -> String {

@@ -36,7 +36,7 @@ use tokio::{
 };
 
 /// How long an operator waits for an answer.
-const TIME_LIMIT: Duration = Duration::from_mins(1);
+const TIME_LIMIT: Duration = Duration::from_mins(4);
 
 /// Where the control socket of the service with this database is.
 pub fn socket_beside(database: &Path) -> PathBuf {

@@ -384,14 +384,28 @@ impl Engine {
                 },
             };
             in_time()?;
-            is_known = true;
+            let was_known = std::mem::replace(&mut is_known, true);
             match self.first_answer(incoming, Some((stored.clone(), released))).await {
                 Ok(success) => return Ok(success),
-                Err(Halt::Problem(problem)) => return Err(problem),
+                Err(Halt::Problem(problem)) if was_known => return Err(problem),
+                Err(Halt::Problem(problem)) => return self.unless_known(&stored, incoming, problem).await,
                 Err(Halt::KeyTaken) => {} // somebody else was first: hear what became of that
             }
         }
         Err(too_many_conflicts())
+    }
+
+    /// A no, unless the key has an answer: what was done before is not *nothing was done* because something fails now.
+    async fn unless_known(&self, key: &str, incoming: &Incoming, problem: Problem) -> Answer {
+        let Ok(known) = self.request_of(key).await else {
+            let why = "Whether it was done before cannot be looked up now. Ask again with the same Idempotency-Key.";
+            return Err(Problem::new(Code::OutcomeUnknown, why));
+        };
+        match known.map(|known| replay(&known, incoming)) {
+            Some(Ok(Some(answer))) => answer,
+            Some(Err(reused)) if reused.code == Code::KeyReused => Err(reused),
+            _ => Err(problem),
+        }
     }
 
     /// Decides; asks first where that is needed. `key` comes with the earlier attempt that it is taken from.

@@ -245,6 +245,7 @@ impl Forwarder {
         let uri = head.uri.into_parts().path_and_query.map(Uri::from).unwrap_or_default();
         let request = Forwarded { method: head.method, uri, head: head.headers, body: held, key };
 
+        let key = request.key.clone();
         let answer = if request.key.is_some() {
             // In a task of its own: a client that hangs up cancels nothing.
             let this = self.clone();
@@ -256,6 +257,11 @@ impl Forwarder {
         };
         let mut response = answer?;
         head::of_answer(response.headers_mut(), request_id);
+        if let Some(key) = key
+            && response.status().is_server_error()
+        {
+            response.headers_mut().insert(IDEMPOTENCY_KEY, key); // the client may not know it, and is told to use it
+        }
         Ok(response)
     }
 
@@ -295,6 +301,10 @@ impl Forwarder {
             };
             let Some(upstream) = upstreams.pick() else { return Err(gone()) };
             match upstream.exchange(request.copy(&upstream.host), broken > 0, was_sent).await {
+                // The first copy may have had its effect, whatever the service says of the second one.
+                Ok((response, _)) if broken > 0 && request.key.is_some() && response.status().is_server_error() => {
+                    return Err(Problem::new(Code::NeighbourUnavailable, format!("{name} was interrupted.")));
+                }
                 Ok((response, lease)) if response.status() != StatusCode::SWITCHING_PROTOCOLS => {
                     let (mut head, body) = response.into_parts();
                     head.version = Version::HTTP_11;

@@ -164,8 +164,11 @@ pub const PAGE_SIZE_MAX: u32 = 1_000;
 /// How often the supervisor pings a process.
 pub const PING_EVERY: Duration = Duration::from_millis(500);
 
-/// A process that has not answered a ping for so long hangs.
-pub const HUNG_AFTER: Duration = Duration::from_secs(3);
+/// A process that has not answered so many pings hangs.
+pub const PINGS_UNANSWERED_MAX: u32 = 6;
+
+/// How long a process that has closed its leash may take to end.
+pub const LAST_WORDS_TIME_LIMIT: Duration = Duration::from_secs(3);
 
 /// How long a process may take from its start until it is ready. Recovery of a large database is part of it.
 pub const START_TIME_LIMIT: Duration = Duration::from_mins(2);

@@ -215,3 +215,13 @@ async fn what_a_neighbour_does_counts_and_what_its_business_says_does_not() {
     }
     assert_eq!((shop.told("atWork"), shop.told("state")), (json!(0), json!("closed")));
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_key_has_its_answer_whatever_the_circuit_says_now() {
+    let shop = Shop::new([Outcome::Accepted("{}".into())]);
+    let placed = shop.order(false, Some("k")).await.expect("an order");
+    assert!(shop.engine.guards().command("till", Command::ForceOpen).is_some());
+    let again = shop.order(false, Some("k")).await.expect("the same order");
+    assert_eq!((again.body, shop.requests().await), (placed.body, vec![RequestState::Done]));
+    assert!(shop.order(false, Some("another")).await.is_err(), "and nobody else is let in");
+}

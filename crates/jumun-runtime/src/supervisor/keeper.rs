@@ -2,8 +2,8 @@
 
 use super::leash::{PING, PONG, READY};
 use crate::limits::{
-    HUNG_AFTER, LOG_LOOKED_AT_EVERY, LOG_MAX_BYTES, PING_EVERY, RESTART_PAUSE, SOCKET_KEPT_UNREADY, START_TIME_LIMIT,
-    STOP_TIME_LIMIT,
+    LAST_WORDS_TIME_LIMIT, LOG_LOOKED_AT_EVERY, LOG_MAX_BYTES, PING_EVERY, PINGS_UNANSWERED_MAX, RESTART_PAUSE,
+    SOCKET_KEPT_UNREADY, START_TIME_LIMIT, STOP_TIME_LIMIT,
 };
 use rustix::process::{Pid, Signal, kill_process};
 use serde::{Deserialize, Serialize};
@@ -140,7 +140,8 @@ struct Running {
     began: Instant,
     /// What it said besides.
     words: Vec<String>,
-    heard: Instant,
+    /// Pings since it last answered one.
+    unanswered: u32,
     is_ready: bool,
 }
 
@@ -192,23 +193,26 @@ impl Keeper {
     pub(super) async fn keep(mut self) {
         let mut pause = Duration::ZERO;
         loop {
-            self.unready_since = Instant::now();
             let ended = match self.launch() {
                 Ok(running) => self.attend(running).await,
                 Err(error) => Ended::Died { was_ready: false, why: error.to_string() },
             };
             match ended {
                 Ended::End => return,
-                Ended::Replaced => {}
+                Ended::Replaced => self.unready_since = Instant::now(),
                 Ended::Stopped => {
                     if !self.rest().await {
                         return;
                     }
+                    self.unready_since = Instant::now();
                     pause = Duration::ZERO;
                 }
                 Ended::Died { was_ready, why } => {
                     // The first restart comes at once; only a process that never gets ready makes the next one wait.
                     pause = if was_ready { Duration::ZERO } else { next_pause(pause) };
+                    if was_ready {
+                        self.unready_since = Instant::now();
+                    }
                     self.show(|status| {
                         status.state = if was_ready { State::Starting } else { State::Waiting };
                         status.pid = None;
@@ -232,7 +236,6 @@ impl Keeper {
             Some(listener) => listener.try_clone()?,
             None => self.listener.insert(super::listen(self.status.borrow().address)?).try_clone()?,
         };
-        let log = File::options().create(true).append(true).open(&self.spec.log)?;
         let (ours, theirs) = std::os::unix::net::UnixStream::pair()?;
         ours.set_nonblocking(true)?;
         let child = Command::new(&self.spec.program)
@@ -240,7 +243,7 @@ impl Keeper {
             .arg(self.status.borrow().restarts.to_string())
             .stdin(Stdio::from(OwnedFd::from(listener)))
             .stdout(Stdio::from(OwnedFd::from(theirs)))
-            .stderr(Stdio::from(log))
+            .stderr(self.log())
             .envs(MALLOC.filter(|(name, _)| std::env::var_os(name).is_none()))
             .process_group(0) // a Ctrl-C on the terminal is ours to hear
             .spawn()?;
@@ -253,9 +256,21 @@ impl Keeper {
             leash,
             began: Instant::now(),
             words: Vec::new(),
-            heard: Instant::now(),
+            unanswered: 0,
             is_ready: false,
         })
+    }
+
+    /// Where the child's words go. That there is no log is no reason not to run.
+    fn log(&self) -> Stdio {
+        let folder = self.spec.log.parent().map_or(Ok(()), fs::create_dir_all);
+        match folder.and_then(|()| File::options().create(true).append(true).open(&self.spec.log)) {
+            Ok(log) => log.into(),
+            Err(error) => {
+                tracing::warn!(log = %self.spec.log.display(), %error, "it runs without a log");
+                Stdio::null()
+            }
+        }
     }
 
     /// Looks after a process until it has ended.
@@ -271,12 +286,12 @@ impl Keeper {
                 }
                 line = running.says.next_line() => match line {
                     Ok(Some(line)) if line == READY && !running.is_ready => self.is_ready(&mut running),
-                    Ok(Some(line)) if line == PONG => running.heard = Instant::now(),
+                    Ok(Some(line)) if line == PONG => running.unanswered = 0,
                     Ok(Some(line)) if running.words.len() < WORDS_MAX => running.words.push(line),
                     Ok(Some(_)) => {}
                     // It has closed its end, and is about to end itself. Waiting for that is what is left.
                     Ok(None) | Err(_) => {
-                        let exit = tokio::time::timeout(HUNG_AFTER, running.child.wait()).await;
+                        let exit = tokio::time::timeout(LAST_WORDS_TIME_LIMIT, running.child.wait()).await;
                         let exit = match exit {
                             Ok(exit) => exit,
                             Err(_) => kill_and_wait(&mut running.child).await,
@@ -286,14 +301,13 @@ impl Keeper {
                     }
                 },
                 _ = ping.tick() => {
-                    self.close_socket_if_unready(&running);
                     if let Some(why) = self.hangs(&mut running).await {
                         tracing::warn!(service = self.spec.name, why, "it is killed and started again");
                         let _ = kill_and_wait(&mut running.child).await;
                         return Ended::Died { was_ready: running.is_ready, why };
                     }
                 }
-                _ = log.tick() => self.bound_log().await,
+                _ = log.tick() => drop(tokio::spawn(bound_log(self.spec.log.clone()))),
                 order = self.orders.recv() => match order {
                     None | Some(Order::End) => {
                         let _ = kill_and_wait(&mut running.child).await;
@@ -323,6 +337,7 @@ impl Keeper {
                         }
                         Err((old, why)) => {
                             running = old;
+                            running.unanswered = 0; // nobody listened
                             drop(done.send(Err(why)));
                         }
                     },
@@ -339,7 +354,6 @@ impl Keeper {
 
     fn is_ready(&mut self, running: &mut Running) {
         running.is_ready = true;
-        running.heard = Instant::now();
         let took = u64::try_from(self.unready_since.elapsed().as_millis()).unwrap_or(u64::MAX);
         let pid = running.child.id();
         self.show(|status| {
@@ -435,17 +449,13 @@ impl Keeper {
         if !running.is_ready {
             return (running.began.elapsed() > START_TIME_LIMIT).then(|| "it was not ready in time".to_owned());
         }
-        if running.heard.elapsed() > HUNG_AFTER {
-            return Some(format!("it did not answer for {HUNG_AFTER:?}"));
+        // Pings are counted, not time: when it is the supervisor that stood still, nobody else is to blame.
+        if running.unanswered >= PINGS_UNANSWERED_MAX {
+            return Some(format!("it did not answer for {:?}", PING_EVERY * PINGS_UNANSWERED_MAX));
         }
+        running.unanswered += 1;
         drop(running.leash.write_all(PING.as_bytes()).await); // a broken leash is heard when it is read
         None
-    }
-
-    fn close_socket_if_unready(&mut self, running: &Running) {
-        if !running.is_ready && self.unready_since.elapsed() > SOCKET_KEPT_UNREADY {
-            self.listener = None;
-        }
     }
 
     /// Why a process has ended: its own error if it gave one.
@@ -456,7 +466,7 @@ impl Keeper {
                 running.words.push(line);
             }
         };
-        drop(tokio::time::timeout(HUNG_AFTER, rest).await);
+        drop(tokio::time::timeout(LAST_WORDS_TIME_LIMIT, rest).await);
         if !running.is_ready && !running.words.is_empty() {
             return running.words.join("\n");
         }
@@ -471,25 +481,6 @@ impl Keeper {
         }
     }
 
-    /// Keeps the log below its bound: what is beyond goes to a second file, of which there is one.
-    async fn bound_log(&self) {
-        let log = self.spec.log.clone();
-        let bounded = tokio::task::spawn_blocking(move || -> io::Result<()> {
-            if fs::metadata(&log)?.len() > LOG_MAX_BYTES {
-                let mut older = log.clone().into_os_string();
-                older.push(".1");
-                fs::copy(&log, older)?;
-                File::options().write(true).open(&log)?.set_len(0)?; // whoever writes appends, to the new end
-            }
-            Ok(())
-        });
-        match bounded.await {
-            Ok(Ok(())) => {}
-            Ok(Err(error)) => tracing::debug!(%error, "the log cannot be bounded"),
-            Err(error) => tracing::warn!(%error, "the log cannot be bounded"),
-        }
-    }
-
     fn show(&self, change: impl FnOnce(&mut Status)) {
         self.status.send_modify(change);
         drop(self.changed.send(self.status.borrow().clone()));
@@ -499,6 +490,24 @@ impl Keeper {
         for done in self.waiting.drain(..) {
             drop(done.send(outcome.clone()));
         }
+    }
+}
+
+/// Keeps a log below its bound: what is beyond goes to a second file, of which there is one.
+async fn bound_log(log: PathBuf) {
+    let bounded = tokio::task::spawn_blocking(move || -> io::Result<()> {
+        if fs::metadata(&log)?.len() > LOG_MAX_BYTES {
+            let mut older = log.clone().into_os_string();
+            older.push(".1");
+            fs::copy(&log, older)?;
+            File::options().write(true).open(&log)?.set_len(0)?; // whoever writes appends, to the new end
+        }
+        Ok(())
+    });
+    match bounded.await {
+        Ok(Ok(())) => {}
+        Ok(Err(error)) => tracing::debug!(%error, "the log cannot be bounded"),
+        Err(error) => tracing::warn!(%error, "the log cannot be bounded"),
     }
 }
 

@@ -1,6 +1,7 @@
 //! What ties a process to the supervisor that started it.
 
 use std::{
+    fs::File,
     io,
     net::TcpListener,
     os::fd::{AsFd, OwnedFd},
@@ -8,6 +9,7 @@ use std::{
 use tokio::{
     io::{AsyncBufReadExt, AsyncWriteExt, BufReader},
     net::UnixStream,
+    sync::oneshot,
 };
 use tokio_util::sync::CancellationToken;
 
@@ -30,6 +32,8 @@ pub fn listener_from_stdin() -> io::Result<TcpListener> {
     let listener: TcpListener = io::stdin().as_fd().try_clone_to_owned()?.into();
     listener.local_addr()?; // it is a socket
     listener.set_nonblocking(true)?;
+    // The clone is the only one: who closes it closes the socket, as far as this process is concerned.
+    rustix::stdio::dup2_stdin(&File::open("/dev/null")?)?;
     Ok(listener)
 }
 
@@ -43,11 +47,22 @@ impl Leash {
         Ok(Self { stream: UnixStream::from_std(stream)? })
     }
 
-    /// Says that requests are served from now on; then answers pings, and stops the process when the leash breaks.
-    pub fn hold(self, stop: CancellationToken) {
-        let (reader, mut writer) = self.stream.into_split();
+    /// Holds it: once told (by what is returned) that requests are served, says so and answers pings. When the leash breaks
+    /// the process stops; before it is ready it ends at once, as nobody has been promised anything.
+    pub fn hold(self, stop: CancellationToken) -> oneshot::Sender<()> {
+        let (ready, is_ready) = oneshot::channel();
         tokio::spawn(async move {
+            let mut stream = self.stream;
+            // Not into_split: its halves shut the socket down when they go, and the process may have last words.
+            let (reader, mut writer) = stream.split();
             let mut lines = BufReader::new(reader).lines();
+            tokio::select! {
+                told = is_ready => if told.is_err() { return }, // it ends before it is ready, and says why by itself
+                _ = lines.next_line() => {
+                    tracing::warn!("the supervisor is gone before this process was ready; it ends");
+                    std::process::exit(1);
+                }
+            }
             let mut say = format!("{READY}\n");
             loop {
                 if writer.write_all(say.as_bytes()).await.is_err() {
@@ -63,5 +78,6 @@ impl Leash {
                 stop.cancel();
             }
         });
+        ready
     }
 }

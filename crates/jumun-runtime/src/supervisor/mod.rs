@@ -65,20 +65,24 @@ pub enum SuperviseError {
 
 impl SuperviseError {
     /// A code that stays the same over releases.
-    pub const fn code(&self) -> &'static str {
+    pub fn code(&self) -> &'static str {
         match self {
-            Self::Listen { .. } => "port-taken",
+            Self::Listen { why, .. } if why.kind() == io::ErrorKind::AddrInUse => "port-taken",
+            Self::Listen { .. } => "listen",
             Self::NotReady { .. } => "service-not-starting",
             Self::Control { .. } => "control-socket",
         }
     }
 
     /// What to do about it.
-    pub const fn remedy(&self) -> &'static str {
+    pub fn remedy(&self) -> &'static str {
         match self {
+            Self::Listen { why, .. } if why.kind() != io::ErrorKind::AddrInUse => {
+                "Choose an address of this machine, and a port that this user may take, with <service>.listen."
+            }
             Self::Listen { .. } => "Stop what listens there, or move all ports with --port-offset 100.",
             Self::NotReady { .. } => "Do what it says; all it said is in its log (jumun logs).",
-            Self::Control { .. } => "Check that the data folder can be written and its path is below 90 characters.",
+            Self::Control { .. } => "Check that the data folder can be written and its path is below 80 characters.",
         }
     }
 }
@@ -137,7 +141,7 @@ impl Supervisor {
             tokio::spawn(keeper.keep());
             ready.push((name, outcome));
         }
-        let supervisor = Self { kept, control: None };
+        let mut supervisor = Self { kept, control: None };
         for (name, outcome) in ready {
             let outcome = outcome.await.unwrap_or_else(|_| Err("it was stopped".into()));
             if let Err(why) = outcome {
@@ -163,9 +167,11 @@ impl Supervisor {
     }
 
     /// Stops all, the last one first (the gateway, so that no more requests come in), and waits until they have ended.
-    pub async fn stop(&self) {
+    pub async fn stop(&mut self) {
+        self.control = None; // nobody starts anything again
         for kept in self.kept.iter().rev() {
             kept.tell(Order::Stop).await.ok();
+            drop(kept.orders.send(Order::End).await);
         }
     }
 

@@ -251,6 +251,25 @@ async fn what_breaks_twice_is_in_doubt_and_the_client_is_told_the_key() {
 }
 
 #[tokio::test]
+async fn a_no_to_the_second_copy_says_nothing_about_the_first() {
+    let problem = r#"{"type":"urn:jumun:problem:not-done","title":"Nothing was done","status":503,"detail":"It is busy.","instance":"/orders","requestId":"r"}"#;
+    let no = format!(
+        "HTTP/1.1 503 Service Unavailable\r\ncontent-type: application/problem+json\r\ncontent-length: {}\r\n\r\n{problem}",
+        problem.len()
+    );
+    let upstream =
+        Upstream::new(move |nth, _| if nth == 0 { Reaction::BreakOff } else { Reaction::SayAndClose(no.clone()) })
+            .await;
+    let front = Front::before(&upstream, &[]).await;
+    let answer = front.order().await;
+    assert_eq!((answer.status, &*answer.problem()), (503, "outcome-unknown"));
+    assert_eq!(answer.header("idempotency-key"), upstream.seen()[0].header("idempotency-key"));
+    let answer = front.order().await;
+    assert!(answer.json()["type"].as_str().expect("a type").ends_with(":not-done"), "the only copy is another matter");
+    assert!(answer.header("idempotency-key").is_some(), "and the key is told with it");
+}
+
+#[tokio::test]
 async fn one_that_does_not_listen_is_told_at_once_and_nothing_was_done() {
     let lab = Lab::new(); // nobody listens at its addresses
     let url = format!("http://{}", lab.order.address());

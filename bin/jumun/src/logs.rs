@@ -55,25 +55,31 @@ pub(crate) fn run(options: &Options) -> Result<ExitCode, Failure> {
     }
     lines.sort_by(|(_, one), (_, other)| moment(one).cmp(moment(other))); // a line begins with its time
     let mut out = io::stdout();
-    let show = |out: &mut io::Stdout, service: &str, line: &str| writeln!(out, "{service:<width$}  {}", bare(line));
     for (service, line) in &lines {
-        if show(&mut out, service, line).is_err() {
+        if show(&mut out, width, service, line).is_err() {
             return Ok(ExitCode::SUCCESS); // nobody reads any more
         }
     }
-    if !options.follow {
-        return Ok(ExitCode::SUCCESS);
-    }
+    if options.follow { block_on(follow(&mut logs, width)) } else { Ok(ExitCode::SUCCESS) }
+}
+
+/// Shows lines as they come, until nobody reads any more.
+async fn follow(logs: &mut [Log], width: usize) -> ExitCode {
+    let mut out = io::stdout();
     loop {
-        for log in &mut logs {
+        for log in &mut *logs {
             for line in log.more().unwrap_or_default() {
-                if show(&mut out, &log.service, &line).is_err() {
-                    return Ok(ExitCode::SUCCESS);
+                if show(&mut out, width, &log.service, &line).is_err() {
+                    return ExitCode::SUCCESS;
                 }
             }
         }
-        block_on(tokio::time::sleep(LOOK_EVERY))?;
+        tokio::time::sleep(LOOK_EVERY).await;
     }
+}
+
+fn show(out: &mut io::Stdout, width: usize, service: &str, line: &str) -> io::Result<()> {
+    writeln!(out, "{service:<width$}  {}", bare(line))
 }
 
 fn find(folder: &Path, service: Option<&str>) -> Result<Vec<Log>, Failure> {

@@ -176,7 +176,8 @@ pub const START_TIME_LIMIT: Duration = Duration::from_mins(2);
 /// How long a process may take to finish what is at work: longer than it gives itself.
 pub const STOP_TIME_LIMIT: Duration = Duration::from_mins(1);
 
-/// How long clients wait in the socket of a process that is not ready; after that they hear at once that nobody is there.
+/// How long clients wait in the socket while a process does not get ready; after that it is closed between its starts, and
+/// they hear at once that nobody is there.
 pub const SOCKET_KEPT_UNREADY: Duration = Duration::from_secs(1);
 
 /// The shortest and the longest pause before a process is started again that did not become ready.

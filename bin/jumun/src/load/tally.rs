@@ -50,7 +50,7 @@ pub(super) struct Tally {
 
 impl Tally {
     pub(super) fn new() -> Self {
-        // Three digits that count, up to an hour: some 200 KB each.
+        // Three digits that count, up to an hour: some 200 KB each. Constants, which the library takes.
         let times = || {
             let mut times = Histogram::<u64>::new_with_bounds(1, LATENCY_MAX_US, 3).expect("bounds");
             times.auto(false);

@@ -31,7 +31,7 @@ use tokio::{
 
 /// Makes glibc's allocator keep blocks up to this size at hand for each thread. What one request takes is larger than the
 /// 1 KiB that it keeps otherwise: 6 to 8 % of the processor time of an order, and no more memory. Whoever sets it wins.
-const MALLOC: Option<(&str, &str)> = Some(("GLIBC_TUNABLES", "glibc.malloc.tcache_max=32768"));
+const MALLOC: (&str, &str) = ("GLIBC_TUNABLES", "glibc.malloc.tcache_max=32768");
 
 /// Lines that are kept of what a process says before it is ready.
 const WORDS_MAX: usize = 64;
@@ -244,7 +244,7 @@ impl Keeper {
             .stdin(Stdio::from(OwnedFd::from(listener)))
             .stdout(Stdio::from(OwnedFd::from(theirs)))
             .stderr(self.log())
-            .envs(MALLOC.filter(|(name, _)| std::env::var_os(name).is_none()))
+            .envs(std::env::var_os(MALLOC.0).is_none().then_some(MALLOC))
             .process_group(0) // a Ctrl-C on the terminal is ours to hear
             .spawn()?;
         let (reader, leash) = UnixStream::from_std(ours)?.into_split();

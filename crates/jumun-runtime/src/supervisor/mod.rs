@@ -5,8 +5,9 @@
 //!
 //! * **The listening socket outlives the process.** The supervisor binds it and hands it down as the child's standard input
 //!   (no `unsafe`, no environment, any language could do it). Clients that come while a process is being replaced wait in
-//!   the socket; that is why a `kill -9` costs them milliseconds, not an error. On `stop`, or when nothing has been ready
-//!   for a second, it is closed: callers then hear *connection refused* at once, which says that surely nothing was done.
+//!   the socket; that is why a `kill -9` costs them milliseconds, not an error. On `stop`, and
+//!   between the starts of a process that does not get ready, it is closed: callers then hear *connection refused* at once,
+//!   which says that surely nothing was done. A process that lives and is not ready yet keeps them waiting.
 //! * **A leash.** The child's standard output is a Unix socket to the supervisor. Over it the child says that it is ready and
 //!   answers pings; one that does not answer hangs, and is replaced. When the supervisor dies the leash breaks, and the child
 //!   stops by itself: no process is ever left over.
@@ -104,12 +105,11 @@ struct Kept {
 
 /// Binds the sockets of all processes. Nothing is changed by it, and it fails if any is taken.
 pub fn bind(specs: &[Spec]) -> Result<Vec<TcpListener>, SuperviseError> {
-    specs.iter().map(bind_one).collect()
-}
-
-fn bind_one(spec: &Spec) -> Result<TcpListener, SuperviseError> {
-    let failed = |why| SuperviseError::Listen { name: spec.name.clone(), address: spec.listen, why };
-    listen(spec.listen).map_err(failed)
+    let bind = |spec: &Spec| {
+        let failed = |why| SuperviseError::Listen { name: spec.name.clone(), address: spec.listen, why };
+        listen(spec.listen).map_err(failed)
+    };
+    specs.iter().map(bind).collect()
 }
 
 /// A listening socket; its port is free again at once when the process that had it was killed.
@@ -172,16 +172,6 @@ impl Supervisor {
         for kept in self.kept.iter().rev() {
             kept.tell(Order::Stop).await.ok();
             drop(kept.orders.send(Order::End).await);
-        }
-    }
-
-    /// Kills all, at once. Nothing that was answered is lost.
-    pub async fn kill(&self) {
-        for kept in &self.kept {
-            drop(kept.orders.send(Order::End).await);
-        }
-        for kept in &self.kept {
-            kept.orders.closed().await;
         }
     }
 }

@@ -7,7 +7,7 @@ use jumun::{ServiceModel, SystemModel};
 use jumun_bus::EmbeddedLog;
 use jumun_database::SqliteDatabase;
 use jumun_runtime::{
-    Engine, Parts, Retention, Serving, StatusCode,
+    Delays, Engine, Parts, Retention, Serving, StatusCode,
     config::{Config, GATEWAY},
     control,
     gateway::{self, Gateway},
@@ -101,12 +101,14 @@ async fn serve_service(
     let control = control::socket_beside(&config.database);
     let urls = config.calls.iter().map(|(name, call)| (name.clone(), call.url.clone())).collect();
     let guards = config.calls.iter().map(|(name, call)| (name.clone(), call.guard())).collect();
+    let delays = config.calls.iter().map(|(name, call)| (name.clone(), call.delay)).collect();
     let engine = Engine::new(Parts {
         model: service.clone(),
         behaviour,
         database: Arc::new(database),
         transport: Arc::new(HttpTransport::new(urls)),
         guards: Guards::new(service, &guards)?,
+        delays: Delays::new(delays),
         clock: Timestamp::now,
         zone: TimeZone::try_system().unwrap_or(TimeZone::UTC),
         tracer,

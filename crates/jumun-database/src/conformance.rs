@@ -38,6 +38,7 @@ macro_rules! conformance {
             the_journal_is_read_in_pieces
             a_request_moves_only_forward_and_only_from_the_state_it_is_in
             an_answer_stays_until_there_is_another
+            only_what_is_asked_is_delayed
             a_key_belongs_to_one_request
             a_key_is_released_only_by_an_attempt_without_an_answer
             a_key_can_pass_on_within_one_commit
@@ -115,7 +116,7 @@ pub fn request(key: Option<&str>, state: RequestState, subject: i64) -> Request 
         state,
         collection: Cow::Borrowed("orders"),
         subject,
-        ask: Some(AskRecord { service: "payment".to_owned(), path: "/payinfos".to_owned() }),
+        ask: Some(AskRecord { service: "payment".to_owned(), path: "/payinfos".to_owned(), question: None }),
         answer: None,
         incarnation: Uuid::from_u128(9),
         until_ms: 1_000 + subject,
@@ -198,7 +199,7 @@ pub async fn everything(database: &impl Database) -> Everything {
     }
     let mut requests = Vec::new();
     for state in RequestState::ALL {
-        let filter = RequestFilter { state, until_before_ms: None, after: None, limit: 1_000 };
+        let filter = RequestFilter { state, service: None, until_before_ms: None, after: None, limit: 1_000 };
         requests.extend(database.requests(filter).await.unwrap());
     }
     Everything {
@@ -635,6 +636,34 @@ pub async fn an_answer_stays_until_there_is_another(home: &impl Home) {
 }
 
 #[doc(hidden)]
+pub async fn only_what_is_asked_is_delayed(home: &impl Home) {
+    let database = home.open(schema(1));
+    let question = Some(r#"{"orderId":1}"#.to_owned());
+    for state in RequestState::ALL {
+        let mut asked = request(None, state, 1);
+        asked.ask = asked.ask.map(|ask| AskRecord { question: question.clone(), ..ask });
+        database.commit(requests([insert(&asked)])).await.unwrap();
+        let delay = |answer| requests([RequestChange::Delay { id: asked.id, until_ms: 9_000, answer }]);
+        if state == RequestState::Asking {
+            database.commit(delay(Some(answer(201)))).await.unwrap();
+            let delayed = Request { state: RequestState::Delayed, until_ms: 9_000, answer: Some(answer(201)), ..asked };
+            assert_eq!(database.request(delayed.id).await.unwrap(), Some(delayed.clone()));
+            // What is delayed is answered, or taken back, and keeps the answer of its client.
+            database.commit(requests([moved(asked.id, RequestState::Delayed, RequestState::Done)])).await.unwrap();
+            let done = Request { state: RequestState::Done, ..delayed };
+            assert_eq!(database.request(done.id).await.unwrap(), Some(done));
+        } else {
+            assert_eq!(conflict(database.commit(delay(None)).await), Conflict::Request { id: asked.id }, "{state}");
+            assert_eq!(database.request(asked.id).await.unwrap(), Some(asked));
+        }
+    }
+    let silent = request(None, RequestState::Asking, 1);
+    let delay = RequestChange::Delay { id: silent.id, until_ms: 9_000, answer: None };
+    database.commit(requests([insert(&silent), delay])).await.unwrap();
+    assert_eq!(database.request(silent.id).await.unwrap().unwrap().answer, None);
+}
+
+#[doc(hidden)]
 pub async fn a_key_belongs_to_one_request(home: &impl Home) {
     let database = home.open(schema(1));
     let first = request(Some("key '\"한글"), RequestState::Asking, 1);
@@ -711,23 +740,34 @@ pub async fn a_key_can_pass_on_within_one_commit(home: &impl Home) {
 pub async fn requests_are_listed_by_state_age_and_place(home: &impl Home) {
     let database = home.open(schema(1));
     let mut all = Vec::new();
-    for subject in 1..=12 {
-        let state = RequestState::ALL[usize::try_from(subject).unwrap() % 4];
+    for subject in 1..=15 {
+        let state = RequestState::ALL[usize::try_from(subject).unwrap() % 5];
         all.push(request(None, state, subject));
     }
+    if let Some(ask) = &mut all[10].ask {
+        "stock".clone_into(&mut ask.service);
+    }
     database.commit(requests(all.iter().rev().map(insert))).await.unwrap();
-    let list = async |state, until_before_ms, after, limit| -> Vec<i64> {
-        let filter = RequestFilter { state, until_before_ms, after, limit };
+    let of = async |service, state, until_before_ms, after, limit| -> Vec<i64> {
+        let filter = RequestFilter { state, service, until_before_ms, after, limit };
         database.requests(filter).await.unwrap().iter().map(|request| request.subject).collect()
     };
 
-    assert_eq!(list(RequestState::Asking, None, None, 10).await, [4, 8, 12]);
-    assert_eq!(list(RequestState::Done, None, None, 10).await, [1, 5, 9]);
-    assert_eq!(list(RequestState::Voiding, None, None, 2).await, [2, 6]);
-    assert_eq!(list(RequestState::Voiding, None, Some(all[5].id), 2).await, [10]);
-    assert_eq!(list(RequestState::Voided, Some(1_007), None, 10).await, [3]);
-    assert_eq!(list(RequestState::Voided, Some(1_008), None, 10).await, [3, 7]);
+    let list = async |state, until_before_ms, after, limit| of(None, state, until_before_ms, after, limit).await;
+
+    assert_eq!(list(RequestState::Asking, None, None, 10).await, [5, 10, 15]);
+    assert_eq!(list(RequestState::Delayed, None, None, 10).await, [1, 6, 11]);
+    assert_eq!(list(RequestState::Done, None, None, 10).await, [2, 7, 12]);
+    assert_eq!(list(RequestState::Voiding, None, None, 2).await, [3, 8]);
+    assert_eq!(list(RequestState::Voiding, None, Some(all[7].id), 2).await, [13]);
+    assert_eq!(list(RequestState::Voided, Some(1_009), None, 10).await, [4]);
+    assert_eq!(list(RequestState::Voided, Some(1_010), None, 10).await, [4, 9]);
+    assert_eq!(list(RequestState::Delayed, Some(1_007), None, 10).await, [1, 6]);
+    assert_eq!(list(RequestState::Delayed, Some(1_007), Some(all[0].id), 10).await, [6]);
     assert_eq!(list(RequestState::Asking, None, None, 0).await, [0; 0]);
+    assert_eq!(of(Some("stock"), RequestState::Delayed, None, None, 10).await, [11]);
+    assert_eq!(of(Some("payment"), RequestState::Delayed, None, None, 1).await, [1]);
+    assert_eq!(of(Some("payment"), RequestState::Delayed, Some(2_000), None, 10).await, [1, 6]);
 }
 
 #[doc(hidden)]
@@ -738,7 +778,7 @@ pub async fn doubts_are_found_by_their_subject(home: &impl Home) {
         for subject in [1, 2] {
             let asked = request(None, state, subject);
             database.commit(requests([insert(&asked)])).await.unwrap();
-            if subject == 1 && matches!(state, RequestState::Asking | RequestState::Voiding) {
+            if subject == 1 && state.is_in_doubt() {
                 doubts.push(asked);
             }
         }
@@ -849,7 +889,7 @@ pub async fn an_id_is_never_given_twice(home: &impl Home) {
 
 #[doc(hidden)]
 pub async fn a_purge_takes_the_oldest_that_are_not_in_doubt(home: &impl Home) {
-    use RequestState::{Asking, Done, Voided, Voiding};
+    use RequestState::{Asking, Delayed, Done, Voided, Voiding};
     let database = home.open(schema(1));
     let at = |time_ms: u64, number: u64, state| {
         let id = uuid::Builder::from_unix_timestamp_millis(time_ms, &[u8::try_from(number).unwrap(); 10]).into_uuid();
@@ -873,17 +913,18 @@ pub async fn a_purge_takes_the_oldest_that_are_not_in_doubt(home: &impl Home) {
     };
     assert_eq!(database.purge_requests(1_000, 100).await.unwrap(), 0);
     assert_eq!(database.purge_requests(2_000, 100).await.unwrap(), 2);
-    let newer = [(2_000, Asking), (2_000, Done), (2_000, Voiding), (2_000, Voided)];
-    let newest = [(3_000, Asking), (3_000, Done), (3_000, Voiding), (3_000, Voided)];
-    let in_doubt = [(1_000, Asking), (1_000, Voiding)];
+    let newer = [(2_000, Asking), (2_000, Delayed), (2_000, Done), (2_000, Voiding), (2_000, Voided)];
+    let newest = newer.map(|(_, state)| (3_000, state));
+    let in_doubt = [(1_000, Asking), (1_000, Delayed), (1_000, Voiding)];
     assert_eq!(left().await, [&in_doubt[..], &newer, &newest].concat());
 
     // Four that are answered are left; of those three may stay.
     assert_eq!(database.purge_requests(0, 4).await.unwrap(), 0);
     assert_eq!(database.purge_requests(0, 3).await.unwrap(), 1);
-    assert_eq!(left().await, [&in_doubt[..], &[newer[0], newer[2], newer[3]], &newest].concat());
+    assert_eq!(left().await, [&in_doubt[..], &newer[..2], &newer[3..], &newest].concat());
     assert_eq!(database.purge_requests(i64::MAX, 0).await.unwrap(), 3);
-    assert_eq!(left().await, [in_doubt[0], in_doubt[1], newer[0], newer[2], newest[0], newest[2]]);
+    let of = |time_ms| [Asking, Delayed, Voiding].map(|state| (time_ms, state));
+    assert_eq!(left().await, [of(1_000), of(2_000), of(3_000)].concat());
 
     let many = (0..u64::from(limits::PURGE_MAX_ROWS) + 5).map(|n| {
         let bytes = [u8::try_from(n % 251).unwrap(); 10];

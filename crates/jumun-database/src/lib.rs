@@ -145,11 +145,14 @@ pub struct PlaceChange {
 }
 
 /// The state of a request. `Asking → Done | Voiding → Voided`; a request that asks nobody is born `Done`; an answer
-/// that is taken back goes `Done → Voiding → Voided`.
+/// that is taken back goes `Done → Voiding → Voided`. Where the client need not wait for the neighbour's answer, it goes
+/// `Asking → Delayed → Done | Voiding → Voided`, or is born `Delayed`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum RequestState {
     /// A neighbour is being asked; nothing stands yet.
     Asking,
+    /// Its client has an answer, and a neighbour is still to be asked: again and again, until it answers or the time is up.
+    Delayed,
     /// Answered. It stands, or it was refused for good.
     Done,
     /// What the neighbour did, or may have done, is being undone.
@@ -160,12 +163,13 @@ pub enum RequestState {
 
 impl RequestState {
     /// All of them.
-    pub const ALL: [RequestState; 4] = [Self::Asking, Self::Done, Self::Voiding, Self::Voided];
+    pub const ALL: [RequestState; 5] = [Self::Asking, Self::Delayed, Self::Done, Self::Voiding, Self::Voided];
 
     /// The word that is stored.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Asking => "asking",
+            Self::Delayed => "delayed",
             Self::Done => "done",
             Self::Voiding => "voiding",
             Self::Voided => "voided",
@@ -175,6 +179,13 @@ impl RequestState {
     /// The state of a stored word.
     pub fn parse(word: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|state| state.as_str() == word)
+    }
+}
+
+impl RequestState {
+    /// Whether something is still to be asked or undone: such a request is never deleted.
+    pub const fn is_in_doubt(self) -> bool {
+        matches!(self, Self::Asking | Self::Delayed | Self::Voiding)
     }
 }
 
@@ -216,8 +227,10 @@ pub struct Request {
 pub struct AskRecord {
     /// The service asked.
     pub service: String,
-    /// The path asked at: `/payinfos`. Undone at `/payinfos/void`.
+    /// The path asked at: `/payinfos`. Undone at `/payinfos/void`. Empty where nothing can be undone.
     pub path: String,
+    /// What is asked, where it may be asked again later; JSON.
+    pub question: Option<String>,
 }
 
 /// An answer as it was given.
@@ -246,6 +259,15 @@ pub enum RequestChange {
         /// The state it shall be in.
         to: RequestState,
         /// The final answer, if there is one now.
+        answer: Option<StoredAnswer>,
+    },
+    /// From [`RequestState::Asking`] to [`RequestState::Delayed`]: refused if it is not in the first.
+    Delay {
+        /// Which request.
+        id: Uuid,
+        /// When it is given up now, in milliseconds since 1970 UTC.
+        until_ms: i64,
+        /// The final answer to its client.
         answer: Option<StoredAnswer>,
     },
     /// Its key goes to a new attempt. Refused unless it is voiding or voided, has a key and has no answer.
@@ -459,6 +481,8 @@ pub struct Page {
 pub struct RequestFilter {
     /// In this state.
     pub state: RequestState,
+    /// That ask this service.
+    pub service: Option<&'static str>,
     /// Given up before this time, in milliseconds since 1970 UTC.
     pub until_before_ms: Option<i64>,
     /// With an id after this one; ids are in order of time.
@@ -528,7 +552,7 @@ pub trait ReadDatabase: Send + Sync + 'static {
     /// Requests by state.
     fn requests(&self, filter: RequestFilter) -> BoxFuture<'_, Result<Vec<Request>, ReadError>>;
 
-    /// Requests that are about one document and are still in doubt (asking or voiding).
+    /// Requests that are about documents of one id and are still in doubt (asking, delayed or voiding), the oldest first.
     fn doubts_about(&self, subject: i64) -> BoxFuture<'_, Result<Vec<Request>, ReadError>>;
 
     /// Events of a partition with a number after `after`, in order.

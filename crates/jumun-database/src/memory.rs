@@ -142,6 +142,9 @@ impl ReadDatabase for MemoryDatabase {
                 .requests
                 .values()
                 .filter(|request| request.state == filter.state)
+                .filter(|request| {
+                    filter.service.is_none_or(|service| request.ask.as_ref().is_some_and(|ask| ask.service == service))
+                })
                 .filter(|request| filter.after.is_none_or(|after| request.id > after))
                 .filter(|request| filter.until_before_ms.is_none_or(|before| request.until_ms < before))
                 .take(rows(filter.limit))
@@ -368,6 +371,12 @@ impl State {
                     request.answer = answer.or(request.answer.take());
                 }
             }
+            RequestChange::Delay { id, until_ms, answer } => {
+                if let Some(request) = self.requests.get_mut(&id) {
+                    (request.state, request.until_ms) = (RequestState::Delayed, until_ms);
+                    request.answer = answer.or(request.answer.take());
+                }
+            }
             RequestChange::ReleaseKey { id } => {
                 if let Some(key) = self.requests.get_mut(&id).and_then(|request| request.key.take()) {
                     self.keys.remove(&key);
@@ -521,7 +530,7 @@ fn of_collection(name: &'static str) -> RangeInclusive<(&'static str, i64)> {
 }
 
 fn in_doubt(request: &Request) -> bool {
-    matches!(request.state, RequestState::Asking | RequestState::Voiding)
+    request.state.is_in_doubt()
 }
 
 fn rows(limit: u32) -> usize {

@@ -155,7 +155,7 @@ fn request_conflict<'a, F: Facts>(
 ) -> Result<Option<Conflict>, F::Error> {
     let id = match change {
         RequestChange::Insert(request) => request.id,
-        RequestChange::Move { id, .. } | RequestChange::ReleaseKey { id } => *id,
+        RequestChange::Move { id, .. } | RequestChange::Delay { id, .. } | RequestChange::ReleaseKey { id } => *id,
     };
     let known = match earlier.get(id) {
         Some(facts) => Some(facts),
@@ -175,6 +175,10 @@ fn request_conflict<'a, F: Facts>(
         // A request never goes back: what is voided stays voided.
         (RequestChange::Move { from, to, answer, .. }, Some(known)) if known.state == *from && from <= to => {
             RequestFacts { state: *to, answered: known.answered || answer.is_some(), ..known }
+        }
+        (RequestChange::Delay { answer, .. }, Some(known)) if known.state == RequestState::Asking => {
+            let (state, answered) = (RequestState::Delayed, known.answered || answer.is_some());
+            RequestFacts { state, answered, ..known }
         }
         (RequestChange::ReleaseKey { .. }, Some(known))
             if matches!(known.state, RequestState::Voiding | RequestState::Voided)

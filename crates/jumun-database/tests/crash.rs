@@ -119,7 +119,7 @@ async fn check(file: &Path, acknowledged: &BTreeSet<i64>) {
     let mut after = None;
     loop {
         let state = RequestState::Asking;
-        let filter = jumun_database::RequestFilter { state, until_before_ms: None, after, limit: 1_000 };
+        let filter = jumun_database::RequestFilter { state, service: None, until_before_ms: None, after, limit: 1_000 };
         let batch = database.requests(filter).await.unwrap();
         let Some(last) = batch.last() else { break };
         after = Some(last.id);

@@ -18,6 +18,7 @@ enum Step {
     Place { source: u8, epoch: u8, belief: Belief },
     Insert { request: u8, key: Option<u8>, state: RequestState, subject: i64, answered: bool },
     Move { request: u8, from: Option<RequestState>, to: RequestState, answered: bool },
+    Delay { request: u8, until_ms: i64, answered: bool },
     Release { request: u8 },
 }
 
@@ -45,7 +46,7 @@ fn belief() -> impl Strategy<Value = Belief> {
 }
 
 fn state() -> impl Strategy<Value = RequestState> {
-    (0..4_usize).prop_map(|state| RequestState::ALL[state])
+    (0..RequestState::ALL.len()).prop_map(|state| RequestState::ALL[state])
 }
 
 fn step() -> impl Strategy<Value = Step> {
@@ -58,6 +59,8 @@ fn step() -> impl Strategy<Value = Step> {
         1 => (0..2_u8, 0..8_u8, belief()).prop_map(|(source, epoch, belief)| Step::Place { source, epoch, belief }),
         2 => insert.prop_map(|(request, key, state, subject, answered)| Step::Insert { request, key, state, subject, answered }),
         3 => moved.prop_map(|(request, from, to, answered)| Step::Move { request, from, to, answered }),
+        1 => (0..8_u8, 0..9_i64, any::<bool>())
+            .prop_map(|(request, until_ms, answered)| Step::Delay { request, until_ms, answered }),
         1 => (0..8_u8).prop_map(|request| Step::Release { request }),
     ]
 }
@@ -114,6 +117,10 @@ async fn changes(steps: &[Step], model: &MemoryDatabase) -> Changes {
                 let from = from.or(known).unwrap_or(RequestState::Asking);
                 let answer = answered.then(|| answer(request));
                 changes.requests.push(RequestChange::Move { id, from, to, answer });
+            }
+            Step::Delay { request, until_ms, answered } => {
+                let answer = answered.then(|| answer(request));
+                changes.requests.push(RequestChange::Delay { id: request_id(request), until_ms, answer });
             }
             Step::Release { request } => {
                 changes.requests.push(RequestChange::ReleaseKey { id: request_id(request) });

@@ -361,9 +361,11 @@ async fn filters_and_recovery_use_their_indexes() {
         "SELECT * FROM orders_documents WHERE shown = 1 AND json_extract(body, '$.\"storeName\"') IN ('a', NULL)",
         "orders_by_storeName",
     );
-    let in_doubt = "SELECT * FROM requests WHERE state IN ('asking', 'voiding')";
+    let in_doubt = "SELECT * FROM requests WHERE state IN ('asking', 'delayed', 'voiding')";
     check(&format!("{in_doubt} AND state = 'asking' AND id > x'00' ORDER BY id"), "requests_in_doubt_by_state");
     check(&format!("{in_doubt} AND subject = 7 ORDER BY id"), "requests_in_doubt_by_subject");
+    let delayed = "SELECT * FROM requests WHERE state = 'delayed' AND state = 'delayed' AND +id > x'00'";
+    check(&format!("{delayed} AND until_ms < 7 ORDER BY id LIMIT 9"), "requests_delayed_by_until");
     check("SELECT * FROM requests WHERE key = 'a'", "requests_by_key");
     check("SELECT * FROM journal WHERE partition = 0 AND sequence > 7 ORDER BY sequence", "PRIMARY KEY");
 }
@@ -431,7 +433,8 @@ async fn a_reader_of_a_closed_database_gets_an_error() {
     let folder = folder();
     let database = SqliteDatabase::open(&file(&folder), schema(1)).unwrap();
     database.close().await;
-    let filter = RequestFilter { state: RequestState::Done, until_before_ms: None, after: None, limit: 1 };
+    let filter =
+        RequestFilter { state: RequestState::Done, service: None, until_before_ms: None, after: None, limit: 1 };
     assert!(matches!(database.requests(filter).await, Err(ReadError::Unavailable(_))));
     assert!(matches!(database.places().await, Err(ReadError::Unavailable(_))));
 }

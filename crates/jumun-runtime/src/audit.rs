@@ -156,10 +156,10 @@ async fn look(
 pub async fn in_doubt(databases: &Databases) -> Result<Vec<(String, Request)>, ReadError> {
     let mut found = Vec::new();
     for (service, database) in databases {
-        for state in [RequestState::Asking, RequestState::Voiding] {
+        for state in RequestState::ALL.into_iter().filter(|state| state.is_in_doubt()) {
             let mut after = None;
             loop {
-                let filter = RequestFilter { state, until_before_ms: None, after, limit: PAGE_MAX_ROWS };
+                let filter = RequestFilter { state, service: None, until_before_ms: None, after, limit: PAGE_MAX_ROWS };
                 let some = database.requests(filter).await?;
                 let Some(last) = some.last() else { break };
                 after = Some(last.id);

@@ -3,10 +3,11 @@
 //! place that knows all keys: [`load`] reads them, [`explain`] tells them.
 
 use crate::{
+    delayed::DelayConfig,
     faults::Faults,
     limits::{
-        BODY_TIME_LIMIT, CONFIGURATION_VALUE_MAX_BYTES, GATEWAY_TIME_LIMIT, HEAD_TIME_LIMIT, TIME_LIMIT,
-        UPSTREAM_REQUESTS_MAX, UPSTREAMS_MAX,
+        BODY_TIME_LIMIT, CONFIGURATION_VALUE_MAX_BYTES, DELAY_DEADLINE, DELAY_DEADLINE_MAX, DELAYED_MAX,
+        GATEWAY_TIME_LIMIT, HEAD_TIME_LIMIT, TIME_LIMIT, UPSTREAM_REQUESTS_MAX, UPSTREAMS_MAX,
     },
     telemetry::OtlpConfig,
 };
@@ -107,12 +108,14 @@ pub struct CallConfig {
     pub breaker: BreakerConfig,
     /// How many calls are made at once.
     pub bulkhead: BulkheadConfig,
+    /// What happens to a command whose call has no answer.
+    pub delay: DelayConfig,
 }
 
 impl CallConfig {
     /// What a guard is made of.
     pub fn guard(&self) -> GuardConfig {
-        let Self { url: _, time_limit, breaker, bulkhead } = *self;
+        let Self { url: _, time_limit, breaker, bulkhead, delay: _ } = *self;
         GuardConfig { time_limit, breaker, bulkhead, retry: RetryConfig::default() }
     }
 }
@@ -228,6 +231,20 @@ struct CallKeys {
     time_limit: Option<Duration>,
     breaker: BreakerConfig,
     bulkhead: BulkheadConfig,
+    fallback: Option<Fallback>,
+    max_delayed: Option<u32>,
+    #[serde(deserialize_with = "duration")]
+    deadline: Option<Duration>,
+}
+
+/// What happens to a command whose call has no answer.
+#[derive(Deserialize, Clone, Copy, PartialEq, Eq)]
+#[serde(rename_all = "lowercase")]
+enum Fallback {
+    /// It is refused.
+    Reject,
+    /// It is accepted, where the system knows how, and the call is made again later.
+    Accept,
 }
 
 /// Reads `610ms`, `1s`, `2m`.
@@ -467,8 +484,14 @@ fn entries(model: &SystemModel, config: &Config) -> Vec<(String, Value)> {
         for (key, default) in service.default_settings() {
             tell(&[service.name, key], settings.get(key).unwrap_or(default).clone());
         }
-        for (callee, CallConfig { url, time_limit, breaker, bulkhead }) in calls {
-            tell(&[service.name, "calls", callee, "url"], in_words(url));
+        for (callee, CallConfig { url, time_limit, breaker, bulkhead, delay }) in calls {
+            if !service.asks.iter().any(|ask| ask.service == callee && ask.is_outside()) {
+                let fallback = if delay.is_accepting { "accept" } else { "reject" };
+                tell(&[service.name, "calls", callee, "url"], in_words(url));
+                tell(&[service.name, "calls", callee, "fallback"], json!(fallback));
+                tell(&[service.name, "calls", callee, "max_delayed"], json!(delay.max_delayed));
+            }
+            tell(&[service.name, "calls", callee, "deadline"], duration_in_words(delay.deadline));
             tell(&[service.name, "calls", callee, "time_limit"], duration_in_words(*time_limit));
             for (key, value) in breaker_entries(breaker, *time_limit) {
                 tell(&[service.name, "calls", callee, "breaker", key], value);
@@ -663,10 +686,11 @@ fn service_config(
     let mut calls = BTreeMap::new();
     for ask in &service.asks {
         let (breaker, bulkhead) = Default::default();
-        calls.insert(
-            ask.service.to_owned(),
-            CallConfig { url: Uri::default(), time_limit: TIME_LIMIT, breaker, bulkhead },
-        );
+        // Where the system knows how to go on without an answer, it does.
+        let is_accepting = !ask.is_outside() && is_settled(service, ask.service);
+        let delay = DelayConfig { is_accepting, max_delayed: DELAYED_MAX, deadline: DELAY_DEADLINE };
+        let call = CallConfig { url: Uri::default(), time_limit: TIME_LIMIT, breaker, bulkhead, delay };
+        calls.insert(ask.service.to_owned(), call);
     }
     for (callee, given) in keys.calls {
         let Some(call) = calls.get_mut(&callee) else {
@@ -679,6 +703,19 @@ fn service_config(
             call.time_limit = time_limit;
         }
         (call.breaker, call.bulkhead) = (given.breaker, given.bulkhead);
+        let of_call = |key: &str, why: String| invalid(&format!("calls.{callee}.{key}"), why);
+        if given.fallback == Some(Fallback::Accept) && !is_settled(service, &callee) {
+            let why = format!("{} does not know how to go on without {callee}; write reject", service.name);
+            return Err(of_call("fallback", why));
+        }
+        if let Some(fallback) = given.fallback {
+            call.delay.is_accepting = fallback == Fallback::Accept;
+        }
+        call.delay.max_delayed = given.max_delayed.unwrap_or(call.delay.max_delayed);
+        call.delay.deadline = given.deadline.unwrap_or(call.delay.deadline);
+        if call.delay.deadline > DELAY_DEADLINE_MAX {
+            return Err(of_call("deadline", format!("must be at most {DELAY_DEADLINE_MAX:?}")));
+        }
     }
     for (callee, call) in &mut calls {
         let minimum = call.breaker.minimum_calls();
@@ -688,6 +725,12 @@ fn service_config(
     }
     let listen = listen(service.name, keys.listen, service.port, offset)?;
     Ok(ServiceConfig { listen, database, calls, faults: keys.faults, settings })
+}
+
+/// Whether a service knows what to do with an answer that comes later.
+fn is_settled(service: &ServiceModel, callee: &str) -> bool {
+    let mut settles = service.resources.iter().flat_map(|resource| &resource.settles);
+    settles.any(|settle| settle.target.service == callee)
 }
 
 /// A service without an address is where it listens by its own configuration, for its neighbours and for the gateway.

@@ -15,14 +15,15 @@ use crate::{
         BEHIND_EVERY, BUSY_PAUSE, DATABASE_PAUSE, DECISIONS_MAX, EVENTS_AT_ONCE, EVENTS_BETWEEN_YIELDS, IDLE_PAUSE,
         PARKED_KEYS_MAX, PLACES_EVERY, RETRY_PAUSE, STANDING_STILL_SHOWN,
     },
+    problem::Problem,
     telemetry::{Kind, Span, SpanId, TraceContext},
     token::Token,
 };
-use jumun::{Damaged, Documents, Heard, Outcome, Stored};
+use jumun::{Damaged, Documents, Heard, NEW_ID, Outcome, Stored};
 use jumun_bus::{Bus, BusError, Delivery, Position, Record, Source, Subscription, Wants};
 use jumun_database::{
     Changes, CommitError, Conflict, Document, DocumentChange, JournalEntry, Place, PlaceChange, Query, ReadDatabase,
-    ReadError,
+    ReadError, RequestChange, RequestState,
 };
 use serde::{Deserialize, Serialize};
 use std::{
@@ -220,6 +221,8 @@ struct Effect {
     documents: Documents,
     changed: BTreeMap<jumun::DocumentKey, bool>,
     journal: Vec<JournalEntry>,
+    /// What is to be asked later, and what is taken back.
+    requests: Vec<RequestChange>,
     parked: Vec<Parked>,
     heard: BTreeMap<PlaceKey, Stand>,
     dropped: u64,
@@ -484,16 +487,23 @@ impl Worker {
         effect: &mut Effect,
     ) -> Result<Result<(), String>, Halt> {
         let now = self.engine.now();
+        let mut new_ids = BTreeMap::new();
         loop {
-            let heard = Heard { event_type, body, now };
+            let heard = Heard { event_type, body, now, new_ids: &new_ids };
             let behaviour = self.engine.behaviour();
             let outcome = catch_unwind(AssertUnwindSafe(|| behaviour.hear(heard, &effect.documents)));
             let decided = match outcome {
                 Ok(Ok(Outcome::Needs(keys))) => {
-                    for key in keys {
-                        let stored =
-                            self.engine.read(key).await.map_err(|problem| Halt::Database(problem.to_string()))?;
-                        effect.documents.insert(key, stored);
+                    let unreadable = |problem: Problem| Halt::Database(problem.to_string());
+                    for (resource, id) in keys {
+                        if id == NEW_ID {
+                            let id = self.engine.new_id(resource).await.map_err(unreadable)?;
+                            new_ids.insert(resource, id);
+                            effect.documents.insert((resource, id), None); // nobody else has heard of this id
+                            continue;
+                        }
+                        let stored = self.engine.read((resource, id)).await.map_err(unreadable)?;
+                        effect.documents.insert((resource, id), stored);
                     }
                     continue;
                 }
@@ -504,6 +514,24 @@ impl Worker {
                 Ok(Err(damaged @ Damaged { .. })) => return Ok(Err(damaged.to_string())),
                 Err(panic) => return Ok(Err(format!("the code panicked: {}", panic_text(panic.as_ref())))),
             };
+            for (key, target) in &decided.withdrawn {
+                // What this very batch would have asked is not asked at all.
+                let collection = self.engine.model().resources[key.0].collection;
+                effect.requests.retain(|change| match change {
+                    RequestChange::Insert(request) => {
+                        let ask = request.ask.as_ref().map(|ask| (ask.service.as_str(), ask.path.as_str()));
+                        ask != Some((target.service, target.path))
+                            || (&*request.collection, request.subject) != (collection, key.1)
+                    }
+                    _ => true,
+                });
+                let (from, to) = (RequestState::Delayed, RequestState::Voiding);
+                for id in self.engine.delayed(*key, *target).await? {
+                    effect.requests.push(RequestChange::Move { id, from, to, answer: None });
+                }
+            }
+            let later = decided.later.into_iter().map(|(key, asked)| self.engine.later(key, asked, now, trace));
+            effect.requests.extend(later);
             for document in decided.documents {
                 let version = document.expected_version;
                 effect.documents.insert(document.key, Some(Stored { version, body: document.body }));
@@ -539,7 +567,7 @@ impl Worker {
                 PlaceChange { place, expected_sequence }
             })
             .collect();
-        let is_effect = !changes.documents.is_empty() || !changes.journal.is_empty();
+        let is_effect = !changes.documents.is_empty() || !changes.journal.is_empty() || !changes.requests.is_empty();
         if !is_effect && self.places_written.elapsed() < PLACES_EVERY {
             self.heard = effect.heard; // written with the next effect, or once a second
             return Ok(());
@@ -549,7 +577,9 @@ impl Worker {
         }
         match self.engine.commit(changes).await {
             Ok(_) => {}
-            Err(CommitError::Conflict(Conflict::Document { .. })) => return Err(Halt::Conflict),
+            Err(CommitError::Conflict(Conflict::Document { .. } | Conflict::Request { .. })) => {
+                return Err(Halt::Conflict);
+            }
             Err(CommitError::Conflict(_) | CommitError::Unknown(_)) => return Err(Halt::Unknown),
             Err(CommitError::Limit(why)) => return Err(Halt::Limit(why)),
             Err(CommitError::NotDone(why)) => return Err(Halt::Database(why)),
@@ -575,7 +605,8 @@ impl Worker {
 
     async fn changes(&self, effect: &Effect) -> Result<Changes, Halt> {
         let resources = &self.engine.model().resources;
-        let mut changes = Changes { journal: effect.journal.clone(), ..Changes::default() };
+        let (journal, requests) = (effect.journal.clone(), effect.requests.clone());
+        let mut changes = Changes { journal, requests, ..Changes::default() };
         for (key, shown) in &effect.changed {
             if let Some(Some(stored)) = effect.documents.get(key) {
                 changes.documents.push(DocumentChange {

@@ -20,6 +20,7 @@
 
 use crate::{
     crash,
+    delayed::{Delays, Room},
     faults::FaultSwitch,
     guards::{Guards, not_asked, verdict},
     limits::{ANSWERS_KEPT, ATTEMPTS_MAX, COMMANDS_MAX, DECISIONS_MAX, NESTED_MARGIN, OUTCOME_GRACE, REPEAT_PAUSE},
@@ -32,8 +33,8 @@ use crate::{
 use futures_util::{FutureExt, future::BoxFuture};
 use jiff::{Timestamp, tz::TimeZone};
 use jumun::{
-    AnyCommand, Asked, Behaviour, Damaged, Decided, DocumentKey, Documents, Outcome, Rejection, Reply, ServiceModel,
-    Step, Stored,
+    AnyCommand, AskTarget, Asked, Behaviour, Damaged, Decided, DocumentKey, Documents, Outcome, Rejection, Reply,
+    ServiceModel, Step, Stored,
 };
 use jumun_database::{
     AskRecord, Changes, CommitError, Conflict, Database, DocumentChange, JournalEntry, ReadError, Receipt, Request,
@@ -62,6 +63,8 @@ pub struct Parts {
     pub transport: Arc<dyn Transport>,
     /// What stands around its calls to them.
     pub guards: Guards,
+    /// Which answers of theirs may come later.
+    pub delays: Delays,
     /// The time. Everything else takes it from here.
     pub clock: fn() -> Timestamp,
     /// The zone that dates are shown in.
@@ -95,7 +98,7 @@ struct Inner {
 
 /// Where commands queue.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-enum Place {
+pub(crate) enum Place {
     Document(DocumentKey),
     Key(String),
 }
@@ -167,6 +170,14 @@ pub type Answer = Result<Success, Problem>;
 struct Ended {
     reply: Reply,
     is_unknown: bool,
+}
+
+/// A neighbour that must not be asked now.
+struct NotAsked<'a> {
+    callee: &'static str,
+    why: Refusal,
+    /// Where it may be asked later instead.
+    room: Option<Room<'a>>,
 }
 
 /// A question that is committed and may go out.
@@ -350,6 +361,10 @@ impl Engine {
         &self.0.parts.guards
     }
 
+    pub(crate) fn delays(&self) -> &Delays {
+        &self.0.parts.delays
+    }
+
     pub(crate) fn to_undo(&self) -> &Notify {
         &self.0.to_undo
     }
@@ -421,10 +436,15 @@ impl Engine {
             documents.insert(decider, None); // nobody else has heard of this id
         }
         // A neighbour that must not be asked now is one that does not answer: then the business decides without it.
-        let mut refused: Option<(&'static str, Refusal)> = None;
+        let mut refused: Option<NotAsked<'_>> = None;
+        let released = key.as_ref().and_then(|(_, released)| *released);
         for _ in 0..DECISIONS_MAX {
             let turn = self.turn(Place::Document(decider)).await?;
-            let reply = refused.is_some().then_some(&Reply::Unavailable);
+            let without = |refused: &NotAsked<'_>| match refused.room {
+                Some(_) => &Reply::Later,
+                None => &Reply::Unavailable,
+            };
+            let reply = refused.as_ref().map(without);
             let step = Step { decider, command: &incoming.command, now, reply };
             let mut changes = Changes::default();
             let answer = match self.decide(step, &mut documents, &incoming.origin).await? {
@@ -436,7 +456,8 @@ impl Engine {
                     let (admitted, time_limit) = match self.admit(incoming, callee).await? {
                         Ok(admitted) => admitted,
                         Err(why) => {
-                            refused = Some((callee, why));
+                            let room = self.room(decider, &asked);
+                            refused = Some(NotAsked { callee, why, room });
                             continue;
                         }
                     };
@@ -446,11 +467,15 @@ impl Engine {
                     let begun = self.begin(incoming, request, changes, &asked, time_limit).await?;
                     return Ok(self.ask(incoming, begun, admitted, decider, now, *asked).await?);
                 }
-                Outcome::Rejected(why) => Err(match (why, refused) {
-                    (Rejection::Unavailable(_), Some((callee, refusal))) => not_asked(callee, refusal),
+                Outcome::Rejected(why) => Err(match (why, &refused) {
+                    (Rejection::Unavailable(_), Some(NotAsked { callee, why, .. })) => not_asked(callee, *why),
                     (why, _) => Problem::from(why),
                 }),
-                Outcome::Decided(decided) => Ok(self.success(incoming, decider, decided, now, &mut changes)),
+                Outcome::Decided(decided) => {
+                    let success = self.success(incoming, decider, &decided, &documents);
+                    self.add(decided, now, &incoming.origin.trace, None, &mut changes).await?;
+                    Ok(success)
+                }
             };
             if let Some((stored, released)) = &key
                 && let Some(kept) = to_store(&answer)
@@ -470,12 +495,30 @@ impl Engine {
                     return Ok(Success { seen: self.last_event(&receipt), ..answer? });
                 }
                 Err(CommitError::Conflict(Conflict::Document { .. })) => documents.clear(),
+                // What was to be taken back was settled meanwhile, or the earlier attempt of the key has gone on.
+                Err(CommitError::Conflict(Conflict::Request { id })) if Some(id) != released => documents.clear(),
                 Err(CommitError::Conflict(_)) => return Err(Halt::KeyTaken),
                 Err(error) => return Err(refuse(&error).into()),
             }
             drop(turn);
         }
         Err(too_many_conflicts().into())
+    }
+
+    /// A place for a question that is asked later, where its answer has somewhere to go and the operator lets it.
+    fn room(&self, (resource, _): DocumentKey, asked: &Asked) -> Option<Room<'_>> {
+        let mut settles = self.model().resources[resource].settles.iter();
+        settles.any(|settle| settle.target == asked.target).then(|| self.delays().room(asked.target.service)).flatten()
+    }
+
+    /// Lets a question in that nobody waits for. With the time that it may take.
+    pub(crate) async fn admit_later(
+        &self,
+        callee: &'static str,
+    ) -> Result<Result<(Admitted<'_>, Duration), Refusal>, Problem> {
+        let time_limit = self.guards().time_limit(callee)?;
+        let admitted = self.guards().admit(callee, time_limit).await?;
+        Ok(admitted.map(|admitted| (admitted, time_limit)))
     }
 
     /// Lets a call to a neighbour in, before anything of it is committed: one that is refused leaves nothing behind. With the
@@ -514,10 +557,17 @@ impl Engine {
     ) -> Result<Begun, Halt> {
         let now = self.now();
         let service = asked.target.service;
-        let expires_ms = now.as_millisecond().saturating_add(millis(time_limit));
+        let given_up_ms = now.as_millisecond().saturating_add(millis(time_limit));
+        // What is asked again later need not be done again: the neighbour may go on with it after we have hung up.
+        let is_delayable = self.delays().is_accepting(service);
+        let expires_ms = if is_delayable { self.delays().until_ms(service, now.as_millisecond()) } else { given_up_ms };
         let begun = Begun { id: request.id, time_limit, expires_ms };
-        request.ask = Some(AskRecord { service: service.to_owned(), path: asked.target.path.to_owned() });
-        request.until_ms = expires_ms.saturating_add(millis(OUTCOME_GRACE));
+        request.ask = Some(AskRecord {
+            service: service.to_owned(),
+            path: asked.target.path.to_owned(),
+            question: is_delayable.then(|| asked.body.clone()),
+        });
+        request.until_ms = given_up_ms.saturating_add(millis(OUTCOME_GRACE));
         let mut changes = Changes::default();
         changes.requests.extend(released);
         changes.requests.push(RequestChange::Insert(Box::new(request)));
@@ -543,19 +593,27 @@ impl Engine {
         asked: Asked,
     ) -> Answer {
         let Begun { id, time_limit, expires_ms } = begun;
+        let delayable = asked.clone();
         let Asked { target, body, is_answer } = asked;
         let origin = incoming.origin.child();
+        let question = Question { target, id, body, expires_ms, time_limit, is_answer, origin };
+        let reached = self.call(admitted, question, decider.1).await;
+        crash::point("call.after-answer");
+        self.conclude(incoming, id, decider, now, ended(reached), &delayable).await
+    }
+
+    /// Asks, and tells whoever counts, traces and reads the log.
+    pub(crate) async fn call(&self, admitted: Admitted<'_>, question: Question, order: i64) -> Reached {
+        let Question { target, id, time_limit, origin, .. } = question.clone();
         let Origin { trace, request, .. } = &origin;
-        let question = Question { target, id, body, expires_ms, time_limit, is_answer, origin: origin.clone() };
         let began = Instant::now();
         let reached = admitted.run(time_limit, verdict, self.reach(question)).await;
         let reached = reached.unwrap_or_else(|| Reached::Unknown(format!("no answer within {time_limit:?}")));
         let took = began.elapsed();
         self.guards().ended(target.service, took);
-        crash::point("call.after-answer");
-        let (ended, outcome, why) = ended(reached);
+        let (outcome, why) = told(&reached);
         self.0.metrics.ask(target.service, outcome, took);
-        let (callee, order, outcome) = (target.service, decider.1, outcome.word());
+        let (callee, outcome) = (target.service, outcome.word());
         tracing::debug!(%request, trace = %trace.id(), order, ask = %id, callee, outcome, why, ?took, "asked");
         self.tracer().record(trace, || Span {
             context: *trace,
@@ -568,9 +626,9 @@ impl Engine {
                 ("jumun.outcome", outcome.into()),
                 ("jumun.order", order.to_string().into()),
             ],
-            is_failed: matches!(ended.reply, Reply::Unavailable),
+            is_failed: !matches!(reached, Reached::Accepted(_) | Reached::Refused(_)),
         });
-        self.conclude(incoming, id, decider, now, &ended).await
+        reached
     }
 
     /// Asks; and where the connection breaks, asks the same again under the same id, as long as there is time: a process
@@ -606,16 +664,33 @@ impl Engine {
         id: Uuid,
         decider: DocumentKey,
         now: Timestamp,
-        ended: &Ended,
+        mut ended: Ended,
+        asked: &Asked,
     ) -> Answer {
         let mut documents = Documents::new();
+        let room = if ended.reply == Reply::Unavailable { self.room(decider, asked) } else { None };
+        if room.is_some() {
+            ended.reply = Reply::Later;
+        }
         for _ in 0..DECISIONS_MAX {
             let turn = self.turn(Place::Document(decider)).await?;
             let step = Step { decider, command: &incoming.command, now, reply: Some(&ended.reply) };
             let mut changes = Changes::default();
+            let mut is_delayed = false;
             let (answer, is_decided) = match self.decide(step, &mut documents, &incoming.origin).await {
-                Ok(Outcome::Decided(decided)) => {
-                    (Ok(self.success(incoming, decider, decided, now, &mut changes)), true)
+                Ok(Outcome::Decided(mut decided)) => {
+                    // It stays the same question: it keeps its id.
+                    let later = decided.later.iter().position(|(key, later)| *key == decider && later == asked);
+                    is_delayed = later.map(|at| decided.later.remove(at)).is_some();
+                    let success = self.success(incoming, decider, &decided, &documents);
+                    match self.add(decided, now, &incoming.origin.trace, Some(id), &mut changes).await {
+                        Ok(()) => (Ok(success), true),
+                        Err(problem) => {
+                            changes = Changes::default();
+                            is_delayed = false;
+                            (Err(problem), false)
+                        }
+                    }
                 }
                 Ok(Outcome::Rejected(why)) => (Err(Problem::from(why)), false),
                 Ok(Outcome::Ask(_) | Outcome::Needs(_)) => (Err(asks_twice()), false),
@@ -623,25 +698,33 @@ impl Engine {
             };
             let kept = to_store(&answer);
             // A neighbour's yes that leads to nothing is undone like one that nobody heard.
-            let is_residue = ended.is_unknown || (matches!(ended.reply, Reply::Accepted(_)) && !is_decided);
+            let is_residue =
+                !is_delayed && (ended.is_unknown || (matches!(ended.reply, Reply::Accepted(_)) && !is_decided));
             let to = match (is_residue, &kept) {
                 (true, _) => RequestState::Voiding,
                 (false, Some(_)) => RequestState::Done,
                 (false, None) => RequestState::Voided,
             };
-            changes.requests.push(RequestChange::Move { id, from: RequestState::Asking, to, answer: kept });
+            changes.requests.push(if is_delayed {
+                let until_ms = self.delays().until_ms(asked.target.service, now.as_millisecond());
+                RequestChange::Delay { id, until_ms, answer: kept }
+            } else {
+                RequestChange::Move { id, from: RequestState::Asking, to, answer: kept }
+            });
             crash::point("outcome.before-commit");
             match self.commit_of(&incoming.origin, changes).await {
                 Ok(receipt) => {
                     crash::point("outcome.after-commit");
                     let Origin { trace, request, .. } = &incoming.origin;
-                    tracing::debug!(%request, trace = %trace.id(), order = decider.1, ask = %id, state = %to, "concluded");
+                    let state = if is_delayed { RequestState::Delayed } else { to };
+                    tracing::debug!(%request, trace = %trace.id(), order = decider.1, ask = %id, %state, "concluded");
                     if is_residue {
                         self.0.to_undo.notify_one();
                     }
                     return answer.map(|success| Success { seen: self.last_event(&receipt), ..success });
                 }
                 Err(CommitError::Conflict(Conflict::Document { .. })) => documents.clear(),
+                Err(CommitError::Conflict(Conflict::Request { id: other })) if other != id => documents.clear(),
                 Err(CommitError::Conflict(_)) => return Err(given_up()), // recovery, or an undo, was first
                 Err(CommitError::Unknown(why)) => return self.read_outcome(id, &why).await,
                 // It stays in doubt until its time is up, and is undone then.
@@ -700,7 +783,7 @@ impl Engine {
         key: &str,
         origin: &Origin,
     ) -> Result<Option<Changes>, Problem> {
-        use RequestState::{Asking, Done, Voided, Voiding};
+        use RequestState::{Asking, Delayed, Done, Voided, Voiding};
         let voided = Some(tombstone());
         let mut changes = Changes::default();
         let Some(known) = known else {
@@ -733,7 +816,9 @@ impl Engine {
                 let _turn = self.turn(Place::Document(decider)).await?;
                 let step = Step { decider, command: &void, now, reply: None };
                 match self.decide(step, &mut Documents::new(), origin).await? {
-                    Outcome::Decided(decided) => self.add(decided, now, &origin.trace, &mut changes),
+                    Outcome::Decided(decided) => {
+                        self.add(decided, now, &origin.trace, Some(known.id), &mut changes).await?;
+                    }
                     other => {
                         let (Origin { trace, request, .. }, order) = (origin, decider.1);
                         tracing::error!(%request, trace = %trace.id(), order, ask = key, ?other, "an effect cannot be undone; it will be tried again");
@@ -741,6 +826,7 @@ impl Engine {
                     }
                 }
                 let to = match state {
+                    Delayed => Voiding,
                     Done if known.ask.is_some() => Voiding,
                     Done => Voided,
                     other => other,
@@ -754,13 +840,18 @@ impl Engine {
 
     // ---- shared steps
 
-    async fn turn(&self, place: Place) -> Result<Turn<Place>, Problem> {
+    pub(crate) async fn turn(&self, place: Place) -> Result<Turn<Place>, Problem> {
         let turn = self.0.turns.take(place).await;
         turn.map_err(|_| Problem::new(Code::NotDone, "Too many wait for the same thing. Try again a little later."))
     }
 
     /// Takes the step, reading what it needs.
-    async fn decide(&self, step: Step<'_>, documents: &mut Documents, origin: &Origin) -> Result<Outcome, Problem> {
+    pub(crate) async fn decide(
+        &self,
+        step: Step<'_>,
+        documents: &mut Documents,
+        origin: &Origin,
+    ) -> Result<Outcome, Problem> {
         loop {
             match self.0.parts.behaviour.take(step, documents) {
                 Ok(Outcome::Needs(keys)) => {
@@ -785,7 +876,7 @@ impl Engine {
         self.database().request_by_key(key).await.map_err(|error| unreadable(&error))
     }
 
-    async fn new_id(&self, resource: usize) -> Result<i64, Problem> {
+    pub(crate) async fn new_id(&self, resource: usize) -> Result<i64, Problem> {
         let collection = self.model().resources[resource].collection;
         self.database().next_id(collection).await.map_err(|error| unreadable(&error))
     }
@@ -806,27 +897,36 @@ impl Engine {
         }
     }
 
-    /// What was decided becomes changes and, for the client, the document that it was about.
-    fn success(
-        &self,
-        incoming: &Incoming,
-        key: DocumentKey,
-        decided: Decided,
-        now: Timestamp,
-        changes: &mut Changes,
-    ) -> Success {
+    /// For the client: the document that was decided about, as it is after that.
+    fn success(&self, incoming: &Incoming, key: DocumentKey, decided: &Decided, before: &Documents) -> Success {
         let resource = &self.model().resources[key.0];
         let location = (incoming.success == 201).then(|| format!("{}/{}", resource.path, key.1));
-        let shown = decided.documents.iter().find(|document| document.key == key);
-        let body = match shown {
-            Some(document) if incoming.success != 204 => resource.render(key.1, &document.body, &self.0.parts.zone),
+        let changed = decided.documents.iter().find(|document| document.key == key).map(|document| &document.body);
+        let unchanged = || before.get(&key)?.as_ref().map(|stored| &stored.body);
+        let body = match changed.or_else(unchanged) {
+            Some(body) if incoming.success != 204 => resource.render(key.1, body, &self.0.parts.zone),
             _ => String::new(),
         };
-        self.add(decided, now, &incoming.origin.trace, changes);
         Success { status: incoming.success, location, body, seen: None }
     }
 
-    fn add(&self, decided: Decided, now: Timestamp, trace: &TraceContext, changes: &mut Changes) {
+    /// What was decided becomes changes. `settled` is the request that these changes end, if they end one.
+    pub(crate) async fn add(
+        &self,
+        decided: Decided,
+        now: Timestamp,
+        trace: &TraceContext,
+        settled: Option<Uuid>,
+        changes: &mut Changes,
+    ) -> Result<(), Problem> {
+        for (key, target) in &decided.withdrawn {
+            let delayed = self.delayed(*key, *target).await.map_err(|error| unreadable(&error))?;
+            let (from, to) = (RequestState::Delayed, RequestState::Voiding);
+            let withdrawn = delayed.into_iter().filter(|id| Some(*id) != settled);
+            changes.requests.extend(withdrawn.map(|id| RequestChange::Move { id, from, to, answer: None }));
+        }
+        let later = decided.later.into_iter().map(|(key, asked)| self.later(key, asked, now, trace));
+        changes.requests.extend(later);
         let resources = &self.model().resources;
         changes.documents.extend(decided.documents.into_iter().map(|document| DocumentChange {
             collection: resources[document.key.0].collection,
@@ -842,10 +942,55 @@ impl Engine {
             trace: Some(trace.to_stored()),
             body: event.body,
         }));
+        Ok(())
+    }
+
+    /// A question that is to be asked once it is committed.
+    pub(crate) fn later(
+        &self,
+        (resource, subject): DocumentKey,
+        asked: Asked,
+        now: Timestamp,
+        trace: &TraceContext,
+    ) -> RequestChange {
+        let Asked { target, body, .. } = asked;
+        RequestChange::Insert(Box::new(Request {
+            id: Uuid::now_v7(),
+            key: None,
+            fingerprint: [0; 16],
+            state: RequestState::Delayed,
+            collection: self.model().resources[resource].collection.into(),
+            subject,
+            ask: Some(AskRecord {
+                service: target.service.to_owned(),
+                path: target.path.to_owned(),
+                question: Some(body),
+            }),
+            answer: None,
+            incarnation: self.0.incarnation,
+            until_ms: self.delays().until_ms(target.service, now.as_millisecond()),
+            trace: Some(trace.to_stored()),
+        }))
+    }
+
+    /// The delayed questions of a document to a neighbour.
+    pub(crate) async fn delayed(
+        &self,
+        (resource, subject): DocumentKey,
+        target: AskTarget,
+    ) -> Result<Vec<Uuid>, ReadError> {
+        let collection = self.model().resources[resource].collection;
+        let is_it = |request: &Request| {
+            let asks =
+                request.ask.as_ref().is_some_and(|ask| (&*ask.service, &*ask.path) == (target.service, target.path));
+            asks && request.state == RequestState::Delayed && request.collection == collection
+        };
+        let doubts = self.database().doubts_about(subject).await?;
+        Ok(doubts.into_iter().filter(is_it).map(|request| request.id).collect())
     }
 
     /// Commits as a part of what came in.
-    async fn commit_of(&self, origin: &Origin, changes: Changes) -> Result<Receipt, CommitError> {
+    pub(crate) async fn commit_of(&self, origin: &Origin, changes: Changes) -> Result<Receipt, CommitError> {
         if !self.tracer().takes(&origin.trace) {
             return self.commit(changes).await;
         }
@@ -868,9 +1013,24 @@ impl Engine {
             return Ok(Receipt::default());
         }
         let has_events = !changes.journal.is_empty();
+        let is_withdrawal = changes.requests.iter().any(|change| {
+            matches!(change, RequestChange::Move { from: RequestState::Delayed, to: RequestState::Voiding, .. })
+        });
+        let delayed = Delays::difference(&changes.requests);
         let at_work = self.0.commits.read().await;
         let result = self.database().commit(changes).await;
+        self.delays().committed(
+            delayed,
+            match &result {
+                Ok(_) => Some(true),
+                Err(CommitError::Unknown(_)) => None,
+                Err(_) => Some(false),
+            },
+        );
         drop(at_work);
+        if is_withdrawal && result.is_ok() {
+            self.0.to_undo.notify_one();
+        }
         self.0.metrics.commit(&result);
         if has_events && result.is_ok() {
             self.0.to_publish.notify_one();
@@ -899,15 +1059,25 @@ impl Engine {
     }
 }
 
-/// What came of a question, for the decision, for who counts, and for who reads the log.
-fn ended(reached: Reached) -> (Ended, AskOutcome, Option<String>) {
-    let (reply, is_unknown, outcome, why) = match reached {
-        Reached::Accepted(body) => (Reply::Accepted(body), false, AskOutcome::Accepted, None),
-        Reached::Refused(why) => (Reply::Refused(why), false, AskOutcome::Refused, None),
-        Reached::NotDone(why) => (Reply::Unavailable, false, AskOutcome::NotDone, Some(why)),
-        Reached::Broken(why) | Reached::Unknown(why) => (Reply::Unavailable, true, AskOutcome::Unknown, Some(why)),
+/// What came of a question, for the decision.
+fn ended(reached: Reached) -> Ended {
+    let (reply, is_unknown) = match reached {
+        Reached::Accepted(body) => (Reply::Accepted(body), false),
+        Reached::Refused(why) => (Reply::Refused(why), false),
+        Reached::NotDone(_) => (Reply::Unavailable, false),
+        Reached::Broken(_) | Reached::Unknown(_) => (Reply::Unavailable, true),
     };
-    (Ended { reply, is_unknown }, outcome, why)
+    Ended { reply, is_unknown }
+}
+
+/// The same for who counts, and for who reads the log.
+fn told(reached: &Reached) -> (AskOutcome, Option<&str>) {
+    match reached {
+        Reached::Accepted(_) => (AskOutcome::Accepted, None),
+        Reached::Refused(_) => (AskOutcome::Refused, None),
+        Reached::NotDone(why) => (AskOutcome::NotDone, Some(why)),
+        Reached::Broken(why) | Reached::Unknown(why) => (AskOutcome::Unknown, Some(why)),
+    }
 }
 
 /// What a known request means for one that comes with its key: its answer, or (None) that it gives the key away.
@@ -922,7 +1092,7 @@ fn replay(known: &Request, incoming: &Incoming) -> Result<Option<Answer>, Proble
     match (&known.answer, known.state) {
         (Some(answer), _) => Ok(Some(stored_answer(answer))),
         (None, RequestState::Voiding | RequestState::Voided) => Ok(None),
-        (None, RequestState::Asking | RequestState::Done) => Err(Problem::new(
+        (None, RequestState::Asking | RequestState::Delayed | RequestState::Done) => Err(Problem::new(
             Code::OutcomeUnknown,
             "This request is still being worked on. Ask again with the same Idempotency-Key.",
         )),

@@ -76,6 +76,11 @@ impl Guards {
         }
     }
 
+    /// The state of a circuit. None: nobody of this name is asked.
+    pub(crate) fn state(&self, callee: &str) -> Option<State> {
+        Some(self.guards.get(callee)?.guard.state())
+    }
+
     /// Tells a circuit breaker something. None: nobody of this name is asked.
     pub(crate) fn command(&self, callee: &str, command: Command) -> Option<State> {
         let Guarded { guard, .. } = self.guards.get(callee)?;

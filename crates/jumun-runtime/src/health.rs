@@ -69,7 +69,7 @@ async fn health(shared: &Shared) -> Reply {
             },
         },
         // Requests in doubt are normal for a moment; `jumun asks` tells which.
-        "asks": { "status": "UP", "details": { "inDoubt": in_doubt } },
+        "asks": { "status": "UP", "details": { "inDoubt": in_doubt, "delayed": engine.delays().standing() } },
         "events": {
             "status": word(trouble.is_none()),
             "details": {
@@ -94,10 +94,11 @@ async fn prometheus(shared: &Shared) -> Reply {
     let (engine, metrics) = (&shared.engine, shared.engine.metrics());
     for state in IN_DOUBT {
         match in_state(engine, state).await {
-            Ok(requests) => metrics.set_in_doubt(state.as_str(), requests),
+            Ok(requests) => metrics.set_in_doubt(state.as_str(), requests as u64),
             Err(error) => tracing::debug!(%error, "the requests in doubt cannot be counted"),
         }
     }
+    metrics.set_in_doubt(RequestState::Delayed.as_str(), engine.delays().standing());
     metrics.set_backlog();
     engine.guards().set_metrics();
     if let Some(consumer) = &shared.consumer {
@@ -119,7 +120,7 @@ const IN_DOUBT: [RequestState; 2] = [RequestState::Asking, RequestState::Voiding
 
 /// How many requests are in a state, counted up to a bound.
 async fn in_state(engine: &Engine, state: RequestState) -> Result<usize, ReadError> {
-    let filter = RequestFilter { state, until_before_ms: None, after: None, limit: PAGE_MAX_ROWS };
+    let filter = RequestFilter { state, service: None, until_before_ms: None, after: None, limit: PAGE_MAX_ROWS };
     Ok(engine.database().requests(filter).await?.len())
 }
 

@@ -121,6 +121,10 @@ pub(crate) fn router(shared: &Shared) -> Router {
             let end: Handler = |at, request| Box::pin(command(at, Verb::Delete, request));
             one = one.delete(serve(Method::DELETE, &one_path, end));
         }
+        if has(Verb::Patch) {
+            let change: Handler = |at, request| Box::pin(command(at, Verb::Patch, request));
+            one = one.patch(serve(Method::PATCH, &one_path, change));
+        }
         for action in model.commands.iter().filter_map(|command| command.verb.action()) {
             let path = format!("{one_path}/{action}");
             let put = put(serve(Method::PUT, &path, |at, request| Box::pin(act(at, request))));
@@ -264,10 +268,12 @@ async fn command(at: At, verb: Verb, request: Request) -> Handled {
         Verb::Post => (None, StatusCode::CREATED),
         Verb::Delete => (Some(parse_id(last_segment(&request))?), StatusCode::NO_CONTENT),
         Verb::Put(_) => (Some(parse_id(segment_before_last(&request))?), StatusCode::OK),
+        Verb::Patch => (Some(parse_id(last_segment(&request))?), StatusCode::OK),
     };
     let key = client_key(request.headers())?;
     let (method, path) = (request.method().clone(), request.uri().path().to_owned());
-    let body = if verb == Verb::Post { json_body(request).await? } else { Bytes::new() };
+    let has_body = matches!(verb, Verb::Post | Verb::Patch);
+    let body = if has_body { json_body(request).await? } else { Bytes::new() };
     let command = model.read(&body).map_err(bad_input)?;
     let fingerprint = fingerprint(&method, &path, &body);
     let At { resource, origin, .. } = at;

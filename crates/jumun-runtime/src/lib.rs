@@ -9,6 +9,7 @@ pub mod config;
 pub mod consumer;
 pub mod control;
 mod crash;
+pub mod delayed;
 mod engine;
 pub mod envelope;
 pub mod faults;
@@ -32,6 +33,7 @@ pub mod transport;
 mod turns;
 
 pub use ::http::StatusCode;
+pub use delayed::{DelayConfig, Delays};
 pub use engine::{Answer, Engine, Incoming, Key, Parts, Success};
 pub use problem::{Code, Problem, TYPE_PREFIX};
 pub use retention::Retention;

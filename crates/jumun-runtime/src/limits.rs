@@ -63,6 +63,28 @@ pub const VOIDS_AT_ONCE: usize = 32;
 /// The shortest and the longest pause between attempts to undo, while none succeeds.
 pub const VOID_PAUSE: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(2));
 
+/// Delayed questions to one neighbour under way at once, while the circuit to it is closed.
+pub const DELAYED_AT_ONCE: usize = 32;
+
+/// Delayed questions that are read at once.
+pub const DELAYED_READ_ROWS: u32 = 128;
+
+/// The shortest and the longest pause between attempts to ask what is delayed, while none succeeds.
+pub const DELAYED_PAUSE: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(1));
+
+/// How often delayed questions are looked for whose deadline is over.
+pub const EXPIRE_EVERY: Duration = Duration::from_secs(1);
+
+/// How many questions of a service may be delayed, unless it is told otherwise.
+pub const DELAYED_MAX: u32 = 10_000;
+
+/// For how long a delayed question is asked, unless it is told otherwise.
+pub const DELAY_DEADLINE: Duration = Duration::from_mins(15);
+
+/// The longest deadline of a delayed question: well within the time for which answers are kept, so that it can always be
+/// taken back.
+pub const DELAY_DEADLINE_MAX: Duration = Duration::from_hours(12);
+
 /// How often recovery looks for requests that nobody answers any more.
 pub const SWEEP_EVERY: Duration = Duration::from_secs(1);
 

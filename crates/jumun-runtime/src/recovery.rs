@@ -4,7 +4,7 @@
 //! whose process died or whose time is up, one has them undone by their neighbours, one deletes old answers.
 
 use crate::{
-    crash,
+    crash, delayed,
     engine::Engine,
     limits::{ANSWERS_KEPT, PURGE_EVERY, SWEEP_EVERY, VOID_PAUSE, VOIDS_AT_ONCE},
     telemetry::{AskOutcome, Kind, Origin, Span},
@@ -32,6 +32,7 @@ pub async fn start(engine: &Engine) -> usize {
         0
     });
     crash::point("recovery.after-commit");
+    delayed::start(engine).await;
     for worker in [Worker::Sweep, Worker::Undo, Worker::Purge] {
         let engine = engine.clone();
         engine.clone().spawn_worker(async move {
@@ -167,7 +168,11 @@ async fn undo_one(engine: &Engine, request: &Request) -> Attempt {
     let (trace, order) = (&origin.trace, request.subject);
     crash::point("void.before-call");
     let began = Instant::now();
-    let undone = engine.transport().void(&ask.service, &ask.path, request.id, &origin).await;
+    let undone = if ask.path.is_empty() {
+        Ok(()) // what was said to somebody outside cannot be taken back
+    } else {
+        engine.transport().void(&ask.service, &ask.path, request.id, &origin).await
+    };
     let took = began.elapsed();
     engine.tracer().record(trace, || Span {
         context: *trace,
@@ -225,7 +230,7 @@ async fn requests(
     until_before_ms: Option<i64>,
     after: Option<Uuid>,
 ) -> Result<Vec<Request>, ReadError> {
-    let filter = RequestFilter { state, until_before_ms, after, limit: PAGE_MAX_ROWS };
+    let filter = RequestFilter { state, service: None, until_before_ms, after, limit: PAGE_MAX_ROWS };
     engine.database().requests(filter).await
 }
 
@@ -284,6 +289,7 @@ mod tests {
         let neighbour = Arc::new(Neighbour { cannot_up_to, says, calls: AtomicUsize::new(0) });
         let engine = Engine::new(Parts {
             guards: crate::guards::Guards::new(&model, &BTreeMap::new()).expect("defaults"),
+            delays: delayed::Delays::default(),
             behaviour: model.behaviour(&serde_json::Map::new()).expect("default settings"),
             model,
             database: Arc::new(database),
@@ -293,7 +299,7 @@ mod tests {
             tracer: Tracer::default(),
             restarts: 0,
         });
-        let ask = AskRecord { service: "payment".into(), path: "/payinfos".into() };
+        let ask = AskRecord { service: "payment".into(), path: "/payinfos".into(), question: None };
         let requests = ids.into_iter().zip(1..).map(|(id, subject)| {
             RequestChange::Insert(Box::new(Request {
                 id,

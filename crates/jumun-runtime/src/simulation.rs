@@ -150,6 +150,7 @@ impl World {
         let engine = Engine::new(Parts {
             behaviour: model.behaviour(&serde_json::Map::new()).expect("default settings"),
             guards: Guards::new(&model, &self.calls(&model)).expect("what can be"),
+            delays: crate::delayed::Delays::default(),
             model,
             database: Arc::new(database),
             transport: Arc::new(Network { world: self.clone() }),

@@ -17,7 +17,7 @@ use hyper_util::{
     rt::{TokioExecutor, TokioTimer},
 };
 use jumun::{AskTarget, Rejection};
-use std::{collections::BTreeMap, time::Duration};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 use uuid::Uuid;
 
 /// The header that marks an ask: until when its answer is waited for, in milliseconds since 1970 UTC. Clocks of services
@@ -88,11 +88,17 @@ pub enum VoidError {
     NotUndone(String),
 }
 
-/// Neighbours over HTTP/1.1.
-#[derive(Debug)]
+/// Somebody outside the system who is told things, such as whoever carries messages. Nothing that is told is undone.
+pub trait Outside: Send + Sync + 'static {
+    /// Tells it, once; the id is the same for every attempt. Bounds its own time.
+    fn tell<'a>(&'a self, id: Uuid, body: &'a str) -> BoxFuture<'a, Outcome>;
+}
+
+/// Neighbours over HTTP/1.1, and others by their own ways.
 pub struct HttpTransport {
     client: Client<HttpConnector, Full<Bytes>>,
     urls: BTreeMap<String, Uri>,
+    outside: BTreeMap<&'static str, Arc<dyn Outside>>,
 }
 
 /// Why an exchange gave no response.
@@ -127,7 +133,14 @@ impl HttpTransport {
             .pool_max_idle_per_host(IDLE_CONNECTIONS_MAX)
             .pool_timer(TokioTimer::new())
             .build(connector);
-        Self { client, urls }
+        Self { client, urls, outside: BTreeMap::new() }
+    }
+
+    /// With somebody outside the system.
+    #[must_use]
+    pub fn with_outside(mut self, name: &'static str, outside: Arc<dyn Outside>) -> Self {
+        self.outside.insert(name, outside);
+        self
     }
 
     fn uri(&self, service: &str, path: &str) -> Result<Uri, NoResponse> {
@@ -179,6 +192,13 @@ impl Transport for HttpTransport {
     fn ask(&self, question: Question) -> BoxFuture<'_, Outcome> {
         Box::pin(async move {
             let Question { target, id, body, expires_ms, time_limit, is_answer, origin } = question;
+            if target.is_outside() {
+                let Some(outside) = self.outside.get(target.service) else {
+                    return Outcome::NotDone(format!("nobody carries what is for {}", target.service));
+                };
+                let told = tokio::time::timeout(time_limit, outside.tell(id, &body)).await;
+                return told.unwrap_or_else(|_| Outcome::Unknown(format!("no answer within {time_limit:?}")));
+            }
             let head = head(id, expires_ms, &origin);
             let uri = match self.uri(target.service, target.path) {
                 Ok(uri) => uri,

@@ -12,7 +12,7 @@ use crate::{
 use jiff::Timestamp;
 use schemars::JsonSchema;
 use serde::{Serialize, de::DeserializeOwned};
-use std::{borrow::Cow, fmt::Debug};
+use std::{borrow::Cow, cell::RefCell, fmt::Debug};
 
 /// One thing with a life of its own. Everything around these functions is the runtime's.
 pub trait Aggregate: Clone + Debug + Serialize + DeserializeOwned + JsonSchema + Send + Sync + 'static {
@@ -28,6 +28,12 @@ pub trait Aggregate: Clone + Debug + Serialize + DeserializeOwned + JsonSchema +
 
     /// Policy: what an event makes us do. It is decided on the state with the event already in it.
     fn react(_event: &Self::Event) -> Option<Self::Command> {
+        None
+    }
+
+    /// Policy: what an event makes afresh, such as a notification of it: an instance of an id of its own, by the command
+    /// that makes it.
+    fn react_anew(_event: &Self::Event) -> Option<Self::Command> {
         None
     }
 
@@ -85,16 +91,22 @@ pub struct Context<'a, A: Aggregate> {
     /// What the operator has set.
     pub settings: &'a A::Settings,
     pub(crate) reply: Option<&'a Reply>,
+    /// Questions that the decision leaves to be answered later.
+    pub(crate) later: RefCell<Vec<Asked>>,
 }
 
-impl<A: Aggregate> Context<'_, A> {
+impl<'a, A: Aggregate> Context<'a, A> {
+    pub(crate) fn new(id: Id<A>, now: Timestamp, settings: &'a A::Settings, reply: Option<&'a Reply>) -> Self {
+        Self { id, now, settings, reply, later: RefCell::default() }
+    }
+
     /// Asks a neighbour. The first run of the decision stops here with the question; the second one has the answer.
     pub fn try_ask<Q: Serialize, T: DeserializeOwned>(&self, ask: &Ask<Q, T>, question: Q) -> Result<Answer<T>, Stop> {
         match self.reply {
             None => Err(Stop::Ask(Box::new(ask.asked(&question)))),
             Some(Reply::Accepted(body)) => Ok(serde_json::from_str(body).map_or(Answer::Unavailable, Answer::Accepted)),
             Some(Reply::Refused(why)) => Ok(Answer::Refused(why.clone())),
-            Some(Reply::Unavailable) => Ok(Answer::Unavailable),
+            Some(Reply::Unavailable | Reply::Later) => Ok(Answer::Unavailable),
         }
     }
 
@@ -105,6 +117,28 @@ impl<A: Aggregate> Context<'_, A> {
             Answer::Refused(why) => Err(why.into()),
             Answer::Unavailable => Err(Rejection::Unavailable(ask.service()).into()),
         }
+    }
+
+    /// Asks a neighbour whose yes may come later. `None`: there is no answer now, and the decision is to be taken without
+    /// it; the same question is asked until there is one, however long that takes within its deadline, and what comes of it
+    /// is settled by the command of [`Resource::settle`](crate::Resource::settle).
+    ///
+    /// Whether that may be is the operator's choice (`fallback`); where it may not, this is [`Self::ask`].
+    pub fn ask_or_later<Q: Serialize, T: DeserializeOwned>(
+        &self,
+        ask: &Ask<Q, T>,
+        question: Q,
+    ) -> Result<Option<T>, Stop> {
+        if self.reply == Some(&Reply::Later) {
+            self.later(ask, question);
+            return Ok(None);
+        }
+        self.ask(ask, question).map(Some)
+    }
+
+    /// Has a question asked once what is decided here is committed, and not before. See [`Self::ask_or_later`].
+    pub fn later<Q: Serialize, T>(&self, ask: &Ask<Q, T>, question: Q) {
+        self.later.borrow_mut().push(ask.asked(&question));
     }
 }
 
@@ -164,6 +198,11 @@ pub fn conflict<E>(why: &'static str) -> Decision<E> {
 /// The money is refused.
 pub fn declined<E>(why: &'static str) -> Decision<E> {
     Err(Rejection::Declined(why.into()).into())
+}
+
+/// The input makes no sense.
+pub fn invalid<E>(field: &str, why: &'static str) -> Decision<E> {
+    Err(Rejection::Invalid { field: Some(field.to_owned()), why: why.into() }.into())
 }
 
 /// There is no such thing.

@@ -37,6 +37,15 @@ impl<Q: Serialize + DeserializeOwned, T: DeserializeOwned + Answers<Q>> Ask<Q, T
     }
 }
 
+impl<Q, T: DeserializeOwned> Ask<Q, T> {
+    /// A question to somebody outside the system, such as whoever carries messages: what is said to them cannot be taken
+    /// back. Only [`later`](crate::Context::later), as nobody should wait for them.
+    pub const fn outside(name: &'static str) -> Self {
+        let is_answer = |_: &str, answer: &str| serde_json::from_str::<T>(answer).is_ok();
+        Self { service: name, path: "", is_answer, kind: PhantomData }
+    }
+}
+
 impl<Q: Serialize, T> Ask<Q, T> {
     pub(crate) fn asked(&self, question: &Q) -> Asked {
         Asked {
@@ -58,6 +67,10 @@ impl<Q, T> Ask<Q, T> {
     pub const fn target(&self) -> AskTarget {
         AskTarget { service: self.service, path: self.path }
     }
+
+    pub(crate) const fn is_answer(&self) -> fn(&str, &str) -> bool {
+        self.is_answer
+    }
 }
 
 /// Who is asked, and where.
@@ -65,8 +78,15 @@ impl<Q, T> Ask<Q, T> {
 pub struct AskTarget {
     /// The service.
     pub service: &'static str,
-    /// The path, `/payinfos`.
+    /// The path, `/payinfos`; empty for somebody outside the system.
     pub path: &'static str,
+}
+
+impl AskTarget {
+    /// Whether it is somebody outside the system.
+    pub const fn is_outside(self) -> bool {
+        self.path.is_empty()
+    }
 }
 
 /// A question as it goes out.
@@ -96,6 +116,8 @@ pub enum Reply {
     /// No answer in time, or none that means anything. Whether the neighbour did it is not the decision's business: the
     /// runtime undoes it.
     Unavailable,
+    /// No answer now, and the decision may be taken without it: the same is asked until there is one.
+    Later,
 }
 
 /// What came of a question, as a decision sees it.

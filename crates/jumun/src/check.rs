@@ -33,6 +33,12 @@ pub enum Problem {
     /// A question that nobody answers.
     #[error("{0} asks {1:?}, which nobody answers")]
     NobodyAnswers(&'static str, AskTarget),
+    /// An answer is settled that is never asked for.
+    #[error("{0} settles {1:?}, which it does not ask")]
+    NotAsked(&'static str, AskTarget),
+    /// Somebody outside the system is asked, and nobody takes the answer.
+    #[error("{0} asks {1:?}, and nothing settles the answer")]
+    NobodySettles(&'static str, AskTarget),
     /// Services that wait for each other.
     #[error("asks go in a circle: {}", .0.join(" → "))]
     CircleOfAsks(Vec<&'static str>),
@@ -122,7 +128,19 @@ fn asks<E: PublishedLanguage>(services: &[Service<E>]) -> Vec<Problem> {
     let mut problems = Vec::new();
     let mut graph: BTreeMap<&'static str, BTreeSet<&'static str>> = BTreeMap::new();
     for service in services {
+        for settle in service.resources.iter().flat_map(|resource| &resource.settles) {
+            if !service.asks.contains(&settle.target) {
+                problems.push(Problem::NotAsked(service.name, settle.target));
+            }
+        }
         for ask in &service.asks {
+            if ask.is_outside() {
+                let mut settles = service.resources.iter().flat_map(|resource| &resource.settles);
+                if !settles.any(|settle| settle.target == *ask) {
+                    problems.push(Problem::NobodySettles(service.name, *ask));
+                }
+                continue;
+            }
             graph.entry(service.name).or_default().insert(ask.service);
             let mut resources = services.iter().flat_map(|service| &service.resources);
             if !resources.any(|resource| resource.ask.as_ref().is_some_and(|answered| answered.target == *ask)) {

@@ -8,7 +8,7 @@
 
 use crate::{
     aggregate::{Aggregate, Context, Decision, Rejection, Stop},
-    ask::{Ask, Reply},
+    ask::{Ask, Asked, Reply},
     value::Id,
 };
 use jiff::Timestamp;
@@ -70,13 +70,15 @@ struct Case<A: Aggregate> {
 pub struct When<A: Aggregate> {
     case: Case<A>,
     decision: Decision<A::Event>,
+    later: Vec<Asked>,
 }
 
 impl<A: Aggregate> Case<A> {
     fn run(self, reply: Option<&Reply>) -> When<A> {
-        let ctx = Context { id: self.id, now: self.given.now, settings: &self.given.settings, reply };
+        let ctx = Context::new(self.id, self.given.now, &self.given.settings, reply);
         let decision = A::decide(self.state.as_ref(), self.command.clone(), &ctx);
-        When { case: self, decision }
+        let later = ctx.later.into_inner();
+        When { case: self, decision, later }
     }
 }
 
@@ -98,6 +100,14 @@ impl<A: Aggregate> When<A> {
         assert_eq!(self.decision, Err(Stop::Reject(why)));
     }
 
+    /// This is to be asked once what is decided is committed, and nothing else.
+    #[must_use]
+    #[track_caller]
+    pub fn then_asks_later<Q: Serialize, T>(self, ask: &Ask<Q, T>, question: &Q) -> Self {
+        assert_eq!(self.later, [ask.asked(question)]);
+        self
+    }
+
     /// A neighbour is asked first.
     #[track_caller]
     pub fn then_asks<Q: Serialize, T: DeserializeOwned>(self, ask: &Ask<Q, T>, question: &Q) -> Asking<A> {
@@ -116,6 +126,11 @@ impl<A: Aggregate> Asking<A> {
     /// The neighbour says no, for good.
     pub fn refused(self, why: Rejection) -> When<A> {
         self.0.run(Some(&Reply::Refused(why)))
+    }
+
+    /// The neighbour does not answer, and may do so later.
+    pub fn delayed(self) -> When<A> {
+        self.0.run(Some(&Reply::Later))
     }
 
     /// The neighbour does not answer.

@@ -23,8 +23,8 @@ mod system;
 mod value;
 
 pub use aggregate::{
-    Aggregate, Context, Decision, NoSettings, Rejection, Settings, Stop, View, conflict, declined, emit, not_found,
-    nothing,
+    Aggregate, Context, Decision, NoSettings, Rejection, Settings, Stop, View, conflict, declined, emit, invalid,
+    not_found, nothing,
 };
 pub use ask::{Answer, Answers, Ask, AskTarget, Asked, Reply};
 pub use audit::{Case, Findings, Ledger};
@@ -36,8 +36,8 @@ pub use input::BadInput;
 pub use load::{FieldValue, LoadLine};
 pub use model::{
     AnyCommand, AskModel, Behaviour, CommandModel, Damaged, Decided, DocumentAfter, DocumentKey, Documents,
-    EncodedEvent, FieldModel, Folded, Folding, Heard, Outcome, ResourceModel, ServiceModel, SettingsError, Step,
-    Stored, Verb,
+    EncodedEvent, FieldModel, Folded, Folding, Heard, NEW_ID, Outcome, ResourceModel, ServiceModel, SettingsError,
+    SettleModel, Step, Stored, Verb,
 };
 pub use service::{ReadModel, Resource, Service};
 pub use system::{System, SystemModel};

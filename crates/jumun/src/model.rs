@@ -22,6 +22,9 @@ use std::{
 /// A function that clones of a model share.
 pub(crate) type Shared<I, O> = Arc<dyn Fn(&I) -> O + Send + Sync>;
 
+/// In place of an id: one that nothing has yet is needed. See [`Heard::new_ids`].
+pub const NEW_ID: i64 = 0;
+
 /// A service without its types.
 #[derive(Clone)]
 pub struct ServiceModel {
@@ -90,6 +93,8 @@ pub struct ResourceModel {
     pub commands: Vec<CommandModel>,
     /// The question it answers, if it answers one. Its `POST` is then for asks only.
     pub ask: Option<AskModel>,
+    /// The questions whose answers may come later, and what settles them.
+    pub settles: Vec<SettleModel>,
     /// The events that it is made of, own and foreign, where it is a view; an aggregate has none.
     pub folds: Option<BTreeSet<EventType>>,
     pub(crate) type_id: TypeId,
@@ -163,6 +168,8 @@ pub enum Verb {
     Delete,
     /// `PUT /stores/{id}/<action>`
     Put(&'static str),
+    /// `PATCH /deliveries/{id}`: what is to be different.
+    Patch,
 }
 
 impl Verb {
@@ -202,6 +209,19 @@ impl AskModel {
     pub fn read(&self, body: &[u8]) -> Result<(i64, AnyCommand), BadInput> {
         (self.read)(body)
     }
+}
+
+/// A question whose answer may come later.
+#[derive(Clone)]
+pub struct SettleModel {
+    /// Who is asked.
+    pub target: AskTarget,
+    /// Whether the second body is a yes to the first.
+    pub is_answer: fn(&str, &str) -> bool,
+    /// The command whose decision gets the answer; or hears, once the deadline is over, that there is none.
+    pub command: AnyCommand,
+    /// Whether a document waits for the answer.
+    pub(crate) waits: Shared<str, bool>,
 }
 
 /// A command of some aggregate.
@@ -251,6 +271,9 @@ pub struct Heard<'a> {
     pub body: &'a str,
     /// The time that its consequences have.
     pub now: Timestamp,
+    /// Ids for what it makes afresh, by the place of the resource. One that is missing is asked for as [`NEW_ID`], with
+    /// [`Outcome::Needs`].
+    pub new_ids: &'a BTreeMap<usize, i64>,
 }
 
 /// What comes of a step.
@@ -267,7 +290,7 @@ pub enum Outcome {
 }
 
 /// What is to be committed.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct Decided {
     /// What happened, in order.
     pub events: Vec<EncodedEvent>,
@@ -275,6 +298,10 @@ pub struct Decided {
     pub documents: Vec<DocumentAfter>,
     /// How many policies wanted something that the state did not allow. That is normal: a cancel overtakes a cook.
     pub dropped: u32,
+    /// Questions to be asked once this is committed, each with the document that settles it.
+    pub later: Vec<(DocumentKey, Asked)>,
+    /// Documents that do not wait for an answer any more, and whose: what was asked is to be taken back.
+    pub withdrawn: Vec<(DocumentKey, AskTarget)>,
 }
 
 /// An event ready for the journal.
@@ -377,6 +404,7 @@ mod tests {
             fields: vec![FieldModel { name: "orderDate".into(), is_date: true, is_finder: false }],
             commands: vec![],
             ask: None,
+            settles: Vec::new(),
             folds: None,
             type_id: TypeId::of::<()>(),
             is_readable: |_| true,

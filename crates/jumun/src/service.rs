@@ -2,14 +2,14 @@
 
 use crate::{
     aggregate::{Aggregate, Context, Decision, Stop, View},
-    ask::{Ask, AskTarget},
+    ask::{Ask, AskTarget, Asked, Reply},
     event::{EventType, PublishedLanguage},
     folding::Fold,
     input,
     model::{
         AnyCommand, AskModel, Behaviour, CommandModel, Damaged, Decided, DocumentAfter, DocumentKey, Documents,
-        EncodedEvent, FieldModel, Folding, Heard, Outcome, ResourceModel, ServiceModel, SettingsError, Step, Stored,
-        Verb,
+        EncodedEvent, FieldModel, Folding, Heard, NEW_ID, Outcome, ResourceModel, ServiceModel, SettingsError,
+        SettleModel, Step, Stored, Verb,
     },
     value::Id,
 };
@@ -61,6 +61,28 @@ impl<A: Aggregate> Resource<A> {
         self.model
             .commands
             .push(CommandModel { verb: Verb::Put(action), read: Arc::new(move |_| Ok(command.clone())) });
+        self
+    }
+
+    /// `PATCH /{id}`: changes what the client sends.
+    #[must_use]
+    pub fn on_patch<I: DeserializeOwned + 'static>(mut self, command: fn(I) -> A::Command) -> Self {
+        let read = Arc::new(move |body: &[u8]| input::read(body).map(|sent| any::<A>(command(sent))));
+        self.model.commands.push(CommandModel { verb: Verb::Patch, read });
+        self
+    }
+
+    /// Settles a question whose answer came [later](Context::ask_or_later): by this command, whose decision gets the answer,
+    /// or hears that there was none before the deadline. Once an instance does not wait for it any more, because it was
+    /// cancelled, the question is taken back.
+    #[must_use]
+    pub fn settle<Q, T>(mut self, ask: &Ask<Q, T>, command: A::Command, waits: fn(&A) -> bool) -> Self {
+        self.model.settles.push(SettleModel {
+            target: ask.target(),
+            is_answer: ask.is_answer(),
+            command: any::<A>(command),
+            waits: Arc::new(move |body: &str| serde_json::from_str(body).is_ok_and(|instance| waits(&instance))),
+        });
         self
     }
 
@@ -128,6 +150,7 @@ fn resource_model<T: JsonSchema + DeserializeOwned + 'static>(path: &'static str
         fields: fields_of::<T>(),
         commands: Vec::new(),
         ask: None,
+        settles: Vec::new(),
         folds: None,
         type_id: TypeId::of::<T>(),
         is_readable: |body| serde_json::from_str::<T>(body).is_ok(),
@@ -220,9 +243,11 @@ impl<E: PublishedLanguage> Service<E> {
             folds.extend(concerned.map(PublishedLanguage::event_type));
         }
         let may_ask = asks.clone();
+        let settles: Vec<_> = resources.iter().map(|resource| resource.settles.clone()).collect();
         let start = Arc::new(move |given: &Map<String, Value>| {
             let cells = cells.iter().map(|start| start(given)).collect::<Result<Vec<_>, _>>()?;
-            Ok(Arc::new(Together { service: name, may_ask: may_ask.clone(), cells }) as Arc<dyn Behaviour>)
+            let (may_ask, settles) = (may_ask.clone(), settles.clone());
+            Ok(Arc::new(Together { service: name, may_ask, settles, cells }) as Arc<dyn Behaviour>)
         });
         let publishes = E::TYPES.iter().any(|kind| kind.source == name);
         ServiceModel { name, port, resources, asks, listens, publishes, settings, start }
@@ -230,7 +255,9 @@ impl<E: PublishedLanguage> Service<E> {
 
     /// Whether an event concerns one of its aggregates.
     pub(crate) fn is_concerned_by(&self, event: &E) -> bool {
-        self.cells.iter().any(|start| start(&Map::new()).is_ok_and(|cell| cell.concerns(event).is_some()))
+        self.cells.iter().any(|start| {
+            start(&Map::new()).is_ok_and(|cell| cell.concerns(event).is_some() || cell.react_anew(event).is_some())
+        })
     }
 }
 
@@ -247,7 +274,12 @@ trait Cell<E>: Send + Sync {
     fn concerns(&self, event: &E) -> Option<i64>;
     /// What the policy makes of an event.
     fn react(&self, event: &E) -> Option<AnyCommand>;
-    fn decide(&self, body: Option<&str>, step: Step<'_>) -> Result<Decision<E>, Damaged>;
+    /// The same for what it makes afresh.
+    fn react_anew(&self, _event: &E) -> Option<AnyCommand> {
+        None
+    }
+    /// What is decided, and what is to be asked once that is committed.
+    fn decide(&self, body: Option<&str>, step: Step<'_>) -> Result<(Decision<E>, Vec<Asked>), Damaged>;
     fn evolve(&self, id: i64, body: Option<&str>, event: &E) -> Result<Option<(String, bool)>, Damaged>;
     /// See [`Behaviour::folding`].
     fn folding(&self) -> Option<Box<dyn Folding>> {
@@ -283,14 +315,19 @@ impl<A: Aggregate> Cell<A::Event> for TypedCell<A> {
         A::react(event).map(any::<A>)
     }
 
-    fn decide(&self, body: Option<&str>, step: Step<'_>) -> Result<Decision<A::Event>, Damaged> {
+    fn react_anew(&self, event: &A::Event) -> Option<AnyCommand> {
+        A::react_anew(event).map(any::<A>)
+    }
+
+    fn decide(&self, body: Option<&str>, step: Step<'_>) -> Result<(Decision<A::Event>, Vec<Asked>), Damaged> {
         let (_, id) = step.decider;
         let state = self.state(id, body)?;
         let typed = Id::new(id).ok_or_else(|| self.damaged(id, "an id is 1 or more"))?;
         let command = step.command.0.downcast_ref::<A::Command>();
         let command = command.ok_or_else(|| self.damaged(id, "a command of another aggregate"))?.clone();
-        let Step { now, reply, .. } = step;
-        Ok(A::decide(state.as_ref(), command, &Context { id: typed, now, settings: &self.settings, reply }))
+        let ctx = Context::new(typed, step.now, &self.settings, step.reply);
+        let decision = A::decide(state.as_ref(), command, &ctx);
+        Ok((decision, ctx.later.into_inner()))
     }
 
     fn evolve(&self, id: i64, body: Option<&str>, event: &A::Event) -> Result<Option<(String, bool)>, Damaged> {
@@ -319,7 +356,7 @@ impl<V: View> Cell<V::Event> for ViewCell<V> {
         None
     }
 
-    fn decide(&self, _: Option<&str>, step: Step<'_>) -> Result<Decision<V::Event>, Damaged> {
+    fn decide(&self, _: Option<&str>, step: Step<'_>) -> Result<(Decision<V::Event>, Vec<Asked>), Damaged> {
         Err(Damaged { collection: self.collection, id: step.decider.1, why: "a view decides nothing".to_owned() })
     }
 
@@ -340,6 +377,8 @@ impl<V: View> Cell<V::Event> for ViewCell<V> {
 struct Together<E> {
     service: &'static str,
     may_ask: Vec<AskTarget>,
+    /// What each cell settles later.
+    settles: Vec<Vec<SettleModel>>,
     cells: Vec<Box<dyn Cell<E>>>,
 }
 
@@ -347,24 +386,26 @@ impl<E: PublishedLanguage> Behaviour for Together<E> {
     fn take(&self, step: Step<'_>, documents: &Documents) -> Result<Outcome, Damaged> {
         let Some(stored) = documents.get(&step.decider) else { return Ok(Outcome::Needs(vec![step.decider])) };
         let body = stored.as_ref().map(|stored| stored.body.as_str());
-        let events = match self.cells[step.decider.0].decide(body, step)? {
+        let (decision, later) = self.cells[step.decider.0].decide(body, step)?;
+        let events = match decision {
             Ok(events) => events,
             Err(Stop::Reject(why)) => return Ok(Outcome::Rejected(why)),
-            Err(Stop::Ask(asked)) if self.may_ask.contains(&asked.target) => return Ok(Outcome::Ask(asked)),
             Err(Stop::Ask(asked)) => {
-                return Err(self.defect(step.decider, format!("{:?} is not declared with `asks`", asked.target)));
+                self.check_ask(step.decider, &asked)?;
+                return Ok(Outcome::Ask(asked));
             }
         };
         self.check_ours(step.decider, &events)?;
         let mut progress = Progress::new(documents);
+        self.ask_later(step.decider, later, &mut progress)?;
         if let Err(missing) = self.evolve(&events, &mut progress)? {
             return Ok(Outcome::Needs(missing));
         }
-        Ok(Outcome::Decided(progress.decided(&events, step.now)))
+        Ok(Outcome::Decided(progress.decided(&events, step.now, &self.settles)))
     }
 
     fn hear(&self, heard: Heard<'_>, documents: &Documents) -> Result<Outcome, Damaged> {
-        let Heard { event_type, body, now } = heard;
+        let Heard { event_type, body, now, new_ids } = heard;
         let undecodable = |error: serde_json::Error| Damaged { collection: "events", id: 0, why: error.to_string() };
         let Some(event) = E::decode(event_type, body).map_err(undecodable)? else {
             return Ok(Outcome::Decided(Decided::default())); // a later release's; not for us
@@ -374,22 +415,35 @@ impl<E: PublishedLanguage> Behaviour for Together<E> {
             return Ok(Outcome::Needs(missing));
         }
         let mut ours = Vec::new();
+        // What a policy asks can only be answered later.
+        let reply = Some(&Reply::Later);
         for (at, cell) in self.cells.iter().enumerate() {
-            let (Some(id), Some(command)) = (cell.concerns(&event), cell.react(&event)) else { continue };
-            let step = Step { decider: (at, id), command: &command, now, reply: None };
-            match cell.decide(progress.body(step.decider), step)? {
-                Ok(events) => {
-                    self.check_ours(step.decider, &events)?;
-                    if let Err(missing) = self.evolve(&events, &mut progress)? {
-                        return Ok(Outcome::Needs(missing));
+            let reaction = cell.concerns(&event).and_then(|id| Some((id, cell.react(&event)?)));
+            let anew = match cell.react_anew(&event) {
+                None => None,
+                Some(command) => match new_ids.get(&at) {
+                    Some(id) => Some((*id, command)),
+                    None => return Ok(Outcome::Needs(vec![(at, NEW_ID)])),
+                },
+            };
+            for (id, command) in reaction.into_iter().chain(anew) {
+                let step = Step { decider: (at, id), command: &command, now, reply };
+                let (decision, later) = cell.decide(progress.body(step.decider), step)?;
+                match decision {
+                    Ok(events) => {
+                        self.check_ours(step.decider, &events)?;
+                        self.ask_later(step.decider, later, &mut progress)?;
+                        if let Err(missing) = self.evolve(&events, &mut progress)? {
+                            return Ok(Outcome::Needs(missing));
+                        }
+                        ours.extend(events);
                     }
-                    ours.extend(events);
+                    Err(Stop::Reject(_)) => progress.dropped += 1,
+                    Err(Stop::Ask(_)) => return Err(self.defect(step.decider, "a policy asks".to_owned())),
                 }
-                Err(Stop::Reject(_)) => progress.dropped += 1,
-                Err(Stop::Ask(_)) => return Err(self.defect(step.decider, "a policy asks".to_owned())),
             }
         }
-        Ok(Outcome::Decided(progress.decided(&ours, now)))
+        Ok(Outcome::Decided(progress.decided(&ours, now, &self.settles)))
     }
 
     fn folding(&self, resource: usize) -> Option<Box<dyn Folding>> {
@@ -400,6 +454,27 @@ impl<E: PublishedLanguage> Behaviour for Together<E> {
 impl<E: PublishedLanguage> Together<E> {
     fn defect(&self, (resource, id): DocumentKey, why: String) -> Damaged {
         Damaged { collection: self.cells[resource].collection(), id, why }
+    }
+
+    /// That a question is declared.
+    fn check_ask(&self, decider: DocumentKey, asked: &Asked) -> Result<(), Damaged> {
+        if self.may_ask.contains(&asked.target) {
+            return Ok(());
+        }
+        Err(self.defect(decider, format!("{:?} is not declared with `asks`", asked.target)))
+    }
+
+    /// Notes what is to be asked later. Its answer must have somewhere to go.
+    fn ask_later(&self, decider: DocumentKey, later: Vec<Asked>, progress: &mut Progress<'_>) -> Result<(), Damaged> {
+        for asked in later {
+            self.check_ask(decider, &asked)?;
+            if !self.settles[decider.0].iter().any(|settle| settle.target == asked.target) {
+                let why = format!("{:?} is asked later and not settled with `settle`", asked.target);
+                return Err(self.defect(decider, why));
+            }
+            progress.later.push((decider, asked));
+        }
+        Ok(())
     }
 
     fn check_ours(&self, decider: DocumentKey, events: &[E]) -> Result<(), Damaged> {
@@ -437,12 +512,13 @@ impl<E: PublishedLanguage> Together<E> {
 struct Progress<'a> {
     before: &'a Documents,
     after: BTreeMap<DocumentKey, (String, bool)>,
+    later: Vec<(DocumentKey, Asked)>,
     dropped: u32,
 }
 
 impl<'a> Progress<'a> {
     const fn new(before: &'a Documents) -> Self {
-        Self { before, after: BTreeMap::new(), dropped: 0 }
+        Self { before, after: BTreeMap::new(), later: Vec::new(), dropped: 0 }
     }
 
     fn stored(&self, key: DocumentKey) -> Option<&'a Stored> {
@@ -455,20 +531,26 @@ impl<'a> Progress<'a> {
         after.or_else(|| self.stored(key).map(|stored| stored.body.as_str()))
     }
 
-    fn decided<E: PublishedLanguage>(mut self, events: &[E], now: Timestamp) -> Decided {
-        let after = std::mem::take(&mut self.after);
+    fn decided<E: PublishedLanguage>(mut self, events: &[E], now: Timestamp, settles: &[Vec<SettleModel>]) -> Decided {
+        let (after, later) = (std::mem::take(&mut self.after), std::mem::take(&mut self.later));
         // What is as it was needs no commit.
         let changed =
             after.into_iter().filter(|(key, (body, _))| self.stored(*key).is_none_or(|stored| stored.body != *body));
+        let mut withdrawn = Vec::new();
         let documents = changed.map(|(key, (body, shown))| {
-            let expected_version = self.stored(key).map_or(0, |stored| stored.version);
+            let stored = self.stored(key);
+            let waited = |settle: &&SettleModel| stored.is_some_and(|stored| (settle.waits)(&stored.body));
+            let no_more = settles[key.0].iter().filter(waited).filter(|settle| !(settle.waits)(&body));
+            withdrawn.extend(no_more.map(|settle| (key, settle.target)));
+            let expected_version = stored.map_or(0, |stored| stored.version);
             DocumentAfter { key, expected_version, shown, body }
         });
+        let documents = documents.collect();
         let events = events.iter().map(|event| EncodedEvent {
             event_type: event.event_type().name,
             key: event.correlation_key(),
             body: event.encode(now),
         });
-        Decided { documents: documents.collect(), events: events.collect(), dropped: self.dropped }
+        Decided { documents, events: events.collect(), dropped: self.dropped, later, withdrawn }
     }
 }

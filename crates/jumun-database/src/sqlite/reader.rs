@@ -12,7 +12,7 @@ use super::{
 };
 use crate::{
     Direction, Document, Identity, JournalRecord, OpenError, Page, Place, Query, ReadDatabase, ReadError, Request,
-    RequestFilter, limits,
+    RequestFilter, RequestState, limits,
     values::{Number, Wanted},
 };
 use futures_util::future::{BoxFuture, FutureExt, ready};
@@ -225,19 +225,22 @@ impl ReadDatabase for SqliteReader {
     }
 
     fn requests(&self, filter: RequestFilter) -> BoxFuture<'_, Result<Vec<Request>, ReadError>> {
-        // The words of the index must be in the query for the index to be used.
-        let in_doubt = match filter.state {
-            crate::RequestState::Asking | crate::RequestState::Voiding => "state IN ('asking', 'voiding') AND",
-            crate::RequestState::Done | crate::RequestState::Voided => "",
+        let wanted = match (filter.state, filter.until_before_ms) {
+            // By its time: `+id` is no column of an index.
+            (RequestState::Delayed, Some(_)) => "state = 'delayed' AND state = ?1 AND +id > ?2".to_owned(),
+            (state, _) if state.is_in_doubt() => format!("{} AND state = ?1 AND id > ?2", rows::IN_DOUBT),
+            _ => "state = ?1 AND id > ?2".to_owned(),
         };
         let sql = format!(
-            "SELECT {} FROM requests WHERE {in_doubt} state = ?1 AND id > ?2 AND until_ms < ?3 ORDER BY id LIMIT ?4",
+            "SELECT {} FROM requests WHERE {wanted} AND until_ms < ?3 AND (?4 IS NULL OR ask_service = ?4)
+             ORDER BY id LIMIT ?5",
             rows::REQUEST
         );
         self.own.run(move |own| {
             // Nothing is before the nil id, and nothing is given up in all eternity.
             let (after, before) = (filter.after.unwrap_or_default(), filter.until_before_ms.unwrap_or(i64::MAX));
-            let values = params![filter.state.as_str(), after.as_bytes(), before, at_most(filter.limit)];
+            let values =
+                params![filter.state.as_str(), after.as_bytes(), before, filter.service, at_most(filter.limit)];
             own.connection.prepare_cached(&sql)?.query_map(values, rows::request)?.collect()
         })
     }
@@ -245,8 +248,9 @@ impl ReadDatabase for SqliteReader {
     fn doubts_about(&self, subject: i64) -> BoxFuture<'_, Result<Vec<Request>, ReadError>> {
         self.read(|connection| {
             let sql = format!(
-                "SELECT {} FROM requests WHERE state IN ('asking', 'voiding') AND subject = ?1 ORDER BY id LIMIT ?2",
-                rows::REQUEST
+                "SELECT {} FROM requests WHERE {} AND subject = ?1 ORDER BY id LIMIT ?2",
+                rows::REQUEST,
+                rows::IN_DOUBT
             );
             let values = [subject, i64::from(limits::PAGE_MAX_ROWS)];
             connection.prepare_cached(&sql)?.query_map(values, rows::request)?.collect()

@@ -10,7 +10,11 @@ pub(super) const DOCUMENT: &str = "id, version, shown, body";
 
 /// The columns that [`request`] reads.
 pub(super) const REQUEST: &str = "id, key, fingerprint, state, collection, subject, ask_service, ask_path, \
-     answer_status, answer_location, answer_body, incarnation, until_ms, trace";
+     answer_status, answer_location, answer_body, incarnation, until_ms, trace, ask_question";
+
+/// The states of [`RequestState::is_in_doubt`](crate::RequestState::is_in_doubt), in the words of the indexes: a query is
+/// only led through them if it says the same.
+pub(super) const IN_DOUBT: &str = "state IN ('asking', 'delayed', 'voiding')";
 
 pub(super) fn document(row: &Row<'_>) -> rusqlite::Result<Document> {
     Ok(Document { id: row.get(0)?, version: unsigned(row.get(1)?), shown: row.get(2)?, body: row.get(3)? })
@@ -18,7 +22,7 @@ pub(super) fn document(row: &Row<'_>) -> rusqlite::Result<Document> {
 
 pub(super) fn request(row: &Row<'_>) -> rusqlite::Result<Request> {
     let ask = match (row.get::<_, Option<String>>(6)?, row.get::<_, Option<String>>(7)?) {
-        (Some(service), Some(path)) => Some(AskRecord { service, path }),
+        (Some(service), Some(path)) => Some(AskRecord { service, path, question: row.get(14)? }),
         _ => None,
     };
     let answer = match row.get::<_, Option<u16>>(8)? {

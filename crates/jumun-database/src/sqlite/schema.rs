@@ -78,6 +78,14 @@ pub(super) const MIGRATIONS: &[&str] = &[
         PRIMARY KEY (collection, source, partition)
     ) STRICT, WITHOUT ROWID;
 ",
+    "
+    ALTER TABLE requests ADD COLUMN ask_question TEXT;
+    DROP INDEX requests_in_doubt_by_state;
+    DROP INDEX requests_in_doubt_by_subject;
+    CREATE INDEX requests_in_doubt_by_state ON requests (state, id) WHERE state IN ('asking', 'delayed', 'voiding');
+    CREATE INDEX requests_in_doubt_by_subject ON requests (subject) WHERE state IN ('asking', 'delayed', 'voiding');
+    CREATE INDEX requests_delayed_by_until ON requests (until_ms) WHERE state = 'delayed';
+",
 ];
 
 /// Names that the tables above take from collections.

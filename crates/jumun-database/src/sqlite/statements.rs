@@ -19,6 +19,7 @@ pub(super) struct Statements<'c> {
     insert_request: Statement<'c>,
     move_request: Statement<'c>,
     answer_request: Statement<'c>,
+    delay_request: Statement<'c>,
     release_key: Statement<'c>,
     insert_event: Statement<'c>,
     set_place: Statement<'c>,
@@ -56,10 +57,16 @@ impl<'c> Statements<'c> {
             key_owner: connection.prepare("SELECT id FROM requests WHERE key = ?1")?,
             place: connection.prepare("SELECT epoch, sequence FROM places WHERE source = ?1 AND partition = ?2")?,
             insert_request: connection
-                .prepare("INSERT INTO requests VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14)")?,
+                .prepare("INSERT INTO requests VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15)")?,
             move_request: connection.prepare("UPDATE requests SET state = ?2 WHERE id = ?1")?,
             answer_request: connection.prepare(
                 "UPDATE requests SET state = ?2, answer_status = ?3, answer_location = ?4, answer_body = ?5 WHERE id = ?1",
+            )?,
+            // An answer is three columns: where a status comes, all of it comes.
+            delay_request: connection.prepare(
+                "UPDATE requests SET state = 'delayed', until_ms = ?2, answer_status = ifnull(?3, answer_status),
+                 answer_location = iif(?3 IS NULL, answer_location, ?4), answer_body = iif(?3 IS NULL, answer_body, ?5)
+                 WHERE id = ?1",
             )?,
             release_key: connection.prepare("UPDATE requests SET key = NULL WHERE id = ?1")?,
             insert_event: connection.prepare("INSERT INTO journal VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)")?,
@@ -131,6 +138,7 @@ impl<'c> Statements<'c> {
                     request.incarnation.as_bytes(),
                     request.until_ms,
                     request.trace,
+                    ask.and_then(|ask| ask.question.as_ref()),
                 ])?;
                 counters.request_added(&request.collection, request.subject);
             }
@@ -140,6 +148,16 @@ impl<'c> Statements<'c> {
             RequestChange::Move { id, to, answer: Some(answer), .. } => {
                 let values = params![id.as_bytes(), to.as_str(), answer.status, answer.location, answer.body];
                 self.answer_request.execute(values)?;
+            }
+            RequestChange::Delay { id, until_ms, answer } => {
+                let answer = answer.as_ref();
+                self.delay_request.execute(params![
+                    id.as_bytes(),
+                    until_ms,
+                    answer.map(|answer| answer.status),
+                    answer.and_then(|answer| answer.location.as_ref()),
+                    answer.map(|answer| &answer.body),
+                ])?;
             }
             RequestChange::ReleaseKey { id } => {
                 self.release_key.execute([id.as_bytes()])?;
@@ -185,13 +203,13 @@ impl<'c> Statements<'c> {
         keep_at_most: u64,
         counters: &mut Counters,
     ) -> rusqlite::Result<u64> {
-        let prepare = |sql| -> rusqlite::Result<CachedStatement<'_>> { self.connection.prepare_cached(sql) };
-        let in_doubt: i64 = prepare("SELECT count(*) FROM requests WHERE state IN ('asking', 'voiding')")?
+        let prepare = |sql: &str| -> rusqlite::Result<CachedStatement<'_>> { self.connection.prepare_cached(sql) };
+        let in_doubt: i64 = prepare(&format!("SELECT count(*) FROM requests WHERE {}", rows::IN_DOUBT))?
             .query_row([], |row| row.get(0))?;
         let answered = counters.requests().saturating_sub(rows::unsigned(in_doubt));
         let too_many = answered.saturating_sub(keep_at_most);
         let oldest: Vec<[u8; 16]> =
-            prepare("SELECT id FROM requests WHERE state NOT IN ('asking', 'voiding') ORDER BY id LIMIT ?1")?
+            prepare(&format!("SELECT id FROM requests WHERE NOT ({}) ORDER BY id LIMIT ?1", rows::IN_DOUBT))?
                 .query_map([limits::PURGE_MAX_ROWS], |row| row.get(0))?
                 .collect::<rusqlite::Result<_>>()?;
         let mut delete = prepare("DELETE FROM requests WHERE id = ?1")?;

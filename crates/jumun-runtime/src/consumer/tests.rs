@@ -82,6 +82,7 @@ impl Store {
         let behaviour = Faulty { inner, is_mended: self.is_mended.clone(), panics: self.panics };
         let engine = Engine::new(Parts {
             guards: crate::guards::Guards::new(&model, &BTreeMap::new()).expect("defaults"),
+            delays: crate::delayed::Delays::default(),
             model,
             behaviour: Arc::new(behaviour),
             database: Arc::new(self.database.clone()),

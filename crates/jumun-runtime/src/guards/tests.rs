@@ -125,6 +125,7 @@ impl Shop {
         let till = Till { says: Arc::new(Mutex::new(says.into_iter().collect())) };
         let engine = Engine::new(Parts {
             guards: Guards::new(&model, &BTreeMap::from([("till".to_owned(), config)])).expect("what can be"),
+            delays: crate::delayed::Delays::default(),
             behaviour: model.behaviour(&serde_json::Map::new()).expect("default settings"),
             model,
             database: Arc::new(database.clone()),
@@ -159,7 +160,7 @@ impl Shop {
     async fn requests(&self) -> Vec<RequestState> {
         let mut found = Vec::new();
         for state in [RequestState::Asking, RequestState::Done, RequestState::Voiding, RequestState::Voided] {
-            let filter = RequestFilter { state, until_before_ms: None, after: None, limit: 10 };
+            let filter = RequestFilter { state, service: None, until_before_ms: None, after: None, limit: 10 };
             let requests = self.engine.database().requests(filter).await.expect("memory can be read");
             found.extend(requests.iter().map(|request| request.state));
         }

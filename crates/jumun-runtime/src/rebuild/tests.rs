@@ -207,6 +207,7 @@ impl Shop {
         let behaviour = Superstitious { inner, as_they_happen: as_they_happen.clone(), anew: anew.clone() };
         let engine = Engine::new(Parts {
             guards: crate::guards::Guards::new(&model, &std::collections::BTreeMap::new()).expect("defaults"),
+            delays: crate::delayed::Delays::default(),
             model,
             behaviour: Arc::new(behaviour),
             database: Arc::new(database.clone()),

@@ -266,8 +266,8 @@ impl ServiceMetrics {
         source.last_time_ms.fetch_max(u64::try_from(time_ms).unwrap_or_default(), Ordering::Relaxed);
     }
 
-    pub(crate) fn set_in_doubt(&self, state: &str, requests: usize) {
-        self.states.in_doubt.get_or_create(&[label("state", state)]).set(signed(requests as u64));
+    pub(crate) fn set_in_doubt(&self, state: &str, requests: u64) {
+        self.states.in_doubt.get_or_create(&[label("state", state)]).set(signed(requests));
     }
 
     pub(crate) fn set_parked(&self, events: u64, orders: usize, dropped: u64) {

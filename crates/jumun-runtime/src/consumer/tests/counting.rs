@@ -93,6 +93,7 @@ impl House {
         let model = doorman();
         let engine = Engine::new(Parts {
             guards: crate::guards::Guards::new(&model, &BTreeMap::new()).expect("defaults"),
+            delays: crate::delayed::Delays::default(),
             behaviour: model.behaviour(&serde_json::Map::new()).expect("default settings"),
             model,
             database: Arc::new(self.database.clone()),

@@ -1,0 +1,410 @@
+//! Delayed asks: questions whose answer may come after the client has gone. A delayed payment is one, and a message to a
+//! customer another.
+//!
+//! A question is delayed in the commit of what was decided without its answer, as a request in state `Delayed`. From then
+//! on it is durable: one worker per neighbour asks it again and again, always under the same id, until the neighbour
+//! answers or its deadline is over. What comes of it is settled by a command of the instance that waits for it, in one
+//! commit with the end of the request:
+//!
+//! - a yes: `Done`;
+//! - a no, or no answer before the deadline: `Voiding`, since an earlier attempt that nobody heard of may have had its
+//!   effect; the neighbour is told to undo it, or to remember never to do it;
+//! - the instance stops to wait, because it was cancelled: `Voiding`, in the commit that cancels.
+//!
+//! An attempt that is not answered in time has not failed: the neighbour may go on with it until the deadline, and the next
+//! attempt finds its answer. So a neighbour that is overloaded does nothing in vain.
+//!
+//! The oldest are asked first, [`DELAYED_AT_ONCE`] at a time while the circuit is closed, and one at a time while it is not:
+//! so they are what a half-open circuit is probed with, even if no client comes.
+
+use crate::{
+    crash,
+    engine::{Engine, Place},
+    limits::{DECISIONS_MAX, DELAYED_AT_ONCE, DELAYED_PAUSE, DELAYED_READ_ROWS, EXPIRE_EVERY},
+    problem::Problem,
+    telemetry::Origin,
+    transport::{Outcome as Reached, Question},
+};
+use futures_util::{StreamExt, stream::FuturesUnordered};
+use jumun::{Documents, Outcome, Reply, SettleModel, Step};
+use jumun_database::{
+    Changes, CommitError, Conflict, ReadError, Request, RequestChange, RequestFilter, RequestState,
+    limits::PAGE_MAX_ROWS,
+};
+use jumun_guard::{Refusal, State};
+use std::{
+    collections::{BTreeMap, BTreeSet, VecDeque},
+    sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
+    time::Duration,
+};
+use tokio::{sync::watch, time::Instant};
+use uuid::Uuid;
+
+/// How questions to one neighbour may be delayed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct DelayConfig {
+    /// Whether a command is accepted without the answer of a neighbour that does not answer now.
+    pub is_accepting: bool,
+    /// How many questions of the service may be delayed; then commands are refused as if there were no delay.
+    pub max_delayed: u32,
+    /// For how long a question is asked.
+    pub deadline: Duration,
+}
+
+/// What is delayed, and what may be.
+#[derive(Debug)]
+pub struct Delays {
+    configs: BTreeMap<String, DelayConfig>,
+    /// Requests that are delayed by a commit.
+    standing: AtomicU64,
+    /// Places of requests that are about to be.
+    reserved: AtomicU64,
+    /// Nobody knows how many are standing, since nobody knows what became of a commit.
+    is_unsure: AtomicBool,
+    /// Changes when there are more of them.
+    more: watch::Sender<()>,
+}
+
+/// A place for one more delayed question.
+#[derive(Debug)]
+pub(crate) struct Room<'a>(&'a Delays);
+
+impl Drop for Room<'_> {
+    fn drop(&mut self) {
+        self.0.reserved.fetch_sub(1, Relaxed);
+    }
+}
+
+impl Default for Delays {
+    /// Nothing may be delayed.
+    fn default() -> Self {
+        Self::new(BTreeMap::new())
+    }
+}
+
+impl Delays {
+    /// By the neighbour that is asked.
+    pub fn new(configs: BTreeMap<String, DelayConfig>) -> Self {
+        let (standing, reserved, is_unsure) = Default::default();
+        Self { configs, standing, reserved, is_unsure, more: watch::Sender::new(()) }
+    }
+
+    /// A place for a delayed question, if a command may be accepted without its answer.
+    pub(crate) fn room(&self, callee: &str) -> Option<Room<'_>> {
+        let config = self.configs.get(callee).filter(|config| config.is_accepting)?;
+        let before = self.reserved.fetch_add(1, Relaxed);
+        let room = Room(self); // given back if it is not to be had
+        (self.standing.load(Relaxed) + before < u64::from(config.max_delayed)).then_some(room)
+    }
+
+    /// Until when a question that is delayed now is asked, in milliseconds since 1970 UTC.
+    pub(crate) fn until_ms(&self, callee: &str, now_ms: i64) -> i64 {
+        let deadline = self.configs.get(callee).map_or(Duration::ZERO, |config| config.deadline);
+        now_ms.saturating_add(i64::try_from(deadline.as_millis()).unwrap_or(i64::MAX))
+    }
+
+    /// Whether a question to this neighbour may be delayed.
+    pub(crate) fn is_accepting(&self, callee: &str) -> bool {
+        self.configs.get(callee).is_some_and(|config| config.is_accepting)
+    }
+
+    /// How many are delayed.
+    pub(crate) fn standing(&self) -> u64 {
+        self.standing.load(Relaxed)
+    }
+
+    /// How many more, or fewer, these changes delay.
+    pub(crate) fn difference(changes: &[RequestChange]) -> i64 {
+        let difference = |change: &RequestChange| match change {
+            RequestChange::Insert(request) if request.state == RequestState::Delayed => 1,
+            RequestChange::Delay { .. } => 1,
+            RequestChange::Move { from: RequestState::Delayed, to, .. } if *to != RequestState::Delayed => -1,
+            _ => 0,
+        };
+        changes.iter().map(difference).sum()
+    }
+
+    /// Takes what a commit has come to. To be called before the next count can begin.
+    pub(crate) fn committed(&self, difference: i64, is_done: Option<bool>) {
+        match is_done {
+            _ if difference == 0 => {}
+            Some(true) => {
+                self.standing.fetch_add(difference.cast_unsigned(), Relaxed); // wraps around to less
+                if difference > 0 {
+                    self.more.send_replace(());
+                }
+            }
+            Some(false) => {}
+            None => self.is_unsure.store(true, Relaxed),
+        }
+    }
+
+    fn counted(&self, standing: u64) {
+        self.standing.store(standing, Relaxed);
+        self.is_unsure.store(false, Relaxed);
+    }
+}
+
+/// Counts what earlier processes left, and starts the workers. To be called before the first command is taken.
+pub(crate) async fn start(engine: &Engine) {
+    if let Err(error) = count(engine).await {
+        engine.delays().is_unsure.store(true, Relaxed); // and the workers count
+        tracing::warn!(%error, "what is delayed could not be counted yet");
+    }
+    let settles = engine.model().resources.iter().flat_map(|resource| &resource.settles);
+    let callees: BTreeSet<_> = settles.map(|settle| settle.target.service).collect();
+    for callee in callees {
+        let worker = Worker { engine: engine.clone(), callee, expired_at: None };
+        engine.spawn_worker(worker.run());
+    }
+}
+
+async fn count(engine: &Engine) -> Result<(), ReadError> {
+    let _still = engine.hold_commits().await;
+    let (mut after, mut standing) = (None, 0);
+    loop {
+        let filter = RequestFilter { service: None, ..delayed("", after, PAGE_MAX_ROWS) };
+        let found = engine.database().requests(filter).await?;
+        let Some(last) = found.last() else { break };
+        after = Some(last.id);
+        standing += found.len() as u64;
+    }
+    engine.delays().counted(standing);
+    Ok(())
+}
+
+const fn delayed(callee: &'static str, after: Option<Uuid>, limit: u32) -> RequestFilter {
+    RequestFilter { state: RequestState::Delayed, service: Some(callee), until_before_ms: None, after, limit }
+}
+
+/// Asks one neighbour what is delayed.
+struct Worker {
+    engine: Engine,
+    callee: &'static str,
+    /// When it has last looked for what is past its deadline.
+    expired_at: Option<Instant>,
+}
+
+/// One look at everything that is delayed.
+#[derive(Debug, Default)]
+struct Round {
+    settled: usize,
+    left: usize,
+    /// The neighbour must not be asked now.
+    refused: Option<Refusal>,
+}
+
+/// What came of one attempt.
+#[derive(Debug)]
+enum Attempt {
+    /// It is over.
+    Settled,
+    /// It is not, or not known to be.
+    Left,
+    /// The neighbour must not be asked now.
+    Refused(Refusal),
+}
+
+impl Worker {
+    async fn run(mut self) {
+        let (shortest, longest) = DELAYED_PAUSE;
+        let mut pause = shortest;
+        let mut more = self.engine.delays().more.subscribe();
+        loop {
+            more.mark_unchanged();
+            let round = self.round().await;
+            let wait = match &round {
+                Ok(Round { left: 0, settled: 0, .. }) => {
+                    // Level-triggered: a notice that is missed costs a moment, no more.
+                    let _ = tokio::time::timeout(EXPIRE_EVERY, more.changed()).await;
+                    pause = shortest;
+                    continue;
+                }
+                Ok(Round { left: 0, .. }) => {
+                    pause = shortest;
+                    continue;
+                }
+                Ok(Round { refused: Some(Refusal::Open { retry_after }), .. }) => *retry_after,
+                Ok(Round { settled, .. }) if *settled > 0 => {
+                    pause = shortest;
+                    pause
+                }
+                Ok(_) => pause,
+                Err(error) => {
+                    tracing::debug!(%error, callee = self.callee, "what is delayed could not be read");
+                    pause
+                }
+            };
+            tokio::time::sleep(wait.min(EXPIRE_EVERY)).await;
+            pause = (pause * 2).min(longest);
+        }
+    }
+
+    /// Asks each of them once, the oldest first; ends early while the neighbour must not be asked, or does not answer.
+    async fn round(&mut self) -> Result<Round, ReadError> {
+        if self.engine.delays().is_unsure.load(Relaxed) {
+            count(&self.engine).await?;
+        }
+        self.expire().await?;
+        let (engine, callee) = (&self.engine, self.callee);
+        let mut round = Round::default();
+        let mut at_work = FuturesUnordered::new();
+        let mut waiting = VecDeque::new();
+        let (mut after, mut is_last, mut in_vain) = (None, false, 0);
+        loop {
+            if waiting.is_empty() && !is_last {
+                waiting.extend(engine.database().requests(delayed(callee, after, DELAYED_READ_ROWS)).await?);
+                after = waiting.back().map(|request: &Request| request.id).or(after);
+                is_last = waiting.len() < DELAYED_READ_ROWS as usize;
+            }
+            let is_closed = matches!(engine.guards().state(callee), Some(State::Closed | State::Disabled));
+            let width = if is_closed { DELAYED_AT_ONCE } else { 1 };
+            if at_work.len() < width
+                && let Some(request) = waiting.pop_front()
+            {
+                at_work.push(attempt(engine, callee, request));
+                continue;
+            }
+            match at_work.next().await {
+                None => return Ok(round),
+                Some(Attempt::Settled) => (round.settled, in_vain) = (round.settled + 1, 0),
+                Some(Attempt::Left) => (round.left, in_vain) = (round.left + 1, in_vain + 1),
+                Some(Attempt::Refused(why)) => (round.left, round.refused) = (round.left + 1, Some(why)),
+            }
+            if round.refused.is_some() || in_vain >= DELAYED_AT_ONCE {
+                (is_last, round.left) = (true, round.left + waiting.len());
+                waiting.clear();
+            }
+        }
+    }
+
+    /// Settles what is past its deadline.
+    async fn expire(&mut self) -> Result<(), ReadError> {
+        if self.expired_at.is_some_and(|at| at.elapsed() < EXPIRE_EVERY) {
+            return Ok(());
+        }
+        self.expired_at = Some(Instant::now());
+        let mut after = None;
+        loop {
+            let before = Some(self.engine.now().as_millisecond());
+            let filter = RequestFilter { until_before_ms: before, ..delayed(self.callee, after, DELAYED_READ_ROWS) };
+            let expired = self.engine.database().requests(filter).await?;
+            let Some(last) = expired.last() else { return Ok(()) };
+            after = Some(last.id);
+            for request in &expired {
+                let Some(settle) = settle_model(&self.engine, request) else { continue };
+                let origin = Origin::following(request.trace.as_ref(), || self.engine.tracer().samples());
+                tracing::warn!(order = request.subject, ask = %request.id, callee = self.callee, "no answer before the deadline");
+                settled(&self.engine, request, settle, &Reply::Unavailable, &origin).await;
+            }
+        }
+    }
+}
+
+/// What settles a request. None: an earlier release delayed it, and this one knows nothing of that.
+fn settle_model<'a>(engine: &'a Engine, request: &Request) -> Option<(usize, &'a SettleModel)> {
+    let ask = request.ask.as_ref()?;
+    let mut resources = engine.model().resources.iter().enumerate();
+    let (at, resource) = resources.find(|(_, resource)| resource.collection == request.collection)?;
+    let settle = resource
+        .settles
+        .iter()
+        .find(|settle| (settle.target.service, settle.target.path) == (ask.service.as_str(), ask.path.as_str()));
+    if settle.is_none() {
+        tracing::error!(order = request.subject, ask = %request.id, callee = ask.service, "nothing settles what is delayed; this is a defect");
+    }
+    Some((at, settle?))
+}
+
+async fn attempt(engine: &Engine, callee: &'static str, request: Request) -> Attempt {
+    let Some(settle) = settle_model(engine, &request) else { return Attempt::Left };
+    let admitted = match engine.admit_later(callee).await {
+        Ok(Ok(admitted)) => admitted,
+        Ok(Err(refusal)) => return Attempt::Refused(refusal),
+        Err(problem) => {
+            tracing::error!(%problem, callee, "what is delayed cannot be asked");
+            return Attempt::Left;
+        }
+    };
+    let origin = Origin::following(request.trace.as_ref(), || engine.tracer().samples());
+    let (admitted, time_limit) = admitted;
+    let question = Question {
+        target: settle.1.target,
+        id: request.id,
+        body: request.ask.as_ref().and_then(|ask| ask.question.clone()).unwrap_or_default(),
+        expires_ms: request.until_ms,
+        time_limit,
+        is_answer: settle.1.is_answer,
+        origin: origin.clone(),
+    };
+    crash::point("delayed.before-call");
+    let reply = match engine.call(admitted, question, request.subject).await {
+        Reached::Accepted(answer) => Reply::Accepted(answer),
+        Reached::Refused(why) => Reply::Refused(why),
+        Reached::NotDone(_) | Reached::Broken(_) | Reached::Unknown(_) => return Attempt::Left,
+    };
+    crash::point("delayed.after-answer");
+    settled(engine, &request, settle, &reply, &origin).await
+}
+
+/// Decides what the answer means and commits that together with the end of the request.
+async fn settled(
+    engine: &Engine,
+    request: &Request,
+    (resource, settle): (usize, &SettleModel),
+    reply: &Reply,
+    origin: &Origin,
+) -> Attempt {
+    let (decider, now) = ((resource, request.subject), engine.now());
+    let mut documents = Documents::new();
+    for _ in 0..DECISIONS_MAX {
+        let Ok(turn) = engine.turn(Place::Document(decider)).await else { return Attempt::Left };
+        let step = Step { decider, command: &settle.command, now, reply: Some(reply) };
+        let mut changes = Changes::default();
+        let is_decided = match engine.decide(step, &mut documents, origin).await {
+            Ok(Outcome::Decided(decided)) => {
+                if engine.add(decided, now, &origin.trace, Some(request.id), &mut changes).await.is_err() {
+                    return Attempt::Left;
+                }
+                true
+            }
+            // It does not wait for this any more. What was done for it is undone.
+            Ok(Outcome::Rejected(_)) => false,
+            Ok(other @ (Outcome::Ask(_) | Outcome::Needs(_))) => {
+                tracing::error!(order = request.subject, ask = %request.id, ?other, "an answer cannot be settled; this is a defect");
+                return Attempt::Left;
+            }
+            Err(problem) => return left(request, &problem),
+        };
+        // Only a yes that was taken leaves nothing to be undone: an attempt before a no may have had its effect.
+        let is_taken = is_decided && matches!(reply, Reply::Accepted(_));
+        let to = if is_taken { RequestState::Done } else { RequestState::Voiding };
+        changes.requests.push(RequestChange::Move { id: request.id, from: RequestState::Delayed, to, answer: None });
+        crash::point("settle.before-commit");
+        match engine.commit_of(origin, changes).await {
+            Ok(_) => {
+                crash::point("settle.after-commit");
+                let (trace, order, ask) = (origin.trace.id(), request.subject, request.id);
+                tracing::debug!(request = %origin.request, %trace, order, %ask, state = %to, "settled");
+                if !is_taken {
+                    engine.to_undo().notify_one();
+                }
+                return Attempt::Settled;
+            }
+            Err(CommitError::Conflict(Conflict::Request { id })) if id == request.id => return Attempt::Settled,
+            Err(CommitError::Conflict(_)) => documents.clear(),
+            // Whatever became of it: it is delayed still, or it is not.
+            Err(error) => {
+                tracing::debug!(%error, order = request.subject, ask = %request.id, "an answer could not be settled yet");
+                return Attempt::Left;
+            }
+        }
+        drop(turn);
+    }
+    Attempt::Left
+}
+
+fn left(request: &Request, problem: &Problem) -> Attempt {
+    tracing::debug!(%problem, order = request.subject, ask = %request.id, "an answer could not be settled yet");
+    Attempt::Left
+}

@@ -1,6 +1,6 @@
 //! `jumun breakers`: the circuit breakers of a system, around the calls of each service to each neighbour.
 
-use crate::{Failure, SystemOptions, audit::block_on};
+use crate::{Failure, RunningOptions, audit::block_on};
 use clap::{Args, ValueEnum};
 use jumun_runtime::control::{self, ControlError};
 use serde_json::{Map, Value, json};
@@ -12,7 +12,7 @@ use std::{
 #[derive(Debug, Args)]
 pub(crate) struct Options {
     #[command(flatten)]
-    system: SystemOptions,
+    system: RunningOptions,
     /// What to do with one of them; without it, all are shown.
     #[arg(requires = "callee")]
     action: Option<Action>,

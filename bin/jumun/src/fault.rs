@@ -1,6 +1,6 @@
 //! `jumun fault`: a service that runs is made slow, failing, narrow or busy, for drills.
 
-use crate::{Failure, SystemOptions, audit::block_on};
+use crate::{Failure, RunningOptions, audit::block_on};
 use clap::Args;
 use jiff::SignedDuration;
 use jumun_runtime::{
@@ -18,7 +18,7 @@ use std::{
 #[derive(Debug, Args)]
 pub(crate) struct Options {
     #[command(flatten)]
-    system: SystemOptions,
+    system: RunningOptions,
     /// Which service.
     service: String,
     /// Holds up each command for a time between these, 400ms..620ms; or 500ms for always the same.

@@ -22,9 +22,9 @@ use failure::Failure;
 use jumun::SystemModel;
 use jumun_runtime::config::{Config, Sources, load as load_config};
 use std::{
-    ffi::OsString,
+    ffi::{OsStr, OsString},
     io::{self, Write},
-    path::PathBuf,
+    path::{Path, PathBuf},
     process::ExitCode,
 };
 
@@ -82,16 +82,16 @@ What it stores is in ./data/<system>/<service>.db. How much it logs: JUMUN_LOG=i
     Asks(asks::Options),
     /// Shows the circuit breakers around calls between services, or tells one what to do.
     #[command(after_help = "Examples:
-  jumun breakers food-delivery
-  jumun breakers food-delivery force-open order payment
-  jumun breakers food-delivery reset order payment")]
+  jumun breakers
+  jumun breakers force-open order payment
+  jumun breakers reset order payment")]
     Breakers(breakers::Options),
     /// Makes a service that runs slow, failing, narrow or busy, for drills. Faults that are said replace those that are on;
     /// without any, tells which are on.
     #[command(after_help = "Examples:
-  jumun fault food-delivery payment --delay 400ms..620ms --for 60s
-  jumun fault food-delivery payment --fail 10% --concurrency 30 --cpu 5ms
-  jumun fault food-delivery payment --off")]
+  jumun fault payment --delay 400ms..620ms --for 60s
+  jumun fault payment --fail 10% --concurrency 30 --cpu 5ms
+  jumun fault payment --off")]
     Fault(fault::Options),
     /// Shows what is on the bus.
     Events(events::Options),
@@ -123,6 +123,23 @@ Exit status: 0 as available as asked and all orders as they must be, 1 not, 2 it
 struct SystemOptions {
     /// Which system: food-delivery.
     system: String,
+    #[command(flatten)]
+    settings: SettingsOptions,
+}
+
+/// The same for commands to a system that runs: it is found.
+#[derive(Debug, Args)]
+struct RunningOptions {
+    /// The system, where more than one runs here.
+    #[arg(long)]
+    system: Option<String>,
+    #[command(flatten)]
+    settings: SettingsOptions,
+}
+
+/// Where data and configuration are.
+#[derive(Debug, Args)]
+struct SettingsOptions {
     /// The folder of all data.
     #[arg(long, value_name = "FOLDER", default_value = "./data")]
     data: PathBuf,
@@ -145,7 +162,31 @@ fn key_and_value(text: &str) -> Result<(String, String), String> {
     Ok((key.to_owned(), value.to_owned()))
 }
 
+impl RunningOptions {
+    fn load(&self) -> Result<(SystemModel, Config), Failure> {
+        let is_system =
+            |folder: &Path| folder.file_name().and_then(OsStr::to_str).is_some_and(|name| system(name).is_ok());
+        let folder = operate::folder_of(self.system.as_deref(), &self.settings.data, is_system)?;
+        self.settings.load(folder.file_name().and_then(OsStr::to_str).unwrap_or_default())
+    }
+}
+
 impl SystemOptions {
+    /// See [`SettingsOptions::as_arguments`].
+    fn as_arguments(&self) -> Vec<OsString> {
+        self.settings.as_arguments()
+    }
+
+    fn load(&self) -> Result<(SystemModel, Config), Failure> {
+        self.settings.load(&self.system)
+    }
+
+    fn sources(&self) -> Sources {
+        self.settings.sources()
+    }
+}
+
+impl SettingsOptions {
     /// The same for another process.
     fn as_arguments(&self) -> Vec<OsString> {
         let mut arguments: Vec<OsString> = vec!["--data".into(), self.data.clone().into()];
@@ -164,8 +205,8 @@ impl SystemOptions {
         arguments
     }
 
-    fn load(&self) -> Result<(SystemModel, Config), Failure> {
-        let model = system(&self.system)?;
+    fn load(&self, name: &str) -> Result<(SystemModel, Config), Failure> {
+        let model = system(name)?;
         let config = load_config(&model, &self.sources())?;
         Ok((model, config))
     }

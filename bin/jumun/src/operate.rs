@@ -62,21 +62,30 @@ impl Which {
 
     /// The folder of the system that is named, or of the only one here of which something is so.
     pub(crate) fn folder_with(&self, is_meant: impl Fn(&Path) -> bool) -> Result<PathBuf, Failure> {
-        if let Some(system) = &self.system {
-            return Ok(self.data.join(system));
-        }
-        let entries = std::fs::read_dir(&self.data).into_iter().flatten().filter_map(Result::ok);
-        let mut folders: Vec<_> = entries.map(|entry| entry.path()).filter(|folder| is_meant(folder)).collect();
-        match (folders.pop(), folders.len()) {
-            (Some(folder), 0) => Ok(folder),
-            (None, _) => Err(Failure::new(
-                "not-up",
-                format!("nothing is up in {}", self.data.display()),
-                "Start a system with `jumun up`, or name its folder with --data.",
-            )),
-            (Some(_), _) => {
-                Err(Failure::new("system-unclear", "more than one system is up here", "Say which with --system."))
-            }
+        folder_of(self.system.as_deref(), &self.data, is_meant)
+    }
+}
+
+/// The folder of the system that is named, or of the only one in a folder of data of which something is so.
+pub(crate) fn folder_of(
+    system: Option<&str>,
+    data: &Path,
+    is_meant: impl Fn(&Path) -> bool,
+) -> Result<PathBuf, Failure> {
+    if let Some(system) = system {
+        return Ok(data.join(system));
+    }
+    let entries = std::fs::read_dir(data).into_iter().flatten().filter_map(Result::ok);
+    let mut folders: Vec<_> = entries.map(|entry| entry.path()).filter(|folder| is_meant(folder)).collect();
+    match (folders.pop(), folders.len()) {
+        (Some(folder), 0) => Ok(folder),
+        (None, _) => Err(Failure::new(
+            "not-up",
+            format!("nothing is up in {}", data.display()),
+            "Start a system with `jumun up`, or name its folder with --data.",
+        )),
+        (Some(_), _) => {
+            Err(Failure::new("system-unclear", "more than one system is up here", "Say which with --system."))
         }
     }
 }

@@ -162,11 +162,11 @@ fn program() -> String {
 
 fn greeting(model: &SystemModel, config: &Config, options: &Options, statuses: &[Status], began: Instant) -> String {
     let program = program();
-    let data = match options.system.data.to_str() {
+    let data = match options.system.settings.data.to_str() {
         None | Some("./data") => String::new(),
         Some(folder) => format!(" --data {folder}"),
     };
-    let offset = options.system.port_offset.map_or_else(String::new, |offset| format!(" --port-offset {offset}"));
+    let offset = options.system.settings.port_offset.map_or_else(String::new, |offset| format!(" --port-offset {offset}"));
     let mut text = format!(
         "{} is up after {:.2?}; its data is in {}\n\n  {:<12}{:<26}{:<10}PID\n",
         model.name,

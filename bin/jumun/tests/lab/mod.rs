@@ -67,6 +67,9 @@ pub(crate) async fn wait_for(time: Duration) {
     wait_until(time + LONG, "time has passed", async || began.elapsed() >= time).await;
 }
 
+/// The system that most tests run.
+const FOOD_DELIVERY: &str = "food-delivery";
+
 /// All services of food delivery, those without which there is no order first.
 pub(crate) const SERVICES: [&str; 5] = ["payment", "order", "store", "delivery", "dashboard"];
 
@@ -99,9 +102,9 @@ impl Lab {
         let data = folder.path().join("data");
         fs::create_dir(&data).expect("a folder");
         let [payment, mut order, store, delivery, dashboard] =
-            SERVICES.map(|name| Service::new(name, folder.path(), &data));
+            SERVICES.map(|name| Service::new(FOOD_DELIVERY, name, folder.path(), &data));
         order.set(format!("order.calls.payment.url=http://{}", payment.address()));
-        let mut gateway = Service::new("gateway", folder.path(), &data);
+        let mut gateway = Service::new(FOOD_DELIVERY, "gateway", folder.path(), &data);
         for service in [&payment, &order, &store, &delivery, &dashboard] {
             gateway.set(format!("gateway.upstreams.{}=http://{}", service.name(), service.address()));
         }
@@ -208,7 +211,11 @@ impl Lab {
     /// A command of the program about this lab's system: its words, then what else is to be said.
     pub(crate) fn command(&self, words: &[&str], arguments: &[&str]) -> Command {
         let mut command = service::jumun(self.folder.path());
-        command.args(words).args(["food-delivery", "--data"]).arg(&self.data).args(arguments);
+        command.args(words);
+        if !["breakers", "fault"].contains(&words[0]) {
+            command.arg(FOOD_DELIVERY); // those find what runs here
+        }
+        command.arg("--data").arg(&self.data).args(arguments);
         for (service, file) in &self.elsewhere {
             command.arg("--set").arg(format!("{service}.database=sqlite://{}", file.display()));
         }

@@ -24,6 +24,7 @@ pub(crate) enum Trap {
 
 /// A service, running or not. Its address is its own for the life of the lab.
 pub(crate) struct Service {
+    system: &'static str,
     name: &'static str,
     address: SocketAddr,
     /// Holds the port without listening: while the service is down, connections are refused, and nobody else gets it.
@@ -48,11 +49,12 @@ pub(super) fn jumun(folder: &Path) -> Command {
 }
 
 impl Service {
-    pub(super) fn new(name: &'static str, folder: &Path, data: &Path) -> Self {
+    pub(super) fn new(system: &'static str, name: &'static str, folder: &Path, data: &Path) -> Self {
         let reserved = TcpSocket::new_v4().expect("a socket");
         reserved.set_reuseaddr(true).expect("a port that can be shared with the service");
         reserved.bind(SocketAddr::from(([127, 0, 0, 1], 0))).expect("a port");
         Self {
+            system,
             name,
             address: reserved.local_addr().expect("an address"),
             _reserved: reserved,
@@ -105,7 +107,7 @@ impl Service {
         assert!(self.child.is_none(), "{} runs already", self.name);
         let log = File::options().create(true).append(true).open(self.log()).expect("a log");
         let mut command = jumun(&self.folder);
-        command.args(["serve", "food-delivery", self.name, "--data"]).arg(&self.data);
+        command.args(["serve", self.system, self.name, "--data"]).arg(&self.data);
         command.arg("--listen").arg(self.address.to_string());
         command.args(self.settings.iter().flat_map(|setting| ["--set", setting]));
         command.env("JUMUN_LOG", "info,jumun_runtime=debug").env("NO_COLOR", "1");

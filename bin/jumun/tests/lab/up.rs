@@ -1,6 +1,6 @@
 //! A whole system as its users start it: `jumun up`, the gateway and five services, kept by a supervisor.
 
-use super::{Audit, Client, LONG, SERVICES, run, service::jumun, wait_until};
+use super::{Audit, Client, FOOD_DELIVERY, LONG, SERVICES, run, service::jumun, wait_until};
 use rustix::process::{Pid, Signal, kill_process, test_kill_process};
 use serde_json::Value;
 use std::{
@@ -15,6 +15,7 @@ use tokio::net::TcpSocket;
 
 /// A system that is up, or was.
 pub(crate) struct Up {
+    system: &'static str,
     addresses: BTreeMap<&'static str, SocketAddr>,
     /// Hold the ports without listening, so that nobody else gets them.
     _reserved: Vec<TcpSocket>,
@@ -26,9 +27,14 @@ pub(crate) struct Up {
 impl Up {
     /// A folder where nothing runs yet.
     pub(crate) fn new() -> Self {
+        Self::of(FOOD_DELIVERY, &SERVICES)
+    }
+
+    /// The same for another system.
+    pub(crate) fn of(system: &'static str, services: &[&'static str]) -> Self {
         let folder = TempDir::with_prefix("jumun-up-").expect("a folder");
         let (mut addresses, mut reserved, mut settings) = (BTreeMap::new(), Vec::new(), Vec::new());
-        for name in SERVICES.into_iter().chain(["gateway"]) {
+        for name in services.iter().copied().chain(["gateway"]) {
             let socket = TcpSocket::new_v4().expect("a socket");
             socket.set_reuseaddr(true).expect("a port that can be shared");
             socket.bind(SocketAddr::from(([127, 0, 0, 1], 0))).expect("a port");
@@ -37,7 +43,7 @@ impl Up {
             addresses.insert(name, address);
             reserved.push(socket);
         }
-        Self { addresses, _reserved: reserved, settings, child: None, folder }
+        Self { system, addresses, _reserved: reserved, settings, child: None, folder }
     }
 
     /// A system that is up.
@@ -58,7 +64,7 @@ impl Up {
 
     /// The folder of the system's data.
     pub(crate) fn data(&self) -> PathBuf {
-        self.folder.path().join("data").join("food-delivery")
+        self.folder.path().join("data").join(self.system)
     }
 
     fn output(&self) -> PathBuf {
@@ -68,7 +74,7 @@ impl Up {
     /// The command that starts it.
     pub(crate) fn command(&self) -> Command {
         let mut command = jumun(self.folder.path());
-        command.args(["up", "food-delivery"]).args(self.settings.iter().flat_map(|setting| ["--set", setting]));
+        command.args(["up", self.system]).args(self.settings.iter().flat_map(|setting| ["--set", setting]));
         command
     }
 
@@ -154,7 +160,7 @@ impl Up {
 
     /// `jumun audit`, with this much patience.
     pub(crate) fn audit(&self, patience: &str) -> Audit {
-        let (exit_code, text) = self.jumun(&["audit", "food-delivery", "--json", "--wait", patience]);
+        let (exit_code, text) = self.jumun(&["audit", self.system, "--json", "--wait", patience]);
         Audit { exit_code, report: serde_json::from_str(&text).unwrap_or(Value::String(text)) }
     }
 }
@@ -172,7 +178,7 @@ impl Drop for Up {
         }
         if std::thread::panicking() {
             eprintln!("---- what it said\n{}\n----", self.said());
-            let (_, logs) = self.jumun(&["logs", "-n", "60", "--system", "food-delivery"]);
+            let (_, logs) = self.jumun(&["logs", "-n", "60", "--system", self.system]);
             eprintln!("{logs}\n----");
         }
     }

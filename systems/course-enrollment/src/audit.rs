@@ -1,0 +1,133 @@
+//! What must be true of every order.
+//!
+//! Notifications have ids of their own, so a case does not see those of its order: they are not looked at here.
+
+use crate::{
+    infomation::Infomation,
+    order::{Order, OrderStatus},
+    pay::{Payment, PaymentStatus},
+    reservation::{Reservation, ReservationStatus},
+};
+use jumun::{Aggregate, Case, Findings, View};
+
+/// All payments that were ever taken.
+pub const PAID: &str = "paid";
+/// Orders that stand and are paid.
+pub const STANDING: &str = "standing";
+/// Payments of cancelled orders that were given back.
+pub const REFUNDED: &str = "refunded";
+/// Payments for orders that never came to stand that were given back.
+pub const VOIDED: &str = "voided";
+
+/// All that there is about one order.
+struct Rows {
+    payment: Option<Payment>,
+    /// A seat, if there was ever one or it was asked for.
+    reservation: Option<Reservation>,
+    /// As its customer sees it, if there is anything to see.
+    view: Option<Infomation>,
+}
+
+/// Every standing order has one payment and one reservation; every cancelled order has neither; one whose payment is
+/// delayed has no reservation, and somebody still asks for the payment; nothing stands for an order that does not; the
+/// view agrees with all three.
+pub fn audit(case: &Case<'_>) -> Findings {
+    let mut findings = Findings::default();
+    let rows = Rows {
+        payment: case.row(),
+        reservation: case.row::<Reservation>().filter(Reservation::shown),
+        view: case.row::<Infomation>().filter(Infomation::shown),
+    };
+    if rows.payment.is_some() {
+        findings.add(PAID, 1);
+    }
+    let Some(order) = case.row::<Order>() else {
+        nothing_stands(&rows, &mut findings);
+        return findings;
+    };
+    match order.status {
+        OrderStatus::PaymentDelayed => payment_is_to_come(&rows, &mut findings),
+        OrderStatus::Ordered => all_goes_on(&order, &rows, &mut findings),
+        OrderStatus::Canceled => all_is_undone(&rows, &mut findings),
+    }
+    all_is_of_the_same_order(&order, &rows, &mut findings);
+    seen(&order, &rows, &mut findings);
+    findings
+}
+
+fn nothing_stands(rows: &Rows, findings: &mut Findings) {
+    match rows.payment_status() {
+        Some(PaymentStatus::Canceled) => findings.add(VOIDED, 1),
+        Some(status) => findings.violation(format_args!("there is no order, its payment is {status:?}")),
+        None => {}
+    }
+    if rows.reservation.is_some() || rows.view.is_some() {
+        findings.violation("there is no order, and somebody works on it");
+    }
+}
+
+/// While somebody asks for the payment this is in doubt, and the audit does not judge it. Afterwards it is wrong.
+fn payment_is_to_come(rows: &Rows, findings: &mut Findings) {
+    findings.violation("its payment is delayed, and nobody asks for it any more");
+    if rows.reservation.is_some() {
+        findings.violation("its payment is delayed, and there is a reservation");
+    }
+}
+
+fn all_goes_on(order: &Order, rows: &Rows, findings: &mut Findings) {
+    findings.add(STANDING, 1);
+    if rows.payment_status() != Some(PaymentStatus::Paid) {
+        findings.violation(format_args!("the order stands, its payment is {:?}", rows.payment_status()));
+    }
+    match rows.reservation_status() {
+        None | Some(ReservationStatus::Withheld | ReservationStatus::Canceled) => {
+            findings.violation(format_args!("the order stands, its reservation is {:?}", rows.reservation_status()));
+        }
+        Some(status) if order.course_started != (status == ReservationStatus::CourseStarted) => {
+            findings.violation("order and reservation do not agree whether the course has started");
+        }
+        Some(_) => {}
+    }
+}
+
+fn all_is_undone(rows: &Rows, findings: &mut Findings) {
+    match rows.payment_status() {
+        Some(PaymentStatus::Canceled) => findings.add(REFUNDED, 1),
+        Some(status) => findings.violation(format_args!("the order is cancelled, its payment is {status:?}")),
+        None if rows.reservation.is_some() => findings.violation("it was never paid, and there was a reservation"),
+        None => {}
+    }
+    if rows.reservation_status().is_some_and(|status| status != ReservationStatus::Canceled) {
+        findings.violation(format_args!("the order is cancelled, its reservation is {:?}", rows.reservation_status()));
+    }
+}
+
+fn all_is_of_the_same_order(order: &Order, rows: &Rows, findings: &mut Findings) {
+    let due = (&order.order_id, &order.customer_id, order.edu_no);
+    let paid = rows.payment.as_ref().map(|paid| (&paid.order_id, &paid.customer_id, paid.edu_no));
+    let reserved = rows.reservation.as_ref().map(|seat| (&seat.order_id, &seat.customer_id, seat.edu_no));
+    if paid.is_some_and(|paid| paid != due) {
+        findings.violation("the payment is for another order");
+    }
+    if reserved.is_some_and(|reserved| reserved != due) {
+        findings.violation("the reservation is for another order");
+    }
+}
+
+fn seen(order: &Order, rows: &Rows, findings: &mut Findings) {
+    let is = (Some(order.status), rows.payment_status(), rows.reservation_status());
+    let view = rows.view.as_ref().map(|view| (view.order_status, view.pay_status, view.reservation_status));
+    if view != Some(is) {
+        findings.violation(format_args!("the view shows {view:?} instead of {is:?}"));
+    }
+}
+
+impl Rows {
+    fn payment_status(&self) -> Option<PaymentStatus> {
+        self.payment.as_ref().map(|payment| payment.status)
+    }
+
+    fn reservation_status(&self) -> Option<ReservationStatus> {
+        self.reservation.as_ref().map(|reservation| reservation.status)
+    }
+}

@@ -1,0 +1,65 @@
+//! Everything about an order on one line. Its name is spelt as its users know it.
+
+use crate::{
+    events::Event,
+    order::{OrderStatus, Reference},
+    pay::PaymentStatus,
+    reservation::ReservationStatus,
+};
+use jumun::{PublishedLanguage, View};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// What the customer looks at. Each status is the word of one service.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Infomation {
+    /// The order's id.
+    pub id: i64,
+    /// The order's reference. None: the order has not been heard of yet.
+    pub order_id: Option<Reference>,
+    /// What became of the order.
+    pub order_status: Option<OrderStatus>,
+    /// What became of the money.
+    pub pay_status: Option<PaymentStatus>,
+    /// How far its reservation has come.
+    pub reservation_status: Option<ReservationStatus>,
+}
+
+impl View for Infomation {
+    type Event = Event;
+
+    fn concerns(event: &Event) -> Option<i64> {
+        match event {
+            Event::NotificationRequested(_) | Event::NotificationSent(_) | Event::NotificationParked(_) => None,
+            _ => Some(event.correlation_key()),
+        }
+    }
+
+    fn row(id: i64) -> Self {
+        Self { id, order_id: None, order_status: None, pay_status: None, reservation_status: None }
+    }
+
+    fn fold(&mut self, event: &Event) {
+        match event {
+            Event::Ordered(order) => {
+                self.order_id = Some(order.order_id.clone());
+                self.order_status = self.order_status.max(Some(order.status));
+            }
+            Event::PaymentSettled(order) | Event::OrderCanceled(order) => {
+                self.order_status = self.order_status.max(Some(order.status));
+            }
+            Event::Paid(payment) | Event::PaymentCanceled(payment) => {
+                self.pay_status = self.pay_status.max(Some(payment.status));
+            }
+            Event::Reserved(told) | Event::CourseStarted(told) | Event::ReservationCanceled(told) => {
+                self.reservation_status = self.reservation_status.max(Some(told.status));
+            }
+            Event::NotificationRequested(_) | Event::NotificationSent(_) | Event::NotificationParked(_) => {}
+        }
+    }
+
+    fn shown(&self) -> bool {
+        self.order_id.is_some()
+    }
+}

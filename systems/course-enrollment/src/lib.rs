@@ -1,0 +1,59 @@
+//! Course enrollment: a customer applies for a course and pays, the course's manager confirms and starts it; the customer
+//! may cancel, is told of every change, and looks at the state at any time. An order may stand with its payment delayed,
+//! and says so; there is no seat before it is paid.
+//!
+//! Here the parts are put together; the business is in [`order`], [`pay`], [`reservation`], [`notification`] and
+//! [`infomation`].
+
+pub mod audit;
+pub mod events;
+pub mod infomation;
+pub mod notification;
+pub mod order;
+pub mod pay;
+pub mod reservation;
+
+use events::Event;
+use infomation::Infomation;
+use jumun::{LoadLine, ReadModel, Resource, Service, System};
+use notification::{Notification, NotificationStatus, SEND};
+use order::{Order, OrderStatus};
+use pay::{PAY, Pay, Payment};
+use reservation::Reservation;
+
+/// The system.
+pub fn system() -> System<Event> {
+    let order = Resource::<Order>::at("/orders")
+        .on_post(order::Command::Place)
+        .on_patch(order::Command::Change)
+        .on_delete(order::Command::Cancel)
+        .settle(&PAY, order::Command::Settle, |order| order.status == OrderStatus::PaymentDelayed)
+        .find_by("orderId");
+    let pay = Resource::<Payment>::at("/pays")
+        .on_ask(&PAY, Pay::about, pay::Command::Pay, pay::Command::Void)
+        .find_by("orderId");
+    let reservation = Resource::<Reservation>::at("/reservations")
+        .on_put("confirm", reservation::Command::Confirm)
+        .on_put("reject", reservation::Command::Reject)
+        .on_put("start", reservation::Command::Start)
+        .find_by("orderId");
+    let notification = Resource::<Notification>::at("/notifications")
+        .on_put("retry", notification::Command::Retry)
+        .settle(&SEND, notification::Command::Settle, |told| told.status == NotificationStatus::Requested)
+        .find_by("orderId");
+    let infomation = ReadModel::<Infomation>::at("/infomations").find_by("orderId");
+
+    System::new("course-enrollment", include_str!("examples.jsonl"))
+        .service(Service::new("order", 8081).aggregate(order).asks(&PAY))
+        .service(Service::new("pay", 8082).aggregate(pay))
+        .service(Service::new("reservation", 8083).aggregate(reservation))
+        .service(Service::new("notification", 8084).aggregate(notification).view(infomation).asks(&SEND))
+        .audit(audit::audit)
+        .ledger(audit::PAID, &[audit::STANDING, audit::REFUNDED, audit::VOIDED])
+        .load(LoadLine {
+            path: "/orders",
+            body: r#"{"orderId": 2, "eduNo": 102}"#,
+            canceled: Some(("status", "Order Canceled")),
+            finished: Some(("/infomations", ("reservationStatus", "Reservation Confirmed"))),
+        })
+}

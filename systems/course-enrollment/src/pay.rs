@@ -1,0 +1,186 @@
+//! A payment for one order: taken when the order asks for it, given back once when the order does not come to stand or
+//! is cancelled.
+
+use crate::{
+    events::Event,
+    order::{EduNo, Order, Reference, Sent},
+};
+use jumun::{Aggregate, Answers, Ask, Context, Decision, Id, conflict, declined, emit, nothing};
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+use serde::{Deserialize, Serialize};
+use std::{borrow::Cow, fmt};
+
+/// Pay for an order.
+pub const PAY: Ask<Pay, Payment> = Ask::post("pay", "/pays");
+
+/// What is to be paid, and by whom.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Pay {
+    /// The order.
+    pub id: Id<Order>,
+    /// Its client's reference.
+    pub order_id: Reference,
+    /// Who pays.
+    pub customer_id: Option<Reference>,
+    /// How.
+    pub card_no: Option<CardNumber>,
+    /// For which course.
+    pub edu_no: EduNo,
+    /// `Pay Request`
+    pub status: PaymentStatus,
+}
+
+impl Pay {
+    /// The payment of an order carries the order's id.
+    pub fn about(&self) -> Id<Payment> {
+        self.id.cast()
+    }
+
+    /// What comes of it.
+    fn paid(self) -> Payment {
+        let Pay { id, order_id, customer_id, card_no, edu_no, .. } = self;
+        Payment { id: id.cast(), order_id, customer_id, edu_no, card_no, status: PaymentStatus::Paid }
+    }
+}
+
+/// The payment of one order.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Payment {
+    /// The order's id.
+    pub id: Id<Payment>,
+    /// The order's reference.
+    pub order_id: Reference,
+    /// Who paid.
+    pub customer_id: Option<Reference>,
+    /// For which course.
+    pub edu_no: EduNo,
+    /// How.
+    pub card_no: Option<CardNumber>,
+    /// Whether the money still is taken.
+    pub status: PaymentStatus,
+}
+
+impl Answers<Pay> for Payment {
+    fn answers(&self, pay: &Pay) -> bool {
+        *self == pay.clone().paid()
+    }
+}
+
+/// What became of the money. A later word never gives way to an earlier one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
+pub enum PaymentStatus {
+    /// Asked for.
+    #[serde(rename = "Pay Request")]
+    Requested,
+    /// Taken.
+    Paid,
+    /// Given back.
+    #[serde(rename = "Payment Canceled")]
+    Canceled,
+}
+
+/// What is kept of a card's number: its last four digits, whatever is sent.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "Sent")]
+pub struct CardNumber(String);
+
+/// The longest card number, in characters: 19 digits and what people write between them.
+const CARD_NUMBER_MAX_CHARS: usize = 32;
+
+/// What can be asked of a payment.
+#[derive(Debug, Clone)]
+pub enum Command {
+    /// Take the money.
+    Pay(Pay),
+    /// Give it back: its order does not stand.
+    Void,
+    /// Give it back: its order was cancelled.
+    Refund,
+}
+
+/// What an operator may set.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+pub struct Settings {
+    /// Cards whose number ends so are declined. For drills.
+    pub decline_card: Option<CardNumber>,
+}
+
+impl Aggregate for Payment {
+    type Command = Command;
+    type Event = Event;
+    type Settings = Settings;
+
+    fn concerns(event: &Event) -> Option<Id<Payment>> {
+        match event {
+            Event::Paid(_) | Event::PaymentCanceled(_) | Event::OrderCanceled(_) => Some(event.enrollment_id()),
+            _ => None,
+        }
+    }
+
+    fn react(event: &Event) -> Option<Command> {
+        matches!(event, Event::OrderCanceled(_)).then_some(Command::Refund)
+    }
+
+    fn decide(payment: Option<&Payment>, command: Command, ctx: &Context<'_, Payment>) -> Decision<Event> {
+        match (command, payment) {
+            (Command::Pay(pay), None) if pay.card_no.is_some() && pay.card_no == ctx.settings.decline_card => {
+                declined("the card is declined")
+            }
+            (Command::Pay(pay), None) => emit(Event::Paid(pay.paid())),
+            (Command::Pay(_), Some(_)) => conflict("this order was paid for already"),
+            (Command::Void | Command::Refund, Some(payment)) if payment.status == PaymentStatus::Paid => {
+                emit(Event::PaymentCanceled(Payment { status: PaymentStatus::Canceled, ..payment.clone() }))
+            }
+            (Command::Void | Command::Refund, _) => nothing(),
+        }
+    }
+
+    fn evolve(known: Option<Payment>, event: &Event) -> Option<Payment> {
+        match event {
+            Event::Paid(payment) | Event::PaymentCanceled(payment) => {
+                let status = known.map_or(payment.status, |known| known.status.max(payment.status));
+                Some(Payment { status, ..payment.clone() })
+            }
+            _ => known,
+        }
+    }
+}
+
+impl TryFrom<Sent> for CardNumber {
+    type Error = &'static str;
+
+    /// A no never repeats what was sent.
+    fn try_from(sent: Sent) -> Result<Self, Self::Error> {
+        let text = match sent {
+            Sent::Number(number) if number < 0 => String::new(),
+            Sent::Number(number) => number.to_string(),
+            Sent::Text(text) => text,
+        };
+        let digits: String = text.chars().filter(char::is_ascii_digit).collect();
+        let is_number = text.chars().all(|letter| letter.is_ascii_digit() || matches!(letter, ' ' | '-'));
+        if !is_number || digits.len() < 4 || text.len() > CARD_NUMBER_MAX_CHARS {
+            return Err("must be a card number: 4 or more digits, at most 32 characters with spaces and dashes");
+        }
+        Ok(Self(digits[digits.len() - 4..].to_owned()))
+    }
+}
+
+impl fmt::Debug for CardNumber {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "…{}", self.0)
+    }
+}
+
+impl JsonSchema for CardNumber {
+    fn schema_name() -> Cow<'static, str> {
+        "CardNumber".into()
+    }
+    fn inline_schema() -> bool {
+        true
+    }
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({ "type": ["string", "integer"], "minLength": 4, "maxLength": CARD_NUMBER_MAX_CHARS })
+    }
+}

@@ -1,0 +1,158 @@
+//! A seat in a course for one order that is paid: the course's manager confirms it, turns it down, starts the course.
+//!
+//! The order says itself when it is paid, so that is all that is listened to: there is nothing to reserve before. A cancel
+//! that comes first is remembered.
+
+use crate::{
+    events::Event,
+    order::{EduNo, Order, OrderStatus, Reference},
+};
+use jumun::{Aggregate, Context, Decision, Id, conflict, emit, not_found, nothing};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// The reservation of one order.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Reservation {
+    /// The order's id.
+    pub id: Id<Reservation>,
+    /// The order's reference.
+    pub order_id: Reference,
+    /// Whose seat it is.
+    pub customer_id: Option<Reference>,
+    /// In which course.
+    pub edu_no: EduNo,
+    /// How far it has come.
+    pub status: ReservationStatus,
+}
+
+/// How far a reservation has come. A later word never gives way to an earlier one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
+pub enum ReservationStatus {
+    /// Its order was cancelled before there was anything to reserve. Never shown, never told.
+    #[schemars(skip)]
+    Withheld,
+    /// The manager is asked.
+    #[serde(rename = "Reservation Requested")]
+    Requested,
+    /// The customer has the seat.
+    #[serde(rename = "Reservation Confirmed")]
+    Confirmed,
+    /// The course has started.
+    #[serde(rename = "Course Started")]
+    CourseStarted,
+    /// There is no seat any more.
+    #[serde(rename = "Reservation Canceled")]
+    Canceled,
+}
+
+/// What can be asked of a reservation.
+#[derive(Debug, Clone)]
+pub enum Command {
+    /// This order is paid.
+    Reserve(Order),
+    /// The manager confirms it.
+    Confirm,
+    /// The manager turns it down.
+    Reject,
+    /// The course starts.
+    Start,
+    /// The order is cancelled.
+    Cancel,
+}
+
+/// What an operator may set.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+pub struct Settings {
+    /// Who confirms reservations.
+    pub confirm: Confirm,
+}
+
+/// Who confirms reservations.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Confirm {
+    /// They are confirmed when they come in.
+    #[default]
+    Automatic,
+    /// The course's manager does, with `confirm`.
+    Manual,
+}
+
+impl Reservation {
+    fn new(order: &Order, status: ReservationStatus) -> Self {
+        let Order { id, order_id, customer_id, edu_no, .. } = order.clone();
+        Self { id: id.cast(), order_id, customer_id, edu_no, status }
+    }
+
+    fn at(&self, status: ReservationStatus) -> Self {
+        Self { status, ..self.clone() }
+    }
+}
+
+impl Aggregate for Reservation {
+    type Command = Command;
+    type Event = Event;
+    type Settings = Settings;
+
+    fn concerns(event: &Event) -> Option<Id<Reservation>> {
+        match event {
+            Event::Ordered(_) | Event::PaymentSettled(_) | Event::OrderCanceled(_) => Some(event.enrollment_id()),
+            Event::Reserved(_) | Event::CourseStarted(_) | Event::ReservationCanceled(_) => Some(event.enrollment_id()),
+            _ => None,
+        }
+    }
+
+    fn react(event: &Event) -> Option<Command> {
+        match event {
+            Event::Ordered(order) if order.status == OrderStatus::PaymentDelayed => None,
+            Event::Ordered(order) | Event::PaymentSettled(order) => Some(Command::Reserve(order.clone())),
+            Event::OrderCanceled(_) => Some(Command::Cancel),
+            _ => None,
+        }
+    }
+
+    fn decide(known: Option<&Reservation>, command: Command, ctx: &Context<'_, Reservation>) -> Decision<Event> {
+        use ReservationStatus::{Canceled, Confirmed, CourseStarted, Requested, Withheld};
+        if let Command::Reserve(order) = command {
+            let status = if ctx.settings.confirm == Confirm::Manual { Requested } else { Confirmed };
+            return match known {
+                None => emit(Event::Reserved(Reservation::new(&order, status))),
+                Some(known) if known.status == Withheld => emit(Event::ReservationCanceled(known.at(Canceled))),
+                Some(_) => nothing(),
+            };
+        }
+        let Some(reservation) = known.filter(|known| known.shown()) else {
+            return if matches!(command, Command::Cancel) { nothing() } else { not_found() };
+        };
+        match (command, reservation.status) {
+            (Command::Confirm, Requested) => emit(Event::Reserved(reservation.at(Confirmed))),
+            (Command::Reject, Requested | Confirmed) => emit(Event::ReservationCanceled(reservation.at(Canceled))),
+            (Command::Start, Confirmed) => emit(Event::CourseStarted(reservation.at(CourseStarted))),
+            (Command::Cancel, Canceled) => nothing(),
+            (Command::Cancel, _) => emit(Event::ReservationCanceled(reservation.at(Canceled))),
+            (_, Canceled) => conflict("this reservation is cancelled"),
+            (Command::Start, Requested) => conflict("this reservation is not confirmed yet"),
+            (_, CourseStarted) => conflict("its course has started already"),
+            (_, _) => conflict("this reservation is confirmed already"),
+        }
+    }
+
+    fn evolve(known: Option<Reservation>, event: &Event) -> Option<Reservation> {
+        match event {
+            Event::Reserved(told) | Event::CourseStarted(told) | Event::ReservationCanceled(told) => {
+                let status = known.map_or(told.status, |known| known.status.max(told.status));
+                Some(told.at(status))
+            }
+            Event::OrderCanceled(order) => {
+                Some(known.unwrap_or_else(|| Reservation::new(order, ReservationStatus::Withheld)))
+            }
+            _ => known,
+        }
+    }
+
+    fn shown(&self) -> bool {
+        self.status != ReservationStatus::Withheld
+    }
+}

@@ -31,7 +31,7 @@ pub(crate) fn run(options: &Options) -> Result<ExitCode, Failure> {
     if !options.json {
         lines.push(match found.len() {
             0 => "nothing is in doubt".to_owned(),
-            _ => format!("{:<10} {:<8} {:<20} {:<20} {:>10}  {}", "SERVICE", "STATE", "ABOUT", "ASKS", "AGE", "ID"),
+            _ => format!("{:<13} {:<8} {:<20} {:<20} {:>10}  {}", "SERVICE", "STATE", "ABOUT", "ASKS", "AGE", "ID"),
         });
     }
     lines.extend(found.iter().map(|(service, request)| {
@@ -61,7 +61,7 @@ fn age_ms(request: &Request, now: Timestamp) -> i64 {
 fn to_text(service: &str, request: &Request, now: Timestamp) -> String {
     let about = format!("{}/{}", request.collection, request.subject);
     let age = SignedDuration::from_millis(age_ms(request, now));
-    format!("{service:<10} {:<8} {about:<20} {:<20} {age:>10.0}  {}", request.state, asks(request), request.id)
+    format!("{service:<13} {:<8} {about:<20} {:<20} {age:>10.0}  {}", request.state, asks(request), request.id)
 }
 
 fn to_json(service: &str, request: &Request, now: Timestamp) -> String {

@@ -63,7 +63,7 @@ fn list(options: &Options) -> Result<ExitCode, Failure> {
     if !options.json {
         let _ = writeln!(
             out,
-            "{:<12} {:<12} {:<13} {:>9} {:>7} {:>7} {:>7} {:>11} {:>12}  LAST CHANGE",
+            "{:<13} {:<12} {:<13} {:>9} {:>7} {:>7} {:>7} {:>11} {:>12}  LAST CHANGE",
             "SERVICE", "CALLS", "STATE", "TRY AGAIN", "COUNTED", "FAILED", "SLOW", "AT WORK", "NOT ASKED"
         );
     }
@@ -86,7 +86,7 @@ fn as_json(service: &str, callee: &str, told: Value) -> String {
 
 fn as_text(service: &str, callee: &str, told: &Value) -> String {
     let state = told["state"].as_str().unwrap_or("-");
-    let Some(calls) = told["calls"].as_u64() else { return format!("{service:<12} {callee:<12} {state:<13}") };
+    let Some(calls) = told["calls"].as_u64() else { return format!("{service:<13} {callee:<12} {state:<13}") };
     let number = |key: &str| told[key].as_u64().unwrap_or_default();
     let wait = match number("waitLeftMs") {
         0 => "-".to_owned(),
@@ -98,7 +98,7 @@ fn as_text(service: &str, callee: &str, told: &Value) -> String {
     let last = told["lastChange"].as_str().unwrap_or("-");
     let (failed, slow) = (rate("failureRate"), rate("slowCallRate"));
     format!(
-        "{service:<12} {callee:<12} {state:<13} {wait:>9} {calls:>7} {failed:>7} {slow:>7} {at_work:>11} {refused:>12}  {last}"
+        "{service:<13} {callee:<12} {state:<13} {wait:>9} {calls:>7} {failed:>7} {slow:>7} {at_work:>11} {refused:>12}  {last}"
     )
 }
 

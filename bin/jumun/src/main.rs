@@ -121,7 +121,7 @@ Exit status: 0 as available as asked and all orders as they must be, 1 not, 2 it
 /// What all commands need to know of a system.
 #[derive(Debug, Args)]
 struct SystemOptions {
-    /// Which system: food-delivery.
+    /// Which system: food-delivery, course-enrollment.
     system: String,
     #[command(flatten)]
     settings: SettingsOptions,
@@ -224,7 +224,7 @@ impl SettingsOptions {
 }
 
 fn system(name: &str) -> Result<SystemModel, Failure> {
-    let systems = [food_delivery::system().into_model()];
+    let systems = [food_delivery::system().into_model(), course_enrollment::system().into_model()];
     let names: Vec<_> = systems.iter().map(|system| system.name).collect();
     let why = format!("there is no system `{name}`");
     let remedy = format!("Name one of: {}.", names.join(", "));

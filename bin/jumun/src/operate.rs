@@ -100,7 +100,7 @@ pub(crate) fn status(options: &StatusOptions) -> Result<ExitCode, Failure> {
 
 fn table(supervised: &Supervised) -> String {
     let mut lines = vec![format!(
-        "{:<12} {:<26} {:<9} {:<8} {:>8} {:>9} {:>7}  {}",
+        "{:<13} {:<26} {:<9} {:<8} {:>8} {:>9} {:>7}  {}",
         "SERVICE", "ADDRESS", "STATE", "HEALTH", "PID", "RESTARTS", "READY", "LAST END"
     )];
     lines.extend(supervised.processes.iter().map(|(status, health)| {
@@ -108,7 +108,7 @@ fn table(supervised: &Supervised) -> String {
         let ready = status.ready_after_ms.map_or_else(|| "-".to_owned(), |ms| format!("{ms} ms"));
         let end = status.last_end.as_deref().unwrap_or("-").lines().next().unwrap_or("-");
         format!(
-            "{:<12} {:<26} {:<9} {:<8} {pid:>8} {:>9} {ready:>7}  {end}",
+            "{:<13} {:<26} {:<9} {:<8} {pid:>8} {:>9} {ready:>7}  {end}",
             status.name,
             format!("http://{}", status.address),
             status.state,

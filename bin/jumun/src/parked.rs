@@ -117,7 +117,7 @@ fn list(options: &List) -> Result<Vec<String>, Failure> {
         lines.push(if groups.is_empty() {
             "nothing is parked".to_owned()
         } else {
-            format!("{:<10} {:>7} {:>7} {:>10}  CAUSE", "SERVICE", "EVENTS", "ORDERS", "FIRST")
+            format!("{:<13} {:>7} {:>7} {:>10}  CAUSE", "SERVICE", "EVENTS", "ORDERS", "FIRST")
         });
     }
     lines.extend(groups.into_iter().map(|((service, cause), (events, orders))| {
@@ -125,7 +125,7 @@ fn list(options: &List) -> Result<Vec<String>, Failure> {
         if options.json {
             return json!({ "service": service, "cause": cause, "events": events, "orders": orders }).to_string();
         }
-        format!("{service:<10} {events:>7} {:>7} {first:>10}  {cause}", orders.len())
+        format!("{service:<13} {events:>7} {:>7} {first:>10}  {cause}", orders.len())
     }));
     Ok(lines)
 }
@@ -150,7 +150,7 @@ fn retry(options: &Retry) -> Result<Vec<String>, Failure> {
     for service in meant {
         let socket = control::socket_beside(&config.services[service.name].database);
         let answer = block_on(control::tell(&socket, &format!("/parked/retry{query}")))??;
-        lines.push(format!("{:<10} {} heard, {} failed again", service.name, answer["heard"], answer["failed"]));
+        lines.push(format!("{:<13} {} heard, {} failed again", service.name, answer["heard"], answer["failed"]));
     }
     if lines.is_empty() {
         let why = format!("{} has no such service that listens", model.name);
@@ -167,5 +167,5 @@ fn discard(options: &Discard) -> Result<Vec<String>, Failure> {
     })?;
     let socket = control::socket_beside(&service.database);
     let answer = block_on(control::tell(&socket, &format!("/parked/discard?order={}", options.order)))??;
-    Ok(vec![format!("{:<10} {} discarded", options.service, answer["discarded"])])
+    Ok(vec![format!("{:<13} {} discarded", options.service, answer["discarded"])])
 }

@@ -2,7 +2,7 @@
 
 use crate::{Failure, SystemOptions, serve};
 use clap::Args;
-use jumun::SystemModel;
+use jumun::{LoadLine, SystemModel};
 use jumun_runtime::{
     config::{Config, GATEWAY},
     supervisor::{self, Spec, State, Status, Supervisor},
@@ -166,9 +166,10 @@ fn greeting(model: &SystemModel, config: &Config, options: &Options, statuses: &
         None | Some("./data") => String::new(),
         Some(folder) => format!(" --data {folder}"),
     };
-    let offset = options.system.settings.port_offset.map_or_else(String::new, |offset| format!(" --port-offset {offset}"));
+    let offset =
+        options.system.settings.port_offset.map_or_else(String::new, |offset| format!(" --port-offset {offset}"));
     let mut text = format!(
-        "{} is up after {:.2?}; its data is in {}\n\n  {:<12}{:<26}{:<10}PID\n",
+        "{} is up after {:.2?}; its data is in {}\n\n  {:<13}{:<26}{:<10}PID\n",
         model.name,
         began.elapsed(),
         config.folder.display(),
@@ -179,18 +180,20 @@ fn greeting(model: &SystemModel, config: &Config, options: &Options, statuses: &
     for status in statuses {
         let pid = status.pid.map_or_else(|| "-".to_owned(), |pid| pid.to_string());
         let address = format!("http://{}", status.address);
-        let _ = writeln!(text, "  {:<12}{address:<26}{:<10}{pid}", status.name, status.state);
+        let _ = writeln!(text, "  {:<13}{address:<26}{:<10}{pid}", status.name, status.state);
     }
     let gateway = statuses.iter().find(|status| status.name == GATEWAY).map_or(config.gateway.listen, |it| it.address);
+    text.push_str("\nTry next, in another terminal:\n");
+    if let Some(LoadLine { path, body, finished, .. }) = model.load {
+        let _ = writeln!(text, "  curl -si {gateway}{path} -H 'content-type: application/json' \\\n       -d '{body}'");
+        let _ = finished.map(|(view, _)| writeln!(text, "  curl -s  {gateway}{view}/1"));
+    }
+    let asked = model.services.iter().flat_map(|service| &service.asks).find(|ask| !ask.is_outside());
+    let victim = asked.map_or(GATEWAY, |ask| ask.service);
     let _ = write!(
         text,
-        "
-Try next, in another terminal:
-  curl -si {gateway}/orders -H 'content-type: application/json' \\
-       -d '{{\"storeName\":\"스토어99\",\"itemName\":\"치킨\",\"itemQty\":2,\"price\":22000}}'
-  curl -s  {gateway}/dashboards/1
-  {program} why {system} 1{data}
-  {program} kill payment{data}                 (kill -9; then order again)
+        "  {program} why {system} 1{data}
+  {program} kill {victim}{data}                 (kill -9; then order again)
   {program} load {system} --for 10s{data}{offset}
   {program} roll --all{data}                   (and status, stop, start, restart, logs -f)
 

@@ -5,7 +5,9 @@ use crate::{
     events::{self, Found, Read},
 };
 use clap::Args;
+use jumun::ResourceModel;
 use jumun_bus::{Position, Wants};
+use jumun_database::{Document, Query, ReadDatabase, ReadError, limits::PAGE_MAX_ROWS};
 use jumun_runtime::consumer;
 use serde_json::Value;
 use std::{
@@ -55,26 +57,45 @@ pub(crate) fn run(options: &Options) -> Result<ExitCode, Failure> {
         for service in &model.services {
             let Some(database) = databases.get(service.name) else { continue };
             for resource in &service.resources {
-                if let Some(document) = database.document(resource.collection, order).await? {
+                for document in documents(database.as_ref(), resource, order).await? {
                     let hidden = if document.shown { "" } else { "  (not shown)" };
-                    rows.push(format!("  {:<12} {}{hidden}", service.name, document.body));
+                    rows.push(format!("  {:<13} {}{hidden}", service.name, document.body));
                 }
             }
-            for request in database.doubts_about(order).await? {
+            let doubts = database.doubts_about(order).await?.into_iter().filter(|request| {
+                let mut resources = service.resources.iter();
+                resources.any(|resource| resource.collection == request.collection && resource.belongs_by.is_none())
+            });
+            for request in doubts {
                 let asks = request.ask.map_or_else(String::new, |ask| format!("{}{}", ask.service, ask.path));
-                rows.push(format!("  {:<12} a question to {asks} is in doubt: {}", service.name, request.state));
+                rows.push(format!("  {:<13} a question to {asks} is in doubt: {}", service.name, request.state));
             }
             if !service.listens.is_empty() {
                 for (_, parked) in consumer::parked(database.as_ref(), Some(order)).await? {
-                    rows.push(format!("  {:<12} {} is parked: {}", service.name, parked.event_type, parked.cause));
+                    rows.push(format!("  {:<13} {} is parked: {}", service.name, parked.event_type, parked.cause));
                 }
             }
         }
-        Ok::<_, jumun_database::ReadError>(rows)
+        Ok::<_, ReadError>(rows)
     })??;
     lines.extend(if now.is_empty() { vec!["  nobody knows it".to_owned()] } else { now });
     drop(writeln!(io::stdout(), "{}", lines.join("\n")));
     Ok(ExitCode::SUCCESS)
+}
+
+/// What a service keeps of an order at one path.
+async fn documents(
+    database: &dyn ReadDatabase,
+    resource: &ResourceModel,
+    order: i64,
+) -> Result<Vec<Document>, ReadError> {
+    let collection = resource.collection;
+    let Some(field) = resource.belongs_by else {
+        return Ok(database.document(collection, order).await?.into_iter().collect());
+    };
+    let filter = Some((field.into(), order.to_string()));
+    let query = Query { collection, filter, sort: None, offset: 0, size: PAGE_MAX_ROWS };
+    Ok(database.page(query).await?.documents)
 }
 
 /// What an event says about how far things have come.

@@ -9,7 +9,9 @@ mod keys;
 pub use keys::{Full, Keys};
 
 use jumun::{Case, FieldValue, Findings, ResourceModel, SystemModel};
-use jumun_database::{Document, ReadDatabase, ReadError, Request, RequestFilter, RequestState, limits::PAGE_MAX_ROWS};
+use jumun_database::{
+    Document, Query, ReadDatabase, ReadError, Request, RequestFilter, RequestState, limits::PAGE_MAX_ROWS,
+};
 use serde_json::Value;
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -114,7 +116,8 @@ async fn look(
     only: Option<&Acknowledged>,
     patience: Duration,
 ) -> Result<Report, ReadError> {
-    let resources: Vec<Kept<'_>> = kept(model, databases);
+    let (resources, belonging): (Vec<_>, Vec<_>) =
+        kept(model, databases).into_iter().partition(|kept| kept.resource.belongs_by.is_none());
     let mut report = Report::default();
     let mut doubtful = Vec::new();
     let mut cursors: Vec<Cursor<'_>> = resources.iter().map(Cursor::new).collect();
@@ -134,6 +137,9 @@ async fn look(
         for (cursor, kept) in cursors.iter_mut().zip(&resources) {
             rows.extend(cursor.take(key).map(|document| (kept.resource, document)));
         }
+        for kept in &belonging {
+            rows.extend(kept.of(key).await?.into_iter().map(|document| (kept.resource, document)));
+        }
         report.cases += 1;
         if let Some(broken) = only.and_then(|only| only.broken(key, &rows)) {
             report.violations.push((key, broken));
@@ -145,9 +151,10 @@ async fn look(
         }
     }
     let until = Instant::now() + patience;
+    let resources: Vec<_> = resources.into_iter().chain(belonging).collect();
     settle(model, databases, &resources, doubtful, until, &mut report).await?;
     let is_meant = |about| only.is_none_or(|only| only.made.contains(about));
-    report.in_doubt = doubts_left(databases, until, is_meant).await?;
+    report.in_doubt = doubts_left(model, databases, until, is_meant).await?;
     report.difference = model.ledger.difference(&report.sums);
     Ok(report)
 }
@@ -182,6 +189,19 @@ impl Report {
 struct Kept<'a> {
     resource: &'a ResourceModel,
     database: &'a Arc<dyn ReadDatabase>,
+}
+
+impl Kept<'_> {
+    /// The rows that belong to a correlation key.
+    async fn of(&self, key: i64) -> Result<Vec<Document>, ReadError> {
+        let collection = self.resource.collection;
+        let Some(field) = self.resource.belongs_by else {
+            return Ok(self.database.document(collection, key).await?.into_iter().collect());
+        };
+        let filter = Some((field.into(), key.to_string()));
+        let query = Query { collection, filter, sort: None, offset: 0, size: PAGE_MAX_ROWS };
+        Ok(self.database.page(query).await?.documents)
+    }
 }
 
 fn kept<'a>(model: &'a SystemModel, databases: &'a Databases) -> Vec<Kept<'a>> {
@@ -226,10 +246,10 @@ async fn settle(
         let mut still = Vec::new();
         for key in doubtful {
             // Looked at before the documents: what is in doubt no more has left its final traces in them.
-            let in_doubt = is_in_doubt(databases, key).await?;
+            let in_doubt = is_in_doubt(model, databases, key).await?;
             let mut rows = Vec::new();
-            for Kept { resource, database } in resources {
-                rows.extend(database.document(resource.collection, key).await?.map(|document| (*resource, document)));
+            for kept in resources {
+                rows.extend(kept.of(key).await?.into_iter().map(|document| (kept.resource, document)));
             }
             match findings(model, key, &rows) {
                 Ok(findings) => report.add(findings),
@@ -253,10 +273,16 @@ async fn settle(
 
 /// How many of the requests that are in doubt now still are when patience ends. Under traffic new ones come and go all
 /// the time; it is those that stay that tell something.
-async fn doubts_left(databases: &Databases, until: Instant, is_meant: impl Fn(i64) -> bool) -> Result<u64, ReadError> {
+async fn doubts_left(
+    model: &SystemModel,
+    databases: &Databases,
+    until: Instant,
+    is_meant: impl Fn(i64) -> bool,
+) -> Result<u64, ReadError> {
     let found = async || -> Result<BTreeSet<_>, ReadError> {
-        let found = in_doubt(databases).await?.into_iter().map(|(_, request)| request);
-        Ok(found.filter(|request| is_meant(request.subject)).map(|request| request.id).collect())
+        let found = in_doubt(databases).await?;
+        let meant = found.iter().filter(|(service, request)| is_about_its_order(model, service, request));
+        Ok(meant.map(|(_, request)| request).filter(|request| is_meant(request.subject)).map(|one| one.id).collect())
     };
     let mut left = found().await?;
     while !left.is_empty() && Instant::now() < until {
@@ -266,13 +292,21 @@ async fn doubts_left(databases: &Databases, until: Instant, is_meant: impl Fn(i6
     Ok(left.len() as u64)
 }
 
-async fn is_in_doubt(databases: &Databases, key: i64) -> Result<bool, ReadError> {
-    for database in databases.values() {
-        if !database.doubts_about(key).await?.is_empty() {
+async fn is_in_doubt(model: &SystemModel, databases: &Databases, key: i64) -> Result<bool, ReadError> {
+    for (service, database) in databases {
+        let doubts = database.doubts_about(key).await?;
+        if doubts.iter().any(|request| is_about_its_order(model, service, request)) {
             return Ok(true);
         }
     }
     Ok(false)
+}
+
+/// Whether what is in doubt is about the order whose id is the request's subject. A message that waits for whoever carries
+/// it is not: nothing of the order depends on it.
+fn is_about_its_order(model: &SystemModel, service: &str, request: &Request) -> bool {
+    let mut resources = model.service(service).into_iter().flat_map(|service| &service.resources);
+    resources.any(|resource| resource.collection == request.collection && resource.belongs_by.is_none())
 }
 
 /// Keys of events that have not had their effect everywhere yet.

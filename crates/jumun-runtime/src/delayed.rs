@@ -363,10 +363,12 @@ async fn settled(
         let mut changes = Changes::default();
         let is_decided = match engine.decide(step, &mut documents, origin).await {
             Ok(Outcome::Decided(decided)) => {
+                // Nothing follows where it does not wait any more: then it is not taken.
+                let is_taken = !decided.documents.is_empty();
                 if engine.add(decided, now, &origin.trace, Some(request.id), &mut changes).await.is_err() {
                     return Attempt::Left;
                 }
-                true
+                is_taken
             }
             // It does not wait for this any more. What was done for it is undone.
             Ok(Outcome::Rejected(_)) => false,

@@ -7,7 +7,7 @@ use std::{any::TypeId, collections::BTreeMap, fmt};
 #[derive(Debug)]
 pub struct Case<'a> {
     key: i64,
-    rows: BTreeMap<TypeId, &'a str>,
+    rows: BTreeMap<TypeId, Vec<&'a str>>,
 }
 
 impl<'a> Case<'a> {
@@ -19,7 +19,7 @@ impl<'a> Case<'a> {
     /// Adds a row by the model of its resource.
     #[must_use]
     pub fn with(mut self, resource: &crate::ResourceModel, body: &'a str) -> Self {
-        self.rows.insert(resource.type_id, body);
+        self.rows.entry(resource.type_id).or_default().push(body);
         self
     }
 
@@ -30,7 +30,13 @@ impl<'a> Case<'a> {
 
     /// The row of one kind, hidden or not.
     pub fn row<T: DeserializeOwned + 'static>(&self) -> Option<T> {
-        self.rows.get(&TypeId::of::<T>()).and_then(|body| serde_json::from_str(body).ok())
+        self.rows().next()
+    }
+
+    /// The rows of one kind of which there may be many, hidden or not, in order of id.
+    pub fn rows<T: DeserializeOwned + 'static>(&self) -> impl Iterator<Item = T> {
+        let bodies = self.rows.get(&TypeId::of::<T>()).into_iter().flatten();
+        bodies.filter_map(|body| serde_json::from_str(body).ok())
     }
 }
 

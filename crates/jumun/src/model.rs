@@ -95,6 +95,8 @@ pub struct ResourceModel {
     pub ask: Option<AskModel>,
     /// The questions whose answers may come later, and what settles them.
     pub settles: Vec<SettleModel>,
+    /// The field that holds the correlation key, where that is not the id.
+    pub belongs_by: Option<&'static str>,
     /// The events that it is made of, own and foreign, where it is a view; an aggregate has none.
     pub folds: Option<BTreeSet<EventType>>,
     pub(crate) type_id: TypeId,
@@ -405,6 +407,7 @@ mod tests {
             commands: vec![],
             ask: None,
             settles: Vec::new(),
+            belongs_by: None,
             folds: None,
             type_id: TypeId::of::<()>(),
             is_readable: |_| true,

@@ -110,6 +110,13 @@ impl<A: Aggregate> Resource<A> {
         self.model.find_by(field);
         self
     }
+
+    /// Its instances have [ids of their own](Aggregate::react_anew): this field holds the correlation key. It can be found by.
+    #[must_use]
+    pub fn belongs_by(mut self, field: &'static str) -> Self {
+        self.model.belongs_by = Some(field);
+        self.find_by(field)
+    }
 }
 
 /// A view and its place in the world.
@@ -151,6 +158,7 @@ fn resource_model<T: JsonSchema + DeserializeOwned + 'static>(path: &'static str
         commands: Vec::new(),
         ask: None,
         settles: Vec::new(),
+        belongs_by: None,
         folds: None,
         type_id: TypeId::of::<T>(),
         is_readable: |body| serde_json::from_str::<T>(body).is_ok(),

@@ -40,6 +40,7 @@ pub fn system() -> System<Event> {
     let notification = Resource::<Notification>::at("/notifications")
         .on_put("retry", notification::Command::Retry)
         .settle(&SEND, notification::Command::Settle, |told| told.status == NotificationStatus::Requested)
+        .belongs_by("enrollmentId")
         .find_by("orderId");
     let infomation = ReadModel::<Infomation>::at("/infomations").find_by("orderId");
 

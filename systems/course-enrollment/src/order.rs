@@ -24,7 +24,7 @@ pub struct Order {
     pub edu_no: EduNo,
     /// How it is paid.
     pub card_no: Option<CardNumber>,
-    /// Whom the customer brings along.
+    /// The guest, as the client puts it.
     pub guest: Option<Reference>,
     /// What became of it.
     pub status: OrderStatus,
@@ -46,7 +46,7 @@ pub struct Application {
     pub edu_no: EduNo,
     /// How it is paid.
     pub card_no: Option<CardNumber>,
-    /// Whom the customer brings along.
+    /// The guest, as the client puts it.
     pub guest: Option<Reference>,
 }
 

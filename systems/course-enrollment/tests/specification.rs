@@ -1,8 +1,871 @@
 //! Course enrollment, specified by example.
 
+use course_enrollment::{
+    events::Event,
+    infomation::Infomation,
+    notification::{self, Fields, Kind, Message, News, Notification, NotificationStatus, SEND, Told},
+    order::{self, Application, Change, EduNo, Order, OrderStatus, Reference},
+    pay::{self, CardNumber, PAY, Pay, Payment, PaymentStatus},
+    reservation::{self, Confirm, Reservation, ReservationStatus},
+};
+use jiff::Timestamp;
+use jumun::{Aggregate, Id, Quantity, Rejection, given::given};
+
+fn id<T>(id: i64) -> Id<T> {
+    Id::new(id).expect("an id")
+}
+
+fn edu_no() -> EduNo {
+    EduNo(Quantity::new(102).expect("a number"))
+}
+
+fn text(text: &str) -> Reference {
+    Reference::Text(text.to_owned())
+}
+
+fn card(number: &str) -> CardNumber {
+    serde_json::from_value(number.into()).expect("a card number")
+}
+
+fn application() -> Application {
+    Application {
+        order_id: Some(Reference::Number(2)),
+        customer_id: Some(text("kim")),
+        edu_no: edu_no(),
+        card_no: Some(card("4111-1111-1111-1234")),
+        guest: None,
+    }
+}
+
+fn order_at(status: OrderStatus) -> Order {
+    let Application { customer_id, edu_no, card_no, guest, .. } = application();
+    let order_id = Reference::Number(2);
+    Order { id: id(7), order_id, customer_id, edu_no, card_no, guest, status, course_started: false }
+}
+
+fn question() -> Pay {
+    let Order { id, order_id, customer_id, card_no, edu_no, .. } = order_at(OrderStatus::Ordered);
+    Pay { id, order_id, customer_id, card_no, edu_no, status: PaymentStatus::Requested }
+}
+
+fn payment_at(status: PaymentStatus) -> Payment {
+    let Pay { id, order_id, customer_id, card_no, edu_no, .. } = question();
+    Payment { id: id.cast(), order_id, customer_id, edu_no, card_no, status }
+}
+
+fn reservation_at(status: ReservationStatus) -> Reservation {
+    let Order { id, order_id, customer_id, edu_no, .. } = order_at(OrderStatus::Ordered);
+    Reservation { id: id.cast(), order_id, customer_id, edu_no, status }
+}
+
+fn ordered() -> Event {
+    Event::Ordered(order_at(OrderStatus::Ordered))
+}
+
+fn delayed() -> Event {
+    Event::Ordered(order_at(OrderStatus::PaymentDelayed))
+}
+
+fn settled() -> Event {
+    Event::PaymentSettled(order_at(OrderStatus::Ordered))
+}
+
+fn order_canceled() -> Event {
+    Event::OrderCanceled(order_at(OrderStatus::Canceled))
+}
+
+fn paid() -> Event {
+    Event::Paid(payment_at(PaymentStatus::Paid))
+}
+
+fn payment_canceled() -> Event {
+    Event::PaymentCanceled(payment_at(PaymentStatus::Canceled))
+}
+
+fn requested() -> Event {
+    Event::Reserved(reservation_at(ReservationStatus::Requested))
+}
+
+fn confirmed() -> Event {
+    Event::Reserved(reservation_at(ReservationStatus::Confirmed))
+}
+
+fn started() -> Event {
+    Event::CourseStarted(reservation_at(ReservationStatus::CourseStarted))
+}
+
+fn reservation_canceled() -> Event {
+    Event::ReservationCanceled(reservation_at(ReservationStatus::Canceled))
+}
+
+fn conflict(why: &'static str) -> Rejection {
+    Rejection::Conflict(why.into())
+}
+
+fn declined() -> Rejection {
+    Rejection::Declined("the card is declined".into())
+}
+
+mod what_clients_send {
+    use super::*;
+    use jumun::{BadInput, Verb};
+
+    fn read(verb: Verb, body: &str) -> Result<(), BadInput> {
+        let model = course_enrollment::system().into_model();
+        let commands = &model.service("order").expect("a service").resources[0].commands;
+        let command = commands.iter().find(|command| command.verb == verb).expect("a command");
+        command.read(body.as_bytes()).map(drop)
+    }
+
+    #[track_caller]
+    fn refused_for(verb: Verb, body: &str) -> (String, String) {
+        match read(verb, body) {
+            Err(BadInput::Rejected(Rejection::Invalid { field, why })) => (field.unwrap_or_default(), why.into_owned()),
+            other => panic!("{body}: {other:?}"),
+        }
+    }
+
+    fn applied(body: &str) -> Application {
+        serde_json::from_str(body).expect(body)
+    }
+
+    #[test]
+    fn may_be_as_little_as_a_course() {
+        let application = applied(r#"{"eduNo":102}"#);
+        assert_eq!(
+            application,
+            Application { order_id: None, customer_id: None, card_no: None, ..application.clone() }
+        );
+        assert_eq!(applied(r#"{"EduNo":"102","status":"Paid","id":9}"#), application, "also in the old spelling");
+    }
+
+    #[test]
+    fn must_name_a_course() {
+        for body in ["{}", r#"{"eduNo":0}"#, r#"{"eduNo":-1}"#, r#"{"eduNo":1.5}"#, r#"{"eduNo":1000000000001}"#] {
+            assert_eq!(refused_for(Verb::Post, body).0, "eduNo", "{body}");
+        }
+    }
+
+    #[test]
+    fn is_a_reference_of_their_own_that_comes_back_as_it_was() {
+        for json in ["2", "-5", r#""2""#, r#""주문 2""#, "9223372036854775807"] {
+            let sent: Reference = serde_json::from_str(json).expect(json);
+            assert_eq!(serde_json::to_string(&sent).expect("JSON"), json);
+        }
+        let (longest, too_long) = ("가".repeat(64), "가".repeat(65));
+        assert!(read(Verb::Post, &format!(r#"{{"orderId":"{longest}","eduNo":1}}"#)).is_ok());
+        for json in [r#""""#, r#"" ""#, &format!("\"{too_long}\""), "2.5", "1e30", "true", "[]", "{}"] {
+            for field in ["orderId", "customerId", "guest"] {
+                let body = format!(r#"{{"{field}":{json},"eduNo":1}}"#);
+                assert_eq!(refused_for(Verb::Post, &body).0, field, "{body}");
+            }
+        }
+    }
+
+    /// Whatever is sent, no more than four digits stay.
+    #[test]
+    fn of_a_card_only_the_last_four_digits_are_kept() {
+        for json in ["4111222233331234", r#""4111-2222-3333-1234""#, r#""4111 2222 3333 1234""#, r#""1234""#, "1234"] {
+            let card: CardNumber = serde_json::from_str(json).expect(json);
+            assert_eq!(serde_json::to_string(&card).expect("JSON"), r#""1234""#, "{json}");
+            assert_eq!(format!("{card:?}"), "…1234");
+        }
+        let application = applied(r#"{"eduNo":102,"cardNo":"4111-2222-3333-1234"}"#);
+        assert!(!format!("{:?}", order::Command::Place(application)).contains("3333"));
+    }
+
+    #[test]
+    fn is_no_card_number_and_the_answer_does_not_repeat_it() {
+        let long = format!("\"{}\"", "4".repeat(33));
+        for json in [
+            r#""""#,
+            r#""123""#,
+            "123",
+            "-41112222",
+            r#""4111x2222""#,
+            r#""---- ----""#,
+            &long,
+            "4111222233331234.5",
+            "41112222333344445555",
+            "true",
+            "[4111222233331234]",
+            r#"{"no":4111222233331234}"#,
+        ] {
+            let (field, why) = refused_for(Verb::Post, &format!(r#"{{"eduNo":1,"cardNo":{json}}}"#));
+            assert_eq!(field, "cardNo", "{json}");
+            assert!(!why.contains("4111") && !why.contains("44444"), "{why}");
+        }
+    }
+
+    #[test]
+    fn as_a_change_must_be_a_status() {
+        assert!(read(Verb::Patch, r#"{"status":"Order Canceled"}"#).is_ok());
+        assert_eq!(refused_for(Verb::Patch, "{}"), ("status".to_owned(), "is required".to_owned()));
+        for word in [r#""Lost""#, r#""order canceled""#, r#""""#] {
+            assert_eq!(refused_for(Verb::Patch, &format!(r#"{{"status":{word}}}"#)).0, "status", "{word}");
+        }
+    }
+}
+
+mod an_order {
+    use super::*;
+
+    fn change(status: OrderStatus) -> order::Command {
+        order::Command::Change(Change { status })
+    }
+
+    #[test]
+    fn stands_once_it_is_paid() {
+        let order = given::<Order>([])
+            .when(7, order::Command::Place(application()))
+            .then_asks(&PAY, &question())
+            .answered(&payment_at(PaymentStatus::Paid))
+            .then([ordered()]);
+        assert_eq!(order, Some(order_at(OrderStatus::Ordered)));
+    }
+
+    #[test]
+    fn asks_for_its_payment_in_the_words_of_the_contract() {
+        let json = serde_json::to_string(&question()).expect("JSON");
+        let expected = r#"{"id":7,"orderId":2,"customerId":"kim","cardNo":"1234","eduNo":102,"status":"Pay Request"}"#;
+        assert_eq!(json, expected);
+    }
+
+    #[test]
+    fn without_a_reference_has_its_id_as_one() {
+        let application = Application { order_id: None, ..application() };
+        let order = Order { order_id: Reference::Number(7), ..order_at(OrderStatus::Ordered) };
+        given::<Order>([])
+            .when(7, order::Command::Place(application))
+            .then_asks(&PAY, &Pay { order_id: Reference::Number(7), ..question() })
+            .answered(&Payment { order_id: Reference::Number(7), ..payment_at(PaymentStatus::Paid) })
+            .then([Event::Ordered(order)]);
+    }
+
+    #[test]
+    fn stands_with_its_payment_delayed_where_that_may_be() {
+        let order = given::<Order>([])
+            .when(7, order::Command::Place(application()))
+            .then_asks(&PAY, &question())
+            .delayed()
+            .then_asks_later(&PAY, &question())
+            .then([delayed()]);
+        assert_eq!(order, Some(order_at(OrderStatus::PaymentDelayed)));
+    }
+
+    #[test]
+    fn does_not_stand_when_its_payment_is_declined() {
+        given::<Order>([])
+            .when(7, order::Command::Place(application()))
+            .then_asks(&PAY, &question())
+            .refused(declined())
+            .then_rejected(declined());
+    }
+
+    #[test]
+    fn does_not_stand_when_payment_does_not_answer_and_may_not_come_later() {
+        given::<Order>([])
+            .when(7, order::Command::Place(application()))
+            .then_asks(&PAY, &question())
+            .unavailable()
+            .then_rejected(Rejection::Unavailable("pay"));
+    }
+
+    #[test]
+    fn is_settled_by_its_delayed_payment() {
+        let order = given::<Order>([delayed()])
+            .when(7, order::Command::Settle)
+            .then_asks(&PAY, &question())
+            .answered(&payment_at(PaymentStatus::Paid))
+            .then([settled()]);
+        assert_eq!(order, Some(order_at(OrderStatus::Ordered)));
+    }
+
+    #[test]
+    fn is_cancelled_when_its_delayed_payment_is_refused_or_does_not_come_in_time() {
+        let asking = || given::<Order>([delayed()]).when(7, order::Command::Settle).then_asks(&PAY, &question());
+        asking().refused(declined()).then([order_canceled()]);
+        asking().unavailable().then([order_canceled()]);
+    }
+
+    #[test]
+    fn is_settled_once() {
+        for history in [vec![ordered()], vec![delayed(), settled()], vec![delayed(), order_canceled()]] {
+            given::<Order>(history).when(7, order::Command::Settle).then([]);
+        }
+    }
+
+    #[test]
+    fn can_be_cancelled_in_two_ways() {
+        for history in [vec![ordered()], vec![delayed()], vec![delayed(), settled()]] {
+            for command in [order::Command::Cancel, change(OrderStatus::Canceled)] {
+                let order = given::<Order>(history.clone()).when(7, command).then([order_canceled()]);
+                assert_eq!(order, Some(order_at(OrderStatus::Canceled)), "it stays readable as cancelled");
+            }
+        }
+    }
+
+    #[test]
+    fn is_cancelled_once() {
+        given::<Order>([ordered(), order_canceled()])
+            .when(7, order::Command::Cancel)
+            .then_rejected(conflict("this order is cancelled already"));
+    }
+
+    #[test]
+    fn cannot_be_cancelled_once_its_course_has_started() {
+        for command in [order::Command::Cancel, change(OrderStatus::Canceled)] {
+            given::<Order>([ordered(), started()]).when(7, command).then_rejected(conflict("its course has started"));
+        }
+    }
+
+    #[test]
+    fn keeps_its_status_when_told_to_and_takes_no_other_word() {
+        use OrderStatus::{Canceled, Ordered, PaymentDelayed};
+        for (history, status) in [
+            (vec![ordered()], Ordered),
+            (vec![delayed()], PaymentDelayed),
+            (vec![ordered(), order_canceled()], Canceled),
+        ] {
+            given::<Order>(history.clone()).when(7, change(status)).then([]);
+            for other in [Ordered, PaymentDelayed].into_iter().filter(|other| *other != status) {
+                given::<Order>(history.clone())
+                    .when(7, change(other))
+                    .then_rejected(conflict("status words follow what happens; ask for `Order Canceled` only"));
+            }
+        }
+    }
+
+    #[test]
+    fn is_cancelled_when_its_manager_turns_it_down_but_only_once() {
+        assert!(matches!(Order::react(&reservation_canceled()), Some(order::Command::TurnDown)));
+        given::<Order>([ordered(), reservation_canceled()]).when(7, order::Command::TurnDown).then([order_canceled()]);
+        given::<Order>([ordered(), order_canceled(), reservation_canceled()])
+            .when(7, order::Command::TurnDown)
+            .then([]);
+    }
+
+    #[test]
+    fn that_is_not_there_cannot_be_changed() {
+        for command in [order::Command::Cancel, change(OrderStatus::Canceled), order::Command::Settle] {
+            given::<Order>([]).when(7, command).then_rejected(Rejection::NotFound);
+        }
+    }
+
+    #[test]
+    fn speaks_the_words_of_the_contract() {
+        let words = [OrderStatus::Ordered, OrderStatus::PaymentDelayed, OrderStatus::Canceled];
+        let words = words.map(|word| serde_json::to_value(word).expect("JSON"));
+        assert_eq!(words, ["Ordered", "Payment Delayed", "Order Canceled"]);
+    }
+}
+
+mod a_payment {
+    use super::*;
+    use jumun::Answers;
+
+    #[test]
+    fn is_taken_for_an_order_and_only_once() {
+        given::<Payment>([]).when(7, pay::Command::Pay(question())).then([paid()]);
+        for history in [vec![paid()], vec![paid(), payment_canceled()]] {
+            given::<Payment>(history)
+                .when(7, pay::Command::Pay(question()))
+                .then_rejected(conflict("this order was paid for already"));
+        }
+    }
+
+    #[test]
+    fn answers_the_question_it_was_taken_for_and_no_other() {
+        let payment = payment_at(PaymentStatus::Paid);
+        assert!(payment.answers(&question()));
+        assert!(!payment_at(PaymentStatus::Canceled).answers(&question()));
+        assert!(!payment.answers(&Pay { id: id(8), ..question() }));
+        assert!(!payment.answers(&Pay { order_id: text("2"), ..question() }));
+        assert!(!payment.answers(&Pay { customer_id: None, ..question() }));
+        assert!(!payment.answers(&Pay { card_no: Some(card("9999")), ..question() }));
+    }
+
+    #[test]
+    fn is_declined_by_the_card_if_the_operator_says_so() {
+        let declining = |card_no: &str| pay::Settings { decline_card: Some(card(card_no)) };
+        given::<Payment>([]).with(declining("1234")).when(7, pay::Command::Pay(question())).then_rejected(declined());
+        given::<Payment>([]).with(declining("1235")).when(7, pay::Command::Pay(question())).then([paid()]);
+        let cash = Pay { card_no: None, ..question() };
+        let event = Event::Paid(Payment { card_no: None, ..payment_at(PaymentStatus::Paid) });
+        given::<Payment>([]).when(7, pay::Command::Pay(cash)).then([event]);
+    }
+
+    #[test]
+    fn is_given_back_once_whoever_asks_for_it() {
+        assert!(matches!(Payment::react(&order_canceled()), Some(pay::Command::Refund)));
+        for command in [pay::Command::Void, pay::Command::Refund] {
+            given::<Payment>([paid(), order_canceled()]).when(7, command.clone()).then([payment_canceled()]);
+            given::<Payment>([paid(), payment_canceled()]).when(7, command.clone()).then([]);
+            given::<Payment>([]).when(7, command).then([]);
+        }
+    }
+
+    #[test]
+    fn speaks_the_words_of_the_contract() {
+        let words = [PaymentStatus::Requested, PaymentStatus::Paid, PaymentStatus::Canceled];
+        let words = words.map(|word| serde_json::to_value(word).expect("JSON"));
+        assert_eq!(words, ["Pay Request", "Paid", "Payment Canceled"]);
+    }
+}
+
+mod a_reservation {
+    use super::*;
+    use reservation::Command;
+
+    fn reserve() -> Command {
+        Command::Reserve(order_at(OrderStatus::Ordered))
+    }
+
+    #[test]
+    fn is_made_once_its_order_is_paid_and_not_before() {
+        assert!(matches!(Reservation::react(&ordered()), Some(Command::Reserve(_))));
+        assert!(matches!(Reservation::react(&settled()), Some(Command::Reserve(_))));
+        assert!(Reservation::react(&delayed()).is_none());
+        assert_eq!(given::<Reservation>([delayed()]).state(7), None);
+    }
+
+    #[test]
+    fn is_confirmed_at_once() {
+        given::<Reservation>([ordered()]).when(7, reserve()).then([confirmed()]);
+        given::<Reservation>([delayed(), settled()]).when(7, reserve()).then([confirmed()]);
+    }
+
+    #[test]
+    fn waits_for_its_manager_if_it_is_told_to() {
+        let manual = || reservation::Settings { confirm: Confirm::Manual };
+        given::<Reservation>([ordered()]).with(manual()).when(7, reserve()).then([requested()]);
+        given::<Reservation>([requested()]).with(manual()).when(7, Command::Confirm).then([confirmed()]);
+        given::<Reservation>([requested()]).with(manual()).when(7, Command::Reject).then([reservation_canceled()]);
+        given::<Reservation>([requested()])
+            .when(7, Command::Start)
+            .then_rejected(conflict("this reservation is not confirmed yet"));
+    }
+
+    #[test]
+    fn is_made_once() {
+        for history in
+            [vec![requested()], vec![confirmed()], vec![confirmed(), started()], vec![reservation_canceled()]]
+        {
+            given::<Reservation>(history).when(7, reserve()).then([]);
+        }
+    }
+
+    #[test]
+    fn starts_once_confirmed() {
+        given::<Reservation>([confirmed()]).when(7, Command::Start).then([started()]);
+        for command in [Command::Confirm, Command::Reject, Command::Start] {
+            given::<Reservation>([confirmed(), started()])
+                .when(7, command)
+                .then_rejected(conflict("its course has started already"));
+        }
+        given::<Reservation>([confirmed()])
+            .when(7, Command::Confirm)
+            .then_rejected(conflict("this reservation is confirmed already"));
+    }
+
+    #[test]
+    fn can_be_turned_down_until_its_course_starts() {
+        for event in [requested(), confirmed()] {
+            given::<Reservation>([event]).when(7, Command::Reject).then([reservation_canceled()]);
+        }
+    }
+
+    #[test]
+    fn follows_a_cancel_from_any_state_but_once() {
+        assert!(matches!(Reservation::react(&order_canceled()), Some(Command::Cancel)));
+        for event in [requested(), confirmed(), started()] {
+            given::<Reservation>([event, order_canceled()]).when(7, Command::Cancel).then([reservation_canceled()]);
+        }
+        given::<Reservation>([reservation_canceled()]).when(7, Command::Cancel).then([]);
+    }
+
+    #[test]
+    fn remembers_a_cancel_that_was_here_before_the_order() {
+        let early = given::<Reservation>([order_canceled()]);
+        assert!(!early.state(7).expect("it is remembered").shown(), "and not shown");
+        early.when(7, Command::Cancel).then([]);
+        given::<Reservation>([order_canceled(), ordered()]).when(7, reserve()).then([reservation_canceled()]);
+        for command in [Command::Confirm, Command::Reject, Command::Start] {
+            given::<Reservation>([order_canceled()]).when(7, command).then_rejected(Rejection::NotFound);
+        }
+    }
+
+    #[test]
+    fn refuses_what_comes_too_late() {
+        for command in [Command::Confirm, Command::Reject, Command::Start] {
+            given::<Reservation>([confirmed(), reservation_canceled()])
+                .when(7, command.clone())
+                .then_rejected(conflict("this reservation is cancelled"));
+            given::<Reservation>([]).when(7, command).then_rejected(Rejection::NotFound);
+        }
+    }
+
+    #[test]
+    fn speaks_the_words_of_the_contract() {
+        use ReservationStatus::{Canceled, Confirmed, CourseStarted, Requested};
+        let words = [Requested, Confirmed, CourseStarted, Canceled];
+        let words = words.map(|word| serde_json::to_value(word).expect("JSON"));
+        assert_eq!(words, ["Reservation Requested", "Reservation Confirmed", "Course Started", "Reservation Canceled"]);
+    }
+}
+
+mod a_notification {
+    use super::*;
+    use notification::Command;
+
+    fn news() -> News {
+        News {
+            order_id: Reference::Number(2),
+            customer_id: Some(text("kim")),
+            edu_no: edu_no(),
+            kind: Kind::Ordered,
+            told: Told::Order(OrderStatus::Ordered),
+        }
+    }
+
+    fn notification_at(status: NotificationStatus) -> Notification {
+        let requested_dt = Timestamp::from_millisecond(1_663_830_408_990).expect("a time");
+        Notification { id: id(31), enrollment_id: id(7), news: news(), status, requested_dt }
+    }
+
+    fn message() -> Message {
+        let (order_id, customer_id) = (Reference::Number(2), Some(text("kim")));
+        Message {
+            id: "7-Ordered-31-1663830408990".to_owned(),
+            recipient: "kim".to_owned(),
+            template: Kind::Ordered,
+            fields: Fields { order_id, customer_id, edu_no: edu_no(), status: Told::Order(OrderStatus::Ordered) },
+            time_ms: 1_663_830_408_990,
+        }
+    }
+
+    fn requested() -> Event {
+        Event::NotificationRequested(notification_at(NotificationStatus::Requested))
+    }
+
+    fn sent() -> Event {
+        Event::NotificationSent(notification_at(NotificationStatus::Sent))
+    }
+
+    fn parked() -> Event {
+        Event::NotificationParked(notification_at(NotificationStatus::Parked))
+    }
+
+    fn receipt() -> serde_json::Value {
+        serde_json::json!({ "receivedBy": "a phone" })
+    }
+
+    #[test]
+    fn is_made_of_everything_that_happens_to_an_order() {
+        let told = |event: &Event| match Notification::react_anew(event) {
+            Some(Command::Tell(order, news)) => {
+                assert_eq!(
+                    (order, &news.order_id, &news.customer_id),
+                    (id(7), &Reference::Number(2), &Some(text("kim")))
+                );
+                let json = |value: &dyn Fn() -> serde_json::Value| value().as_str().expect("a word").to_owned();
+                Some((
+                    json(&|| serde_json::to_value(news.kind).expect("JSON")),
+                    json(&|| serde_json::to_value(news.told).expect("JSON")),
+                ))
+            }
+            _ => None,
+        };
+        for (event, template, word) in [
+            (ordered(), "Ordered", "Ordered"),
+            (delayed(), "PaymentDelayed", "Payment Delayed"),
+            (settled(), "PaymentSettled", "Ordered"),
+            (order_canceled(), "OrderCanceled", "Order Canceled"),
+            (paid(), "Paid", "Paid"),
+            (payment_canceled(), "PaymentCanceled", "Payment Canceled"),
+            (super::requested(), "Reserved", "Reservation Requested"),
+            (confirmed(), "ReservationConfirmed", "Reservation Confirmed"),
+            (reservation_canceled(), "ReservationCanceled", "Reservation Canceled"),
+            (started(), "CourseStarted", "Course Started"),
+        ] {
+            assert_eq!(told(&event), Some((template.to_owned(), word.to_owned())));
+        }
+        assert!([requested(), sent(), parked()].iter().all(|event| told(event).is_none()), "not of itself");
+    }
+
+    #[test]
+    fn is_sent_once_it_is_committed() {
+        given::<Notification>([])
+            .at(notification_at(NotificationStatus::Requested).requested_dt)
+            .when(31, Command::Tell(id(7), news()))
+            .then_asks_later(&SEND, &message())
+            .then([requested()]);
+    }
+
+    #[test]
+    fn says_who_is_told_what() {
+        let json = serde_json::to_value(message()).expect("JSON");
+        let fields = serde_json::json!({ "orderId": 2, "customerId": "kim", "eduNo": 102, "status": "Ordered" });
+        let (id, time_ms) = ("7-Ordered-31-1663830408990", 1_663_830_408_990_i64);
+        let expected = serde_json::json!({
+            "id": id, "recipient": "kim", "template": "Ordered", "fields": fields, "timeMs": time_ms
+        });
+        assert_eq!(json, expected);
+        let recipient = |customer_id| {
+            let news = News { customer_id, ..news() };
+            Notification { news, ..notification_at(NotificationStatus::Requested) }.message().recipient
+        };
+        assert_eq!((recipient(None), recipient(Some(Reference::Number(77)))), (String::new(), "77".to_owned()));
+    }
+
+    #[test]
+    fn is_sent_or_parked() {
+        let asking = || given::<Notification>([requested()]).when(31, Command::Settle).then_asks(&SEND, &message());
+        asking().answered(&receipt()).then([sent()]);
+        asking().refused(conflict("no such phone")).then([parked()]);
+        asking().unavailable().then([parked()]);
+        for event in [sent(), parked()] {
+            given::<Notification>([event]).when(31, Command::Settle).then([]);
+        }
+    }
+
+    #[test]
+    fn that_is_parked_is_sent_again_as_the_same_message() {
+        given::<Notification>([requested(), parked()])
+            .at(Timestamp::MAX)
+            .when(31, Command::Retry)
+            .then_asks_later(&SEND, &message())
+            .then([requested()]);
+    }
+
+    #[test]
+    fn that_is_not_parked_is_not_sent_again() {
+        for (event, why) in [(requested(), "this notification is on its way"), (sent(), "this notification was sent")] {
+            given::<Notification>([event]).when(31, Command::Retry).then_rejected(conflict(why));
+        }
+        given::<Notification>([]).when(31, Command::Retry).then_rejected(Rejection::NotFound);
+    }
+}
+
+mod the_infomation {
+    use super::*;
+    use jumun::View;
+    use proptest::prelude::*;
+
+    fn folded<'a>(events: impl IntoIterator<Item = &'a Event>) -> Infomation {
+        events.into_iter().fold(Infomation::row(7), |mut row, event| {
+            row.fold(event);
+            row
+        })
+    }
+
+    #[test]
+    fn shows_an_order_once_it_is_heard_of() {
+        assert!(!folded(&[paid(), confirmed()]).shown(), "only its payment and reservation have been heard of");
+        let row = folded(&[paid(), confirmed(), ordered()]);
+        assert!(row.shown());
+        let json = r#"{"id":7,"orderId":2,"orderStatus":"Ordered","payStatus":"Paid","reservationStatus":"Reservation Confirmed"}"#;
+        assert_eq!(serde_json::to_string(&row).expect("JSON"), json);
+    }
+
+    #[test]
+    fn shows_a_delayed_payment_and_that_it_was_settled() {
+        let row = folded(&[delayed()]);
+        assert_eq!((row.order_status, row.pay_status), (Some(OrderStatus::PaymentDelayed), None));
+        assert_eq!(folded(&[delayed(), settled()]).order_status, Some(OrderStatus::Ordered));
+    }
+
+    #[test]
+    fn shows_a_request_and_then_that_it_was_confirmed() {
+        assert_eq!(folded(&[requested()]).reservation_status, Some(ReservationStatus::Requested));
+        assert_eq!(folded(&[requested(), confirmed()]).reservation_status, Some(ReservationStatus::Confirmed));
+    }
+
+    /// Every source's events in its own order.
+    fn by_source() -> impl Strategy<Value = Vec<Vec<Event>>> {
+        let order = prop_oneof![
+            Just(vec![ordered()]),
+            Just(vec![ordered(), order_canceled()]),
+            Just(vec![delayed()]),
+            Just(vec![delayed(), settled()]),
+            Just(vec![delayed(), order_canceled()]),
+            Just(vec![delayed(), settled(), order_canceled()]),
+        ];
+        let pay = prop_oneof![Just(vec![]), Just(vec![paid()]), Just(vec![paid(), payment_canceled()])];
+        let reservation = prop_oneof![
+            Just(vec![]),
+            Just(vec![confirmed()]),
+            Just(vec![requested(), confirmed(), started()]),
+            Just(vec![requested(), reservation_canceled()]),
+            Just(vec![confirmed(), started(), reservation_canceled()]),
+        ];
+        (order, pay, reservation).prop_map(|(order, pay, reservation)| vec![order, pay, reservation])
+    }
+
+    /// The same, each once or twice, in any order at all.
+    fn shuffled() -> impl Strategy<Value = (Vec<Event>, Vec<Event>)> {
+        by_source().prop_flat_map(|sources| {
+            let plain = sources.concat();
+            let doubled = [plain.clone(), plain.clone()].concat();
+            let twice = (Just(doubled).prop_shuffle(), plain.len()..=2 * plain.len());
+            let any = twice.prop_map({
+                let plain = plain.clone();
+                move |(mut some, least)| {
+                    some.truncate(least);
+                    some.extend(plain.iter().filter(|event| !some.contains(event)).cloned().collect::<Vec<_>>());
+                    some
+                }
+            });
+            (Just(plain), any)
+        })
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(2_000))]
+
+        #[test]
+        fn does_not_care_in_which_order_events_come_or_what_is_repeated((plain, any) in shuffled()) {
+            prop_assert_eq!(folded(any.iter()), folded(plain.iter()));
+        }
+
+        #[test]
+        fn nor_do_payments_and_reservations((plain, any) in shuffled()) {
+            prop_assert_eq!(given::<Payment>(any.clone()).state(7), given::<Payment>(plain.clone()).state(7));
+            prop_assert_eq!(given::<Reservation>(any).state(7), given::<Reservation>(plain).state(7));
+        }
+
+        /// An order was there before anybody could hear of it.
+        #[test]
+        fn nor_do_orders_once_they_stand((plain, any) in shuffled()) {
+            let any = plain.iter().take(1).chain(&any).cloned().collect::<Vec<_>>();
+            prop_assert_eq!(given::<Order>(any).state(7), given::<Order>(plain).state(7));
+        }
+    }
+}
+
 mod the_system {
+    use super::*;
+    use jumun::{Case, PublishedLanguage, View};
+
     #[test]
     fn has_nothing_wrong_with_it() {
         assert_eq!(course_enrollment::system().check(), []);
+    }
+
+    #[test]
+    fn reads_everything_it_has_ever_published_and_writes_it_the_same() {
+        for line in include_str!("../src/examples.jsonl").lines() {
+            let published: serde_json::Value = serde_json::from_str(line).expect("JSON");
+            let event = Event::decode(published["eventType"].as_str().expect("a type"), line);
+            let event = event.expect("readable").expect("known");
+            let time = Timestamp::from_millisecond(published["timestamp"].as_i64().expect("a time")).expect("a time");
+            assert_eq!(event.encode(time), line);
+        }
+    }
+
+    #[test]
+    fn ignores_events_of_later_releases() {
+        assert_eq!(Event::decode("CourseMoved", "{}").expect("no error"), None);
+        assert!(Event::decode("Ordered", "{}").is_err());
+    }
+
+    #[test]
+    fn says_who_listens_to_what() {
+        let model = course_enrollment::system().into_model();
+        let heard = |service: &str| {
+            let listens = &model.service(service).expect("a service").listens;
+            listens.iter().map(|event| event.name).collect::<Vec<_>>()
+        };
+        assert_eq!(heard("pay"), ["OrderCanceled"]);
+        assert_eq!(heard("order"), ["CourseStarted", "ReservationCanceled"]);
+        assert_eq!(heard("reservation"), ["OrderCanceled", "Ordered", "PaymentSettled"]);
+        assert_eq!(heard("notification").len(), Event::TYPES.len() - 3, "everything but its own");
+    }
+
+    /// What the audit says of these rows: how much is wrong, and whether the ledger balances.
+    fn audited(
+        order: Option<Order>,
+        payment: Option<Payment>,
+        reservation: Option<Reservation>,
+        view: Option<Infomation>,
+    ) -> (Vec<String>, bool) {
+        let model = course_enrollment::system().into_model();
+        let json = |row: Option<serde_json::Value>| row.map(|row| row.to_string());
+        let rows = [
+            ("order", 0, json(order.map(|row| serde_json::to_value(row).expect("JSON")))),
+            ("pay", 0, json(payment.map(|row| serde_json::to_value(row).expect("JSON")))),
+            ("reservation", 0, json(reservation.map(|row| serde_json::to_value(row).expect("JSON")))),
+            ("notification", 1, json(view.map(|row| serde_json::to_value(row).expect("JSON")))),
+        ];
+        let case = rows.iter().fold(Case::new(7), |case, (service, resource, row)| match row {
+            Some(row) => case.with(&model.service(service).expect("a service").resources[*resource], row),
+            None => case,
+        });
+        let findings = (model.audit)(&case);
+        (findings.violations().to_vec(), model.ledger.difference(findings.sums()) == 0)
+    }
+
+    /// Every combination of an order, its payment and its reservation, and whether it may stay so.
+    #[test]
+    fn is_audited() {
+        use {OrderStatus as O, PaymentStatus as P, ReservationStatus as R};
+        let fair = [
+            (None, None, None),
+            (None, Some(P::Canceled), None),
+            (Some(O::Ordered), Some(P::Paid), Some(R::Requested)),
+            (Some(O::Ordered), Some(P::Paid), Some(R::Confirmed)),
+            (Some(O::Canceled), None, None),
+            (Some(O::Canceled), None, Some(R::Withheld)),
+            (Some(O::Canceled), Some(P::Canceled), None),
+            (Some(O::Canceled), Some(P::Canceled), Some(R::Withheld)),
+            (Some(O::Canceled), Some(P::Canceled), Some(R::Canceled)),
+        ];
+        for order in [None, Some(O::Ordered), Some(O::PaymentDelayed), Some(O::Canceled)] {
+            for payment in [None, Some(P::Paid), Some(P::Canceled)] {
+                let reservations = [R::Withheld, R::Requested, R::Confirmed, R::CourseStarted, R::Canceled];
+                for reservation in [None].into_iter().chain(reservations.map(Some)) {
+                    let view = order.map(|order| Infomation {
+                        order_id: Some(Reference::Number(2)),
+                        order_status: Some(order),
+                        pay_status: payment,
+                        reservation_status: reservation.filter(|status| *status != R::Withheld),
+                        ..Infomation::row(7)
+                    });
+                    let (violations, balances) =
+                        audited(order.map(order_at), payment.map(payment_at), reservation.map(reservation_at), view);
+                    let now = (order, payment, reservation);
+                    let remembered =
+                        now == (None, None, Some(R::Withheld)) || now == (None, Some(P::Canceled), Some(R::Withheld));
+                    assert_eq!(violations.is_empty(), fair.contains(&now) || remembered, "{now:?} {violations:?}");
+                    assert!(!violations.is_empty() || balances, "{now:?}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn is_audited_for_whose_it_is_and_what_is_seen() {
+        let order = || Some(order_at(OrderStatus::Ordered));
+        let payment = || payment_at(PaymentStatus::Paid);
+        let reservation = || reservation_at(ReservationStatus::Confirmed);
+        let view = || Infomation {
+            order_id: Some(Reference::Number(2)),
+            order_status: Some(OrderStatus::Ordered),
+            pay_status: Some(PaymentStatus::Paid),
+            reservation_status: Some(ReservationStatus::Confirmed),
+            ..Infomation::row(7)
+        };
+        let wrong = |payment, reservation, view| audited(order(), Some(payment), Some(reservation), view).0;
+        assert_eq!(wrong(payment(), reservation(), Some(view())), [""; 0]);
+        assert_eq!(wrong(payment(), reservation(), None).len(), 1, "the view shows nothing");
+        let late = Infomation { reservation_status: None, ..view() };
+        assert_eq!(wrong(payment(), reservation(), Some(late)).len(), 1, "the view is behind");
+        let others = Payment { customer_id: None, ..payment() };
+        assert_eq!(wrong(others, reservation(), Some(view())), ["the payment is for another order"]);
+        let others = Reservation { order_id: text("2"), ..reservation() };
+        assert_eq!(wrong(payment(), others, Some(view())), ["the reservation is for another order"]);
+        let started = Some(Order { course_started: true, ..order_at(OrderStatus::Ordered) });
+        let (violations, _) = audited(started, Some(payment()), Some(reservation()), Some(view()));
+        assert_eq!(violations, ["order and reservation do not agree whether the course has started"]);
     }
 }

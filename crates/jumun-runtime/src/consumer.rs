@@ -487,7 +487,7 @@ impl Worker {
         effect: &mut Effect,
     ) -> Result<Result<(), String>, Halt> {
         let now = self.engine.now();
-        let mut new_ids = BTreeMap::new();
+        let mut new_ids = BTreeMap::<_, Vec<_>>::new();
         loop {
             let heard = Heard { event_type, body, now, new_ids: &new_ids };
             let behaviour = self.engine.behaviour();
@@ -498,7 +498,7 @@ impl Worker {
                     for (resource, id) in keys {
                         if id == NEW_ID {
                             let id = self.engine.new_id(resource).await.map_err(unreadable)?;
-                            new_ids.insert(resource, id);
+                            new_ids.entry(resource).or_default().push(id);
                             effect.documents.insert((resource, id), None); // nobody else has heard of this id
                             continue;
                         }

@@ -31,10 +31,10 @@ pub trait Aggregate: Clone + Debug + Serialize + DeserializeOwned + JsonSchema +
         None
     }
 
-    /// Policy: what an event makes afresh, such as a notification of it: an instance of an id of its own, by the command
+    /// Policy: what an event makes afresh, such as notifications of it: instances with ids of their own, each by the command
     /// that makes it.
-    fn react_anew(_event: &Self::Event) -> Option<Self::Command> {
-        None
+    fn react_anew(_event: &Self::Event) -> Vec<Self::Command> {
+        Vec::new()
     }
 
     /// What follows from a command: events, a question to a neighbour first, or a no.

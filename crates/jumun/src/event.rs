@@ -49,7 +49,8 @@ pub fn encode<P: Serialize>(event_type: &'static str, time: Timestamp, payload: 
 }
 
 /// Declares the events of a system: which service publishes them, by which field they belong to an order, what they
-/// carry.
+/// carry. `Ordered(Order) hides card_no` keeps a field (an `Option`) to the service that publishes the event: others read
+/// `null`.
 ///
 /// ```
 /// # use serde::{Serialize, Deserialize};
@@ -70,7 +71,7 @@ macro_rules! published_language {
     (
         $(#[$meta:meta])*
         $vis:vis enum $name:ident {
-            $( $source:ident (by $key:ident): $( $(#[$doc:meta])* $event:ident ($payload:ty) ),+ $(,)? ; )+
+            $( $source:ident (by $key:ident): $( $(#[$doc:meta])* $event:ident ($payload:ty) $(hides $hidden:ident)? ),+ $(,)? ; )+
         }
     ) => {
         $(#[$meta])*
@@ -97,7 +98,14 @@ macro_rules! published_language {
             }
 
             fn encode(&self, time: $crate::jiff::Timestamp) -> String {
-                match self { $($( Self::$event(payload) => $crate::encode_event(stringify!($event), time, payload), )+)+ }
+                match self { $($( Self::$event(payload) => {
+                    $(
+                        let mut payload = payload.clone();
+                        payload.$hidden = None;
+                        let payload = &payload;
+                    )?
+                    $crate::encode_event(stringify!($event), time, payload)
+                } )+)+ }
             }
 
             fn decode(event_type: &str, body: &str) -> Result<Option<Self>, $crate::serde_json::Error> {

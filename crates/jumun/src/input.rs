@@ -29,7 +29,7 @@ pub(crate) fn read<T: DeserializeOwned>(body: &[u8]) -> Result<T, BadInput> {
     let mut deserializer = serde_json::Deserializer::from_str(body);
     let value = serde_path_to_error::deserialize(&mut deserializer).map_err(|error| {
         // A bad value may stand before a bad end: what is not JSON is nothing else.
-        malformed(body).unwrap_or_else(|| classify(error.path().to_string(), error.into_inner()))
+        malformed(body).unwrap_or_else(|| classify(error.path().to_string(), error.inner()))
     })?;
     deserializer.end().map_err(|error| BadInput::Malformed(error.to_string()))?;
     Ok(value)
@@ -40,12 +40,9 @@ fn malformed(body: &str) -> Option<BadInput> {
     serde_json::from_str::<IgnoredAny>(body).err().map(|error| BadInput::Malformed(error.to_string()))
 }
 
-fn classify(path: String, error: serde_json::Error) -> BadInput {
+fn classify(path: String, error: &serde_json::Error) -> BadInput {
+    // It is JSON: what serde_json calls a syntax error, such as 1e999 or a number for a word, is an impossible value.
     let text = error.to_string();
-    // serde_json calls 1e999 a syntax error; it is a number, and an impossible one.
-    if !error.is_data() && !text.starts_with("number out of range") {
-        return BadInput::Malformed(text);
-    }
     let why = text.split(" at line ").next().unwrap_or(&text).to_owned();
     let field = if path == "." { named_field(&why) } else { Some(path) };
     let why = if why.starts_with("missing field") { "is required".into() } else { Cow::Owned(why) };

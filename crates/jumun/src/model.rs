@@ -273,9 +273,9 @@ pub struct Heard<'a> {
     pub body: &'a str,
     /// The time that its consequences have.
     pub now: Timestamp,
-    /// Ids for what it makes afresh, by the place of the resource. One that is missing is asked for as [`NEW_ID`], with
+    /// Ids for what it makes afresh, by the place of the resource. Each that is missing is asked for as a [`NEW_ID`], with
     /// [`Outcome::Needs`].
-    pub new_ids: &'a BTreeMap<usize, i64>,
+    pub new_ids: &'a BTreeMap<usize, Vec<i64>>,
 }
 
 /// What comes of a step.

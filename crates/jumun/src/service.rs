@@ -264,7 +264,7 @@ impl<E: PublishedLanguage> Service<E> {
     /// Whether an event concerns one of its aggregates.
     pub(crate) fn is_concerned_by(&self, event: &E) -> bool {
         self.cells.iter().any(|start| {
-            start(&Map::new()).is_ok_and(|cell| cell.concerns(event).is_some() || cell.react_anew(event).is_some())
+            start(&Map::new()).is_ok_and(|cell| cell.concerns(event).is_some() || !cell.react_anew(event).is_empty())
         })
     }
 }
@@ -283,8 +283,8 @@ trait Cell<E>: Send + Sync {
     /// What the policy makes of an event.
     fn react(&self, event: &E) -> Option<AnyCommand>;
     /// The same for what it makes afresh.
-    fn react_anew(&self, _event: &E) -> Option<AnyCommand> {
-        None
+    fn react_anew(&self, _event: &E) -> Vec<AnyCommand> {
+        Vec::new()
     }
     /// What is decided, and what is to be asked once that is committed.
     fn decide(&self, body: Option<&str>, step: Step<'_>) -> Result<(Decision<E>, Vec<Asked>), Damaged>;
@@ -323,8 +323,8 @@ impl<A: Aggregate> Cell<A::Event> for TypedCell<A> {
         A::react(event).map(any::<A>)
     }
 
-    fn react_anew(&self, event: &A::Event) -> Option<AnyCommand> {
-        A::react_anew(event).map(any::<A>)
+    fn react_anew(&self, event: &A::Event) -> Vec<AnyCommand> {
+        A::react_anew(event).into_iter().map(any::<A>).collect()
     }
 
     fn decide(&self, body: Option<&str>, step: Step<'_>) -> Result<(Decision<A::Event>, Vec<Asked>), Damaged> {
@@ -427,14 +427,12 @@ impl<E: PublishedLanguage> Behaviour for Together<E> {
         let reply = Some(&Reply::Later);
         for (at, cell) in self.cells.iter().enumerate() {
             let reaction = cell.concerns(&event).and_then(|id| Some((id, cell.react(&event)?)));
-            let anew = match cell.react_anew(&event) {
-                None => None,
-                Some(command) => match new_ids.get(&at) {
-                    Some(id) => Some((*id, command)),
-                    None => return Ok(Outcome::Needs(vec![(at, NEW_ID)])),
-                },
-            };
-            for (id, command) in reaction.into_iter().chain(anew) {
+            let anew = cell.react_anew(&event);
+            let ids = new_ids.get(&at).map(Vec::as_slice).unwrap_or_default();
+            if ids.len() < anew.len() {
+                return Ok(Outcome::Needs(vec![(at, NEW_ID); anew.len() - ids.len()]));
+            }
+            for (id, command) in reaction.into_iter().chain(ids.iter().copied().zip(anew)) {
                 let step = Step { decider: (at, id), command: &command, now, reply };
                 let (decision, later) = cell.decide(progress.body(step.decider), step)?;
                 match decision {

@@ -1,14 +1,14 @@
 //! What must be true of every order.
-//!
-//! Notifications have ids of their own, so a case does not see those of its order: they are not looked at here.
 
 use crate::{
     infomation::Infomation,
+    notification::{Kind, Notification},
     order::{Order, OrderStatus},
     pay::{Payment, PaymentStatus},
     reservation::{Reservation, ReservationStatus},
 };
 use jumun::{Aggregate, Case, Findings, View};
+use std::collections::BTreeSet;
 
 /// All payments that were ever taken.
 pub const PAID: &str = "paid";
@@ -26,6 +26,8 @@ struct Rows {
     reservation: Option<Reservation>,
     /// As its customer sees it, if there is anything to see.
     view: Option<Infomation>,
+    /// What its customer was told, or is to be told.
+    told: Vec<Kind>,
 }
 
 /// Every standing order has one payment and one reservation; every cancelled order has neither; one whose payment is
@@ -37,6 +39,7 @@ pub fn audit(case: &Case<'_>) -> Findings {
         payment: case.row(),
         reservation: case.row::<Reservation>().filter(Reservation::shown),
         view: case.row::<Infomation>().filter(Infomation::shown),
+        told: case.rows::<Notification>().map(|notification| notification.news.kind).collect(),
     };
     if rows.payment.is_some() {
         findings.add(PAID, 1);
@@ -51,6 +54,7 @@ pub fn audit(case: &Case<'_>) -> Findings {
         OrderStatus::Canceled => all_is_undone(&rows, &mut findings),
     }
     all_is_of_the_same_order(&order, &rows, &mut findings);
+    all_is_told_once(&order, &rows, &mut findings);
     seen(&order, &rows, &mut findings);
     findings
 }
@@ -61,7 +65,7 @@ fn nothing_stands(rows: &Rows, findings: &mut Findings) {
         Some(status) => findings.violation(format_args!("there is no order, its payment is {status:?}")),
         None => {}
     }
-    if rows.reservation.is_some() || rows.view.is_some() {
+    if rows.reservation.is_some() || rows.view.is_some() || !rows.told.is_empty() {
         findings.violation("there is no order, and somebody works on it");
     }
 }
@@ -111,6 +115,41 @@ fn all_is_of_the_same_order(order: &Order, rows: &Rows, findings: &mut Findings)
     }
     if reserved.is_some_and(|reserved| reserved != due) {
         findings.violation("the reservation is for another order");
+    }
+}
+
+fn all_is_told_once(order: &Order, rows: &Rows, findings: &mut Findings) {
+    let told: BTreeSet<_> = rows.told.iter().copied().collect();
+    if told.len() != rows.told.len() {
+        findings.violation(format_args!("the customer is told twice: {:?}", rows.told));
+    }
+    let was_delayed = told.contains(&Kind::PaymentDelayed);
+    // Whether it was delayed, and whether it was paid before it was cancelled, is told and nowhere else to be seen.
+    let was_paid = order.status == OrderStatus::Ordered || (!was_delayed || told.contains(&Kind::PaymentSettled));
+    let refunded = rows.payment.as_ref().is_some_and(|paid| paid.status == PaymentStatus::Canceled && !paid.voided);
+    let seat = rows.reservation_status();
+    let due = [
+        (Kind::Ordered, !was_delayed),
+        (Kind::PaymentSettled, was_delayed && was_paid),
+        (Kind::Paid, was_paid),
+        (Kind::OrderCanceled, order.status == OrderStatus::Canceled),
+        (Kind::PaymentCanceled, refunded),
+        (Kind::ReservationCanceled, seat == Some(ReservationStatus::Canceled)),
+    ];
+    for (kind, is_due) in due {
+        if told.contains(&kind) != is_due {
+            let whether = if is_due { "is not told" } else { "is told" };
+            findings.violation(format_args!("the customer {whether} of {kind:?}"));
+        }
+    }
+    // What a cancel overtook may have been told before.
+    let last = match seat {
+        Some(ReservationStatus::Confirmed) => Some(Kind::ReservationConfirmed),
+        Some(ReservationStatus::CourseStarted) => Some(Kind::CourseStarted),
+        _ => None,
+    };
+    if last.is_some_and(|last| !told.contains(&last)) {
+        findings.violation(format_args!("the customer is not told that the reservation is {seat:?}"));
     }
 }
 

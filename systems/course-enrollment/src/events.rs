@@ -8,16 +8,16 @@ jumun::published_language! {
     pub enum Event {
         order(by id):
             /// The order stands: it is paid, or will be. Its status says which.
-            Ordered(Order),
+            Ordered(Order) hides card_no,
             /// The payment of an order that stood without it has come.
-            PaymentSettled(Order),
+            PaymentSettled(Order) hides card_no,
             /// The order is given up. Everything that followed from it is undone.
-            OrderCanceled(Order);
+            OrderCanceled(Order) hides card_no;
         pay(by id):
             /// Money was taken.
-            Paid(Payment),
+            Paid(Payment) hides card_no,
             /// Money was given back.
-            PaymentCanceled(Payment);
+            PaymentCanceled(Payment) hides card_no;
         reservation(by id):
             /// There is a seat; or, where the course's manager confirms, one is requested first. Its status says which.
             Reserved(Reservation),

@@ -4,8 +4,8 @@
 use crate::{
     events::Event,
     order::{EduNo, Order, OrderStatus, Reference},
-    pay::PaymentStatus,
-    reservation::ReservationStatus,
+    pay::{Payment, PaymentStatus},
+    reservation::{Reservation, ReservationStatus},
 };
 use jiff::Timestamp;
 use jumun::{Aggregate, Answer, Ask, Context, Decision, Id, NoSettings, conflict, emit, not_found, nothing};
@@ -142,34 +142,52 @@ pub enum Command {
 }
 
 impl News {
-    fn of(event: &Event) -> Option<News> {
-        let kind = match event {
-            Event::Ordered(order) if order.status == OrderStatus::PaymentDelayed => Kind::PaymentDelayed,
-            Event::Ordered(_) => Kind::Ordered,
-            Event::PaymentSettled(_) => Kind::PaymentSettled,
-            Event::OrderCanceled(_) => Kind::OrderCanceled,
-            Event::Paid(_) => Kind::Paid,
-            Event::PaymentCanceled(_) => Kind::PaymentCanceled,
-            Event::Reserved(told) if told.status == ReservationStatus::Requested => Kind::Reserved,
-            Event::Reserved(_) => Kind::ReservationConfirmed,
-            Event::ReservationCanceled(_) => Kind::ReservationCanceled,
-            Event::CourseStarted(_) => Kind::CourseStarted,
-            Event::NotificationRequested(_) | Event::NotificationSent(_) | Event::NotificationParked(_) => return None,
+    /// What there is to tell of an event. That a payment was made is told once its order stands: it is the order that says
+    /// so, and nobody hears of a payment for an order that never came to stand.
+    fn of(event: &Event) -> Vec<News> {
+        let paid = (Kind::Paid, Told::Payment(PaymentStatus::Paid));
+        match event {
+            Event::Ordered(order) if order.status == OrderStatus::PaymentDelayed => {
+                Self::of_order(order, &[(Kind::PaymentDelayed, Told::Order(order.status))])
+            }
+            Event::Ordered(order) => Self::of_order(order, &[(Kind::Ordered, Told::Order(order.status)), paid]),
+            Event::PaymentSettled(order) => {
+                Self::of_order(order, &[(Kind::PaymentSettled, Told::Order(order.status)), paid])
+            }
+            Event::OrderCanceled(order) => Self::of_order(order, &[(Kind::OrderCanceled, Told::Order(order.status))]),
+            Event::PaymentCanceled(payment) if !payment.voided => {
+                let Payment { order_id, customer_id, edu_no, .. } = payment.clone();
+                vec![News {
+                    order_id,
+                    customer_id,
+                    edu_no,
+                    kind: Kind::PaymentCanceled,
+                    told: Told::Payment(payment.status),
+                }]
+            }
+            Event::Reserved(seat) if seat.status == ReservationStatus::Requested => Self::of_seat(seat, Kind::Reserved),
+            Event::Reserved(seat) => Self::of_seat(seat, Kind::ReservationConfirmed),
+            Event::ReservationCanceled(seat) => Self::of_seat(seat, Kind::ReservationCanceled),
+            Event::CourseStarted(seat) => Self::of_seat(seat, Kind::CourseStarted),
+            _ => Vec::new(),
+        }
+    }
+
+    fn of_order(order: &Order, told: &[(Kind, Told)]) -> Vec<News> {
+        let Order { order_id, customer_id, edu_no, .. } = order;
+        let news = |(kind, told): &(Kind, Told)| News {
+            order_id: order_id.clone(),
+            customer_id: customer_id.clone(),
+            edu_no: *edu_no,
+            kind: *kind,
+            told: *told,
         };
-        let (order_id, customer_id, edu_no, told) = match event {
-            Event::Ordered(order) | Event::PaymentSettled(order) | Event::OrderCanceled(order) => {
-                (&order.order_id, &order.customer_id, order.edu_no, Told::Order(order.status))
-            }
-            Event::Paid(payment) | Event::PaymentCanceled(payment) => {
-                (&payment.order_id, &payment.customer_id, payment.edu_no, Told::Payment(payment.status))
-            }
-            Event::Reserved(seat) | Event::CourseStarted(seat) | Event::ReservationCanceled(seat) => {
-                (&seat.order_id, &seat.customer_id, seat.edu_no, Told::Reservation(seat.status))
-            }
-            Event::NotificationRequested(_) | Event::NotificationSent(_) | Event::NotificationParked(_) => return None,
-        };
-        let (order_id, customer_id) = (order_id.clone(), customer_id.clone());
-        Some(News { order_id, customer_id, edu_no, kind, told })
+        told.iter().map(news).collect()
+    }
+
+    fn of_seat(seat: &Reservation, kind: Kind) -> Vec<News> {
+        let Reservation { order_id, customer_id, edu_no, status, .. } = seat.clone();
+        vec![News { order_id, customer_id, edu_no, kind, told: Told::Reservation(status) }]
     }
 }
 
@@ -207,8 +225,8 @@ impl Aggregate for Notification {
         }
     }
 
-    fn react_anew(event: &Event) -> Option<Command> {
-        News::of(event).map(|news| Command::Tell(event.enrollment_id(), news))
+    fn react_anew(event: &Event) -> Vec<Command> {
+        News::of(event).into_iter().map(|news| Command::Tell(event.enrollment_id(), news)).collect()
     }
 
     fn decide(known: Option<&Notification>, command: Command, ctx: &Context<'_, Notification>) -> Decision<Event> {

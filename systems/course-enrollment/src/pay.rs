@@ -40,7 +40,7 @@ impl Pay {
     /// What comes of it.
     fn paid(self) -> Payment {
         let Pay { id, order_id, customer_id, card_no, edu_no, .. } = self;
-        Payment { id: id.cast(), order_id, customer_id, edu_no, card_no, status: PaymentStatus::Paid }
+        Payment { id: id.cast(), order_id, customer_id, edu_no, card_no, status: PaymentStatus::Paid, voided: false }
     }
 }
 
@@ -60,6 +60,9 @@ pub struct Payment {
     pub card_no: Option<CardNumber>,
     /// Whether the money still is taken.
     pub status: PaymentStatus,
+    /// Whether it was given back because its order did not come to stand.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub voided: bool,
 }
 
 impl Answers<Pay> for Payment {
@@ -107,6 +110,12 @@ pub struct Settings {
     pub decline_card: Option<CardNumber>,
 }
 
+impl Payment {
+    fn given_back(&self, voided: bool) -> Payment {
+        Payment { status: PaymentStatus::Canceled, voided, ..self.clone() }
+    }
+}
+
 impl Aggregate for Payment {
     type Command = Command;
     type Event = Event;
@@ -130,8 +139,11 @@ impl Aggregate for Payment {
             }
             (Command::Pay(pay), None) => emit(Event::Paid(pay.paid())),
             (Command::Pay(_), Some(_)) => conflict("this order was paid for already"),
-            (Command::Void | Command::Refund, Some(payment)) if payment.status == PaymentStatus::Paid => {
-                emit(Event::PaymentCanceled(Payment { status: PaymentStatus::Canceled, ..payment.clone() }))
+            (Command::Void, Some(payment)) if payment.status == PaymentStatus::Paid => {
+                emit(Event::PaymentCanceled(payment.given_back(true)))
+            }
+            (Command::Refund, Some(payment)) if payment.status == PaymentStatus::Paid => {
+                emit(Event::PaymentCanceled(payment.given_back(false)))
             }
             (Command::Void | Command::Refund, _) => nothing(),
         }

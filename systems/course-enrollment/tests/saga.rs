@@ -301,8 +301,8 @@ impl Saga {
     fn hear(&self, moment: &mut Moment, listener: usize, source: usize, at: usize) {
         let (event_type, body) = &moment.services[source].journal[at];
         // The same for the same event, so that messages do not differ by the order in which they were made.
-        let id = i64::try_from(1_000 * (source + 1) + at).expect("small");
-        let (now, new_ids) = (Timestamp::UNIX_EPOCH, &BTreeMap::from([(0, id)]));
+        let id = i64::try_from(1_000 * (source + 1) + 2 * at).expect("small");
+        let (now, new_ids) = (Timestamp::UNIX_EPOCH, &BTreeMap::from([(0, vec![id, id + 1])]));
         let heard = Heard { event_type, body, now, new_ids };
         let outcome = Self::run(&moment.services[listener], |documents| {
             self.behaviours[listener].hear(heard, documents).expect("no defect")
@@ -314,8 +314,11 @@ impl Saga {
     fn violations(&self, moment: &Moment) -> Vec<String> {
         let mut case = Case::new(7);
         for (service, memory) in self.model.services.iter().zip(&moment.services) {
-            for ((resource, _), body) in memory.documents.iter().filter(|((_, id), _)| *id == 7) {
-                case = case.with(&service.resources[*resource], body);
+            for ((resource, id), body) in &memory.documents {
+                let resource = &service.resources[*resource];
+                if *id == 7 || resource.belongs_by.is_some() {
+                    case = case.with(resource, body);
+                }
             }
         }
         let findings = (self.model.audit)(&case);
@@ -328,26 +331,34 @@ impl Saga {
         if once.len() < published.len() {
             found.push(format!("an event was published twice: {published:?}"));
         }
-        let told = self.told(moment);
-        if told != published {
-            found.push(format!("the customer was told {told:?} of {published:?}"));
+        let (told, due) = (self.told(moment), Self::due(moment));
+        if told != due {
+            found.push(format!("the customer was told {told:?} of {due:?}"));
         }
         found
     }
 
-    /// What has happened to the order, sorted: events, or what they say where they may say two things.
+    /// What has happened to the order: events, or what they say where they may say two things.
     fn published(moment: &Moment) -> Vec<String> {
         let journals = moment.services.iter().flat_map(|memory| &memory.journal);
         let published = journals.filter(|(event_type, _)| !event_type.starts_with("Notification"));
-        let mut names: Vec<_> = published
-            .map(|(event_type, body)| match (&**event_type, &*text(body, "status")) {
-                ("Ordered", "Payment Delayed") => "PaymentDelayed".to_owned(),
-                ("Reserved", "Reservation Confirmed") => "ReservationConfirmed".to_owned(),
-                _ => event_type.clone(),
-            })
-            .collect();
-        names.sort();
-        names
+        let name = |(event_type, body): &(String, String)| match (&**event_type, &*text(body, "status")) {
+            ("Ordered", "Payment Delayed") => "PaymentDelayed".to_owned(),
+            ("Reserved", "Reservation Confirmed") => "ReservationConfirmed".to_owned(),
+            ("PaymentCanceled", _) if body.contains("\"voided\":true") => "PaymentVoided".to_owned(),
+            _ => event_type.clone(),
+        };
+        published.map(name).collect()
+    }
+
+    /// What the customer is to be told of that, sorted: of a payment once the order stands that it is for.
+    fn due(moment: &Moment) -> Vec<String> {
+        let published = Self::published(moment);
+        let told = published.iter().map(String::as_str).filter(|event| !["Paid", "PaymentVoided"].contains(event));
+        let paid = published.iter().filter(|event| ["Ordered", "PaymentSettled"].contains(&event.as_str()));
+        let mut due: Vec<_> = told.chain(paid.map(|_| "Paid")).map(str::to_owned).collect();
+        due.sort();
+        due
     }
 
     /// What the customer was told, sorted.

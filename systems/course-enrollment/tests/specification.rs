@@ -50,7 +50,7 @@ fn question() -> Pay {
 
 fn payment_at(status: PaymentStatus) -> Payment {
     let Pay { id, order_id, customer_id, card_no, edu_no, .. } = question();
-    Payment { id: id.cast(), order_id, customer_id, edu_no, card_no, status }
+    Payment { id: id.cast(), order_id, customer_id, edu_no, card_no, status, voided: false }
 }
 
 fn reservation_at(status: ReservationStatus) -> Reservation {
@@ -201,7 +201,7 @@ mod what_clients_send {
     fn as_a_change_must_be_a_status() {
         assert!(read(Verb::Patch, r#"{"status":"Order Canceled"}"#).is_ok());
         assert_eq!(refused_for(Verb::Patch, "{}"), ("status".to_owned(), "is required".to_owned()));
-        for word in [r#""Lost""#, r#""order canceled""#, r#""""#] {
+        for word in [r#""Lost""#, r#""order canceled""#, r#""""#, "null", "7"] {
             assert_eq!(refused_for(Verb::Patch, &format!(r#"{{"status":{word}}}"#)).0, "status", "{word}");
         }
     }
@@ -398,8 +398,9 @@ mod a_payment {
     #[test]
     fn is_given_back_once_whoever_asks_for_it() {
         assert!(matches!(Payment::react(&order_canceled()), Some(pay::Command::Refund)));
-        for command in [pay::Command::Void, pay::Command::Refund] {
-            given::<Payment>([paid(), order_canceled()]).when(7, command.clone()).then([payment_canceled()]);
+        let voided = Event::PaymentCanceled(Payment { voided: true, ..payment_at(PaymentStatus::Canceled) });
+        for (command, given_back) in [(pay::Command::Void, voided), (pay::Command::Refund, payment_canceled())] {
+            given::<Payment>([paid(), order_canceled()]).when(7, command.clone()).then([given_back]);
             given::<Payment>([paid(), payment_canceled()]).when(7, command.clone()).then([]);
             given::<Payment>([]).when(7, command).then([]);
         }
@@ -562,35 +563,48 @@ mod a_notification {
 
     #[test]
     fn is_made_of_everything_that_happens_to_an_order() {
-        let told = |event: &Event| match Notification::react_anew(event) {
-            Some(Command::Tell(order, news)) => {
+        for (event, due) in [
+            (ordered(), &[("Ordered", "Ordered"), ("Paid", "Paid")][..]),
+            (delayed(), &[("PaymentDelayed", "Payment Delayed")]),
+            (settled(), &[("PaymentSettled", "Ordered"), ("Paid", "Paid")]),
+            (order_canceled(), &[("OrderCanceled", "Order Canceled")]),
+            (payment_canceled(), &[("PaymentCanceled", "Payment Canceled")]),
+            (super::requested(), &[("Reserved", "Reservation Requested")]),
+            (confirmed(), &[("ReservationConfirmed", "Reservation Confirmed")]),
+            (reservation_canceled(), &[("ReservationCanceled", "Reservation Canceled")]),
+            (started(), &[("CourseStarted", "Course Started")]),
+        ] {
+            assert_eq!(told(&event), due.iter().map(|(kind, word)| owned(kind, word)).collect::<Vec<_>>());
+        }
+        assert!([requested(), sent(), parked()].iter().all(|event| told(event).is_empty()), "not of itself");
+    }
+
+    #[test]
+    fn nobody_is_told_of_a_payment_before_its_order_stands() {
+        let voided = Payment { voided: true, ..payment_at(PaymentStatus::Canceled) };
+        for event in [paid(), Event::PaymentCanceled(voided)] {
+            assert_eq!(told(&event), []);
+        }
+    }
+
+    fn owned(kind: &str, word: &str) -> (String, String) {
+        (kind.to_owned(), word.to_owned())
+    }
+
+    /// What is told of an event: the kind, and the status word.
+    fn told(event: &Event) -> Vec<(String, String)> {
+        let word = |value: serde_json::Value| value.as_str().expect("a word").to_owned();
+        let told = |command| match command {
+            Command::Tell(order, news) => {
                 assert_eq!(
                     (order, &news.order_id, &news.customer_id),
                     (id(7), &Reference::Number(2), &Some(text("kim")))
                 );
-                let json = |value: &dyn Fn() -> serde_json::Value| value().as_str().expect("a word").to_owned();
-                Some((
-                    json(&|| serde_json::to_value(news.kind).expect("JSON")),
-                    json(&|| serde_json::to_value(news.told).expect("JSON")),
-                ))
+                (word(serde_json::json!(news.kind)), word(serde_json::json!(news.told)))
             }
-            _ => None,
+            other => panic!("{other:?}"),
         };
-        for (event, template, word) in [
-            (ordered(), "Ordered", "Ordered"),
-            (delayed(), "PaymentDelayed", "Payment Delayed"),
-            (settled(), "PaymentSettled", "Ordered"),
-            (order_canceled(), "OrderCanceled", "Order Canceled"),
-            (paid(), "Paid", "Paid"),
-            (payment_canceled(), "PaymentCanceled", "Payment Canceled"),
-            (super::requested(), "Reserved", "Reservation Requested"),
-            (confirmed(), "ReservationConfirmed", "Reservation Confirmed"),
-            (reservation_canceled(), "ReservationCanceled", "Reservation Canceled"),
-            (started(), "CourseStarted", "Course Started"),
-        ] {
-            assert_eq!(told(&event), Some((template.to_owned(), word.to_owned())));
-        }
-        assert!([requested(), sent(), parked()].iter().all(|event| told(event).is_none()), "not of itself");
+        Notification::react_anew(event).into_iter().map(told).collect()
     }
 
     #[test]
@@ -788,6 +802,7 @@ mod the_system {
         payment: Option<Payment>,
         reservation: Option<Reservation>,
         view: Option<Infomation>,
+        told: &[Kind],
     ) -> (Vec<String>, bool) {
         let model = course_enrollment::system().into_model();
         let json = |row: Option<serde_json::Value>| row.map(|row| row.to_string());
@@ -797,12 +812,44 @@ mod the_system {
             ("reservation", 0, json(reservation.map(|row| serde_json::to_value(row).expect("JSON")))),
             ("notification", 1, json(view.map(|row| serde_json::to_value(row).expect("JSON")))),
         ];
-        let case = rows.iter().fold(Case::new(7), |case, (service, resource, row)| match row {
-            Some(row) => case.with(&model.service(service).expect("a service").resources[*resource], row),
+        let messages: Vec<_> = told.iter().map(|kind| serde_json::to_string(&told_of(*kind)).expect("JSON")).collect();
+        let resource = |service: &str, at: usize| &model.service(service).expect("a service").resources[at];
+        let case = rows.iter().fold(Case::new(7), |case, (service, at, row)| match row {
+            Some(row) => case.with(resource(service, *at), row),
             None => case,
         });
+        let case = messages.iter().fold(case, |case, message| case.with(resource("notification", 0), message));
         let findings = (model.audit)(&case);
         (findings.violations().to_vec(), model.ledger.difference(findings.sums()) == 0)
+    }
+
+    fn told_of(kind: Kind) -> Notification {
+        let (order_id, customer_id) = (Reference::Number(2), Some(text("kim")));
+        let news = News { order_id, customer_id, edu_no: edu_no(), kind, told: Told::Order(OrderStatus::Ordered) };
+        let requested_dt = Timestamp::UNIX_EPOCH;
+        Notification { id: id(31), enrollment_id: id(7), news, status: NotificationStatus::Sent, requested_dt }
+    }
+
+    /// What the customer was told when things have come so far.
+    fn due(
+        order: Option<OrderStatus>,
+        payment: Option<PaymentStatus>,
+        reservation: Option<ReservationStatus>,
+    ) -> Vec<Kind> {
+        let Some(order) = order else { return Vec::new() };
+        let is_canceled = order == OrderStatus::Canceled;
+        let is_unpaid = order == OrderStatus::PaymentDelayed || (is_canceled && payment.is_none());
+        let mut due = if is_unpaid { vec![Kind::PaymentDelayed] } else { vec![Kind::Ordered, Kind::Paid] };
+        due.extend(is_canceled.then_some(Kind::OrderCanceled));
+        due.extend((payment == Some(PaymentStatus::Canceled)).then_some(Kind::PaymentCanceled));
+        due.extend(match reservation {
+            None | Some(ReservationStatus::Withheld) => &[][..],
+            Some(ReservationStatus::Requested) => &[Kind::Reserved],
+            Some(ReservationStatus::Confirmed) => &[Kind::ReservationConfirmed],
+            Some(ReservationStatus::CourseStarted) => &[Kind::ReservationConfirmed, Kind::CourseStarted],
+            Some(ReservationStatus::Canceled) => &[Kind::ReservationConfirmed, Kind::ReservationCanceled],
+        });
+        due
     }
 
     /// Every combination of an order, its payment and its reservation, and whether it may stay so.
@@ -831,9 +878,10 @@ mod the_system {
                         reservation_status: reservation.filter(|status| *status != R::Withheld),
                         ..Infomation::row(7)
                     });
-                    let (violations, balances) =
-                        audited(order.map(order_at), payment.map(payment_at), reservation.map(reservation_at), view);
                     let now = (order, payment, reservation);
+                    let told = due(order, payment, reservation);
+                    let rows = (order.map(order_at), payment.map(payment_at), reservation.map(reservation_at));
+                    let (violations, balances) = audited(rows.0, rows.1, rows.2, view, &told);
                     let remembered =
                         now == (None, None, Some(R::Withheld)) || now == (None, Some(P::Canceled), Some(R::Withheld));
                     assert_eq!(violations.is_empty(), fair.contains(&now) || remembered, "{now:?} {violations:?}");
@@ -855,7 +903,8 @@ mod the_system {
             reservation_status: Some(ReservationStatus::Confirmed),
             ..Infomation::row(7)
         };
-        let wrong = |payment, reservation, view| audited(order(), Some(payment), Some(reservation), view).0;
+        let told = [Kind::Ordered, Kind::Paid, Kind::ReservationConfirmed];
+        let wrong = |payment, reservation, view| audited(order(), Some(payment), Some(reservation), view, &told).0;
         assert_eq!(wrong(payment(), reservation(), Some(view())), [""; 0]);
         assert_eq!(wrong(payment(), reservation(), None).len(), 1, "the view shows nothing");
         let late = Infomation { reservation_status: None, ..view() };
@@ -865,7 +914,17 @@ mod the_system {
         let others = Reservation { order_id: text("2"), ..reservation() };
         assert_eq!(wrong(payment(), others, Some(view())), ["the reservation is for another order"]);
         let started = Some(Order { course_started: true, ..order_at(OrderStatus::Ordered) });
-        let (violations, _) = audited(started, Some(payment()), Some(reservation()), Some(view()));
+        let (violations, _) = audited(started, Some(payment()), Some(reservation()), Some(view()), &told);
         assert_eq!(violations, ["order and reservation do not agree whether the course has started"]);
+        let mistold =
+            |told: &[Kind]| audited(order(), Some(payment()), Some(reservation()), Some(view()), told).0.len();
+        assert_eq!(mistold(&told), 0);
+        for left_out in 0..told.len() {
+            let some: Vec<_> = told.iter().copied().filter(|kind| *kind != told[left_out]).collect();
+            assert_ne!(mistold(&some), 0, "nobody was told of {:?}", told[left_out]);
+        }
+        for again in told.into_iter().chain([Kind::OrderCanceled, Kind::PaymentDelayed, Kind::PaymentCanceled]) {
+            assert_ne!(mistold(&[&told[..], &[again]].concat()), 0, "{again:?} is told twice, or in vain");
+        }
     }
 }

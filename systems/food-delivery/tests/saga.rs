@@ -175,7 +175,7 @@ impl Saga {
         let wanted = |event_type: &str| listens.iter().any(|event| event.name == event_type);
         let at = (from..journal.len()).find(|at| listener != source && wanted(&journal[*at].0))?;
         let (event_type, body) = &journal[at];
-        let heard = Heard { event_type, body, now: Timestamp::UNIX_EPOCH };
+        let heard = Heard { event_type, body, now: Timestamp::UNIX_EPOCH, new_ids: &BTreeMap::new() };
         let outcome = Self::run(&moment.services[listener], |documents| {
             self.behaviours[listener].hear(heard, documents).expect("no defect")
         });

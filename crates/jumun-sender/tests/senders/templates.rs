@@ -106,3 +106,51 @@ async fn what_is_too_large_is_refused() {
     let error = said(folder.path(), "", "ko", &large).await.expect_err("too large");
     assert!(matches!(error, SendError::Refused { .. }), "{error:?}");
 }
+
+/// The templates that ship with the course-enrollment system.
+#[tokio::test]
+async fn the_templates_of_course_enrollment_read_well() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../systems/course-enrollment/templates");
+    let names = [
+        "Ordered",
+        "PaymentDelayed",
+        "PaymentSettled",
+        "OrderCanceled",
+        "Paid",
+        "PaymentCanceled",
+        "Reserved",
+        "ReservationConfirmed",
+        "ReservationCanceled",
+        "CourseStarted",
+    ];
+    let (folder, mut all) = (tempfile::tempdir().expect("a folder"), Vec::new());
+    for language in ["ko", "en"] {
+        for name in names {
+            let text = fs::read_to_string(root.join(language).join(format!("{name}.txt"))).expect("a template");
+            all.push((language, name, text));
+        }
+    }
+    let all: Vec<_> = all.iter().map(|(language, name, text)| (*language, *name, text.as_str())).collect();
+    for language in ["ko", "en"] {
+        let path = folder.path().join(language);
+        let keys = json!({ "kind": "file", "language": language, "file": { "path": path } });
+        let sender = config(keys).open(&all).expect("a sender");
+        for name in names {
+            for (customer, status) in [(json!("kim"), "Reservation Confirmed"), (Value::Null, "Ordered")] {
+                let mut message = Message { template: name.into(), ..message("m-1") };
+                message.fields.insert("customerId".into(), customer);
+                message.fields.insert("orderId".into(), "ref-2022-0007".into());
+                message.fields.insert("status".into(), status.into());
+                sender.send(&message).await.expect("written");
+            }
+        }
+        let text = fs::read_to_string(&path).expect("a file");
+        for line in text.lines().map(|line| serde_json::from_str::<Value>(line).expect("JSON")) {
+            let (subject, text) = (line["subject"].as_str().expect("text"), line["text"].as_str().expect("text"));
+            assert!(text.contains("ref-2022-0007") && text.contains("101"), "{text}");
+            assert!(!text.contains("\n\n\n") && !text.contains(" ,") && !text.contains("  "), "{text}");
+            let chars = format!("{subject}\n\n{text}").chars().count();
+            assert!(chars <= 200, "KakaoTalk shows 200 characters, not {chars}: {subject} {text}");
+        }
+    }
+}

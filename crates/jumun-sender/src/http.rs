@@ -1,6 +1,6 @@
 //! One exchange over HTTP/1.1, with TLS where the address says `https`.
 
-use crate::{SendError, chain, limits};
+use crate::{SendError, chain, limits, tls};
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Request, StatusCode, Uri, header};
 use http_body_util::{BodyExt, Full, Limited};
@@ -9,8 +9,8 @@ use hyper_util::{
     client::legacy::{Client, connect::HttpConnector},
     rt::{TokioExecutor, TokioTimer},
 };
-use rustls::{ClientConfig, RootCertStore, crypto::ring, pki_types::CertificateDer};
-use std::{sync::Arc, time::Duration};
+use rustls::pki_types::CertificateDer;
+use std::time::Duration;
 use tokio::time::{Instant, timeout_at};
 
 /// A client for one receiver.
@@ -30,14 +30,7 @@ pub(crate) struct Answer {
 impl Http {
     /// A client that trusts the usual authorities and these.
     pub(crate) fn new(time_limit: Duration, authorities: &[CertificateDer<'static>]) -> Result<Self, rustls::Error> {
-        let mut roots = RootCertStore { roots: webpki_roots::TLS_SERVER_ROOTS.to_vec() };
-        for authority in authorities {
-            roots.add(authority.clone())?;
-        }
-        let tls = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
-            .with_safe_default_protocol_versions()?
-            .with_root_certificates(roots)
-            .with_no_client_auth();
+        let tls = tls::client(authorities)?;
         let mut tcp = HttpConnector::new();
         tcp.enforce_http(false); // TLS is put around it
         tcp.set_nodelay(true);

@@ -20,6 +20,7 @@ mod lines;
 mod secret;
 mod smtp;
 mod templates;
+mod tls;
 mod webhook;
 
 pub use config::{

@@ -3,7 +3,12 @@
 //! Every message has a connection of its own, and each step of the conversation is known: so it is known, too, whether the
 //! message can have been taken when something breaks. That is only so once its text is on its way.
 
-use crate::{Channel, InvalidConfig, Letter, Message, Receipt, Secret, SendError, SmtpConfig, Tls, templates::Line};
+mod connection;
+
+use self::connection::Server;
+use crate::{
+    Channel, InvalidConfig, Letter, Message, Receipt, Secret, SendError, SmtpConfig, Tls, templates::Line, tls,
+};
 use base64::{Engine, prelude::BASE64_STANDARD};
 use futures_util::future::BoxFuture;
 use lettre::{
@@ -12,44 +17,27 @@ use lettre::{
     transport::smtp::{
         Error,
         authentication::{Credentials, Mechanism},
-        client::{AsyncSmtpConnection, Certificate, TlsParameters},
         commands::{Data, Mail, Rcpt},
-        extension::{ClientId, Extension, MailParameter},
+        extension::{Extension, MailParameter},
         response::{Response, Severity},
     },
 };
-use rustls::pki_types::CertificateDer;
-use std::time::{Duration, UNIX_EPOCH};
+use rustls::pki_types::{CertificateDer, ServerName};
+use std::{
+    io,
+    sync::Arc,
+    time::{Duration, UNIX_EPOCH},
+};
+use tokio_rustls::TlsConnector;
 
 #[derive(Debug)]
 pub(crate) struct Smtp {
-    host: String,
-    port: u16,
-    security: Security,
+    server: Server,
     user: String,
     password: Secret,
     from: Mailbox,
     to: Line,
     time_limit: Duration,
-}
-
-/// When the connection becomes private, and by which parameters.
-enum Security {
-    None,
-    Opportunistic(TlsParameters),
-    Required(TlsParameters),
-    Implicit(TlsParameters),
-}
-
-impl std::fmt::Debug for Security {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(match self {
-            Self::None => "None",
-            Self::Opportunistic(_) => "Opportunistic",
-            Self::Required(_) => "Required",
-            Self::Implicit(_) => "Implicit",
-        })
-    }
 }
 
 /// How far the conversation is.
@@ -90,25 +78,17 @@ impl Smtp {
             ));
         }
         let from = from.parse().map_err(|error| invalid("from", format!("must be an address: {error}")))?;
-        let parameters = || -> Result<TlsParameters, InvalidConfig> {
-            let wrong = |error: Error| invalid("tls", crate::chain(&error));
-            let mut parameters = TlsParameters::builder(host.clone());
-            for authority in authorities {
-                let authority = Certificate::from_der(authority.to_vec()).map_err(wrong)?;
-                parameters = parameters.add_root_certificate(authority);
-            }
-            parameters.build_rustls().map_err(wrong)
+        let name = ServerName::try_from(host.clone()).map_err(|error| invalid("host", error.to_string()))?;
+        let trust = tls::client(authorities).map_err(|error| InvalidConfig::value("ca_file", error.to_string()))?;
+        let usual_port = match tls {
+            Tls::Required => 587,
+            Tls::Implicit => 465,
+            Tls::None | Tls::Opportunistic => 25,
         };
-        let (security, usual_port) = match tls {
-            Tls::None => (Security::None, 25),
-            Tls::Opportunistic => (Security::Opportunistic(parameters()?), 25),
-            Tls::Required => (Security::Required(parameters()?), 587),
-            Tls::Implicit => (Security::Implicit(parameters()?), 465),
-        };
-        let port = if *port == 0 { usual_port } else { *port };
+        let (host, port, tls) = (host.clone(), if *port == 0 { usual_port } else { *port }, *tls);
+        let server = Server { host, port, tls, name, connector: TlsConnector::from(Arc::new(trust)) };
         let to = Line::parse("smtp.to", to)?;
-        let (host, user, password) = (host.clone(), user.clone(), password.clone());
-        Ok(Self { host, port, security, user, password, from, to, time_limit })
+        Ok(Self { server, user: user.clone(), password: password.clone(), from, to, time_limit })
     }
 
     /// What the server said, without the password, also as it goes over the wire (PLAIN and LOGIN, RFC 4616).
@@ -137,31 +117,14 @@ impl Smtp {
             .map_err(|error| SendError::refused(format!("it cannot be a mail: {error}")))
     }
 
-    /// The connection, up to where messages may be sent.
-    async fn connect(&self, stage: &mut Stage) -> Result<AsyncSmtpConnection, Error> {
-        let (server, name) = ((self.host.as_str(), self.port), ClientId::default());
-        let implicit = if let Security::Implicit(tls) = &self.security { Some(tls.clone()) } else { None };
-        let mut connection =
-            AsyncSmtpConnection::connect_tokio1(server, Some(self.time_limit), &name, implicit, None).await?;
-        let (tls, is_required) = match &self.security {
-            Security::Required(tls) => (Some(tls), true),
-            Security::Opportunistic(tls) => (Some(tls), false),
-            Security::Implicit(_) | Security::None => (None, false),
-        };
-        if let Some(tls) = tls.filter(|_| is_required || connection.can_starttls()) {
-            connection.starttls(tls.clone(), &name).await?; // an error, where the server cannot
-        }
+    /// Hands a mail over.
+    async fn converse(&self, mail: &lettre::Message, stage: &mut Stage) -> Result<Response, No> {
+        let mut connection = self.server.connect().await?;
         if !self.user.is_empty() {
             *stage = Stage::Authentication;
             let credentials = Credentials::new(self.user.clone(), self.password.expose().to_owned());
             connection.auth(&[Mechanism::Plain, Mechanism::Login], &credentials).await?;
         }
-        Ok(connection)
-    }
-
-    /// Hands a mail over.
-    async fn converse(&self, mail: &lettre::Message, stage: &mut Stage) -> Result<Response, No> {
-        let mut connection = self.connect(stage).await?;
         let envelope = mail.envelope();
         let mut parameters = Vec::new();
         if !envelope.to().iter().all(|to| AsRef::<str>::as_ref(to).is_ascii()) {
@@ -179,9 +142,15 @@ impl Smtp {
             connection.command(Rcpt::new(to.clone(), Vec::new())).await?;
         }
         *stage = Stage::Data;
-        connection.command(Data).await?;
+        let go_on = connection.command(Data).await?;
+        if !go_on.has_code(354) {
+            return Err(No::confused(&go_on));
+        }
         *stage = Stage::Text;
         let answer = connection.message(&mail.formatted()).await?;
+        if answer.code().severity != Severity::PositiveCompletion {
+            return Err(No::confused(&answer));
+        }
         // The message is theirs. Good manners must not cost its receipt.
         let time_limit = self.time_limit;
         tokio::spawn(async move { drop(tokio::time::timeout(time_limit, connection.quit()).await) });
@@ -211,6 +180,23 @@ impl Smtp {
 struct No {
     said: Option<(Severity, u16)>,
     why: String,
+}
+
+impl No {
+    fn because(why: impl Into<String>) -> Self {
+        Self { said: None, why: why.into() }
+    }
+
+    /// An answer that cannot be to what was asked.
+    fn confused(answer: &Response) -> Self {
+        Self::because(format!("the server answers something else: {}", answer.code()))
+    }
+}
+
+impl From<io::Error> for No {
+    fn from(error: io::Error) -> Self {
+        Self::because(crate::chain(&error))
+    }
 }
 
 impl From<Error> for No {

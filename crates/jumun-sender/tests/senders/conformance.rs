@@ -7,6 +7,7 @@ use crate::support::{
     smtp::{Mail, Reply as SmtpReply, Script, SmtpServer},
 };
 use base64::{Engine, prelude::BASE64_STANDARD};
+use futures_util::FutureExt;
 use jumun_sender::{SendError, Sender, SenderConfig, Templates, console};
 use serde_json::{Value, json};
 use std::{
@@ -323,7 +324,8 @@ async fn a_message_that_cannot_be_is_refused_before_it_is_sent<R: Receiver>() {
 
 async fn an_attempt_that_is_given_up_disturbs_no_other<R: Receiver>() {
     let rig = R::rig(State::Up, PATIENCE).await;
-    drop(rig.sender.send(&message("given-up")));
+    let given_up = message("given-up");
+    drop(rig.sender.send(&given_up).now_or_never()); // begun, and dropped
     let (first, second) = (message("m-1"), message("m-2"));
     let (one, other) = tokio::join!(rig.sender.send(&first), rig.sender.send(&second));
     assert!(one.is_ok() && other.is_ok());

@@ -122,10 +122,12 @@ async fn every_answer_at_every_step_says_what_came_of_the_message() {
         ("RCPT", close, not_sent),
         ("DATA", say("451 later"), not_sent),
         ("DATA", say("554 no"), refused),
+        ("DATA", say("250 ok"), not_sent),
         ("DATA", hang, not_sent),
         ("TEXT", say("451 later"), not_sent),
         ("TEXT", say("421 closing"), not_sent),
         ("TEXT", say("554 5.6.0 spam"), refused),
+        ("TEXT", say("354 go on"), unknown),
         ("TEXT", say("nonsense"), unknown),
         ("TEXT", hang, unknown),
         ("TEXT", close, unknown),
@@ -165,6 +167,20 @@ async fn where_tls_is_required_nothing_is_said_in_clear() {
     assert!(heard.iter().all(|line| line.starts_with("EHLO") || line == "QUIT"), "{heard:?}");
     // The same server, from the beginning.
     assert_eq!(outcome(Script::default(), json!({ "tls": "implicit", "time_limit": "300ms" })).await, "not sent");
+}
+
+#[tokio::test]
+async fn answers_that_are_slipped_in_before_tls_make_nobody_believe_it_was_sent() {
+    let certificate = certificate();
+    for (slipped_in, replies) in [
+        ("\r\n250 8BITMIME", vec![]),
+        ("\r\n250 8BITMIME", vec![("TEXT", Reply::Say("554 spam"))]),
+        ("\r\n250 8BITMIME\r\n250 ok\r\n250 ok\r\n354 go on\r\n250 ok", vec![("RCPT", Reply::Say("550 no"))]),
+    ] {
+        let script = Script { tls: Some(certificate.acceptor.clone()), slipped_in, replies, ..Script::default() };
+        let keys = json!({ "tls": "required", "host": "localhost", "ca_file": certificate.file });
+        assert_ne!(outcome(script, keys).await, "sent", "{slipped_in:?}");
+    }
 }
 
 #[tokio::test]

@@ -37,7 +37,9 @@ pub(crate) enum Reply {
 pub(crate) struct Script {
     /// It can do TLS.
     pub(crate) tls: Option<TlsAcceptor>,
-    /// And does it from the beginning.
+    /// What somebody in between adds to its *go on*.
+    pub(crate) slipped_in: &'static str,
+    /// It does TLS from the beginning.
     pub(crate) is_implicit: bool,
     /// Whom it lets in, and by which password.
     pub(crate) login: Option<(&'static str, &'static str)>,
@@ -159,7 +161,8 @@ async fn converse(stream: Box<dyn Stream>, script: &Script, log: &Mutex<Log>) ->
                 say(&mut connection, script, log, "EHLO", &(usual + "250 8BITMIME")).await?;
             }
             "STARTTLS" => {
-                if say(&mut connection, script, log, "STARTTLS", "220 go on").await? {
+                let usual = format!("220 go on{}", script.slipped_in);
+                if say(&mut connection, script, log, "STARTTLS", &usual).await? {
                     let tls = script.tls.as_ref().expect("it said that it can");
                     connection = BufReader::new(Box::new(tls.accept(connection.into_inner()).await?));
                     is_private = true;

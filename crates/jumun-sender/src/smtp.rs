@@ -113,7 +113,7 @@ impl Smtp {
             .date(UNIX_EPOCH + Duration::from_millis(millis))
             .message_id(Some(format!("<{}@{}>", message.id, self.from.email.domain())))
             .raw_header(header::HeaderValue::new(automatic, "auto-generated".into()))
-            .singlepart(SinglePart::plain(text.replace('\n', "\r\n")))
+            .singlepart(SinglePart::plain(text))
             .map_err(|error| SendError::refused(format!("it cannot be a mail: {error}")))
     }
 

@@ -119,6 +119,7 @@ async fn every_answer_at_every_step_says_what_came_of_the_message() {
         ("RCPT", say("450 greylisted"), not_sent),
         ("RCPT", say("550 5.1.1 no such user"), refused),
         ("RCPT", say("552 mailbox full"), refused),
+        ("RCPT", say("530 who are you"), not_sent),
         ("RCPT", close, not_sent),
         ("DATA", say("451 later"), not_sent),
         ("DATA", say("554 no"), refused),

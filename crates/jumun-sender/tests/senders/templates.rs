@@ -50,8 +50,10 @@ async fn an_operators_template_takes_the_place_of_one() {
     write(folder.path(), "Ordered.txt", text);
     write(folder.path(), ".Ordered.txt.swp", "\0");
     let templates = folder.path().display().to_string();
-    let (subject, text) = said(folder.path(), &templates, "ko", &message("m-1")).await.expect("sent");
-    assert_eq!(subject, "안녕 KIM");
+    let mut quoting = message("m-1");
+    quoting.fields.insert("customerId".into(), "Kim & <Lee>".into());
+    let (subject, text) = said(folder.path(), &templates, "ko", &quoting).await.expect("sent");
+    assert_eq!(subject, "안녕 KIM & <LEE>");
     assert_eq!(text, "<b>101</b>\n끝 & 끝", "what is not there is shown as nothing, and nothing is escaped");
     let paid = Message { template: "Paid".into(), ..message("m-2") };
     assert_eq!(said(folder.path(), &templates, "ko", &paid).await.expect("sent").0, "결제 완료");

@@ -65,9 +65,8 @@ impl Smtp {
     ) -> Result<Self, InvalidConfig> {
         let invalid = |key: &str, why: String| InvalidConfig::value(format!("smtp.{key}"), why);
         let SmtpConfig { host, port, tls, user, password, from, to } = config;
-        if host.is_empty() || host.contains(|letter: char| letter.is_whitespace() || letter.is_control()) {
-            return Err(invalid("host", "must be the name of a mail server".into()));
-        }
+        let name = ServerName::try_from(host.clone());
+        let name = name.map_err(|_| invalid("host", "must be the name of a mail server".into()))?;
         if user.is_empty() != password.is_empty() {
             return Err(invalid("password", "user and password go together".into()));
         }
@@ -78,7 +77,6 @@ impl Smtp {
             ));
         }
         let from = from.parse().map_err(|error| invalid("from", format!("must be an address: {error}")))?;
-        let name = ServerName::try_from(host.clone()).map_err(|error| invalid("host", error.to_string()))?;
         let trust = tls::client(authorities).map_err(|error| InvalidConfig::value("ca_file", error.to_string()))?;
         let usual_port = match tls {
             Tls::Required => 587,

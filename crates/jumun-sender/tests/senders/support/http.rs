@@ -1,0 +1,122 @@
+//! A server that takes down what it is sent and answers as it is told.
+
+use bytes::Bytes;
+use http::{HeaderMap, Request, Response, Uri};
+use http_body_util::{BodyExt, Full};
+use hyper::{body::Incoming, server::conn::http1, service::service_fn};
+use hyper_util::rt::TokioIo;
+use std::{
+    convert::Infallible,
+    io,
+    sync::{Arc, Mutex},
+};
+use tokio::net::TcpListener;
+use tokio_rustls::TlsAcceptor;
+
+/// What it was sent.
+#[derive(Debug, Clone)]
+pub(crate) struct Received {
+    pub(crate) method: http::Method,
+    pub(crate) uri: Uri,
+    pub(crate) head: HeaderMap,
+    pub(crate) body: Bytes,
+}
+
+impl Received {
+    pub(crate) fn header(&self, name: &str) -> &str {
+        self.head.get(name).unwrap_or_else(|| panic!("no header {name}")).to_str().expect("text")
+    }
+
+    pub(crate) fn form(&self, name: &str) -> Option<String> {
+        form_urlencoded::parse(&self.body).find(|(key, _)| key == name).map(|(_, value)| value.into_owned())
+    }
+}
+
+/// What it answers.
+pub(crate) enum Reply {
+    Answer(u16, Vec<(&'static str, String)>, String),
+    /// Nothing, ever.
+    Hang,
+    /// It breaks the connection.
+    Break,
+}
+
+pub(crate) fn answer(status: u16, body: impl Into<String>) -> Reply {
+    Reply::Answer(status, Vec::new(), body.into())
+}
+
+pub(crate) struct HttpServer {
+    pub(crate) port: u16,
+    received: Arc<Mutex<Vec<Received>>>,
+    task: tokio::task::JoinHandle<()>,
+}
+
+impl Drop for HttpServer {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+impl HttpServer {
+    pub(crate) async fn start(reply: impl Fn(&Received) -> Reply + Send + Sync + 'static) -> Self {
+        Self::start_with(None, reply).await
+    }
+
+    pub(crate) async fn start_with(
+        tls: Option<TlsAcceptor>,
+        reply: impl Fn(&Received) -> Reply + Send + Sync + 'static,
+    ) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let port = listener.local_addr().expect("an address").port();
+        let received = Arc::new(Mutex::new(Vec::new()));
+        let (all, reply) = (Arc::clone(&received), Arc::new(reply));
+        let task = tokio::spawn(async move {
+            while let Ok((stream, _)) = listener.accept().await {
+                let (all, reply, tls) = (Arc::clone(&all), Arc::clone(&reply), tls.clone());
+                tokio::spawn(async move {
+                    let service = service_fn(move |request| serve(request, Arc::clone(&all), Arc::clone(&reply)));
+                    match tls {
+                        None => drop(http1::Builder::new().serve_connection(TokioIo::new(stream), service).await),
+                        Some(tls) => {
+                            let Ok(stream) = tls.accept(stream).await else { return };
+                            drop(http1::Builder::new().serve_connection(TokioIo::new(stream), service).await);
+                        }
+                    }
+                });
+            }
+        });
+        Self { port, received, task }
+    }
+
+    pub(crate) fn url(&self) -> String {
+        format!("http://127.0.0.1:{}", self.port)
+    }
+
+    pub(crate) fn received(&self) -> Vec<Received> {
+        self.received.lock().expect("a lock").clone()
+    }
+}
+
+async fn serve(
+    request: Request<Incoming>,
+    all: Arc<Mutex<Vec<Received>>>,
+    reply: Arc<impl Fn(&Received) -> Reply>,
+) -> io::Result<Response<Full<Bytes>>> {
+    let (head, body) = request.into_parts();
+    let body = body.collect().await.map_err(io::Error::other)?.to_bytes();
+    let received = Received { method: head.method, uri: head.uri, head: head.headers, body };
+    let reply = reply(&received);
+    all.lock().expect("a lock").push(received);
+    match reply {
+        Reply::Break => Err(io::ErrorKind::ConnectionReset.into()),
+        Reply::Hang => match std::future::pending::<Infallible>().await {},
+        Reply::Answer(status, headers, body) => {
+            let mut response = Response::new(Full::from(body));
+            *response.status_mut() = status.try_into().expect("a status");
+            for (name, value) in headers {
+                response.headers_mut().insert(name, value.parse().expect("a header"));
+            }
+            Ok(response)
+        }
+    }
+}

@@ -8,10 +8,11 @@ use jumun_bus::EmbeddedLog;
 use jumun_database::SqliteDatabase;
 use jumun_runtime::{
     Delays, Engine, Parts, Retention, Serving, StatusCode,
-    config::{Config, GATEWAY},
+    config::{Config, ConfigError, GATEWAY, SENDER},
     control,
     gateway::{self, Gateway},
     guards::Guards,
+    messages::Carrier,
     schema, serve,
     supervisor::{self, Leash},
     telemetry::Tracer,
@@ -102,11 +103,16 @@ async fn serve_service(
     let urls = config.calls.iter().map(|(name, call)| (name.clone(), call.url.clone())).collect();
     let guards = config.calls.iter().map(|(name, call)| (name.clone(), call.guard())).collect();
     let delays = config.calls.iter().map(|(name, call)| (name.clone(), call.delay)).collect();
+    let mut transport = HttpTransport::new(urls);
+    if let Some(sender) = &config.sender {
+        transport =
+            transport.with_outside(SENDER, Arc::new(Carrier(sender.open(service.texts).map_err(ConfigError::from)?)));
+    }
     let engine = Engine::new(Parts {
         model: service.clone(),
         behaviour,
         database: Arc::new(database),
-        transport: Arc::new(HttpTransport::new(urls)),
+        transport: Arc::new(transport),
         guards: Guards::new(service, &guards)?,
         delays: Delays::new(delays),
         clock: Timestamp::now,

@@ -7,7 +7,7 @@ use crate::{
     faults::Faults,
     limits::{
         BODY_TIME_LIMIT, CONFIGURATION_VALUE_MAX_BYTES, DELAY_DEADLINE, DELAY_DEADLINE_MAX, DELAYED_MAX,
-        GATEWAY_TIME_LIMIT, HEAD_TIME_LIMIT, TIME_LIMIT, UPSTREAM_REQUESTS_MAX, UPSTREAMS_MAX,
+        GATEWAY_TIME_LIMIT, HEAD_TIME_LIMIT, OUTSIDE_MARGIN, TIME_LIMIT, UPSTREAM_REQUESTS_MAX, UPSTREAMS_MAX,
     },
     telemetry::OtlpConfig,
 };
@@ -16,6 +16,7 @@ use http::Uri;
 use jiff::{SignedDuration, Span, SpanRelativeTo};
 use jumun::{ServiceModel, SystemModel};
 use jumun_guard::{BreakerConfig, BulkheadConfig, GuardConfig, RetryConfig, Window};
+use jumun_sender::SenderConfig;
 use serde::{Deserialize, Deserializer, de};
 use serde_json::{Map, Value, json};
 use std::{
@@ -91,6 +92,8 @@ pub struct ServiceConfig {
     pub database: PathBuf,
     /// The guard around calls, by the service that is called.
     pub calls: BTreeMap<String, CallConfig>,
+    /// Who carries its messages, if it sends any.
+    pub sender: Option<SenderConfig>,
     /// What it does wrong from its start on, for drills.
     pub faults: Faults,
     /// What its business may be set to.
@@ -137,6 +140,9 @@ pub enum ConfigError {
         /// What is wrong.
         why: String,
     },
+    /// What is said of whoever carries messages.
+    #[error(transparent)]
+    Sender(#[from] jumun_sender::InvalidConfig),
 }
 
 impl ConfigError {
@@ -146,6 +152,7 @@ impl ConfigError {
             Self::Unreadable(_) => "configuration-unreadable",
             Self::UnknownKey(_) => "configuration-unknown-key",
             Self::Invalid { .. } => "configuration-invalid",
+            Self::Sender(error) => error.code(),
         }
     }
 
@@ -157,6 +164,7 @@ impl ConfigError {
                 "Correct its spelling in jumun.toml, the environment (JUMUN__…) or --set; or delete it."
             }
             Self::Invalid { .. } => "Correct the value in jumun.toml, the environment (JUMUN__…) or --set.",
+            Self::Sender(error) => error.remedy(),
         }
     }
 }
@@ -218,10 +226,14 @@ struct ServiceKeys {
     listen: Option<SocketAddr>,
     database: Option<String>,
     calls: BTreeMap<String, CallKeys>,
+    sender: Option<Value>,
     faults: Faults,
 }
 
-const SERVICE_KEYS: [&str; 4] = ["listen", "database", "calls", "faults"];
+const SERVICE_KEYS: [&str; 5] = ["listen", "database", "calls", SENDER, "faults"];
+
+/// Whoever carries messages: by this name services ask it, and by this name their tables have its keys.
+pub const SENDER: &str = "sender";
 
 #[derive(Deserialize, Default)]
 #[serde(deny_unknown_fields, default)]
@@ -476,7 +488,8 @@ fn entries(model: &SystemModel, config: &Config) -> Vec<(String, Value)> {
     tell(&["telemetry", "otlp"], json!(endpoint));
     tell(&["telemetry", "sample"], json!(sample));
     for service in &model.services {
-        let Some(ServiceConfig { listen, database, calls, faults, settings }) = services.get(service.name) else {
+        let Some(ServiceConfig { listen, database, calls, sender, faults, settings }) = services.get(service.name)
+        else {
             continue;
         };
         tell(&[service.name, "listen"], json!(listen));
@@ -499,6 +512,9 @@ fn entries(model: &SystemModel, config: &Config) -> Vec<(String, Value)> {
             let BulkheadConfig { max_concurrent, max_wait } = bulkhead;
             tell(&[service.name, "calls", callee, "bulkhead", "max_concurrent"], json!(max_concurrent));
             tell(&[service.name, "calls", callee, "bulkhead", "max_wait"], duration_in_words(*max_wait));
+        }
+        for (key, value) in sender.iter().flat_map(SenderConfig::entries) {
+            tell(&[service.name, SENDER, &key], value);
         }
         let Faults { delay, fail, concurrency, cpu, start_delay } = faults;
         tell(&[service.name, "faults", "delay"], json!(delay.to_string()));
@@ -683,13 +699,22 @@ fn service_config(
             }
         },
     };
+    let sends = service.asks.iter().any(|ask| ask.is_outside() && ask.service == SENDER);
+    let sender = match keys.sender {
+        Some(_) if !sends => return Err(ConfigError::UnknownKey(format!("{}.{SENDER}", service.name))),
+        given if sends => Some(SenderConfig::read(given.unwrap_or_else(|| Value::Object(Map::new())))?),
+        _ => None,
+    };
     let mut calls = BTreeMap::new();
     for ask in &service.asks {
         let (breaker, bulkhead) = Default::default();
         // Where the system knows how to go on without an answer, it does.
         let is_accepting = !ask.is_outside() && is_settled(service, ask.service);
         let delay = DelayConfig { is_accepting, max_delayed: DELAYED_MAX, deadline: DELAY_DEADLINE };
-        let call = CallConfig { url: Uri::default(), time_limit: TIME_LIMIT, breaker, bulkhead, delay };
+        // Whoever carries messages bounds its own time.
+        let sending = sender.as_ref().filter(|_| ask.is_outside()).map(|sender| sender.time_limit + OUTSIDE_MARGIN);
+        let time_limit = sending.unwrap_or(TIME_LIMIT);
+        let call = CallConfig { url: Uri::default(), time_limit, breaker, bulkhead, delay };
         calls.insert(ask.service.to_owned(), call);
     }
     for (callee, given) in keys.calls {
@@ -724,7 +749,7 @@ fn service_config(
         call.guard().check().map_err(|error| invalid(&format!("calls.{callee}.{}", error.key), error.why))?;
     }
     let listen = listen(service.name, keys.listen, service.port, offset)?;
-    Ok(ServiceConfig { listen, database, calls, faults: keys.faults, settings })
+    Ok(ServiceConfig { listen, database, calls, sender, faults: keys.faults, settings })
 }
 
 /// Whether a service knows what to do with an answer that comes later.

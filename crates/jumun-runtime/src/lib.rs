@@ -18,6 +18,7 @@ pub mod guards;
 mod health;
 mod http;
 pub mod limits;
+pub mod messages;
 mod problem;
 pub mod rebuild;
 pub mod recovery;

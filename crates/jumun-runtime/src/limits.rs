@@ -48,6 +48,9 @@ pub const NESTED_MARGIN: Duration = Duration::from_millis(20);
 /// Time limit of a call that has none configured.
 pub const TIME_LIMIT: Duration = Duration::from_secs(1);
 
+/// How much longer than its own time limit whoever is outside the system may take.
+pub const OUTSIDE_MARGIN: Duration = Duration::from_secs(1);
+
 /// How often a question is sent at most, while connections break. The time limit holds over all of it.
 pub const ATTEMPTS_MAX: usize = 4;
 

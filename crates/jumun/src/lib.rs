@@ -37,7 +37,7 @@ pub use load::{FieldValue, LoadLine};
 pub use model::{
     AnyCommand, AskModel, Behaviour, CommandModel, Damaged, Decided, DocumentAfter, DocumentKey, Documents,
     EncodedEvent, FieldModel, Folded, Folding, Heard, NEW_ID, Outcome, ResourceModel, ServiceModel, SettingsError,
-    SettleModel, Step, Stored, Verb,
+    SettleModel, Step, Stored, Text, Verb,
 };
 pub use service::{ReadModel, Resource, Service};
 pub use system::{System, SystemModel};

@@ -22,6 +22,9 @@ use std::{
 /// A function that clones of a model share.
 pub(crate) type Shared<I, O> = Arc<dyn Fn(&I) -> O + Send + Sync>;
 
+/// A text of messages as a system brings it: its language, its name, and the text itself.
+pub type Text = (&'static str, &'static str, &'static str);
+
 /// In place of an id: one that nothing has yet is needed. See [`Heard::new_ids`].
 pub const NEW_ID: i64 = 0;
 
@@ -36,6 +39,8 @@ pub struct ServiceModel {
     pub resources: Vec<ResourceModel>,
     /// Whom it asks.
     pub asks: Vec<AskTarget>,
+    /// The texts of its messages.
+    pub texts: &'static [Text],
     /// The events of other services that concern it, read off its aggregates.
     pub listens: BTreeSet<EventType>,
     /// Whether it publishes events of its own.

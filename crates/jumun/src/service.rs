@@ -9,7 +9,7 @@ use crate::{
     model::{
         AnyCommand, AskModel, Behaviour, CommandModel, Damaged, Decided, DocumentAfter, DocumentKey, Documents,
         EncodedEvent, FieldModel, Folding, Heard, NEW_ID, Outcome, ResourceModel, ServiceModel, SettingsError,
-        SettleModel, Step, Stored, Verb,
+        SettleModel, Step, Stored, Text, Verb,
     },
     value::Id,
 };
@@ -190,6 +190,7 @@ pub struct Service<E> {
     pub(crate) port: u16,
     pub(crate) resources: Vec<ResourceModel>,
     pub(crate) asks: Vec<AskTarget>,
+    texts: &'static [Text],
     settings: Map<String, Value>,
     cells: Vec<Start<E>>,
 }
@@ -197,7 +198,8 @@ pub struct Service<E> {
 impl<E: PublishedLanguage> Service<E> {
     /// A service and the port that its users know it by.
     pub fn new(name: &'static str, port: u16) -> Self {
-        Self { name, port, resources: Vec::new(), asks: Vec::new(), settings: Map::new(), cells: Vec::new() }
+        let (resources, asks, settings, cells) = Default::default();
+        Self { name, port, resources, asks, texts: &[], settings, cells }
     }
 
     /// Adds an aggregate.
@@ -239,11 +241,18 @@ impl<E: PublishedLanguage> Service<E> {
         self
     }
 
+    /// The texts of the messages that it has sent by somebody [outside](Ask::outside).
+    #[must_use]
+    pub fn texts(mut self, texts: &'static [Text]) -> Self {
+        self.texts = texts;
+        self
+    }
+
     pub(crate) fn into_model(self, examples: &[E]) -> ServiceModel {
         let is_foreign = |event: &EventType| event.source != self.name;
         let concerned = examples.iter().filter(|event| self.is_concerned_by(event));
         let listens: BTreeSet<_> = concerned.map(PublishedLanguage::event_type).filter(is_foreign).collect();
-        let Self { name, port, mut resources, asks, settings, cells } = self;
+        let Self { name, port, mut resources, asks, texts, settings, cells } = self;
         for (resource, start) in resources.iter_mut().zip(&cells) {
             let Some(folds) = &mut resource.folds else { continue };
             let Ok(view) = start(&Map::new()) else { continue };
@@ -258,7 +267,7 @@ impl<E: PublishedLanguage> Service<E> {
             Ok(Arc::new(Together { service: name, may_ask, settles, cells }) as Arc<dyn Behaviour>)
         });
         let publishes = E::TYPES.iter().any(|kind| kind.source == name);
-        ServiceModel { name, port, resources, asks, listens, publishes, settings, start }
+        ServiceModel { name, port, resources, asks, texts, listens, publishes, settings, start }
     }
 
     /// Whether an event concerns one of its aggregates.

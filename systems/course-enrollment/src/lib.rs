@@ -15,11 +15,24 @@ pub mod reservation;
 
 use events::Event;
 use infomation::Infomation;
-use jumun::{LoadLine, ReadModel, Resource, Service, System};
+use jumun::{LoadLine, ReadModel, Resource, Service, System, Text};
 use notification::{Notification, NotificationStatus, SEND};
 use order::{Order, OrderStatus};
 use pay::{PAY, Pay, Payment};
 use reservation::Reservation;
+
+/// What customers are told: a line for the subject, an empty one, the text. Operators may put their own in its place.
+macro_rules! texts {
+    ($($name:ident)*) => { &[$(
+        ("ko", stringify!($name), include_str!(concat!("../templates/ko/", stringify!($name), ".txt"))),
+        ("en", stringify!($name), include_str!(concat!("../templates/en/", stringify!($name), ".txt"))),
+    )*] };
+}
+
+const TEXTS: &[Text] = texts! {
+    Ordered PaymentDelayed PaymentSettled OrderCanceled Paid PaymentCanceled
+    Reserved ReservationConfirmed ReservationCanceled CourseStarted
+};
 
 /// The system.
 pub fn system() -> System<Event> {
@@ -48,7 +61,7 @@ pub fn system() -> System<Event> {
         .service(Service::new("order", 8081).aggregate(order).asks(&PAY))
         .service(Service::new("pay", 8082).aggregate(pay))
         .service(Service::new("reservation", 8083).aggregate(reservation))
-        .service(Service::new("notification", 8084).aggregate(notification).view(infomation).asks(&SEND))
+        .service(Service::new("notification", 8084).aggregate(notification).view(infomation).asks(&SEND).texts(TEXTS))
         .audit(audit::audit)
         .ledger(audit::PAID, &[audit::STANDING, audit::REFUNDED, audit::VOIDED])
         .load(LoadLine {

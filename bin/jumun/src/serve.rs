@@ -107,6 +107,7 @@ async fn serve_service(
         database: Arc::new(database),
         transport: Arc::new(HttpTransport::new(urls)),
         guards: Guards::new(service, &guards)?,
+        admission: config.admission,
         clock: Timestamp::now,
         zone: TimeZone::try_system().unwrap_or(TimeZone::UTC),
         tracer,

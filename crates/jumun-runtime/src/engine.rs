@@ -19,10 +19,11 @@
 //! draft-ietf-httpapi-idempotency-key-header.
 
 use crate::{
+    admission::{Admission, AdmissionConfig},
     crash,
     faults::FaultSwitch,
     guards::{Guards, not_asked, verdict},
-    limits::{ANSWERS_KEPT, ATTEMPTS_MAX, COMMANDS_MAX, DECISIONS_MAX, NESTED_MARGIN, OUTCOME_GRACE, REPEAT_PAUSE},
+    limits::{ANSWERS_KEPT, ATTEMPTS_MAX, DECISIONS_MAX, NESTED_MARGIN, OUTCOME_GRACE, REPEAT_PAUSE},
     problem::{Code, Problem},
     telemetry::{AskOutcome, Kind, Origin, ServiceMetrics, Span, TraceContext, Tracer},
     token::Token,
@@ -46,7 +47,7 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
     time::{Duration, Instant},
 };
-use tokio::sync::{Notify, RwLock, RwLockWriteGuard, Semaphore};
+use tokio::sync::{Notify, RwLock, RwLockWriteGuard};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use uuid::Uuid;
 
@@ -62,6 +63,8 @@ pub struct Parts {
     pub transport: Arc<dyn Transport>,
     /// What stands around its calls to them.
     pub guards: Guards,
+    /// How much it takes at once.
+    pub admission: AdmissionConfig,
     /// The time. Everything else takes it from here.
     pub clock: fn() -> Timestamp,
     /// The zone that dates are shown in.
@@ -80,7 +83,7 @@ struct Inner {
     parts: Parts,
     incarnation: Uuid,
     turns: Turns<Place>,
-    places: Arc<Semaphore>,
+    admission: Admission,
     tasks: TaskTracker,
     killed: CancellationToken,
     workers_stopped: CancellationToken,
@@ -111,6 +114,8 @@ pub struct Incoming {
     pub command: AnyCommand,
     /// Under which it is known when it is repeated.
     pub key: Option<Key>,
+    /// Whether it ends something: then it is let in when others are not.
+    pub is_ending: bool,
     /// Of everything that makes it this request and no other.
     pub fingerprint: [u8; 16],
     /// The HTTP status of a yes.
@@ -140,6 +145,13 @@ impl Key {
             Self::Client(key) => format!("client:{key}"),
             Self::Ask { id, .. } => ask_key(*id),
         }
+    }
+
+    /// For how long its answer is still waited for, where that is known.
+    fn left(&self, now: Timestamp) -> Option<Duration> {
+        let Self::Ask { expires_ms, .. } = self else { return None };
+        let left = expires_ms.saturating_sub(now.as_millisecond());
+        Some(Duration::from_millis(u64::try_from(left).unwrap_or_default()))
     }
 }
 
@@ -203,14 +215,15 @@ impl Engine {
     /// An engine, not yet recovered.
     pub fn new(parts: Parts) -> Self {
         let (database, tracer) = (parts.database.clone(), parts.tracer.clone());
-        let metrics = ServiceMetrics::new(&parts.model, database, tracer, &parts.guards, parts.restarts);
+        let admission = Admission::new(parts.admission);
+        let metrics = ServiceMetrics::new(&parts.model, database, tracer, &parts.guards, &admission, parts.restarts);
         Self(Arc::new(Inner {
             parts,
             metrics,
             faults: FaultSwitch::default(),
             incarnation: Uuid::now_v7(),
             turns: Turns::new(),
-            places: Arc::new(Semaphore::new(COMMANDS_MAX)),
+            admission,
             tasks: TaskTracker::new(),
             killed: CancellationToken::new(),
             workers_stopped: CancellationToken::new(),
@@ -246,6 +259,11 @@ impl Engine {
         &self.0.faults
     }
 
+    /// Who lets commands and reads in.
+    pub(crate) fn admission(&self) -> &Admission {
+        &self.0.admission
+    }
+
     /// Takes spans of what it does.
     pub fn tracer(&self) -> &Tracer {
         &self.0.parts.tracer
@@ -256,15 +274,14 @@ impl Engine {
         self.0.trouble.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Takes a command. It is seen through even if nobody waits for the answer any more.
+    /// Takes a command. From where it is let in, it is seen through even if nobody waits for the answer any more.
     pub async fn take(&self, incoming: Incoming) -> Answer {
-        let Ok(place) = self.0.places.clone().try_acquire_owned() else {
-            return Err(Problem::new(Code::NotDone, "The service is busy. Try again a little later."));
-        };
+        let left = incoming.key.as_ref().and_then(|key| key.left(self.now()));
+        let place = self.0.admission.command(incoming.is_ending, left, self.faults().narrows()).await?;
         let engine = self.clone();
         let task = self.spawn(async move {
             let answer = match engine.faults().meet().await {
-                Ok(_at_work) => engine.answer(&incoming).await,
+                Ok(()) => engine.answer(&incoming).await,
                 Err(problem) => Err(problem),
             };
             drop(place);

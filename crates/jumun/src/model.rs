@@ -181,6 +181,11 @@ pub struct CommandModel {
 }
 
 impl CommandModel {
+    /// Whether it ends something, and so makes less work: it is done even where new work is turned away.
+    pub fn is_ending(&self) -> bool {
+        self.verb == Verb::Delete
+    }
+
     /// The command that a body stands for.
     pub fn read(&self, body: &[u8]) -> Result<AnyCommand, BadInput> {
         (self.read)(body)

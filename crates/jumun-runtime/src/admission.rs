@@ -12,12 +12,13 @@
 //! Library*; N. Murphy and others, *Site Reliability Engineering*, chapter 21.
 
 use crate::{
+    config,
     limits::{COMMAND_WAIT_MAX, COMMANDS_MAX, COMMANDS_WAITING_MAX, READS_MAX, RETRY_AFTER_MAX},
     problem::{Code, Problem},
     telemetry::AdmissionMetrics,
 };
 use prometheus_client::{metrics::counter::Counter, registry::Registry};
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::{Value, json};
 use std::{
     sync::{
@@ -31,18 +32,21 @@ use tokio::{
     time::Instant,
 };
 
-/// How much a service takes at once.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// How much a service takes at once, the keys of `[order.admission]` and `shed` beside it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
 pub struct AdmissionConfig {
     /// Commands at work at once, asks of neighbours included; 1 or more.
     pub max_concurrent: u32,
     /// Commands that wait for a place, and as many reads.
     pub max_waiting: u32,
     /// How long one waits.
+    #[serde(deserialize_with = "duration")]
     pub max_wait: Duration,
     /// Reads of resources at work at once; 1 or more.
     pub max_reads: u32,
     /// What is turned away.
+    #[serde(skip)]
     pub shed: Shed,
 }
 
@@ -56,6 +60,10 @@ impl Default for AdmissionConfig {
             shed: Shed::New,
         }
     }
+}
+
+fn duration<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
+    config::duration(deserializer).map(Option::unwrap_or_default)
 }
 
 /// What is turned away when there is too much.
@@ -100,7 +108,7 @@ struct Gate {
 pub(crate) struct Place {
     gate: Arc<Gate>,
     since: Instant,
-    _place: OwnedSemaphorePermit,
+    _permit: OwnedSemaphorePermit,
     _in_narrows: Option<OwnedSemaphorePermit>,
 }
 
@@ -275,8 +283,8 @@ impl Gate {
             Some(narrows) => Some(narrows.places.clone().try_acquire_owned().ok()?),
             None => None,
         };
-        let place = self.places.clone().try_acquire_owned().ok()?;
-        Some(Place { gate: self.clone(), since: Instant::now(), _place: place, _in_narrows: in_narrows })
+        let permit = self.places.clone().try_acquire_owned().ok()?;
+        Some(Place { gate: self.clone(), since: Instant::now(), _permit: permit, _in_narrows: in_narrows })
     }
 
     /// Waits in the narrows first, so that nobody holds a place who cannot use it.
@@ -285,8 +293,8 @@ impl Gate {
             Some(narrows) => narrows.places.clone().acquire_owned().await.ok(),
             None => None,
         };
-        let place = self.places.clone().acquire_owned().await.ok()?;
-        Some(Place { gate: self.clone(), since: Instant::now(), _place: place, _in_narrows: in_narrows })
+        let permit = self.places.clone().acquire_owned().await.ok()?;
+        Some(Place { gate: self.clone(), since: Instant::now(), _permit: permit, _in_narrows: in_narrows })
     }
 
     /// How long one has a place.

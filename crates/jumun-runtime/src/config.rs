@@ -235,22 +235,12 @@ struct ServiceKeys {
     listen: Option<SocketAddr>,
     database: Option<String>,
     calls: BTreeMap<String, CallKeys>,
-    admission: AdmissionKeys,
+    admission: AdmissionConfig,
     shed: Shed,
     faults: Faults,
 }
 
 const SERVICE_KEYS: [&str; 6] = ["listen", "database", "calls", "admission", "shed", "faults"];
-
-#[derive(Deserialize, Default)]
-#[serde(deny_unknown_fields, default)]
-struct AdmissionKeys {
-    max_concurrent: Option<u32>,
-    max_waiting: Option<u32>,
-    #[serde(deserialize_with = "duration")]
-    max_wait: Option<Duration>,
-    max_reads: Option<u32>,
-}
 
 #[derive(Deserialize, Default)]
 #[serde(deny_unknown_fields, default)]
@@ -263,7 +253,7 @@ struct CallKeys {
 }
 
 /// Reads `610ms`, `1s`, `2m`.
-fn duration<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Duration>, D::Error> {
+pub(crate) fn duration<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Duration>, D::Error> {
     let text = String::deserialize(deserializer)?;
     let parsed = text.parse::<SignedDuration>().ok().and_then(|duration| Duration::try_from(duration).ok());
     let positive = parsed.filter(|duration| !duration.is_zero());
@@ -754,15 +744,7 @@ fn service_config(
         call.breaker.slow_call.get_or_insert(call.time_limit);
         call.guard().check().map_err(|error| invalid(&format!("calls.{callee}.{}", error.key), error.why))?;
     }
-    let AdmissionKeys { max_concurrent, max_waiting, max_wait, max_reads } = keys.admission;
-    let usual = AdmissionConfig::default();
-    let admission = AdmissionConfig {
-        max_concurrent: max_concurrent.unwrap_or(usual.max_concurrent),
-        max_waiting: max_waiting.unwrap_or(usual.max_waiting),
-        max_wait: max_wait.unwrap_or(usual.max_wait),
-        max_reads: max_reads.unwrap_or(usual.max_reads),
-        shed: keys.shed,
-    };
+    let admission = AdmissionConfig { shed: keys.shed, ..keys.admission };
     for (key, value) in [("max_concurrent", admission.max_concurrent), ("max_reads", admission.max_reads)] {
         if value == 0 {
             return Err(invalid(&format!("admission.{key}"), "must be 1 or more".into()));
@@ -877,7 +859,7 @@ mod tests {
             max_concurrent: 1_024,
             max_waiting: 1_024,
             max_wait: Duration::from_millis(250),
-            max_reads: 256,
+            max_reads: 32,
             shed: Shed::New,
         };
         assert!(config.services.values().all(|service| service.admission == usual));

@@ -6,6 +6,7 @@
 
 use crate::{
     Code, Engine, Incoming, Key, Parts, Success,
+    admission::AdmissionConfig,
     audit::{self, Databases, Verdict},
     consumer::Consumer,
     guards::Guards,
@@ -144,6 +145,16 @@ impl World {
         model.asks.iter().map(|ask| (ask.service.to_owned(), config)).collect()
     }
 
+    /// How much a service takes at once.
+    fn admission(&self) -> AdmissionConfig {
+        let usual = AdmissionConfig::default();
+        if self.is_wary {
+            AdmissionConfig { max_concurrent: 1, max_waiting: 1, max_wait: Duration::from_millis(5), ..usual }
+        } else {
+            usual
+        }
+    }
+
     async fn start(self: &Arc<Self>, service: &'static str) {
         let model = self.service(service).clone();
         let database = Fragile { world: self.clone(), service, inner: self.databases[service].clone() };
@@ -153,7 +164,7 @@ impl World {
             model,
             database: Arc::new(database),
             transport: Arc::new(Network { world: self.clone() }),
-            admission: crate::admission::AdmissionConfig::default(),
+            admission: self.admission(),
             clock: now,
             zone: TimeZone::UTC,
             tracer: Tracer::default(),
@@ -450,7 +461,7 @@ async fn client(world: Arc<World>, name: String, has_key: bool, body: String) ->
                 origin: Origin::new(false),
             };
             let answer = engine.take(incoming).await.map_err(|problem| {
-                for why in ["circuit-open", "bulkhead-full"] {
+                for why in ["circuit-open", "bulkhead-full", "too many commands"] {
                     if problem.detail.contains(why) {
                         *world.faults.lock().expect("one thread").entry(why).or_default() += 1;
                     }

@@ -178,22 +178,22 @@ async fn how_long_one_has_a_place_follows_the_last_ones() {
     assert!((ms(49)..=ms(50)).contains(&takes), "{takes:?}");
 }
 
-/// One who comes: when, how long it works, after how long it goes away again, how much time it has.
+/// One who comes: when, how long it works, after how long it goes away again, how much time it has; in milliseconds.
 #[derive(Debug, Clone)]
 struct Visit {
-    comes_ms: u64,
-    works_ms: u64,
-    leaves_after_ms: Option<u64>,
-    left_ms: Option<u64>,
+    comes: u64,
+    works: u64,
+    leaves_after: Option<u64>,
+    left: Option<u64>,
 }
 
 fn visit() -> impl Strategy<Value = Visit> {
     let (leaves, left) = (proptest::option::weighted(0.3, 0..200_u64), proptest::option::weighted(0.3, 0..300_u64));
-    (0..300_u64, 1..80_u64, leaves, left).prop_map(|(comes_ms, works_ms, leaves_after_ms, left_ms)| Visit {
-        comes_ms,
-        works_ms,
-        leaves_after_ms,
-        left_ms,
+    (0..300_u64, 1..80_u64, leaves, left).prop_map(|(comes, works, leaves_after, left)| Visit {
+        comes,
+        works,
+        leaves_after,
+        left,
     })
 }
 
@@ -219,16 +219,16 @@ impl Drop for Queued<'_> {
 }
 
 async fn come(admission: Arc<Admission>, seen: Arc<Mutex<Seen>>, name: usize, visit: Visit) {
-    sleep(ms(visit.comes_ms)).await;
+    sleep(ms(visit.comes)).await;
     let look = || seen.lock().expect("one thread");
     let came = Instant::now();
     look().queue.push(name);
     let queued = Queued(&seen, name);
-    let entering = admission.command(false, visit.left_ms.map(ms), None);
-    let leaves_after = ms(visit.leaves_after_ms.unwrap_or(1_000_000));
+    let entering = admission.command(false, visit.left.map(ms), None);
+    let leaves_after = ms(visit.leaves_after.unwrap_or(1_000_000));
     let Ok(entered) = tokio::time::timeout(leaves_after, entering).await else { return };
     let waited = came.elapsed();
-    let limit = visit.left_ms.map_or(MAX_WAIT, |left| MAX_WAIT.min(ms(left)));
+    let limit = visit.left.map_or(MAX_WAIT, |left| MAX_WAIT.min(ms(left)));
     if waited > limit {
         look().too_long.push(waited);
     }
@@ -243,7 +243,7 @@ async fn come(admission: Arc<Admission>, seen: Arc<Mutex<Seen>>, name: usize, vi
             seen.at_work += 1;
             seen.most_at_work = seen.most_at_work.max(seen.at_work);
         }
-        sleep(ms(visit.works_ms)).await;
+        sleep(ms(visit.works)).await;
         look().at_work -= 1;
         drop(place);
     }
@@ -260,8 +260,8 @@ proptest! {
         let admission = Arc::new(admission(max_concurrent, max_waiting));
         let seen = Arc::new(Mutex::new(Seen::default()));
         // Those who come in the same millisecond are woken in any order: each gets a millisecond of its own.
-        let by_time: BTreeMap<_, _> = visits.into_iter().map(|visit| (visit.comes_ms, visit)).collect();
-        let stayed = by_time.values().filter(|visit| visit.leaves_after_ms.is_none()).count();
+        let by_time: BTreeMap<_, _> = visits.into_iter().map(|visit| (visit.comes, visit)).collect();
+        let stayed = by_time.values().filter(|visit| visit.leaves_after.is_none()).count();
         runtime.block_on(async {
             let mut all = tokio::task::JoinSet::new();
             for (name, visit) in by_time.into_values().enumerate() {

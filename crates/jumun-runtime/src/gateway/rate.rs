@@ -154,7 +154,7 @@ enum Client<'a> {
 fn subscriber(address: IpAddr) -> IpAddr {
     match address {
         IpAddr::V6(address) => Ipv6Addr::from_bits(address.to_bits() >> 64 << 64).into(),
-        v4 => v4,
+        IpAddr::V4(_) => address,
     }
 }
 

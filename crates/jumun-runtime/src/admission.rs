@@ -8,8 +8,8 @@
 //! passes by, as it makes less work, not more, and undoing, health and what operators say never come here. There are at most
 //! as many of these as there are connections.
 //!
-//! Sources: J. Dean and L. Barroso, *The Tail at Scale*; D. Cavalcanti and others on load shedding in the *Amazon Builders'
-//! Library*; N. Murphy and others, *Site Reliability Engineering*, chapter 21.
+//! Sources: D. Yanacek, *Using load shedding to avoid overload* (Amazon Builders' Library); *Site Reliability Engineering*,
+//! chapter 21, *Handling Overload*.
 
 use crate::{
     config,

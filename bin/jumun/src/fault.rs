@@ -27,7 +27,7 @@ pub(crate) struct Options {
     /// Answers this share of commands 500, and does nothing of them: 10% or 0.1.
     #[arg(long, value_name = "SHARE", value_parser = share)]
     fail: Option<f64>,
-    /// So many commands are at work at once, others queue.
+    /// So many commands are at work at once, others queue as long as admission lets them.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     concurrency: Option<u32>,
     /// Burns so much processor time for each command.

@@ -115,6 +115,7 @@ async fn serve_service(
         transport: Arc::new(transport),
         guards: Guards::new(service, &guards)?,
         delays: Delays::new(delays),
+        admission: config.admission,
         clock: Timestamp::now,
         zone: TimeZone::try_system().unwrap_or(TimeZone::UTC),
         tracer,

@@ -512,7 +512,7 @@ async fn more_requests_at_once_than_a_service_may_have_are_answered_at_once() {
     }
     wait_until(LONG, "three are at work", async || hanging.seen().len() == 3).await;
     let answer = front.client.get("/orders").await;
-    assert_eq!((answer.status, &*answer.problem()), (503, "not-done"));
+    assert_eq!((answer.status, &*answer.problem()), (503, "overloaded"));
     assert_eq!(front.client.get("/stores").await.status, 201, "another service is not concerned");
     waiting.into_iter().for_each(Wire::hang_up);
     let at_work =

@@ -257,6 +257,7 @@ async fn one_too_many_waits_its_time_and_is_refused() {
 async fn faults_hold_up_fail_narrow_and_burn_until_they_are_turned_off() {
     let mut lab = Lab::new();
     lab.order.set("order.calls.payment.time_limit=20s");
+    lab.payment.set("payment.admission.max_wait=10s");
     lab.start().await;
     let client = lab.order.client();
     assert_eq!(tell(&lab, &["fault"], &["payment"]), "Faults of payment: none");

@@ -3,11 +3,14 @@
 //! place that knows all keys: [`load`] reads them, [`explain`] tells them.
 
 use crate::{
+    admission::{AdmissionConfig, Shed},
     delayed::DelayConfig,
     faults::Faults,
+    gateway::{Network, RateConfig},
     limits::{
         BODY_TIME_LIMIT, CONFIGURATION_VALUE_MAX_BYTES, DELAY_DEADLINE, DELAY_DEADLINE_MAX, DELAYED_MAX,
-        GATEWAY_TIME_LIMIT, HEAD_TIME_LIMIT, OUTSIDE_MARGIN, TIME_LIMIT, UPSTREAM_REQUESTS_MAX, UPSTREAMS_MAX,
+        GATEWAY_REQUESTS_MAX, GATEWAY_TIME_LIMIT, HEAD_TIME_LIMIT, OUTSIDE_MARGIN, TIME_LIMIT, TRUSTED_PROXIES_MAX,
+        UPSTREAM_REQUESTS_MAX, UPSTREAMS_MAX,
     },
     telemetry::OtlpConfig,
 };
@@ -81,6 +84,12 @@ pub struct GatewayConfig {
     pub body_time_limit: Duration,
     /// Requests to one service at once. One more is answered 503 at once.
     pub max_concurrent: u32,
+    /// Requests to all services at once. One more is answered 503 at once.
+    pub max_concurrent_total: u32,
+    /// How often a client may ask.
+    pub rate: RateConfig,
+    /// Whose `X-Forwarded-For` says where a client is. None by default.
+    pub trusted_proxies: Vec<Network>,
 }
 
 /// The configuration of a service.
@@ -94,6 +103,8 @@ pub struct ServiceConfig {
     pub calls: BTreeMap<String, CallConfig>,
     /// Who carries its messages, if it sends any.
     pub sender: Option<SenderConfig>,
+    /// How much it takes at once.
+    pub admission: AdmissionConfig,
     /// What it does wrong from its start on, for drills.
     pub faults: Faults,
     /// What its business may be set to.
@@ -189,6 +200,16 @@ struct GatewayKeys {
     #[serde(deserialize_with = "duration")]
     body_time_limit: Option<Duration>,
     max_concurrent: Option<u32>,
+    max_concurrent_total: Option<u32>,
+    rate: RateKeys,
+    trusted_proxies: Option<OneOrMany>,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(deny_unknown_fields, default)]
+struct RateKeys {
+    per_second: u32,
+    burst: u32,
 }
 
 /// A list, or as the environment and flags have it: `a, b`.
@@ -227,10 +248,12 @@ struct ServiceKeys {
     database: Option<String>,
     calls: BTreeMap<String, CallKeys>,
     sender: Option<Value>,
+    admission: AdmissionConfig,
+    shed: Shed,
     faults: Faults,
 }
 
-const SERVICE_KEYS: [&str; 5] = ["listen", "database", "calls", SENDER, "faults"];
+const SERVICE_KEYS: [&str; 7] = ["listen", "database", "calls", SENDER, "admission", "shed", "faults"];
 
 /// Whoever carries messages: by this name services ask it, and by this name their tables have its keys.
 pub const SENDER: &str = "sender";
@@ -260,7 +283,7 @@ enum Fallback {
 }
 
 /// Reads `610ms`, `1s`, `2m`.
-fn duration<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Duration>, D::Error> {
+pub(crate) fn duration<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Duration>, D::Error> {
     let text = String::deserialize(deserializer)?;
     let parsed = text.parse::<SignedDuration>().ok().and_then(|duration| Duration::try_from(duration).ok());
     let positive = parsed.filter(|duration| !duration.is_zero());
@@ -463,8 +486,18 @@ fn keys_of(path: &str, value: &Value, keys: &mut Vec<String>) {
 /// A field that is added to the configuration and not told here is an error of the compiler.
 fn entries(model: &SystemModel, config: &Config) -> Vec<(String, Value)> {
     let Config { port_offset, unavailable_status, folder: _, bus, retention, gateway, telemetry, services } = config;
-    let GatewayConfig { listen, cors_origins, upstreams, time_limit, head_time_limit, body_time_limit, max_concurrent } =
-        gateway;
+    let GatewayConfig {
+        listen,
+        cors_origins,
+        upstreams,
+        time_limit,
+        head_time_limit,
+        body_time_limit,
+        max_concurrent,
+        max_concurrent_total,
+        rate,
+        trusted_proxies,
+    } = gateway;
     let mut entries = vec![
         ("port_offset".to_owned(), json!(port_offset)),
         ("unavailable_status".to_owned(), json!(unavailable_status)),
@@ -481,6 +514,11 @@ fn entries(model: &SystemModel, config: &Config) -> Vec<(String, Value)> {
     tell(&[GATEWAY, "head_time_limit"], duration_in_words(*head_time_limit));
     tell(&[GATEWAY, "body_time_limit"], duration_in_words(*body_time_limit));
     tell(&[GATEWAY, "max_concurrent"], json!(max_concurrent));
+    tell(&[GATEWAY, "max_concurrent_total"], json!(max_concurrent_total));
+    let RateConfig { per_second, burst } = rate;
+    tell(&[GATEWAY, "rate", "per_second"], json!(per_second));
+    tell(&[GATEWAY, "rate", "burst"], json!(burst));
+    tell(&[GATEWAY, "trusted_proxies"], trusted_proxies.iter().map(ToString::to_string).collect());
     let (endpoint, sample) = match telemetry {
         Some(OtlpConfig { endpoint, sample }) => (endpoint.trim_end_matches("/v1/traces"), *sample),
         None => ("", SAMPLE),
@@ -488,10 +526,8 @@ fn entries(model: &SystemModel, config: &Config) -> Vec<(String, Value)> {
     tell(&["telemetry", "otlp"], json!(endpoint));
     tell(&["telemetry", "sample"], json!(sample));
     for service in &model.services {
-        let Some(ServiceConfig { listen, database, calls, sender, faults, settings }) = services.get(service.name)
-        else {
-            continue;
-        };
+        let Some(config) = services.get(service.name) else { continue };
+        let ServiceConfig { listen, database, calls, sender, admission, faults, settings } = config;
         tell(&[service.name, "listen"], json!(listen));
         tell(&[service.name, "database"], json!(format!("sqlite://{}", database.display())));
         for (key, default) in service.default_settings() {
@@ -516,6 +552,12 @@ fn entries(model: &SystemModel, config: &Config) -> Vec<(String, Value)> {
         for (key, value) in sender.iter().flat_map(SenderConfig::entries) {
             tell(&[service.name, SENDER, &key], value);
         }
+        let AdmissionConfig { max_concurrent, max_waiting, max_wait, max_reads, shed } = admission;
+        tell(&[service.name, "admission", "max_concurrent"], json!(max_concurrent));
+        tell(&[service.name, "admission", "max_waiting"], json!(max_waiting));
+        tell(&[service.name, "admission", "max_wait"], duration_in_words(*max_wait));
+        tell(&[service.name, "admission", "max_reads"], json!(max_reads));
+        tell(&[service.name, "shed"], json!(shed));
         let Faults { delay, fail, concurrency, cpu, start_delay } = faults;
         tell(&[service.name, "faults", "delay"], json!(delay.to_string()));
         tell(&[service.name, "faults", "fail"], json!(fail));
@@ -586,9 +628,22 @@ fn gateway_config(model: &SystemModel, table: Option<Value>, offset: u16) -> Res
         upstreams.insert(service, urls);
     }
     let max_concurrent = keys.max_concurrent.unwrap_or(UPSTREAM_REQUESTS_MAX);
-    if max_concurrent == 0 {
-        return Err(invalid("max_concurrent", "must be 1 or more".into()));
+    let max_concurrent_total = keys.max_concurrent_total.unwrap_or(GATEWAY_REQUESTS_MAX);
+    for (key, value) in [("max_concurrent", max_concurrent), ("max_concurrent_total", max_concurrent_total)] {
+        if value == 0 {
+            return Err(invalid(key, "must be 1 or more".into()));
+        }
     }
+    let RateKeys { per_second, burst } = keys.rate;
+    if burst > 0 && per_second == 0 {
+        return Err(invalid("rate.burst", "says nothing without rate.per_second".into()));
+    }
+    let proxies = keys.trusted_proxies.map(OneOrMany::into_list).unwrap_or_default();
+    if proxies.len() > TRUSTED_PROXIES_MAX {
+        return Err(invalid("trusted_proxies", format!("name at most {TRUSTED_PROXIES_MAX}")));
+    }
+    let proxies = proxies.iter().map(|network| network.parse::<Network>()).collect::<Result<Vec<_>, _>>();
+    let trusted_proxies = proxies.map_err(|why| invalid("trusted_proxies", why))?;
     Ok(GatewayConfig {
         listen: listen(GATEWAY, keys.listen, GATEWAY_PORT, offset)?,
         cors_origins,
@@ -597,6 +652,9 @@ fn gateway_config(model: &SystemModel, table: Option<Value>, offset: u16) -> Res
         head_time_limit: keys.head_time_limit.unwrap_or(HEAD_TIME_LIMIT),
         body_time_limit: keys.body_time_limit.unwrap_or(BODY_TIME_LIMIT),
         max_concurrent,
+        max_concurrent_total,
+        rate: RateConfig { per_second, burst },
+        trusted_proxies,
     })
 }
 
@@ -748,8 +806,14 @@ fn service_config(
         call.breaker.slow_call.get_or_insert(call.time_limit);
         call.guard().check().map_err(|error| invalid(&format!("calls.{callee}.{}", error.key), error.why))?;
     }
+    let admission = AdmissionConfig { shed: keys.shed, ..keys.admission };
+    for (key, value) in [("max_concurrent", admission.max_concurrent), ("max_reads", admission.max_reads)] {
+        if value == 0 {
+            return Err(invalid(&format!("admission.{key}"), "must be 1 or more".into()));
+        }
+    }
     let listen = listen(service.name, keys.listen, service.port, offset)?;
-    Ok(ServiceConfig { listen, database, calls, sender, faults: keys.faults, settings })
+    Ok(ServiceConfig { listen, database, calls, sender, admission, faults: keys.faults, settings })
 }
 
 /// Whether a service knows what to do with an answer that comes later.
@@ -857,6 +921,35 @@ mod tests {
     }
 
     #[test]
+    fn how_much_is_taken_at_once_is_by_default_what_a_service_can_do_in_time() {
+        let config = with(&[], &[]).expect("a configuration");
+        let usual = AdmissionConfig {
+            max_concurrent: 1_024,
+            max_waiting: 1_024,
+            max_wait: Duration::from_millis(250),
+            max_reads: 32,
+            shed: Shed::New,
+        };
+        assert!(config.services.values().all(|service| service.admission == usual));
+        let GatewayConfig { rate, trusted_proxies, max_concurrent_total, .. } = config.gateway;
+        assert_eq!((rate, trusted_proxies, max_concurrent_total), (RateConfig::default(), vec![], 4_096));
+
+        let environment = [("JUMUN__ORDER__SHED", "all"), ("JUMUN__GATEWAY__RATE__PER_SECOND", "5")];
+        let set = [
+            ("order.admission.max_wait", "1s"),
+            ("order.admission.max_waiting", "0"),
+            ("gateway.rate.burst", "20"),
+            ("gateway.trusted_proxies", "10.0.0.0/8, ::1"),
+        ];
+        let config = with(&environment, &set).expect("a configuration");
+        let expected = AdmissionConfig { max_waiting: 0, max_wait: Duration::from_secs(1), shed: Shed::All, ..usual };
+        assert_eq!(config.services["order"].admission, expected);
+        assert_eq!(config.gateway.rate, RateConfig { per_second: 5, burst: 20 });
+        let proxies: Vec<_> = config.gateway.trusted_proxies.iter().map(ToString::to_string).collect();
+        assert_eq!(proxies, ["10.0.0.0/8", "::1"]);
+    }
+
+    #[test]
     fn an_offset_moves_all_usual_ports_and_no_others() {
         let config = with(&[], &[("port_offset", "100"), ("store.listen", "127.0.0.1:9000")]).expect("a configuration");
         let order = &config.services["order"];
@@ -946,6 +1039,11 @@ mod tests {
             ("order.calls.payment.breaker.wait_open", "soon"),
             ("order.calls.payment.bulkhead.nonsense", "1"),
             ("order.calls.payment.bulkhead.max_concurrent", "0"),
+            ("order.admission.nonsense", "1"),
+            ("order.admission.max_concurrent", "0"),
+            ("order.admission.max_reads", "0"),
+            ("order.admission.max_wait", "soon"),
+            ("order.shed", "some"),
             ("payment.faults.nonsense", "1"),
             ("payment.faults.fail", "1.5"),
             ("payment.faults.delay", "620ms..400ms"),
@@ -973,6 +1071,11 @@ mod tests {
             ("gateway.upstreams.order", ""),
             ("gateway.time_limit", "0s"),
             ("gateway.max_concurrent", "0"),
+            ("gateway.max_concurrent_total", "0"),
+            ("gateway.rate.nonsense", "1"),
+            ("gateway.rate.per_second", "-1"),
+            ("gateway.rate.burst", "5"),
+            ("gateway.trusted_proxies", "proxy.example"),
         ] {
             let error = with(&[], &[(key, value)]).expect_err(key).to_string();
             let last = key.rsplit('.').next().unwrap_or(key);

@@ -19,11 +19,12 @@
 //! draft-ietf-httpapi-idempotency-key-header.
 
 use crate::{
+    admission::{Admission, AdmissionConfig, Narrows, Place as AdmissionPlace},
     crash,
     delayed::{Delays, Room},
     faults::FaultSwitch,
     guards::{Guards, not_asked, verdict},
-    limits::{ANSWERS_KEPT, ATTEMPTS_MAX, COMMANDS_MAX, DECISIONS_MAX, NESTED_MARGIN, OUTCOME_GRACE, REPEAT_PAUSE},
+    limits::{ANSWERS_KEPT, ATTEMPTS_MAX, DECISIONS_MAX, NESTED_MARGIN, OUTCOME_GRACE, REPEAT_PAUSE},
     problem::{Code, Problem},
     telemetry::{AskOutcome, Kind, Origin, ServiceMetrics, Span, TraceContext, Tracer},
     token::Token,
@@ -47,7 +48,7 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
     time::{Duration, Instant},
 };
-use tokio::sync::{Notify, RwLock, RwLockWriteGuard, Semaphore};
+use tokio::sync::{Notify, RwLock, RwLockWriteGuard};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use uuid::Uuid;
 
@@ -65,6 +66,8 @@ pub struct Parts {
     pub guards: Guards,
     /// Which answers of theirs may come later.
     pub delays: Delays,
+    /// How much it takes at once.
+    pub admission: AdmissionConfig,
     /// The time. Everything else takes it from here.
     pub clock: fn() -> Timestamp,
     /// The zone that dates are shown in.
@@ -83,7 +86,7 @@ struct Inner {
     parts: Parts,
     incarnation: Uuid,
     turns: Turns<Place>,
-    places: Arc<Semaphore>,
+    admission: Admission,
     tasks: TaskTracker,
     killed: CancellationToken,
     workers_stopped: CancellationToken,
@@ -143,6 +146,13 @@ impl Key {
             Self::Client(key) => format!("client:{key}"),
             Self::Ask { id, .. } => ask_key(*id),
         }
+    }
+
+    /// For how long its answer is still waited for, where that is known.
+    fn left(&self, now: Timestamp) -> Option<Duration> {
+        let Self::Ask { expires_ms, .. } = self else { return None };
+        let left = expires_ms.saturating_sub(now.as_millisecond());
+        Some(Duration::from_millis(u64::try_from(left).unwrap_or_default()))
     }
 }
 
@@ -214,14 +224,15 @@ impl Engine {
     /// An engine, not yet recovered.
     pub fn new(parts: Parts) -> Self {
         let (database, tracer) = (parts.database.clone(), parts.tracer.clone());
-        let metrics = ServiceMetrics::new(&parts.model, database, tracer, &parts.guards, parts.restarts);
+        let admission = Admission::new(parts.admission);
+        let metrics = ServiceMetrics::new(&parts.model, database, tracer, &parts.guards, &admission, parts.restarts);
         Self(Arc::new(Inner {
             parts,
             metrics,
             faults: FaultSwitch::default(),
             incarnation: Uuid::now_v7(),
             turns: Turns::new(),
-            places: Arc::new(Semaphore::new(COMMANDS_MAX)),
+            admission,
             tasks: TaskTracker::new(),
             killed: CancellationToken::new(),
             workers_stopped: CancellationToken::new(),
@@ -257,6 +268,11 @@ impl Engine {
         &self.0.faults
     }
 
+    /// Who lets commands and reads in.
+    pub(crate) fn admission(&self) -> &Admission {
+        &self.0.admission
+    }
+
     /// Takes spans of what it does.
     pub fn tracer(&self) -> &Tracer {
         &self.0.parts.tracer
@@ -267,17 +283,13 @@ impl Engine {
         self.0.trouble.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Takes a command. It is seen through even if nobody waits for the answer any more.
+    /// Takes a command. From where it is let in, it is seen through even if nobody waits for the answer any more.
     pub async fn take(&self, incoming: Incoming) -> Answer {
-        let Ok(place) = self.0.places.clone().try_acquire_owned() else {
-            return Err(Problem::new(Code::NotDone, "The service is busy. Try again a little later."));
-        };
+        // With faults on, it is let in where it meets them.
+        let place = if self.faults().is_on() { None } else { self.let_in(&incoming, None).await? };
         let engine = self.clone();
         let task = self.spawn(async move {
-            let answer = match engine.faults().meet().await {
-                Ok(_at_work) => engine.answer(&incoming).await,
-                Err(problem) => Err(problem),
-            };
+            let answer = engine.answer(&incoming).await;
             drop(place);
             answer
         });
@@ -286,6 +298,22 @@ impl Engine {
         });
         self.0.metrics.command(answer.is_ok());
         answer
+    }
+
+    async fn let_in(&self, incoming: &Incoming, narrows: Option<Narrows>) -> Result<Option<AdmissionPlace>, Problem> {
+        let left = incoming.key.as_ref().and_then(|key| key.left(self.now()));
+        self.0.admission.command(incoming.command.is_ending(), left, narrows).await
+    }
+
+    /// What a command goes through that is done now, and not one that was answered before: like the work of a real service
+    /// that is slow, it is done once, however often its answer is asked for.
+    async fn meet_faults(&self, incoming: &Incoming) -> Result<Option<AdmissionPlace>, Problem> {
+        if !self.faults().is_on() {
+            return Ok(None);
+        }
+        let place = self.let_in(incoming, self.faults().narrows()).await?;
+        self.faults().meet().await?;
+        Ok(place)
     }
 
     /// Undoes what an ask did here, or makes sure that it never will.
@@ -380,7 +408,10 @@ impl Engine {
     // ---- a command
 
     async fn answer(&self, incoming: &Incoming) -> Answer {
-        let Some(key) = &incoming.key else { return Ok(self.first_answer(incoming, None).await?) };
+        let Some(key) = &incoming.key else {
+            let _place = self.meet_faults(incoming).await?;
+            return Ok(self.first_answer(incoming, None).await?);
+        };
         let stored = key.stored();
         let _turn = self.turn(Place::Key(stored.clone())).await?;
         let in_time = || match key {
@@ -388,7 +419,7 @@ impl Engine {
             Key::Client(_) => Ok(()),
         };
         // Hardly any key has been seen before: whether this one has is told by the commit, which cannot take it twice.
-        let mut is_known = in_time().is_err();
+        let mut is_known = in_time().is_err() || self.faults().is_on();
         for _ in 0..DECISIONS_MAX {
             let known = if is_known { self.request_of(&stored).await? } else { None };
             let released = match known {
@@ -399,6 +430,8 @@ impl Engine {
                 },
             };
             in_time()?;
+            let _place = self.meet_faults(incoming).await?;
+            in_time()?; // that may have taken a while
             let was_known = std::mem::replace(&mut is_known, true);
             match self.first_answer(incoming, Some((stored.clone(), released))).await {
                 Ok(success) => return Ok(success),

@@ -4,6 +4,7 @@
 //! They are off by default, and then cost a command one look at a flag.
 
 use crate::{
+    admission::Narrows,
     limits::{FAULT_CPU_MAX, FAULT_DELAY_MAX, FAULT_START_DELAY_MAX},
     problem::{Code, Problem},
 };
@@ -19,10 +20,7 @@ use std::{
     },
     time::Duration,
 };
-use tokio::{
-    sync::{OwnedSemaphorePermit, Semaphore},
-    time::Instant,
-};
+use tokio::{sync::Semaphore, time::Instant};
 
 /// Which faults, the keys of `[payment.faults]`. By default none.
 #[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
@@ -33,7 +31,7 @@ pub struct Faults {
     /// The share of commands that are answered 500 and not done, from 0 to 1.
     #[serde(deserialize_with = "share")]
     pub fail: f64,
-    /// Commands at work at once, others queue; 0 for no such limit.
+    /// Commands at work at once, others queue as long as admission lets them; 0 for no such limit.
     pub concurrency: u32,
     /// Processor time that is burnt for each command.
     #[serde(deserialize_with = "cpu", serialize_with = "in_words")]
@@ -191,7 +189,8 @@ impl FaultSwitch {
         })
     }
 
-    fn is_on(&self) -> bool {
+    /// Whether any are, or were a moment ago.
+    pub(crate) fn is_on(&self) -> bool {
         self.is_on.load(Ordering::Relaxed)
     }
 
@@ -209,14 +208,16 @@ impl FaultSwitch {
         None
     }
 
-    /// What a command goes through before anything of it is done. It is at work until what is given here is dropped.
-    pub(crate) async fn meet(&self) -> Result<Option<OwnedSemaphorePermit>, Problem> {
-        let Some(active) = self.active() else { return Ok(None) };
+    /// How few commands may be at work at once, if they may not as usual.
+    pub(crate) fn narrows(&self) -> Option<Narrows> {
+        let active = self.active()?;
+        Some(Narrows { places: active.places.clone()?, width: active.faults.concurrency })
+    }
+
+    /// What a command that was let in goes through before anything of it is done.
+    pub(crate) async fn meet(&self) -> Result<(), Problem> {
+        let Some(active) = self.active() else { return Ok(()) };
         let Faults { delay, fail, concurrency: _, cpu, start_delay: _ } = active.faults;
-        let place = match active.places.clone() {
-            Some(places) => places.acquire_owned().await.ok(),
-            None => None,
-        };
         if delay != Delay::default() {
             tokio::time::sleep(delay.draw()).await;
         }
@@ -224,7 +225,7 @@ impl FaultSwitch {
         if fastrand::f64() < fail {
             return Err(Problem::new(Code::Fault, "It fails because an operator asked for that. Nothing was done."));
         }
-        Ok(place)
+        Ok(())
     }
 }
 
@@ -292,7 +293,7 @@ mod tests {
         let mut met = Vec::new();
         for _ in 0..200 {
             let began = Instant::now();
-            assert!(switch.meet().await.expect("no failure").is_none());
+            switch.meet().await.expect("no failure");
             met.push(began.elapsed());
         }
         met.sort();
@@ -313,26 +314,6 @@ mod tests {
             }
         }
         assert!((400..600).contains(&failed), "{failed}");
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn those_beyond_the_limit_queue_until_others_end_or_the_faults_do() {
-        let switch = Arc::new(on(json!({ "concurrency": 2 })));
-        let first = switch.meet().await.expect("no failure").expect("a place");
-        let _second = switch.meet().await.expect("no failure").expect("a place");
-        let wait = || tokio::time::timeout(Duration::from_millis(10), switch.meet());
-        assert!(wait().await.is_err(), "a third one waits");
-        drop(first);
-        let third = wait().await.expect("a turn").expect("no failure");
-        assert!(third.is_some());
-        let queued = tokio::spawn({
-            let switch = switch.clone();
-            async move { switch.meet().await.expect("no failure").is_none() }
-        });
-        assert!(wait().await.is_err());
-        switch.set(Faults::default(), None);
-        assert!(queued.await.expect("an end"), "nobody queues for what is no more");
-        assert_eq!(switch.on(), None);
     }
 
     #[tokio::test(start_paused = true)]

@@ -3,16 +3,20 @@
 //! a command has a key, so that it may be sent again when the service dies under it.
 
 mod head;
+mod rate;
 mod upstream;
 
+pub use rate::{Network, RateConfig};
+
 use crate::{
+    admission::{Shed, Shedding},
     config::{Config, GATEWAY},
     health,
     http::{Reply, ask_only, refuse, status_of},
     limits::{BODIES_MAX_BYTES, BODY_MAX_BYTES, DRAIN_TIME_LIMIT, FAREWELL, GATEWAY_ATTEMPTS},
     problem::{Code, Problem},
     server::{Pace, see_through},
-    telemetry::{self, HttpMetrics, REQUEST_ID, given_request_id},
+    telemetry::{self, AdmissionMetrics, HttpMetrics, REQUEST_ID, given_request_id},
     transport::IDEMPOTENCY_KEY,
 };
 use axum::BoxError;
@@ -25,7 +29,8 @@ use hyper::{
     service::Service as HttpService,
 };
 use jumun::SystemModel;
-use prometheus_client::registry::Registry;
+use prometheus_client::{metrics::counter::Counter, registry::Registry};
+use rate::Rates;
 use serde_json::{Map, Value, json};
 use std::{
     convert::Infallible,
@@ -41,7 +46,7 @@ use std::{
 };
 use tokio::net::TcpListener;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
-use upstream::{Failed, Leased, Upstreams};
+use upstream::{Failed, Leased, Place, Places, Upstreams};
 use uuid::Uuid;
 
 /// How the gateway is served.
@@ -89,6 +94,10 @@ struct Forwarder {
     unavailable_status: StatusCode,
     is_ready: AtomicBool,
     info: Value,
+    /// For requests at work on all services.
+    places: Places,
+    rates: Option<Rates>,
+    shed: Sheds,
     metrics: HttpMetrics,
     registry: Registry,
     /// Counts what is answered without a service.
@@ -99,9 +108,46 @@ struct Forwarder {
     held: Arc<AtomicUsize>,
 }
 
+/// Counts what is turned away, and says when that begins and ends.
+struct Sheds {
+    metrics: AdmissionMetrics,
+    shedding: Shedding,
+    /// A service has as many as it may.
+    service: Counter,
+    /// The gateway has.
+    gateway: Counter,
+    /// The client has sent as many.
+    rate: Counter,
+}
+
+impl Sheds {
+    fn new(registry: &mut Registry) -> Self {
+        let metrics = AdmissionMetrics::default();
+        metrics.register(registry);
+        let [service, gateway, rate] = ["service", "gateway", "rate"].map(|why| metrics.shed("requests", why));
+        Self { metrics, shedding: Shedding::default(), service, gateway, rate }
+    }
+
+    fn overloaded(&self, counter: &Counter, who: &str) -> Problem {
+        counter.inc();
+        self.shedding.one_more("requests", who);
+        let why = format!("{who} has more to do than it may have at once. Nothing was done; try again later.");
+        Problem::new(Code::Overloaded, why)
+    }
+
+    fn too_many(&self, wait: Duration) -> Problem {
+        self.rate.inc();
+        self.shedding.one_more("requests", "rate");
+        let why = "This client sends more requests than it may. Nothing was done; come again when Retry-After says.";
+        Problem { wait: Some(wait), ..Problem::new(Code::TooManyRequests, why) }
+    }
+}
+
 struct Service {
     name: &'static str,
     upstreams: Upstreams,
+    /// What of it is turned away.
+    shed: Shed,
 }
 
 /// A path, and everything below it.
@@ -143,7 +189,8 @@ impl Forwarder {
                 });
             }
             let upstreams = Upstreams::new(urls, config.gateway.max_concurrent);
-            services.push(Service { name: service.name, upstreams });
+            let shed = config.services.get(service.name).map(|service| service.admission.shed).unwrap_or_default();
+            services.push(Service { name: service.name, upstreams, shed });
         }
         Self {
             services,
@@ -155,6 +202,9 @@ impl Forwarder {
                 .unwrap_or(StatusCode::SERVICE_UNAVAILABLE),
             is_ready: AtomicBool::new(true),
             info: json!({ "service": GATEWAY, "system": model.name, "version": env!("CARGO_PKG_VERSION") }),
+            places: Places::new(config.gateway.max_concurrent_total),
+            rates: Rates::new(config.gateway.rate, &config.gateway.trusted_proxies),
+            shed: Sheds::new(&mut registry),
             elsewhere: metrics.route("*", "elsewhere"),
             metrics,
             registry,
@@ -236,6 +286,7 @@ impl Forwarder {
             return Err(alone(wrong_method(&head.method, path)));
         }
         let service = route.service;
+        self.admit(peer, &head, &self.services[service]).map_err(alone)?;
         let held = self.read(body).await.map_err(alone)?;
         let key = if head.method.is_safe() { None } else { head.headers.get(IDEMPOTENCY_KEY).cloned() };
         head::of_request(&mut head.headers, peer, asked_for);
@@ -265,14 +316,30 @@ impl Forwarder {
         Ok(response)
     }
 
+    /// Refuses what is too much, before its body is read: then it costs next to nothing.
+    fn admit(&self, peer: &Peer, head: &http::request::Parts, service: &Service) -> Result<(), Problem> {
+        if let Some(rates) = &self.rates {
+            let is_ending = head.method == Method::DELETE;
+            rates.check(peer.ip, &head.headers, is_ending).map_err(|wait| self.shed.too_many(wait))?;
+        }
+        self.enter(service, &head.method).map(drop) // nobody holds a place for a client that sends its body slowly
+    }
+
+    /// Places among the requests at work: of all, and of those of one service. What ends things gets them anyway.
+    fn enter<'a>(&'a self, service: &'a Service, method: &Method) -> Result<[Place<'a>; 2], Problem> {
+        let anyway = *method == Method::DELETE && service.shed == Shed::New;
+        let of_all = self.places.enter(anyway).ok_or_else(|| self.shed.overloaded(&self.shed.gateway, GATEWAY))?;
+        let of_it = service.upstreams.places.enter(anyway);
+        let of_it = of_it.ok_or_else(|| self.shed.overloaded(&self.shed.service, service.name))?;
+        Ok([of_all, of_it])
+    }
+
     /// Sends a request to a service and waits for the head of its answer. Sends it once more if the connection breaks
     /// before: what reads may be repeated, and commands have keys.
     async fn forward(&self, service: usize, request: Forwarded) -> Result<Response<Body>, Refusal> {
-        let Service { name, upstreams } = &self.services[service];
-        let Some(_place) = upstreams.enter() else {
-            let why = format!("{name} has more to do than it may have at once. Nothing was done; try again later.");
-            return Err((Problem::new(Code::NotDone, why), None));
-        };
+        let service = &self.services[service];
+        let _places = self.enter(service, &request.method).map_err(|problem| (problem, None))?;
+        let Service { name, upstreams, shed: _ } = service;
         let was_sent = AtomicBool::new(false);
         let answer = tokio::time::timeout(self.time_limit, self.attempt(name, upstreams, &request, &was_sent)).await;
         let problem = match answer {
@@ -383,7 +450,10 @@ impl Forwarder {
             "/actuator/health/liveness" => health::status(true, None),
             "/actuator/health/readiness" => health::status(is_ready, None),
             "/actuator/info" => Reply::Json(StatusCode::OK, self.info.to_string()),
-            "/actuator/prometheus" => Reply::Metrics(telemetry::page(&self.registry)),
+            "/actuator/prometheus" => {
+                self.shed.metrics.set("requests", self.places.at_work(), 0);
+                Reply::Metrics(telemetry::page(&self.registry))
+            }
             _ => return Err(Problem::new(Code::NotFound, format!("Nothing is served at {path}."))),
         };
         if method != Method::GET && method != Method::HEAD {
@@ -413,7 +483,7 @@ impl Forwarder {
                 .map(|upstream| (upstream.authority().to_owned(), json!(health::word(upstream.is_ready()))))
                 .collect();
             let is_up = upstreams.all.iter().any(|upstream| upstream.is_ready());
-            let details = json!({ "paths": paths, "upstreams": addresses, "atWork": upstreams.at_work() });
+            let details = json!({ "paths": paths, "upstreams": addresses, "atWork": upstreams.places.at_work() });
             (service.name.to_owned(), json!({ "status": health::word(is_up), "details": details }))
         };
         Value::Object(self.services.iter().enumerate().map(of_service).collect())
@@ -553,10 +623,14 @@ async fn summarize(forwarder: Arc<Forwarder>) {
     loop {
         every.tick().await;
         let now = forwarder.metrics.traffic();
+        let turned_away = forwarder.shed.shedding.look();
+        if let Some(rates) = &forwarder.rates {
+            rates.forget();
+        }
         let (requests, failures) = (now.requests - before.requests, now.failures - before.failures);
         before = now;
         if requests > 0 {
-            tracing::info!(requests, failures, slowest = ?now.slowest, "this second");
+            tracing::info!(requests, failures, slowest = ?now.slowest, turned_away, "this second");
         }
     }
 }

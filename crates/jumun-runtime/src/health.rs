@@ -81,6 +81,8 @@ async fn health(shared: &Shared) -> Reply {
         },
         // A neighbour that is down is no reason to be: what needs it is told so at once, everything else is done.
         "calls": { "status": "UP", "details": engine.guards().told() },
+        // Being busy is not being broken.
+        "admission": { "status": "UP", "details": engine.admission().told() },
         "readiness": { "status": word(shared.health.is_ready()) },
     });
     if let Some(on) = engine.faults().on() {
@@ -101,6 +103,7 @@ async fn prometheus(shared: &Shared) -> Reply {
     metrics.set_in_doubt(RequestState::Delayed.as_str(), engine.delays().standing());
     metrics.set_backlog();
     engine.guards().set_metrics();
+    engine.admission().set_metrics();
     if let Some(consumer) = &shared.consumer {
         let Consumption { behind, parked_keys, dropped, .. } = consumer.consumption();
         let now_ms = engine.now().as_millisecond();

@@ -277,7 +277,8 @@ async fn command(at: At, verb: Verb, request: Request) -> Handled {
     let command = model.read(&body).map_err(bad_input)?;
     let fingerprint = fingerprint(&method, &path, &body);
     let At { resource, origin, .. } = at;
-    take(&at.shared, Incoming { resource, id, command, key, fingerprint, success: success.as_u16(), origin }).await
+    let success = success.as_u16();
+    take(&at.shared, Incoming { resource, id, command, key, fingerprint, success, origin }).await
 }
 
 /// `PUT /stores/7/accept`
@@ -421,6 +422,7 @@ async fn catch_up(at: &At, head: &HeaderMap) -> Result<(), Problem> {
 async fn show(at: At, request: Request) -> Handled {
     catch_up(&at, request.headers()).await?;
     let id = parse_id(last_segment(&request))?;
+    let _place = at.shared.engine.admission().read().await?;
     let document =
         at.shared.engine.database().document(at.model().collection, id).await.map_err(|error| unreadable(&error))?;
     let document = document.filter(|document| document.shown).ok_or_else(not_there)?;
@@ -510,6 +512,7 @@ fn invalid(field: &str, why: impl Into<Cow<'static, str>>) -> Problem {
 
 async fn pages(at: &At, path: &str, wanted: Wanted, filter: Option<(String, String)>) -> Handled {
     let Wanted { page, size, sort } = wanted;
+    let _place = at.shared.engine.admission().read().await?;
     let rest = query_without_page(size, sort.as_ref(), filter.as_ref());
     let query = Query {
         collection: at.model().collection,

@@ -4,6 +4,7 @@
 //! whatever dies when. Around it: [`recovery`], which sees through what nobody works on any more; HTTP, derived from the
 //! model ([`serve`]); the [`gateway`] in front of all services; the way to the neighbours ([`transport`]); [`config`]; and the [`audit`] over all databases.
 
+pub mod admission;
 pub mod audit;
 pub mod config;
 pub mod consumer;

@@ -32,6 +32,8 @@ pub enum Code {
     Invalid,
     /// The idempotency key belongs to another request.
     KeyReused,
+    /// The client asks more often than it may; nothing was done.
+    TooManyRequests,
     /// A defect of ours.
     Internal,
     /// A fault that an operator asked for.
@@ -40,6 +42,8 @@ pub enum Code {
     BadGateway,
     /// A neighbour that is needed does not answer; nothing stands.
     NeighbourUnavailable,
+    /// There is more to do than can be done in time; nothing was done.
+    Overloaded,
     /// Nothing was done; try again.
     NotDone,
     /// The ask came too late to be answered; nothing was done.
@@ -52,7 +56,7 @@ pub enum Code {
 
 impl Code {
     /// All of them.
-    pub const ALL: [Code; 20] = [
+    pub const ALL: [Code; 22] = [
         Self::Malformed,
         Self::Declined,
         Self::AskOnly,
@@ -65,10 +69,12 @@ impl Code {
         Self::UnsupportedMediaType,
         Self::Invalid,
         Self::KeyReused,
+        Self::TooManyRequests,
         Self::Internal,
         Self::Fault,
         Self::BadGateway,
         Self::NeighbourUnavailable,
+        Self::Overloaded,
         Self::NotDone,
         Self::AskExpired,
         Self::OutcomeUnknown,
@@ -90,10 +96,12 @@ impl Code {
             Self::UnsupportedMediaType => ("unsupported-media-type", 415, "The media type is not JSON"),
             Self::Invalid => ("invalid", 422, "A value is missing or impossible"),
             Self::KeyReused => ("key-reused", 422, "The idempotency key belongs to another request"),
+            Self::TooManyRequests => ("too-many-requests", 429, "More requests than a client may send"),
             Self::Internal => ("internal", 500, "A defect of this service"),
             Self::Fault => ("fault", 500, "A fault that was asked for"),
             Self::BadGateway => ("bad-gateway", 502, "A service does not answer sensibly"),
             Self::NeighbourUnavailable => ("neighbour-unavailable", 503, "A service that is needed does not answer"),
+            Self::Overloaded => ("overloaded", 503, "There is too much to do"),
             Self::NotDone => ("not-done", 503, "Nothing was done"),
             Self::AskExpired => ("ask-expired", 503, "The ask came too late"),
             Self::OutcomeUnknown => ("outcome-unknown", 503, "It may have been done"),
@@ -129,7 +137,10 @@ impl Code {
 
     /// Whether the one who says so has surely done nothing and surely will not.
     pub const fn is_surely_not_done(self) -> bool {
-        matches!(self, Self::NotDone | Self::NeighbourUnavailable | Self::AskExpired)
+        matches!(
+            self,
+            Self::NotDone | Self::NeighbourUnavailable | Self::AskExpired | Self::Overloaded | Self::TooManyRequests
+        )
     }
 
     /// Whether it means that the service cannot answer now: the status that an operator may choose.
@@ -165,7 +176,8 @@ impl Problem {
     /// When to come again, in whole seconds from 1, where that makes sense.
     pub fn retry_after_s(&self) -> Option<u64> {
         let wait = self.wait.unwrap_or_default();
-        self.code.is_unavailable().then(|| (wait.as_secs() + u64::from(wait.subsec_nanos() > 0)).max(1))
+        let is_for_later = self.code.is_unavailable() || self.code == Code::TooManyRequests;
+        is_for_later.then(|| (wait.as_secs() + u64::from(wait.subsec_nanos() > 0)).max(1))
     }
 
     /// As `application/problem+json`.
@@ -264,6 +276,7 @@ mod tests {
         for (wait, told) in [(0, 1), (1, 1), (1_000, 1), (1_001, 2), (4_200, 5)] {
             assert_eq!(after(Code::NeighbourUnavailable, ms(wait)), Some(told), "{wait}");
         }
+        assert_eq!(after(Code::TooManyRequests, ms(4_200)), Some(5));
         assert_eq!(after(Code::Invalid, ms(4_200)), None);
     }
 

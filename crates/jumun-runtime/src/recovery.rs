@@ -294,6 +294,7 @@ mod tests {
             model,
             database: Arc::new(database),
             transport: Arc::new(neighbour.clone()),
+            admission: crate::admission::AdmissionConfig::default(),
             clock: Timestamp::now,
             zone: TimeZone::UTC,
             tracer: Tracer::default(),

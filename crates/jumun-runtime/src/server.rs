@@ -233,6 +233,7 @@ async fn summarize(shared: Shared) {
     loop {
         every.tick().await;
         let now = metrics.http.traffic();
+        let turned_away = shared.engine.admission().look();
         let (requests, failures) = (now.requests - before.requests, now.failures - before.failures);
         before = now;
         if requests > 0 {
@@ -240,6 +241,7 @@ async fn summarize(shared: Shared) {
                 requests,
                 failures,
                 slowest = ?now.slowest,
+                turned_away,
                 asks.accepted = metrics.asks(AskOutcome::Accepted),
                 asks.refused = metrics.asks(AskOutcome::Refused),
                 asks.not_done = metrics.asks(AskOutcome::NotDone),

@@ -6,6 +6,7 @@
 
 use crate::{
     Code, Engine, Incoming, Key, Parts, Success,
+    admission::AdmissionConfig,
     audit::{self, Databases, Verdict},
     consumer::Consumer,
     guards::Guards,
@@ -78,6 +79,8 @@ struct World {
     is_stormy: AtomicBool,
     /// Whether circuits open after two failures, and calls are made one by one.
     is_wary: bool,
+    /// Whether services take as little at once as can be.
+    is_narrow: bool,
     databases: BTreeMap<&'static str, MemoryDatabase>,
     bus: MemoryBus,
     /// The engines that run now.
@@ -144,6 +147,16 @@ impl World {
         model.asks.iter().map(|ask| (ask.service.to_owned(), config)).collect()
     }
 
+    /// How much a service takes at once.
+    fn admission(&self) -> AdmissionConfig {
+        let usual = AdmissionConfig::default();
+        if self.is_narrow {
+            AdmissionConfig { max_concurrent: 1, max_waiting: 1, max_wait: Duration::from_millis(5), ..usual }
+        } else {
+            usual
+        }
+    }
+
     async fn start(self: &Arc<Self>, service: &'static str) {
         let model = self.service(service).clone();
         let database = Fragile { world: self.clone(), service, inner: self.databases[service].clone() };
@@ -154,6 +167,7 @@ impl World {
             model,
             database: Arc::new(database),
             transport: Arc::new(Network { world: self.clone() }),
+            admission: self.admission(),
             clock: now,
             zone: TimeZone::UTC,
             tracer: Tracer::default(),
@@ -448,7 +462,7 @@ async fn client(world: Arc<World>, name: String, has_key: bool, body: String) ->
                 origin: Origin::new(false),
             };
             let answer = engine.take(incoming).await.map_err(|problem| {
-                for why in ["circuit-open", "bulkhead-full"] {
+                for why in ["circuit-open", "bulkhead-full", "too many commands"] {
                     if problem.detail.contains(why) {
                         *world.faults.lock().expect("one thread").entry(why).or_default() += 1;
                     }
@@ -509,6 +523,7 @@ async fn case(model: SystemModel, seed: u64, bodies: fn(&str, u64) -> String) ->
         random: Mutex::new(Random(seed)),
         is_stormy: AtomicBool::new(true),
         is_wary: seed % 2 == 1,
+        is_narrow: seed.is_multiple_of(3),
         databases,
         bus: MemoryBus::new(),
         running: Mutex::default(),

@@ -26,6 +26,12 @@ pub trait Aggregate: Clone + Debug + Serialize + DeserializeOwned + JsonSchema +
     /// Which instance an event is about: ours or a neighbour's. None: not our business, it is never even read.
     fn concerns(event: &Self::Event) -> Option<Id<Self>>;
 
+    /// Whether a command ends something, such as a cancellation: it makes less work, not more, so it is done even where new
+    /// work is turned away. What clients `DELETE` always is.
+    fn is_ending(_command: &Self::Command) -> bool {
+        false
+    }
+
     /// Policy: what an event makes us do. It is decided on the state with the event already in it.
     fn react(_event: &Self::Event) -> Option<Self::Command> {
         None

@@ -2,6 +2,7 @@
 
 use crate::aggregate::Rejection;
 use serde::de::{DeserializeOwned, IgnoredAny};
+use serde_json::Value;
 use std::borrow::Cow;
 
 /// Why a body was not taken.
@@ -37,11 +38,14 @@ pub(crate) fn read<T: DeserializeOwned>(body: &[u8]) -> Result<T, BadInput> {
 
 /// Why a text is not JSON, if it is not.
 fn malformed(body: &str) -> Option<BadInput> {
-    serde_json::from_str::<IgnoredAny>(body).err().map(|error| BadInput::Malformed(error.to_string()))
+    // The first passes over what is wrong inside a text; the second stops at 1e999, which is a number, and an impossible one.
+    let shape = serde_json::from_str::<IgnoredAny>(body).err();
+    let error = shape.or_else(|| serde_json::from_str::<Value>(body).err())?.to_string();
+    (!error.starts_with("number out of range")).then_some(BadInput::Malformed(error))
 }
 
 fn classify(path: String, error: &serde_json::Error) -> BadInput {
-    // It is JSON: what serde_json calls a syntax error, such as 1e999 or a number for a word, is an impossible value.
+    // It is JSON: what serde_json calls a syntax error, such as a number for a word, is an impossible value.
     let text = error.to_string();
     let why = text.split(" at line ").next().unwrap_or(&text).to_owned();
     let field = if path == "." { named_field(&why) } else { Some(path) };

@@ -233,7 +233,17 @@ pub struct SettleModel {
 
 /// A command of some aggregate.
 #[derive(Clone)]
-pub struct AnyCommand(pub(crate) Arc<dyn Any + Send + Sync>);
+pub struct AnyCommand {
+    pub(crate) command: Arc<dyn Any + Send + Sync>,
+    pub(crate) is_ending: bool,
+}
+
+impl AnyCommand {
+    /// Whether it ends something, and so makes less work: it is done even where new work is turned away.
+    pub const fn is_ending(&self) -> bool {
+        self.is_ending
+    }
+}
 
 impl fmt::Debug for AnyCommand {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

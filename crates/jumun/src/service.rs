@@ -49,7 +49,7 @@ impl<A: Aggregate> Resource<A> {
     /// `DELETE`: ends one. It stays readable as ended.
     #[must_use]
     pub fn on_delete(mut self, command: A::Command) -> Self {
-        let command = any::<A>(command);
+        let command = AnyCommand { is_ending: true, ..any::<A>(command) };
         self.model.commands.push(CommandModel { verb: Verb::Delete, read: Arc::new(move |_| Ok(command.clone())) });
         self
     }
@@ -166,7 +166,7 @@ fn resource_model<T: JsonSchema + DeserializeOwned + 'static>(path: &'static str
 }
 
 fn any<A: Aggregate>(command: A::Command) -> AnyCommand {
-    AnyCommand(Arc::new(command))
+    AnyCommand { is_ending: A::is_ending(&command), command: Arc::new(command) }
 }
 
 /// The fields of a document, read off its type.
@@ -340,7 +340,7 @@ impl<A: Aggregate> Cell<A::Event> for TypedCell<A> {
         let (_, id) = step.decider;
         let state = self.state(id, body)?;
         let typed = Id::new(id).ok_or_else(|| self.damaged(id, "an id is 1 or more"))?;
-        let command = step.command.0.downcast_ref::<A::Command>();
+        let command = step.command.command.downcast_ref::<A::Command>();
         let command = command.ok_or_else(|| self.damaged(id, "a command of another aggregate"))?.clone();
         let ctx = Context::new(typed, step.now, &self.settings, step.reply);
         let decision = A::decide(state.as_ref(), command, &ctx);

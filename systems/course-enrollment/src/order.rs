@@ -150,6 +150,10 @@ impl Aggregate for Order {
         }
     }
 
+    fn is_ending(command: &Command) -> bool {
+        matches!(command, Command::Cancel | Command::Change(Change { status: OrderStatus::Canceled }))
+    }
+
     fn react(event: &Event) -> Option<Command> {
         matches!(event, Event::ReservationCanceled(_)).then_some(Command::TurnDown)
     }

@@ -55,7 +55,7 @@ impl Answer {
         }
         assert_eq!(problem["status"], self.status, "{self:?}");
         assert_eq!(problem["requestId"].as_str(), self.header("x-request-id"), "{self:?}");
-        assert_eq!(self.head.contains_key(header::RETRY_AFTER), self.status == 503, "{self:?}");
+        assert_eq!(self.head.contains_key(header::RETRY_AFTER), [429, 503].contains(&self.status), "{self:?}");
         let word = problem["type"].as_str().and_then(|kind| kind.strip_prefix("urn:jumun:problem:"));
         word.unwrap_or_else(|| panic!("{self:?}")).to_owned()
     }

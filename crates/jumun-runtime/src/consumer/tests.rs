@@ -87,6 +87,7 @@ impl Store {
             behaviour: Arc::new(behaviour),
             database: Arc::new(self.database.clone()),
             transport: Arc::new(Nobody),
+            admission: crate::admission::AdmissionConfig::default(),
             clock: Timestamp::now,
             zone: TimeZone::UTC,
             tracer: Tracer::default(),

@@ -5,6 +5,7 @@ use http::{
     HeaderMap, HeaderName, HeaderValue, Method,
     header::{self, Entry},
 };
+use std::net::IpAddr;
 
 /// Headers that are about one connection, and say nothing on the next one.
 const HOP_BY_HOP: [HeaderName; 6] = [
@@ -28,16 +29,18 @@ const VIA: HeaderValue = HeaderValue::from_static("1.1 jumun");
 /// What a client's connection adds to all its requests.
 #[derive(Debug, Clone)]
 pub(super) struct Peer {
+    /// Where it comes from.
+    pub(super) ip: IpAddr,
     address: HeaderValue,
     /// As `Forwarded` spells it, for those who use that header.
     forwarded: HeaderValue,
 }
 
 impl Peer {
-    pub(super) fn new(address: std::net::IpAddr) -> Self {
+    pub(super) fn new(address: IpAddr) -> Self {
         let node = if address.is_ipv6() { format!("\"[{address}]\"") } else { address.to_string() };
         let value = |text: String| HeaderValue::try_from(text).unwrap_or_else(|_| HeaderValue::from_static("unknown"));
-        Self { address: value(address.to_string()), forwarded: value(format!("for={node};proto=http")) }
+        Self { ip: address, address: value(address.to_string()), forwarded: value(format!("for={node};proto=http")) }
     }
 }
 

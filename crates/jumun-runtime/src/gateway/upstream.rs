@@ -34,9 +34,9 @@ use tokio::{net::TcpStream, time::Sleep};
 pub(super) struct Upstreams {
     /// Its addresses.
     pub(super) all: Vec<Arc<Upstream>>,
+    /// For requests at work on all of them.
+    pub(super) places: Places,
     next: AtomicUsize,
-    at_work: AtomicU32,
-    max_concurrent: u32,
 }
 
 /// One address.
@@ -62,9 +62,33 @@ pub(super) enum Failed {
     Nonsense(String),
 }
 
-/// A request to one service that is at work.
+/// Places for requests at work.
+#[derive(Debug)]
+pub(super) struct Places {
+    at_work: AtomicU32,
+    max: u32,
+}
+
+/// A request at work.
 #[derive(Debug)]
 pub(super) struct Place<'a>(&'a AtomicU32);
+
+impl Places {
+    pub(super) const fn new(max: u32) -> Self {
+        Self { at_work: AtomicU32::new(0), max }
+    }
+
+    /// A place, if there is one, or `anyway`.
+    pub(super) fn enter(&self, anyway: bool) -> Option<Place<'_>> {
+        let place = Place(&self.at_work);
+        (self.at_work.fetch_add(1, Ordering::Relaxed) < self.max || anyway).then_some(place)
+    }
+
+    /// Requests at work.
+    pub(super) fn at_work(&self) -> u32 {
+        self.at_work.load(Ordering::Relaxed)
+    }
+}
 
 impl Drop for Place<'_> {
     fn drop(&mut self) {
@@ -75,18 +99,7 @@ impl Drop for Place<'_> {
 impl Upstreams {
     pub(super) fn new(urls: &[Uri], max_concurrent: u32) -> Self {
         let all = urls.iter().map(|url| Arc::new(Upstream::new(url))).collect();
-        Self { all, next: AtomicUsize::new(0), at_work: AtomicU32::new(0), max_concurrent }
-    }
-
-    /// A place among the requests at work, if there is one.
-    pub(super) fn enter(&self) -> Option<Place<'_>> {
-        let place = Place(&self.at_work);
-        (self.at_work.fetch_add(1, Ordering::Relaxed) < self.max_concurrent).then_some(place)
-    }
-
-    /// Requests at work.
-    pub(super) fn at_work(&self) -> u32 {
-        self.at_work.load(Ordering::Relaxed)
+        Self { all, places: Places::new(max_concurrent), next: AtomicUsize::new(0) }
     }
 
     /// Whose turn it is among those that are ready. One that is the only one is always tried.

@@ -130,6 +130,7 @@ impl Shop {
             model,
             database: Arc::new(database.clone()),
             transport: Arc::new(till.clone()),
+            admission: crate::admission::AdmissionConfig::default(),
             clock: Timestamp::now,
             zone: TimeZone::UTC,
             tracer: Tracer::default(),

@@ -212,6 +212,7 @@ impl Shop {
             behaviour: Arc::new(behaviour),
             database: Arc::new(database.clone()),
             transport: Arc::new(Nobody),
+            admission: crate::admission::AdmissionConfig::default(),
             clock: Timestamp::now,
             zone: TimeZone::UTC,
             tracer: Tracer::default(),

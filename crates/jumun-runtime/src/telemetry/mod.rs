@@ -4,6 +4,7 @@
 //! The hot path pays for it in nanoseconds: every counter and histogram is looked up once, when it is made, and kept
 //! where it is counted; nobody formats an id that no line shows; and spans are made for sampled traces only.
 
+mod admission;
 mod calls;
 mod http;
 mod process;
@@ -11,6 +12,7 @@ mod service;
 mod span;
 mod trace;
 
+pub use admission::AdmissionMetrics;
 pub use calls::CallMetrics;
 pub use http::{HttpMetrics, Route};
 pub use service::{AskOutcome, CommitOutcome, ServiceMetrics};

@@ -1,7 +1,7 @@
 //! What a service counts.
 
 use super::{HttpMetrics, Label, Tracer, label, latency, registry, seconds};
-use crate::guards::Guards;
+use crate::{admission::Admission, guards::Guards};
 use jumun::ServiceModel;
 use jumun_database::{CommitError, Database, Receipt};
 use prometheus_client::{
@@ -147,15 +147,17 @@ struct States {
 
 impl ServiceMetrics {
     /// All of them, at nought.
-    pub fn new(
+    pub(crate) fn new(
         model: &ServiceModel,
         database: Arc<dyn Database>,
         tracer: Tracer,
         guards: &Guards,
+        admission: &Admission,
         restarts: u32,
     ) -> Self {
         let mut registry = registry(model.name, restarts);
         guards.register(&mut registry);
+        admission.register(&mut registry);
         let http = HttpMetrics::register(&mut registry);
         let commands = Family::<[Label; 1], Counter>::default();
         registry.register("jumun_commands", "Commands answered yes (accepted) or no (refused)", commands.clone());

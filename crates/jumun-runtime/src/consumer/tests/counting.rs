@@ -98,6 +98,7 @@ impl House {
             model,
             database: Arc::new(self.database.clone()),
             transport: Arc::new(Nobody),
+            admission: crate::admission::AdmissionConfig::default(),
             clock: Timestamp::now,
             zone: TimeZone::UTC,
             tracer: Tracer::default(),

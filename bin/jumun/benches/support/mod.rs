@@ -2,6 +2,8 @@
 
 #![allow(dead_code, reason = "each benchmark uses a part of it")]
 
+pub(crate) mod system;
+
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full};
 use hyper_util::{

@@ -1,0 +1,220 @@
+//! Drills: how course enrollment fares while its payment is slow, narrow, or dead. Each prints what `docs/drills.md` shows.
+//!
+//! `cargo bench -p jumun-cli --bench drills`, or one of them: `-- overload`. `JUMUN_BENCH_SECONDS=120` takes longer than the
+//! usual minute. Where siege is installed, the first two are done with it, too, as they were first done.
+
+mod support;
+
+use serde_json::Value;
+use std::{
+    env,
+    error::Error,
+    fs,
+    io::{self, Write},
+    process::{Command, Stdio},
+    thread,
+    time::{Duration, Instant},
+};
+use support::system::{System, get};
+
+const SYSTEM: &str = "course-enrollment";
+
+/// Payment takes 400 to 620 ms, and is waited for 610.
+const SLOW: [&str; 2] = ["pay.faults.delay=400ms..620ms", "order.calls.pay.time_limit=610ms"];
+
+/// Payments that can be made a second when 30 are at work at once, of 510 ms each.
+const CAPACITY: f64 = 30.0 / 0.510;
+
+type Done = Result<(), Box<dyn Error>>;
+type Drill = fn(u64) -> Done;
+
+fn main() -> Done {
+    let wanted: Vec<_> = env::args().skip(1).filter(|word| !word.starts_with("--")).collect();
+    let seconds = env::var("JUMUN_BENCH_SECONDS").ok().and_then(|text| text.parse().ok()).unwrap_or(60_u64);
+    let drills: [(&str, Drill); 5] =
+        [("accept", accept), ("reject", reject), ("overload", overload), ("dead", dead), ("open", open)];
+    for (name, drill) in drills {
+        if wanted.is_empty() || wanted.iter().any(|word| word == name) {
+            say(&format!("\n## {name}"));
+            drill(seconds)?;
+        }
+    }
+    Ok(())
+}
+
+fn say(line: &str) {
+    drop(writeln!(io::stdout(), "{line}")); // whoever does not read any more misses a line
+}
+
+/// 70 customers at once, payment slow, and accepted without it where it is too slow.
+fn accept(seconds: u64) -> Done {
+    customers(seconds, "accept")
+}
+
+/// The same, and refused where it is too slow.
+fn reject(seconds: u64) -> Done {
+    customers(seconds, "reject")
+}
+
+fn customers(seconds: u64, fallback: &str) -> Done {
+    let fallback = format!("order.calls.pay.fallback={fallback}");
+    let system = System::start(SYSTEM, &[&SLOW[..], &[&fallback]].concat())?;
+    siege(&system, seconds)?;
+    let time = format!("{seconds}s");
+    let load = system.load(&["--concurrency", "70", "--for", &time, "--availability", "1%", "--wait", "2m"])?;
+    tell_load(&load);
+    say(&system.audit("2m")?);
+    Ok(())
+}
+
+/// The drill as it was first done.
+fn siege(system: &System, seconds: u64) -> Done {
+    let rc = tempfile::NamedTempFile::new()?;
+    fs::write(rc.path(), "failures = 1000000\nverbose = false\ncolor = off\njson_output = false\nlogging = false\n")?;
+    let url = format!(r#"http://{}/orders POST {{"orderId": 2, "eduNo": 102}}"#, system.address("gateway"));
+    let mut siege = Command::new("siege");
+    siege.arg("-R").arg(rc.path()).args(["-b", "-c70", &format!("-t{seconds}S"), "--content-type", "application/json"]);
+    match siege.arg(url).stdin(Stdio::null()).output() {
+        Ok(output) => {
+            let said = String::from_utf8_lossy(&output.stderr).into_owned() + &String::from_utf8_lossy(&output.stdout);
+            said.lines().filter(|line| line.contains(":\t")).for_each(|line| say(&format!("  siege  {line}")));
+        }
+        Err(error) => say(&format!("  siege is not to be had: {error}")),
+    }
+    Ok(())
+}
+
+fn tell_load(load: &Value) {
+    let ms = |quantile: &str| load["latencyMs"][quantile].as_f64().unwrap_or_default();
+    let times: Vec<_> =
+        ["p50", "p99", "p99.9", "max"].iter().map(|name| format!("{name} {:.1} ms", ms(name))).collect();
+    let sent = load["transactions"].as_u64().unwrap_or_default();
+    let orders = load["orders"].as_u64().unwrap_or_default();
+    let seconds = load["elapsedSeconds"].as_f64().unwrap_or_default();
+    say(&format!("  load   {sent} requests in {seconds:.1} s, {orders} of them 201 ({:.2} %)", share(orders, sent)));
+    say(&format!("  load   others: {}; answers after {}", load["failures"], times.join(", ")));
+}
+
+#[expect(clippy::cast_precision_loss, reason = "told to a few digits")]
+fn share(part: u64, of: u64) -> f64 {
+    100.0 * part as f64 / (of as f64).max(1.0)
+}
+
+/// Payment has 30 places, and twice as many orders come in as it can take.
+fn overload(seconds: u64) -> Done {
+    let narrow = ["pay.faults.concurrency=30"];
+    let guard = [
+        "order.calls.pay.bulkhead.max_concurrent=40", // a little more than payment has places
+        "order.calls.pay.bulkhead.max_wait=5ms",
+        "order.calls.pay.breaker.wait_open=500ms",
+        "order.calls.pay.breaker.half_open_calls=30",
+    ];
+    let system = System::start(SYSTEM, &[&SLOW[..], &narrow, &guard].concat())?;
+    let time = format!("{seconds}s");
+    let began = Instant::now();
+    let load = thread::scope(|scope| -> Result<Value, Box<dyn Error>> {
+        let load = scope.spawn(|| {
+            let words = ["--rate", "120", "--for", &time, "--availability", "1%", "--no-audit"];
+            system.load(&words).map_err(|error| error.to_string())
+        });
+        while began.elapsed() < Duration::from_secs(seconds) {
+            pass(Duration::from_secs(10).min(Duration::from_secs(seconds)));
+            let paid = total(&system, "/pays");
+            say(&format!(
+                "  after {:>3.0?} {paid} payments, {} delayed, circuit {}",
+                began.elapsed(),
+                delayed(&system),
+                circuit(&system)
+            ));
+        }
+        Ok(load.join().map_err(|_| "the load panicked")??)
+    })?;
+    let (paid, took) = (total(&system, "/pays"), began.elapsed().as_secs_f64());
+    tell_load(&load);
+    #[expect(clippy::cast_precision_loss, reason = "told to a few digits")]
+    let rate = paid as f64 / took;
+    say(&format!("  payments {rate:.1} a second, {:.1} % of {CAPACITY:.1}", 100.0 * rate / CAPACITY));
+    say(&format!("  circuit, changes so far: {}", transitions(&system)));
+    let left = Instant::now();
+    say(&system.audit("10m")?);
+    say(&format!("  all paid {:.0?} after the last order", left.elapsed()));
+    Ok(())
+}
+
+/// Payment is dead for two minutes, at 500 orders a second.
+fn dead(seconds: u64) -> Done {
+    let (before, dead) = (Duration::from_secs(5), Duration::from_secs(2 * seconds));
+    let system = System::start(SYSTEM, &["order.calls.pay.max_delayed=200000"])?;
+    let time = format!("{}s", (2 * before + dead).as_secs());
+    let load = thread::scope(|scope| -> Result<Value, Box<dyn Error>> {
+        let load = scope.spawn(|| {
+            let words = ["--rate", "500", "--for", &time, "--availability", "99.99%", "--no-audit"];
+            system.load(&words).map_err(|error| error.to_string())
+        });
+        pass(before);
+        system.run(&["kill", "pay"])?; // as it dies, and then it does not come back
+        system.run(&["stop", "pay"])?;
+        pass(dead);
+        say(&format!("  {} delayed when payment comes back", delayed(&system)));
+        let back = Instant::now();
+        system.run(&["start", "pay"])?;
+        while delayed(&system) > 0 && back.elapsed() < Duration::from_mins(5) {
+            pass(Duration::from_millis(200));
+        }
+        say(&format!("  nothing is delayed any more {:.1?} after that", back.elapsed()));
+        Ok(load.join().map_err(|_| "the load panicked")??)
+    })?;
+    tell_load(&load);
+    say(&system.audit("2m")?);
+    Ok(())
+}
+
+/// The circuit to payment is open: how long a no takes, and a yes without it. Asked of the order service itself.
+fn open(seconds: u64) -> Done {
+    for fallback in ["reject", "accept"] {
+        let key = format!("order.calls.pay.fallback={fallback}");
+        let system = System::start(SYSTEM, &[&key])?;
+        system.run(&["breakers", "force-open", "order", "pay"])?;
+        say(&format!("  {fallback}"));
+        let url = format!("http://{}", system.address("order"));
+        let time = format!("{}s", seconds.min(10));
+        let words = ["--rate", "500", "--for", &time, "--url", &url, "--no-audit", "--availability", "0%"];
+        tell_load(&system.load(&words)?);
+    }
+    Ok(())
+}
+
+#[expect(clippy::disallowed_methods, reason = "a drill takes the time that it takes")]
+fn pass(time: Duration) {
+    thread::sleep(time);
+}
+
+/// How many there are at a path.
+fn total(system: &System, path: &str) -> u64 {
+    let page = json(system.address("gateway"), &format!("{path}?size=1"));
+    page["page"]["totalElements"].as_u64().unwrap_or_default()
+}
+
+fn order_health(system: &System) -> Value {
+    json(system.address("order"), "/actuator/health")["components"].clone()
+}
+
+fn delayed(system: &System) -> u64 {
+    order_health(system)["asks"]["details"]["delayed"].as_u64().unwrap_or_default()
+}
+
+fn circuit(system: &System) -> String {
+    order_health(system)["calls"]["details"]["pay"]["state"].as_str().unwrap_or("?").to_owned()
+}
+
+/// How often the circuit has come into each state.
+fn transitions(system: &System) -> String {
+    let page = get(system.address("order"), "/actuator/prometheus").unwrap_or_default();
+    let lines = page.lines().filter(|line| line.starts_with("jumun_circuit_transitions_total{"));
+    lines.map(|line| line.trim_start_matches("jumun_circuit_transitions_total")).collect::<Vec<_>>().join(" ")
+}
+
+fn json(address: &str, path: &str) -> Value {
+    let answer = get(address, path).unwrap_or_default();
+    answer.split_once("\r\n\r\n").and_then(|(_, body)| serde_json::from_str(body).ok()).unwrap_or_default()
+}

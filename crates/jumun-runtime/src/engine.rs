@@ -593,8 +593,7 @@ impl Engine {
         let given_up_ms = now.as_millisecond().saturating_add(millis(time_limit));
         // What is asked again later need not be done again: the neighbour may go on with it after we have hung up.
         let is_delayable = self.delays().is_accepting(service);
-        let expires_ms = if is_delayable { self.delays().until_ms(service, now.as_millisecond()) } else { given_up_ms };
-        let begun = Begun { id: request.id, time_limit, expires_ms };
+        let (id, until_ms) = (request.id, self.delays().until_ms(service, now.as_millisecond()));
         request.ask = Some(AskRecord {
             service: service.to_owned(),
             path: asked.target.path.to_owned(),
@@ -612,7 +611,14 @@ impl Engine {
             Err(error) => return Err(refuse(&error).into()),
         }
         crash::point("asking.after-commit");
-        Ok(begun)
+        // The time limit is that of the call: what the commit took is not the neighbour's.
+        let given_up_ms = self.now().as_millisecond().saturating_add(millis(time_limit));
+        let expires_ms = match &incoming.key {
+            _ if is_delayable => until_ms,
+            Some(Key::Ask { expires_ms, .. }) => given_up_ms.min(*expires_ms),
+            _ => given_up_ms,
+        };
+        Ok(Begun { id, time_limit, expires_ms })
     }
 
     /// Asks, and commits the outcome.

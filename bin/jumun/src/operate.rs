@@ -66,7 +66,8 @@ impl Which {
     }
 }
 
-/// The folder of the system that is named, or of the only one in a folder of data of which something is so.
+/// The folder of the system that is named, or of the only one in a folder of data of which something is so; of several, the
+/// one that is up.
 pub(crate) fn folder_of(
     system: Option<&str>,
     data: &Path,
@@ -77,6 +78,9 @@ pub(crate) fn folder_of(
     }
     let entries = std::fs::read_dir(data).into_iter().flatten().filter_map(Result::ok);
     let mut folders: Vec<_> = entries.map(|entry| entry.path()).filter(|folder| is_meant(folder)).collect();
+    if folders.len() > 1 {
+        folders.retain(|folder| socket_in(folder).exists()); // others were up before
+    }
     match (folders.pop(), folders.len()) {
         (Some(folder), 0) => Ok(folder),
         (None, _) => Err(Failure::new(

@@ -14,7 +14,7 @@ use crate::{
     },
     telemetry::OtlpConfig,
 };
-use config::{Environment, File, FileFormat};
+use config::{File, FileFormat};
 use http::Uri;
 use jiff::{SignedDuration, Span, SpanRelativeTo};
 use jumun::{ServiceModel, SystemModel};
@@ -354,24 +354,35 @@ fn layers(sources: &Sources) -> Result<Vec<Layer>, ConfigError> {
         Some(path) => (path.as_path(), true),
         None => (Path::new("jumun.toml"), false),
     };
-    let environment = Environment::with_prefix("JUMUN").prefix_separator("__").separator("__").try_parsing(true);
-    let environment = environment.source(sources.environment.clone());
+    let environment: Vec<_> = match &sources.environment {
+        Some(given) => given.iter().filter_map(variable).collect(),
+        None => std::env::vars().filter_map(|(name, value)| variable((&name, &value))).collect(),
+    };
     let file = File::from(path).format(FileFormat::Toml).required(is_required);
     let mounted = sources.folder.as_deref().map(mounted).transpose()?;
     let build = config::Config::builder;
     let layers = [
         Some((Origin::File(path.to_owned()), build().add_source(file).build()?)),
         mounted.zip(sources.folder.clone()).map(|(values, folder)| (Origin::Folder(folder), values)),
-        Some((Origin::Environment, build().add_source(environment).build()?)),
+        Some((Origin::Environment, keys_and_values(&environment)?)),
         Some((Origin::Flag, keys_and_values(&sources.set)?)),
     ];
     Ok(layers.into_iter().flatten().map(|(origin, values)| Layer { origin, values }).collect())
 }
 
+/// The key and the value of a variable of the environment, if it is one of ours: `JUMUN__ORDER__LISTEN` is `order.listen`.
+fn variable((name, value): (&String, &String)) -> Option<(String, String)> {
+    let key = name.strip_prefix("JUMUN__")?;
+    Some((key.to_lowercase().replace("__", "."), value.clone()))
+}
+
 fn keys_and_values(set: &[(String, String)]) -> Result<config::Config, ConfigError> {
     let mut builder = config::Config::builder();
     for (key, value) in set {
+        // A text such as 0000 is no number: it would lose its zeros.
+        let is_text = value.len() > 1 && value.starts_with('0') && !value.starts_with("0.");
         let value: config::Value = match (value.parse::<i64>(), value.parse::<f64>(), value.parse::<bool>()) {
+            _ if is_text => value.as_str().into(),
             (Ok(value), ..) => value.into(),
             (_, Ok(value), _) => value.into(),
             (.., Ok(value)) => value.into(),
@@ -851,6 +862,15 @@ mod tests {
             ..Sources::default()
         };
         load(&food_delivery::system().into_model(), &sources)
+    }
+
+    #[test]
+    fn only_what_is_written_as_a_number_is_one() {
+        let given = [("zeros", "0000"), ("card", "0123"), ("none", "0"), ("share", "0.5"), ("many", "10")];
+        let given = given.map(|(key, value)| (key.to_owned(), value.to_owned()));
+        let read: Map<String, Value> = keys_and_values(&given).expect("values").try_deserialize().expect("a table");
+        let expected = json!({ "zeros": "0000", "card": "0123", "none": 0, "share": 0.5, "many": 10 });
+        assert_eq!(Value::Object(read), expected);
     }
 
     #[test]

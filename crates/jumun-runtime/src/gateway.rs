@@ -319,15 +319,14 @@ impl Forwarder {
     /// Refuses what is too much, before its body is read: then it costs next to nothing.
     fn admit(&self, peer: &Peer, head: &http::request::Parts, service: &Service) -> Result<(), Problem> {
         if let Some(rates) = &self.rates {
-            let is_ending = head.method == Method::DELETE;
-            rates.check(peer.ip, &head.headers, is_ending).map_err(|wait| self.shed.too_many(wait))?;
+            rates.check(peer.ip, &head.headers, may_end(&head.method)).map_err(|wait| self.shed.too_many(wait))?;
         }
         self.enter(service, &head.method).map(drop) // nobody holds a place for a client that sends its body slowly
     }
 
     /// Places among the requests at work: of all, and of those of one service. What ends things gets them anyway.
     fn enter<'a>(&'a self, service: &'a Service, method: &Method) -> Result<[Place<'a>; 2], Problem> {
-        let anyway = *method == Method::DELETE && service.shed == Shed::New;
+        let anyway = may_end(method) && service.shed == Shed::New;
         let of_all = self.places.enter(anyway).ok_or_else(|| self.shed.overloaded(&self.shed.gateway, GATEWAY))?;
         let of_it = service.upstreams.places.enter(anyway);
         let of_it = of_it.ok_or_else(|| self.shed.overloaded(&self.shed.service, service.name))?;
@@ -633,4 +632,9 @@ async fn summarize(forwarder: Arc<Forwarder>) {
             tracing::info!(requests, failures, slowest = ?now.slowest, turned_away, "this second");
         }
     }
+}
+
+/// Whether a request may be one that ends something. Whether a `PATCH` is, the service sees.
+fn may_end(method: &Method) -> bool {
+    matches!(*method, Method::DELETE | Method::PATCH)
 }

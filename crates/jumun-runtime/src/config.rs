@@ -725,6 +725,17 @@ fn service_config(
         let Some(call) = calls.get_mut(&callee) else {
             return Err(ConfigError::UnknownKey(format!("{}.calls.{callee}", service.name)));
         };
+        if callee == SENDER && sender.is_some() {
+            // What is asked later in any case, and by ways of its own.
+            let said = [
+                ("url", given.url.is_some()),
+                ("fallback", given.fallback.is_some()),
+                ("max_delayed", given.max_delayed.is_some()),
+            ];
+            if let Some((key, _)) = said.iter().find(|(_, is_said)| *is_said) {
+                return Err(ConfigError::UnknownKey(format!("{}.calls.{callee}.{key}", service.name)));
+            }
+        }
         if let Some(url) = given.url {
             call.url = address(&url).map_err(|why| invalid(&format!("calls.{callee}.url"), why))?;
         }

@@ -54,7 +54,8 @@ impl Carrier {
         seen.quiet_until = seen.quiet_until.max(retry_after.map(|wait| now + wait));
         if seen.told_at.is_none_or(|at| now - at >= TROUBLE_TOLD_EVERY) {
             seen.told_at = Some(now);
-            tracing::warn!(ask = %id, why, ?retry_after, "messages do not go out; they are tried again");
+            let retry_after = retry_after.map(tracing::field::debug);
+            tracing::warn!(ask = %id, why, retry_after, "messages do not go out; they are tried again");
         }
     }
 }

@@ -60,8 +60,8 @@ fn age_ms(request: &Request, now: Timestamp) -> i64 {
 
 fn to_text(service: &str, request: &Request, now: Timestamp) -> String {
     let about = format!("{}/{}", request.collection, request.subject);
-    let age = SignedDuration::from_millis(age_ms(request, now));
-    format!("{service:<13} {:<8} {about:<20} {:<20} {age:>10.0}  {}", request.state, asks(request), request.id)
+    let age = format!("{:#}", SignedDuration::from_secs(age_ms(request, now) / 1_000));
+    format!("{service:<13} {:<8} {about:<20} {:<20} {age:>10}  {}", request.state, asks(request), request.id)
 }
 
 fn to_json(service: &str, request: &Request, now: Timestamp) -> String {

@@ -105,8 +105,8 @@ async fn serve_service(
     let delays = config.calls.iter().map(|(name, call)| (name.clone(), call.delay)).collect();
     let mut transport = HttpTransport::new(urls);
     if let Some(sender) = &config.sender {
-        transport =
-            transport.with_outside(SENDER, Arc::new(Carrier(sender.open(service.texts).map_err(ConfigError::from)?)));
+        let carrier = Carrier::new(sender.open(service.texts).map_err(ConfigError::from)?);
+        transport = transport.with_outside(SENDER, Arc::new(carrier));
     }
     let engine = Engine::new(Parts {
         model: service.clone(),

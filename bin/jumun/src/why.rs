@@ -5,9 +5,10 @@ use crate::{
     events::{self, Found, Read},
 };
 use clap::Args;
+use jiff::Timestamp;
 use jumun::ResourceModel;
 use jumun_bus::{Position, Wants};
-use jumun_database::{Document, Query, ReadDatabase, ReadError, limits::PAGE_MAX_ROWS};
+use jumun_database::{Document, Query, ReadDatabase, ReadError, Request, RequestState, limits::PAGE_MAX_ROWS};
 use jumun_runtime::consumer;
 use serde_json::Value;
 use std::{
@@ -42,7 +43,7 @@ pub(crate) fn run(options: &Options) -> Result<ExitCode, Failure> {
     for Found { service, record } in &happened {
         let number = format!("{service}/{}/{}", record.partition, record.sequence);
         lines.push(format!(
-            "  {}  {:<18} {number:<20} {}",
+            "  {}  {:<21} {number:<20} {}",
             events::time(record),
             record.event_type,
             status(&record.body)
@@ -60,16 +61,18 @@ pub(crate) fn run(options: &Options) -> Result<ExitCode, Failure> {
                 for document in documents(database.as_ref(), resource, order).await? {
                     let hidden = if document.shown { "" } else { "  (not shown)" };
                     rows.push(format!("  {:<13} {}{hidden}", service.name, document.body));
+                    if resource.belongs_by.is_some() {
+                        let doubts = database.doubts_about(document.id).await?.into_iter();
+                        let own = doubts.filter(|request| request.collection == resource.collection);
+                        rows.extend(own.map(|request| in_doubt(service.name, &request)));
+                    }
                 }
             }
             let doubts = database.doubts_about(order).await?.into_iter().filter(|request| {
                 let mut resources = service.resources.iter();
                 resources.any(|resource| resource.collection == request.collection && resource.belongs_by.is_none())
             });
-            for request in doubts {
-                let asks = request.ask.map_or_else(String::new, |ask| format!("{}{}", ask.service, ask.path));
-                rows.push(format!("  {:<13} a question to {asks} is in doubt: {}", service.name, request.state));
-            }
+            rows.extend(doubts.map(|request| in_doubt(service.name, &request)));
             if !service.listens.is_empty() {
                 for (_, parked) in consumer::parked(database.as_ref(), Some(order)).await? {
                     rows.push(format!("  {:<13} {} is parked: {}", service.name, parked.event_type, parked.cause));
@@ -81,6 +84,17 @@ pub(crate) fn run(options: &Options) -> Result<ExitCode, Failure> {
     lines.extend(if now.is_empty() { vec!["  nobody knows it".to_owned()] } else { now });
     drop(writeln!(io::stdout(), "{}", lines.join("\n")));
     Ok(ExitCode::SUCCESS)
+}
+
+fn in_doubt(service: &str, request: &Request) -> String {
+    let asks = request.ask.as_ref().map_or_else(String::new, |ask| format!("{}{}", ask.service, ask.path));
+    let Request { collection, subject, until_ms, .. } = request;
+    match Timestamp::from_millisecond(*until_ms) {
+        Ok(until) if request.state == RequestState::Delayed => {
+            format!("  {service:<13} {collection}/{subject} waits for an answer of {asks}, until {until:.0}")
+        }
+        _ => format!("  {service:<13} a question to {asks} is in doubt: {}", request.state),
+    }
 }
 
 /// What a service keeps of an order at one path.
@@ -101,6 +115,9 @@ async fn documents(
 /// What an event says about how far things have come.
 fn status(body: &str) -> String {
     let event: Value = serde_json::from_str(body).unwrap_or_default();
-    let status = event.get("orderStatus").or_else(|| event.get("status")).and_then(Value::as_str);
-    status.unwrap_or_default().to_owned()
+    let status = event.get("orderStatus").or_else(|| event.get("status")).and_then(Value::as_str).unwrap_or_default();
+    match event.get("kind").and_then(Value::as_str) {
+        Some(kind) => format!("{kind}: {status}"), // there are several of it
+        None => status.to_owned(),
+    }
 }

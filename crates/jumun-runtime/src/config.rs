@@ -607,8 +607,12 @@ fn duration_in_words(duration: Duration) -> Value {
     json!(if duration.is_zero() { "0s".to_owned() } else { format!("{duration:?}") })
 }
 
-/// Keys of which nobody but the process may know the value.
+/// Keys of which nobody but the process may know the value. Those of whoever carries messages are told without secrets
+/// already, and among them are harmless ones that are called as if they were some.
 fn without_secret(key: &str, value: Value) -> Value {
+    if key.split('.').nth(1) == Some(SENDER) {
+        return value;
+    }
     let name = key.rsplit('.').next().unwrap_or(key);
     let is_secret = ["password", "secret", "token", "credential", "api_key"].iter().any(|word| name.contains(word));
     if is_secret && !value.is_null() { json!("***") } else { value }
@@ -790,6 +794,17 @@ fn service_config(
         let Some(call) = calls.get_mut(&callee) else {
             return Err(ConfigError::UnknownKey(format!("{}.calls.{callee}", service.name)));
         };
+        if callee == SENDER && sender.is_some() {
+            // What is asked later in any case, and by ways of its own.
+            let said = [
+                ("url", given.url.is_some()),
+                ("fallback", given.fallback.is_some()),
+                ("max_delayed", given.max_delayed.is_some()),
+            ];
+            if let Some((key, _)) = said.iter().find(|(_, is_said)| *is_said) {
+                return Err(ConfigError::UnknownKey(format!("{}.calls.{callee}.{key}", service.name)));
+            }
+        }
         if let Some(url) = given.url {
             call.url = address(&url).map_err(|why| invalid(&format!("calls.{callee}.url"), why))?;
         }

@@ -15,7 +15,8 @@
 //! attempt finds its answer. So a neighbour that is overloaded does nothing in vain.
 //!
 //! The oldest are asked first, [`DELAYED_AT_ONCE`] at a time while the circuit is closed, and one at a time while it is not:
-//! so they are what a half-open circuit is probed with, even if no client comes.
+//! so they are what a half-open circuit is probed with, even if no client comes. A round that ends early is taken up where
+//! it ended: some that fail for reasons of their own (a mailbox that is full) do not hold up all others.
 
 use crate::{
     crash,
@@ -154,7 +155,7 @@ pub(crate) async fn start(engine: &Engine) {
     let settles = engine.model().resources.iter().flat_map(|resource| &resource.settles);
     let callees: BTreeSet<_> = settles.map(|settle| settle.target.service).collect();
     for callee in callees {
-        let worker = Worker { engine: engine.clone(), callee, expired_at: None };
+        let worker = Worker { engine: engine.clone(), callee, expired_at: None, ended_at: None };
         engine.spawn_worker(worker.run());
     }
 }
@@ -183,6 +184,8 @@ struct Worker {
     callee: &'static str,
     /// When it has last looked for what is past its deadline.
     expired_at: Option<Instant>,
+    /// The last one that was asked in vain in a round that ended early.
+    ended_at: Option<Uuid>,
 }
 
 /// One look at everything that is delayed.
@@ -240,17 +243,19 @@ impl Worker {
         }
     }
 
-    /// Asks each of them once, the oldest first; ends early while the neighbour must not be asked, or does not answer.
+    /// Asks each of them once, the oldest first; ends early while the neighbour must not be asked, or does not answer, and
+    /// then goes on from there the next time.
     async fn round(&mut self) -> Result<Round, ReadError> {
         if self.engine.delays().is_unsure.load(Relaxed) {
             count(&self.engine).await?;
         }
         self.expire().await?;
+        let mut asked = self.ended_at.take();
         let (engine, callee) = (&self.engine, self.callee);
         let mut round = Round::default();
         let mut at_work = FuturesUnordered::new();
         let mut waiting = VecDeque::new();
-        let (mut after, mut is_last, mut in_vain) = (None, false, 0);
+        let (mut after, mut is_last, mut ended_early, mut in_vain) = (asked, false, false, 0);
         loop {
             if waiting.is_empty() && !is_last {
                 waiting.extend(engine.database().requests(delayed(callee, after, DELAYED_READ_ROWS)).await?);
@@ -262,17 +267,22 @@ impl Worker {
             if at_work.len() < width
                 && let Some(request) = waiting.pop_front()
             {
-                at_work.push(attempt(engine, callee, request));
+                at_work.push(async { (request.id, attempt(engine, callee, request).await) });
                 continue;
             }
             match at_work.next().await {
-                None => return Ok(round),
-                Some(Attempt::Settled) => (round.settled, in_vain) = (round.settled + 1, 0),
-                Some(Attempt::Left) => (round.left, in_vain) = (round.left + 1, in_vain + 1),
-                Some(Attempt::Refused(why)) => (round.left, round.refused) = (round.left + 1, Some(why)),
+                None => {
+                    self.ended_at = asked.filter(|_| ended_early);
+                    return Ok(round);
+                }
+                Some((_, Attempt::Settled)) => (round.settled, in_vain) = (round.settled + 1, 0),
+                Some((id, Attempt::Left)) => {
+                    (round.left, in_vain, asked) = (round.left + 1, in_vain + 1, asked.max(Some(id)));
+                }
+                Some((_, Attempt::Refused(why))) => (round.left, round.refused) = (round.left + 1, Some(why)),
             }
             if round.refused.is_some() || in_vain >= DELAYED_AT_ONCE {
-                (is_last, round.left) = (true, round.left + waiting.len());
+                (is_last, ended_early, round.left) = (true, true, round.left + waiting.len());
                 waiting.clear();
             }
         }

@@ -65,6 +65,9 @@ pub const TIME_LIMIT: Duration = Duration::from_secs(1);
 /// How much longer than its own time limit whoever is outside the system may take.
 pub const OUTSIDE_MARGIN: Duration = Duration::from_secs(1);
 
+/// How often operators are told at most why messages do not go out.
+pub const TROUBLE_TOLD_EVERY: Duration = Duration::from_mins(1);
+
 /// How often a question is sent at most, while connections break. The time limit holds over all of it.
 pub const ATTEMPTS_MAX: usize = 4;
 

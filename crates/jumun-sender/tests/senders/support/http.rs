@@ -1,10 +1,12 @@
 //! A server that takes down what it is sent and answers as it is told.
 
+use base64::{Engine, prelude::BASE64_STANDARD};
 use bytes::Bytes;
 use http::{HeaderMap, Request, Response, Uri};
 use http_body_util::{BodyExt, Full};
 use hyper::{body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::rt::TokioIo;
+use sha2::{Digest, Sha256};
 use std::{
     convert::Infallible,
     io,
@@ -27,9 +29,28 @@ impl Received {
         self.head.get(name).unwrap_or_else(|| panic!("no header {name}")).to_str().expect("text")
     }
 
+    /// What a receiver of *Standard Webhooks* does: insists that it is from who knows the key (in base64), and new.
+    pub(crate) fn verify(&self, key: &str) {
+        let (id, timestamp) = (self.header("webhook-id"), self.header("webhook-timestamp"));
+        let signed = [id.as_bytes(), b".", timestamp.as_bytes(), b".", &self.body];
+        let signature = hmac(&BASE64_STANDARD.decode(key).expect("a key"), &signed.concat());
+        assert_eq!(self.header("webhook-signature"), format!("v1,{}", BASE64_STANDARD.encode(signature)));
+        let timestamp: i64 = timestamp.parse().expect("seconds");
+        let age = jiff::Timestamp::now().as_second() - timestamp;
+        assert!((0..=60).contains(&age), "the time of the attempt, not of the message: {age} s ago");
+    }
+
     pub(crate) fn form(&self, name: &str) -> Option<String> {
         form_urlencoded::parse(&self.body).find(|(key, _)| key == name).map(|(_, value)| value.into_owned())
     }
+}
+
+/// HMAC-SHA256 by its definition (RFC 2104), so as not to check a library against itself.
+fn hmac(key: &[u8], text: &[u8]) -> [u8; 32] {
+    let mut block = [0; 64];
+    block[..key.len()].copy_from_slice(key);
+    let inner = Sha256::new().chain_update(block.map(|byte| byte ^ 0x36)).chain_update(text).finalize();
+    Sha256::new().chain_update(block.map(|byte| byte ^ 0x5c)).chain_update(inner).finalize().into()
 }
 
 /// What it answers.
@@ -66,7 +87,14 @@ impl HttpServer {
         tls: Option<TlsAcceptor>,
         reply: impl Fn(&Received) -> Reply + Send + Sync + 'static,
     ) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        Self::start_on(TcpListener::bind("127.0.0.1:0").await.expect("a port"), tls, reply)
+    }
+
+    pub(crate) fn start_on(
+        listener: TcpListener,
+        tls: Option<TlsAcceptor>,
+        reply: impl Fn(&Received) -> Reply + Send + Sync + 'static,
+    ) -> Self {
         let port = listener.local_addr().expect("an address").port();
         let received = Arc::new(Mutex::new(Vec::new()));
         let (all, reply) = (Arc::clone(&received), Arc::new(reply));

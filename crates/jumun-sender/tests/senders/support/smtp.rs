@@ -43,6 +43,8 @@ pub(crate) struct Script {
     pub(crate) is_implicit: bool,
     /// Whom it lets in, and by which password.
     pub(crate) login: Option<(&'static str, &'static str)>,
+    /// Whom it does not know.
+    pub(crate) unknown: Option<&'static str>,
     /// What it says at a verb, or at `GREETING` or `TEXT`.
     pub(crate) replies: Vec<(&'static str, Reply)>,
 }
@@ -184,7 +186,9 @@ async fn converse(stream: Box<dyn Stream>, script: &Script, log: &Mutex<Log>) ->
             }
             "RCPT" => {
                 to = line.trim_start_matches("RCPT TO:").to_owned();
-                say(&mut connection, script, log, "RCPT", "250 ok").await?;
+                let is_unknown = script.unknown.is_some_and(|unknown| to.contains(unknown));
+                let usual = if is_unknown { "550 5.1.1 nobody" } else { "250 ok" };
+                say(&mut connection, script, log, "RCPT", usual).await?;
             }
             "DATA" => {
                 if !say(&mut connection, script, log, "DATA", "354 go on").await? {

@@ -59,7 +59,8 @@ pub struct Delays {
     standing: AtomicU64,
     /// Places of requests that are about to be.
     reserved: AtomicU64,
-    /// Nobody knows how many are standing, since nobody knows what became of a commit.
+    /// Nobody knows how many are standing: they were not counted yet, or nobody knows what became of a commit. There is no
+    /// room for one more until they are counted.
     is_unsure: AtomicBool,
     /// Changes when there are more of them.
     more: watch::Sender<()>,
@@ -85,13 +86,13 @@ impl Default for Delays {
 impl Delays {
     /// By the neighbour that is asked.
     pub fn new(configs: BTreeMap<String, DelayConfig>) -> Self {
-        let (standing, reserved, is_unsure) = Default::default();
-        Self { configs, standing, reserved, is_unsure, more: watch::Sender::new(()) }
+        let (standing, reserved) = Default::default();
+        Self { configs, standing, reserved, is_unsure: AtomicBool::new(true), more: watch::Sender::new(()) }
     }
 
     /// A place for a delayed question, if a command may be accepted without its answer.
     pub(crate) fn room(&self, callee: &str) -> Option<Room<'_>> {
-        let config = self.configs.get(callee).filter(|config| config.is_accepting)?;
+        let config = self.configs.get(callee).filter(|config| config.is_accepting && self.is_sure())?;
         let before = self.reserved.fetch_add(1, Relaxed);
         let room = Room(self); // given back if it is not to be had
         (self.standing.load(Relaxed) + before < u64::from(config.max_delayed)).then_some(room)
@@ -135,8 +136,16 @@ impl Delays {
                 }
             }
             Some(false) => {}
-            None => self.is_unsure.store(true, Relaxed),
+            None => {
+                self.is_unsure.store(true, Relaxed);
+                self.more.send_replace(()); // whoever asks counts first
+            }
         }
+    }
+
+    /// Whether it is known how many are delayed.
+    pub(crate) fn is_sure(&self) -> bool {
+        !self.is_unsure.load(Relaxed)
     }
 
     fn counted(&self, standing: u64) {
@@ -148,7 +157,7 @@ impl Delays {
 /// Counts what earlier processes left, and starts the workers. To be called before the first command is taken.
 pub(crate) async fn start(engine: &Engine) {
     if let Err(error) = count(engine).await {
-        engine.delays().is_unsure.store(true, Relaxed); // and the workers count
+        // The workers will.
         tracing::warn!(%error, "what is delayed could not be counted yet");
     }
     let settles = engine.model().resources.iter().flat_map(|resource| &resource.settles);

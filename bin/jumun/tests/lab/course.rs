@@ -161,7 +161,8 @@ impl Course {
                 let payment: &[&str] =
                     if payments.contains_key(id) { &["Paid Paid", "PaymentCanceled Payment Canceled"] } else { &[] };
                 assert_eq!(of_payment, payment, "the events of payment {id}");
-                assert!(!(is_settled || !is_delayed) || !payment.is_empty(), "order {id} stood, and was not paid");
+                let was_paid = is_settled || !is_delayed;
+                assert!(!was_paid || !payment.is_empty(), "order {id} stood, and was not paid");
             } else {
                 assert_eq!(status, "Ordered", "order {id}: {of_order:?}");
                 assert_eq!(of_payment, ["Paid Paid"], "the events of payment {id}");

@@ -258,13 +258,20 @@ impl Worker {
         let (engine, callee) = (&self.engine, self.callee);
         let mut round = Round::default();
         let mut at_work = FuturesUnordered::new();
-        let mut waiting = VecDeque::new();
+        let mut waiting: VecDeque<Request> = VecDeque::new();
         let (mut after, mut is_last, mut in_vain) = (None, false, 0);
+        let mut unreadable = None;
         loop {
             if waiting.is_empty() && !is_last {
-                waiting.extend(engine.database().requests(delayed(callee, after, DELAYED_READ_ROWS)).await?);
-                after = waiting.back().map(|request: &Request| request.id).or(after);
-                is_last = waiting.len() < DELAYED_READ_ROWS as usize;
+                match engine.database().requests(delayed(callee, after, DELAYED_READ_ROWS)).await {
+                    Ok(found) => {
+                        is_last = found.len() < DELAYED_READ_ROWS as usize;
+                        after = found.last().map(|request| request.id).or(after);
+                        waiting.extend(found);
+                    }
+                    // What is at work is seen through: nobody knows what has become of a commit that is dropped.
+                    Err(error) => (is_last, unreadable) = (true, Some(error)),
+                }
             }
             let is_closed = matches!(engine.guards().state(callee), Some(State::Closed | State::Disabled));
             let width = if is_closed { DELAYED_AT_ONCE } else { 1 };
@@ -275,7 +282,7 @@ impl Worker {
                 continue;
             }
             match at_work.next().await {
-                None => return Ok(round),
+                None => return unreadable.map_or(Ok(round), Err),
                 Some(Attempt::Settled) => (round.settled, in_vain) = (round.settled + 1, 0),
                 Some(Attempt::Left) => (round.left, in_vain) = (round.left + 1, in_vain + 1),
                 Some(Attempt::Refused(why)) => (round.left, round.refused) = (round.left + 1, Some(why)),

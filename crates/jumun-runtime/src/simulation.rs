@@ -323,7 +323,18 @@ impl ReadDatabase for Fragile {
         self.inner.request(id)
     }
     fn requests(&self, filter: RequestFilter) -> BoxFuture<'_, Result<Vec<Request>, ReadError>> {
-        self.inner.requests(filter)
+        if self.world.delays.is_empty() {
+            return self.inner.requests(filter);
+        }
+        Box::pin(async move {
+            if self.world.strikes("slow read", 20) {
+                tokio::time::sleep(self.world.millis(1..3_000)).await;
+            }
+            if self.world.strikes("unreadable", 40) {
+                return Err(ReadError::Unavailable("the disk does not answer".into()));
+            }
+            self.inner.requests(filter).await
+        })
     }
     fn doubts_about(&self, subject: i64) -> BoxFuture<'_, Result<Vec<Request>, ReadError>> {
         self.inner.doubts_about(subject)

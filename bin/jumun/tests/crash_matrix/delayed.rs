@@ -279,7 +279,7 @@ async fn delayed(course: &mut Course, end: End) -> i64 {
         Declined => course.pay.set("pay.decline_card=4242"),
         // Long enough that it is not over before the money is taken.
         Over(is_taken) => {
-            course.order.set(format!("order.calls.pay.deadline={}ms", if is_taken { 5_000 } else { 1_000 }))
+            course.order.set(format!("order.calls.pay.deadline={}ms", if is_taken { 5_000 } else { 1_000 }));
         }
         Paid | Canceled(_) => {}
     }

@@ -70,6 +70,15 @@ impl Course {
         start([pay, order, reservation, notification].into_iter()).await;
     }
 
+    /// `kill -9` for everything that runs.
+    pub(crate) fn kill_all(&mut self) {
+        for name in COURSE_SERVICES {
+            if self.service(name).is_alive() {
+                self.service(name).kill();
+            }
+        }
+    }
+
     /// One of the four.
     pub(crate) fn service(&mut self, name: &str) -> &mut Service {
         match name {

@@ -80,12 +80,18 @@ impl World {
         Outcome::Accepted("{}".into())
     }
 
-    /// Never more may be delayed than is allowed.
+    /// Never more may be delayed than is allowed, and nothing that nobody waits for.
     pub(super) async fn check_delayed(&self, service: &str, database: &MemoryDatabase) {
         let Some(config) = self.delays.get("pay").filter(|_| service == "order") else { return };
         let delayed = requests(database, RequestState::Delayed).await;
         if delayed.len() > config.max_delayed as usize {
             self.wrong(format!("{} are delayed: {config:?}", delayed.len()));
+        }
+        for request in delayed {
+            let order = database.document("orders", request.subject).await.expect("memory can be read");
+            if !order.as_ref().is_some_and(|order| order.body.contains("\"Payment Delayed\"")) {
+                self.wrong(format!("nobody waits for {request:?}: {order:?}"));
+            }
         }
     }
 
@@ -134,7 +140,7 @@ pub(super) async fn watch(world: Arc<World>, seed: u64) {
 /// Each order is paid, or cancelled, and was asked about under one id; what was settled was settled in time; and its
 /// customer was told of each thing that happened, once.
 pub(super) async fn promises(world: &World, seed: u64) {
-    let wrong = world.outside.wrong.lock().expect("one thread");
+    let wrong = std::mem::take(&mut *world.outside.wrong.lock().expect("one thread"));
     assert!(wrong.is_empty(), "seed {seed}: {wrong:#?}");
     let orders = &world.databases["order"];
     let mut asked = BTreeMap::new();
@@ -167,7 +173,7 @@ pub(super) async fn promises(world: &World, seed: u64) {
     let notifications = &world.databases["notification"];
     let mut told = BTreeSet::new();
     let mut ids = BTreeSet::new();
-    let handed = world.outside.handed.lock().expect("one thread");
+    let handed = std::mem::take(&mut *world.outside.handed.lock().expect("one thread"));
     for row in notifications.scan("notifications", 0, 1_000).await.expect("memory can be read") {
         let known: course_enrollment::notification::Notification = serde_json::from_str(&row.body).expect("JSON");
         let row: Value = serde_json::from_str(&row.body).expect("JSON");

@@ -17,6 +17,7 @@ use std::{
         Arc,
         atomic::{AtomicBool, Ordering},
     },
+    time::{Duration, Instant},
 };
 
 const JSON: &[(&str, &str)] = &[("content-type", "application/json")];
@@ -216,14 +217,18 @@ async fn a_manager_confirms_turns_down_and_starts() {
 #[tokio::test]
 async fn where_payments_may_not_come_later_there_is_no_order_without_one() {
     let mut course = Course::new();
+    course.order.start().await;
+    let before = course.apply("Payment Delayed").await.id(); // when they still might: it is seen through
+    course.order.stop().await;
     course.order.set("order.calls.pay.fallback=reject");
     course.order.start().await;
     for key in [None, Some("a-key")] {
         let refused = course.applicant(key).ask_once().await.expect("an answer");
         assert_eq!((refused.status, &*refused.problem()), (503, "neighbour-unavailable"));
     }
-    assert_eq!(course.order.client().all("/orders").await, Vec::<Value>::new());
+    assert_eq!(course.order.client().all("/orders").await.len(), 1);
     course.start_all().await;
+    course.wait_until_at(before, STANDS).await;
     let told = course.applicant(Some("a-key")).insist().await;
     assert_eq!((told.answer.status, &told.answer.json()["status"]), (201, &json!("Ordered")), "{told:?}");
     course.wait_until_at(told.answer.id(), STANDS).await;
@@ -341,6 +346,23 @@ async fn while_pay_hangs_orders_are_taken_and_paid_when_it_goes_on() {
     wait_until(LONG, "nothing is in doubt", async || course.doubts().is_empty()).await;
     let words = course.words(ids[1]).await;
     assert!([NEVER_PAID, TAKEN_BACK].iter().any(|end| words == *end), "{words:?}");
+    course.assert_the_promise().await;
+}
+
+#[tokio::test]
+async fn a_deadline_is_kept_while_pay_hangs() {
+    let mut course = Course::new();
+    for setting in ["time_limit=20s", "deadline=2s"] {
+        course.order.set(format!("order.calls.pay.{setting}"));
+    }
+    course.order.start().await;
+    let id = course.apply("Payment Delayed").await.id();
+    course.pay.start().await;
+    course.pay.stall().await;
+    let began = Instant::now();
+    course.order.client().until(&format!("/orders/{id}"), "status", "Order Canceled").await;
+    assert!(began.elapsed() < Duration::from_secs(15), "{:?}", began.elapsed());
+    course.pay.go_on();
     course.assert_the_promise().await;
 }
 

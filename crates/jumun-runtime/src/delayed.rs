@@ -37,7 +37,7 @@ use std::{
     sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
     time::Duration,
 };
-use tokio::{sync::watch, time::Instant};
+use tokio::sync::watch;
 use uuid::Uuid;
 
 /// How questions to one neighbour may be delayed.
@@ -163,8 +163,9 @@ pub(crate) async fn start(engine: &Engine) {
     let settles = engine.model().resources.iter().flat_map(|resource| &resource.settles);
     let callees: BTreeSet<_> = settles.map(|settle| settle.target.service).collect();
     for callee in callees {
-        let worker = Worker { engine: engine.clone(), callee, expired_at: None };
-        engine.spawn_worker(worker.run());
+        let worker = Worker { engine: engine.clone(), callee };
+        engine.spawn_worker(worker.clone().run());
+        engine.spawn_worker(worker.expire());
     }
 }
 
@@ -187,11 +188,10 @@ const fn delayed(callee: &'static str, after: Option<Uuid>, limit: u32) -> Reque
 }
 
 /// Asks one neighbour what is delayed.
+#[derive(Clone)]
 struct Worker {
     engine: Engine,
     callee: &'static str,
-    /// When it has last looked for what is past its deadline.
-    expired_at: Option<Instant>,
 }
 
 /// One look at everything that is delayed.
@@ -215,7 +215,7 @@ enum Attempt {
 }
 
 impl Worker {
-    async fn run(mut self) {
+    async fn run(self) {
         let (shortest, longest) = DELAYED_PAUSE;
         let mut pause = shortest;
         let mut more = self.engine.delays().more.subscribe();
@@ -250,11 +250,10 @@ impl Worker {
     }
 
     /// Asks each of them once, the oldest first; ends early while the neighbour must not be asked, or does not answer.
-    async fn round(&mut self) -> Result<Round, ReadError> {
+    async fn round(&self) -> Result<Round, ReadError> {
         if self.engine.delays().is_unsure.load(Relaxed) {
             count(&self.engine).await?;
         }
-        self.expire().await?;
         let (engine, callee) = (&self.engine, self.callee);
         let mut round = Round::default();
         let mut at_work = FuturesUnordered::new();
@@ -294,12 +293,17 @@ impl Worker {
         }
     }
 
-    /// Settles what is past its deadline.
-    async fn expire(&mut self) -> Result<(), ReadError> {
-        if self.expired_at.is_some_and(|at| at.elapsed() < EXPIRE_EVERY) {
-            return Ok(());
+    /// Settles what is past its deadline, beside whatever is being asked: that may take longer than a deadline.
+    async fn expire(self) {
+        loop {
+            if let Err(error) = self.expire_once().await {
+                tracing::debug!(%error, callee = self.callee, "what is past its deadline could not be read");
+            }
+            tokio::time::sleep(EXPIRE_EVERY).await;
         }
-        self.expired_at = Some(Instant::now());
+    }
+
+    async fn expire_once(&self) -> Result<(), ReadError> {
         let mut after = None;
         loop {
             let before = Some(self.engine.now().as_millisecond());

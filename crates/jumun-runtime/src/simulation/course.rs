@@ -13,7 +13,7 @@ use jumun_database::{
 use serde_json::Value;
 use std::{
     collections::{BTreeMap, BTreeSet},
-    sync::{Arc, Mutex},
+    sync::{Arc, Mutex, atomic::Ordering},
     time::Duration,
 };
 
@@ -35,6 +35,12 @@ const DECLINED: &str = "0000";
 
 /// How much later than its deadline a payment may be settled: it was asked for before, and the disk was slow.
 const GRACE_MS: i64 = 20_000;
+
+/// How long after the last fault everything works as it should.
+const CALM_AFTER_MS: i64 = 15_000;
+
+/// How much later than its deadline a question is given up then.
+const LATE_MAX_MS: i64 = 1_500;
 
 pub(super) const SCENARIO: Scenario = Scenario {
     model: || course_enrollment::system().into_model(),
@@ -118,13 +124,24 @@ pub(super) async fn absence(world: Arc<World>) {
     world.away.lock().expect("one thread").clear();
 }
 
-/// Looks all the time whether as many questions are delayed as are counted.
+/// Looks all the time whether as many questions are delayed as are counted; and, once nothing fails any more, whether none
+/// is past its deadline.
 pub(super) async fn watch(world: Arc<World>, seed: u64) {
     if world.delays.is_empty() {
         return std::future::pending().await;
     }
+    let mut stormy_at = super::now();
     loop {
         tokio::time::sleep(Duration::from_millis(97)).await;
+        let now = super::now();
+        if world.is_stormy.load(Ordering::Relaxed) {
+            stormy_at = now;
+        }
+        let is_calm = now.as_millisecond() - stormy_at.as_millisecond() > CALM_AFTER_MS;
+        for request in requests(&world.databases["order"], RequestState::Delayed).await {
+            let late = now.as_millisecond() - request.until_ms;
+            assert!(!is_calm || late < LATE_MAX_MS, "seed {seed}: {late} ms past its deadline: {request:?}");
+        }
         for service in ["order", "notification"] {
             let Some(engine) = world.engine(service) else { continue };
             let still = tokio::time::timeout(Duration::from_secs(10), engine.hold_commits()).await;

@@ -180,6 +180,10 @@ pub(super) async fn promises(world: &World, seed: u64) {
                 _ => "",
             };
             *world.faults.lock().expect("one thread").entry(word).or_default() += 1;
+            if kind(&event) == "PaymentDelayed" {
+                let deadline = i64::try_from(world.delays["pay"].deadline.as_millis()).expect("small");
+                assert_eq!(asked[&event.key].until_ms - event.time_ms, deadline, "seed {seed}: {event:?}");
+            }
             if event.event_type == "PaymentSettled" {
                 let late = event.time_ms - asked[&event.key].until_ms;
                 assert!(late < GRACE_MS, "seed {seed}: settled {late} ms after its deadline: {event:?}");
@@ -188,6 +192,10 @@ pub(super) async fn promises(world: &World, seed: u64) {
         }
     }
     let notifications = &world.databases["notification"];
+    let mut patience = BTreeMap::new();
+    for request in requests(notifications, RequestState::Voided).await {
+        patience.insert(request.subject, request.until_ms);
+    }
     let mut told = BTreeSet::new();
     let mut ids = BTreeSet::new();
     let handed = std::mem::take(&mut *world.outside.handed.lock().expect("one thread"));
@@ -200,7 +208,14 @@ pub(super) async fn promises(world: &World, seed: u64) {
         let is_taken = handed.get(&message).is_some_and(|handed| !handed.is_refused);
         match row["status"].as_str() {
             Some("Sent") => assert!(is_taken, "seed {seed}: nobody has {row}"),
-            Some("Parked") => {} // it was refused, or was not known to be taken before its deadline
+            Some("Parked") => {
+                // It was refused, or was not known to be taken before its deadline.
+                let deadline = known.requested_dt + world.delays["sender"].deadline;
+                assert!(
+                    patience[&known.id.get()] >= deadline.as_millisecond(),
+                    "seed {seed}: given up too early: {row}"
+                );
+            }
             _ => panic!("seed {seed}: still on its way: {row}"),
         }
         assert!(ids.insert(message), "seed {seed}: two messages with one id: {row}");

@@ -409,7 +409,7 @@ async fn why_tells_the_story_of_an_order() {
             assert!(story.contains(word), "{word}: {story}");
         }
         for service in SERVICES {
-            assert!(rest.contains(&format!("\n  {service:<12} {{")), "{service}: {story}");
+            assert!(rest.contains(&format!("\n  {service:<13} {{")), "{service}: {story}");
         }
         let (_, story) = lab.jumun(&["why"], &[&cancelled.to_string()]);
         for word in ["OrderCanceled", "PaymentCanceled", "StoreCanceled", "ORDER_CANCELED"] {

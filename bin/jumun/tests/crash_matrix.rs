@@ -7,6 +7,8 @@
 //! Then every step of telling and hearing events: a cell is a service that dies there, and what has happened. What must
 //! hold: everybody hears of it, once.
 
+#[path = "crash_matrix/delayed.rs"]
+mod delayed;
 mod lab;
 
 use http::Method;
@@ -499,6 +501,7 @@ fn the_matrix_has_every_point_of_the_product_and_no_other() {
             Placing(_, point, _) | Cancelling(point, _) | Undoing(_, point, _) => (*point).to_owned(),
         })
         .chain(DEATHS.iter().map(|(_, point, _)| (*point).to_owned()))
+        .chain(delayed::points())
         .collect();
     let mut points = points_in_the_product();
     // Where these die is told in `views.rs`.

@@ -3,7 +3,7 @@
 
 mod lab;
 
-use lab::{Deed, Lab, basket};
+use lab::{Course, Deed, LONG, Lab, NEVER_PAID, REFUNDED, STANDS, Trap, basket, wait_until};
 
 /// Dies twice over an event before it counts, and once after.
 const HEARING: [&str; 3] = ["heard.before-commit", "heard.before-commit", "heard.after-commit"];
@@ -105,4 +105,115 @@ async fn every_undo_may_be_repeated_and_counts_once() {
         lab.die_over(Deed::Cancel, id, victim, deaths).await;
     }
     lab.assert_the_promise().await;
+}
+
+// ---- course enrollment
+
+/// Somebody dies over what somebody does, at these points, one death after the other. What was done.
+async fn die_over<T: Send + 'static>(
+    course: &mut Course,
+    victim: &str,
+    deaths: &[&'static str],
+    deed: impl Future<Output = T> + Send + 'static,
+) -> T {
+    course.service(victim).kill();
+    course.service(victim).start_with(Trap::Dies(deaths[0])).await;
+    let doing = tokio::spawn(deed);
+    for death in &deaths[1..] {
+        course.service(victim).wait_until_dead().await;
+        course.service(victim).start_with(Trap::Dies(death)).await;
+    }
+    course.service(victim).wait_until_dead().await;
+    course.service(victim).start().await;
+    doing.await.expect("somebody")
+}
+
+/// A payment, a seat, a message: each step fails because somebody is down, and goes on later.
+#[tokio::test]
+async fn every_step_of_an_enrollment_may_fail_and_goes_on_later() {
+    let mut course = Course::running().await;
+    for victim in ["pay", "reservation", "notification"] {
+        course.service(victim).kill();
+        let id = course.apply(if victim == "pay" { "Payment Delayed" } else { "Ordered" }).await.id();
+        course.service(victim).start().await;
+        course.wait_until_at(id, STANDS).await;
+        course.service(victim).kill();
+        let told = course.quitter(id, None).insist().await;
+        assert_eq!(told.answer.status, 204, "{victim} is down, and the order is cancelled: {told:?}");
+        course.service(victim).start().await;
+        course.wait_until_at(id, REFUNDED).await;
+    }
+    // The order service itself is down when the course starts.
+    let id = course.apply("Ordered").await.id();
+    course.wait_until_at(id, STANDS).await;
+    course.order.kill();
+    assert_eq!(course.reservation.client().put(&format!("/reservations/{id}/start")).await.status, 200);
+    course.order.start().await;
+    course.order.client().until(&format!("/orders/{id}"), "courseStarted", true).await;
+    course.assert_the_promise().await;
+}
+
+#[tokio::test]
+async fn every_step_of_an_enrollment_may_be_repeated_and_counts_once() {
+    let mut course = Course::running().await;
+    for (victim, deaths) in [
+        ("order", &TELLING[..]),
+        ("pay", &TELLING),
+        ("reservation", &HEARING),
+        ("reservation", &HEARING_AND_TELLING),
+        ("notification", &HEARING),
+        ("notification", &HEARING_AND_TELLING),
+    ] {
+        let somebody = course.applicant(Some(&format!("{victim}-{}", deaths.len())));
+        let told = die_over(&mut course, victim, deaths, async move { somebody.insist().await }).await;
+        course.wait_until_at(told.answer.id(), STANDS).await;
+    }
+    // A payment is asked for again and again: by an order that dies with it, and of a pay that does.
+    course.pay.kill();
+    let id = course.apply("Payment Delayed").await.id();
+    course.order.kill();
+    course.pay.start().await;
+    for death in ["delayed.before-call", "delayed.after-answer", "settle.before-commit", "settle.after-commit"] {
+        course.order.start_with(Trap::Dies(death)).await;
+        course.order.wait_until_dead().await;
+    }
+    course.order.start().await;
+    course.wait_until_at(id, STANDS).await;
+    let somebody = course.applicant(Some("pay-again"));
+    let deaths = ["ask.received", "decided.before-commit", "decided.before-commit", "decided.after-commit"];
+    let told = die_over(&mut course, "pay", &deaths, async move { somebody.insist().await }).await;
+    course.wait_until_at(told.answer.id(), STANDS).await;
+    course.assert_the_promise().await;
+}
+
+#[tokio::test]
+async fn every_undo_of_an_enrollment_may_be_repeated_and_counts_once() {
+    let mut course = Course::running().await;
+    for (victim, deaths) in [
+        ("order", &TELLING[..]),
+        ("pay", &HEARING),
+        ("pay", &HEARING_AND_TELLING),
+        ("reservation", &HEARING),
+        ("reservation", &HEARING_AND_TELLING),
+        ("notification", &HEARING),
+    ] {
+        let id = course.apply("Ordered").await.id();
+        course.wait_until_at(id, STANDS).await;
+        let somebody = course.quitter(id, Some(&format!("no-{id}")));
+        let told = die_over(&mut course, victim, deaths, async move { somebody.insist().await }).await;
+        assert_eq!(told.answer.status, 204, "{told:?}");
+        course.wait_until_at(id, REFUNDED).await;
+    }
+    // One that was never paid is taken back by calls.
+    course.pay.kill();
+    let id = course.apply("Payment Delayed").await.id();
+    assert_eq!(course.quitter(id, None).insist().await.answer.status, 204);
+    for point in ["undo.received", "undo.before-commit", "undo.before-commit", "undo.after-commit"] {
+        course.pay.start_with(Trap::Dies(point)).await;
+        course.pay.wait_until_dead().await;
+    }
+    course.pay.start().await;
+    wait_until(LONG, "nothing is in doubt", async || course.doubts().is_empty()).await;
+    course.wait_until_at(id, NEVER_PAID).await;
+    course.assert_the_promise().await;
 }

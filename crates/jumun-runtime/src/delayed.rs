@@ -38,7 +38,7 @@ use std::{
     sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
     time::Duration,
 };
-use tokio::{sync::watch, time::Instant};
+use tokio::sync::watch;
 use uuid::Uuid;
 
 /// How questions to one neighbour may be delayed.
@@ -60,7 +60,8 @@ pub struct Delays {
     standing: AtomicU64,
     /// Places of requests that are about to be.
     reserved: AtomicU64,
-    /// Nobody knows how many are standing, since nobody knows what became of a commit.
+    /// Nobody knows how many are standing: they were not counted yet, or nobody knows what became of a commit. There is no
+    /// room for one more until they are counted.
     is_unsure: AtomicBool,
     /// Changes when there are more of them.
     more: watch::Sender<()>,
@@ -86,13 +87,13 @@ impl Default for Delays {
 impl Delays {
     /// By the neighbour that is asked.
     pub fn new(configs: BTreeMap<String, DelayConfig>) -> Self {
-        let (standing, reserved, is_unsure) = Default::default();
-        Self { configs, standing, reserved, is_unsure, more: watch::Sender::new(()) }
+        let (standing, reserved) = Default::default();
+        Self { configs, standing, reserved, is_unsure: AtomicBool::new(true), more: watch::Sender::new(()) }
     }
 
     /// A place for a delayed question, if a command may be accepted without its answer.
     pub(crate) fn room(&self, callee: &str) -> Option<Room<'_>> {
-        let config = self.configs.get(callee).filter(|config| config.is_accepting)?;
+        let config = self.configs.get(callee).filter(|config| config.is_accepting && self.is_sure())?;
         let before = self.reserved.fetch_add(1, Relaxed);
         let room = Room(self); // given back if it is not to be had
         (self.standing.load(Relaxed) + before < u64::from(config.max_delayed)).then_some(room)
@@ -136,8 +137,16 @@ impl Delays {
                 }
             }
             Some(false) => {}
-            None => self.is_unsure.store(true, Relaxed),
+            None => {
+                self.is_unsure.store(true, Relaxed);
+                self.more.send_replace(()); // whoever asks counts first
+            }
         }
+    }
+
+    /// Whether it is known how many are delayed.
+    pub(crate) fn is_sure(&self) -> bool {
+        !self.is_unsure.load(Relaxed)
     }
 
     fn counted(&self, standing: u64) {
@@ -149,14 +158,15 @@ impl Delays {
 /// Counts what earlier processes left, and starts the workers. To be called before the first command is taken.
 pub(crate) async fn start(engine: &Engine) {
     if let Err(error) = count(engine).await {
-        engine.delays().is_unsure.store(true, Relaxed); // and the workers count
+        // The workers will.
         tracing::warn!(%error, "what is delayed could not be counted yet");
     }
     let settles = engine.model().resources.iter().flat_map(|resource| &resource.settles);
     let callees: BTreeSet<_> = settles.map(|settle| settle.target.service).collect();
     for callee in callees {
-        let worker = Worker { engine: engine.clone(), callee, expired_at: None, ended_at: None };
-        engine.spawn_worker(worker.run());
+        let worker = Worker { engine: engine.clone(), callee, ended_at: None };
+        engine.spawn_worker(worker.clone().run());
+        engine.spawn_worker(worker.expire());
     }
 }
 
@@ -179,11 +189,10 @@ const fn delayed(callee: &'static str, after: Option<Uuid>, limit: u32) -> Reque
 }
 
 /// Asks one neighbour what is delayed.
+#[derive(Clone)]
 struct Worker {
     engine: Engine,
     callee: &'static str,
-    /// When it has last looked for what is past its deadline.
-    expired_at: Option<Instant>,
     /// The last one that was asked in vain in a round that ended early.
     ended_at: Option<Uuid>,
 }
@@ -215,9 +224,10 @@ impl Worker {
         let mut more = self.engine.delays().more.subscribe();
         loop {
             more.mark_unchanged();
+            let is_from_the_oldest = self.ended_at.is_none();
             let round = self.round().await;
             let wait = match &round {
-                Ok(Round { left: 0, settled: 0, .. }) => {
+                Ok(Round { left: 0, settled: 0, .. }) if is_from_the_oldest => {
                     // Level-triggered: a notice that is missed costs a moment, no more.
                     let _ = tokio::time::timeout(EXPIRE_EVERY, more.changed()).await;
                     pause = shortest;
@@ -249,18 +259,24 @@ impl Worker {
         if self.engine.delays().is_unsure.load(Relaxed) {
             count(&self.engine).await?;
         }
-        self.expire().await?;
         let mut asked = self.ended_at.take();
         let (engine, callee) = (&self.engine, self.callee);
         let mut round = Round::default();
         let mut at_work = FuturesUnordered::new();
-        let mut waiting = VecDeque::new();
+        let mut waiting: VecDeque<Request> = VecDeque::new();
         let (mut after, mut is_last, mut ended_early, mut in_vain) = (asked, false, false, 0);
+        let mut unreadable = None;
         loop {
             if waiting.is_empty() && !is_last {
-                waiting.extend(engine.database().requests(delayed(callee, after, DELAYED_READ_ROWS)).await?);
-                after = waiting.back().map(|request: &Request| request.id).or(after);
-                is_last = waiting.len() < DELAYED_READ_ROWS as usize;
+                match engine.database().requests(delayed(callee, after, DELAYED_READ_ROWS)).await {
+                    Ok(found) => {
+                        is_last = found.len() < DELAYED_READ_ROWS as usize;
+                        after = found.last().map(|request| request.id).or(after);
+                        waiting.extend(found);
+                    }
+                    // What is at work is seen through: nobody knows what has become of a commit that is dropped.
+                    Err(error) => (is_last, unreadable) = (true, Some(error)),
+                }
             }
             let is_closed = matches!(engine.guards().state(callee), Some(State::Closed | State::Disabled));
             let width = if is_closed { DELAYED_AT_ONCE } else { 1 };
@@ -273,7 +289,7 @@ impl Worker {
             match at_work.next().await {
                 None => {
                     self.ended_at = asked.filter(|_| ended_early);
-                    return Ok(round);
+                    return unreadable.map_or(Ok(round), Err);
                 }
                 Some((_, Attempt::Settled)) => (round.settled, in_vain) = (round.settled + 1, 0),
                 Some((id, Attempt::Left)) => {
@@ -288,12 +304,17 @@ impl Worker {
         }
     }
 
-    /// Settles what is past its deadline.
-    async fn expire(&mut self) -> Result<(), ReadError> {
-        if self.expired_at.is_some_and(|at| at.elapsed() < EXPIRE_EVERY) {
-            return Ok(());
+    /// Settles what is past its deadline, beside whatever is being asked: that may take longer than a deadline.
+    async fn expire(self) {
+        loop {
+            if let Err(error) = self.expire_once().await {
+                tracing::debug!(%error, callee = self.callee, "what is past its deadline could not be read");
+            }
+            tokio::time::sleep(EXPIRE_EVERY).await;
         }
-        self.expired_at = Some(Instant::now());
+    }
+
+    async fn expire_once(&self) -> Result<(), ReadError> {
         let mut after = None;
         loop {
             let before = Some(self.engine.now().as_millisecond());

@@ -178,7 +178,11 @@ async fn answer<F: Future<Output = Handled>>(
         Ok(reply) => respond(reply, accepts_json),
         Err(problem) => {
             let status = status_of(&problem, shared.unavailable_status);
-            tracing::debug!(%method, path, request = %request_id, trace = %trace.id(), %problem, "refused");
+            // What is wrong with a body is told in its own words, and they may be anything: a card number in another field.
+            let is_about_body = matches!(problem.code, Code::Invalid | Code::Malformed);
+            let why = if is_about_body { problem.field.as_deref().unwrap_or_default() } else { &problem.detail };
+            let code = problem.code.as_str();
+            tracing::debug!(%method, path, request = %request_id, trace = %trace.id(), code, why, "refused");
             refuse(&problem, status, &path, &request_id)
         }
     };

@@ -1,53 +1,11 @@
 //! What can be seen afterwards, in databases and over HTTP, and whether it is what was promised.
 
-use super::Lab;
-use rusqlite::{Connection, OpenFlags};
+use super::{Entry, Lab};
 use serde_json::Value;
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    time::Duration,
-};
+use std::collections::BTreeMap;
 
 /// Unanswered requests that are looked up one by one; of the others only the list is looked at.
 const LOOKED_UP_MAX: usize = 200;
-
-/// A request as it stands in a database.
-#[derive(Debug, Clone)]
-pub(crate) struct Attempt {
-    pub(crate) key: Option<String>,
-    pub(crate) state: String,
-    /// The order, or what would have become one.
-    pub(crate) subject: i64,
-    pub(crate) answer_status: Option<u16>,
-    pub(crate) until_ms: i64,
-}
-
-impl Attempt {
-    /// Whether it has made an order.
-    pub(crate) fn stands(&self) -> bool {
-        self.state == "done" && self.answer_status.is_some_and(|status| status < 400)
-    }
-}
-
-/// An event as it stands in a journal.
-#[derive(Debug, Clone)]
-pub(crate) struct Entry {
-    pub(crate) partition: u16,
-    pub(crate) sequence: i64,
-    pub(crate) event_type: String,
-    pub(crate) key: i64,
-    pub(crate) body: Value,
-}
-
-impl Entry {
-    /// `PaymentCanceled VOIDED`
-    fn in_short(&self) -> String {
-        match self.body["status"].as_str() {
-            Some(status) => format!("{} {status}", self.event_type),
-            None => self.event_type.clone(),
-        }
-    }
-}
 
 /// How far an order has come, in the words of each service; None where it knows nothing of it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -71,71 +29,6 @@ impl Stations {
 const PUBLISHERS: [&str; 4] = ["order", "payment", "store", "delivery"];
 
 impl Lab {
-    fn look(&self, service: &str) -> Connection {
-        let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-        let connection = Connection::open_with_flags(self.database(service), flags).expect("a database");
-        connection.busy_timeout(Duration::from_secs(5)).expect("a time limit");
-        connection
-    }
-
-    /// Every request of a service that asks a neighbour, the oldest first.
-    pub(crate) fn attempts(&self, service: &str) -> Vec<Attempt> {
-        let sql = "SELECT key, state, subject, answer_status, until_ms FROM requests
-            WHERE ask_service IS NOT NULL ORDER BY id";
-        let connection = self.look(service);
-        let mut statement = connection.prepare(sql).expect("a statement");
-        let rows = statement.query_map([], |row| {
-            Ok(Attempt {
-                key: row.get(0)?,
-                state: row.get(1)?,
-                subject: row.get(2)?,
-                answer_status: row.get(3)?,
-                until_ms: row.get(4)?,
-            })
-        });
-        rows.expect("rows").collect::<Result<_, _>>().expect("rows")
-    }
-
-    /// The whole journal of a service.
-    pub(crate) fn journal(&self, service: &str) -> Vec<Entry> {
-        let sql = "SELECT partition, sequence, event_type, key, body FROM journal ORDER BY partition, sequence";
-        let connection = self.look(service);
-        let mut statement = connection.prepare(sql).expect("a statement");
-        let rows = statement.query_map([], |row| {
-            Ok(Entry {
-                partition: row.get(0)?,
-                sequence: row.get(1)?,
-                event_type: row.get(2)?,
-                key: row.get(3)?,
-                body: serde_json::from_str(&row.get::<_, String>(4)?).expect("an event is JSON"),
-            })
-        });
-        rows.expect("rows").collect::<Result<_, _>>().expect("rows")
-    }
-
-    /// What a service's events say, by correlation key; and that their numbers have no gaps, and none is told twice.
-    fn told(&self, service: &str) -> BTreeMap<i64, Vec<String>> {
-        let (mut told, mut numbers) = (BTreeMap::<_, Vec<_>>::new(), BTreeMap::new());
-        let mut once = BTreeSet::new();
-        for entry in self.journal(service) {
-            let number = numbers.entry(entry.partition).or_insert(0_i64);
-            *number += 1;
-            assert_eq!(entry.sequence, *number, "a gap in the journal of {service}, partition {}", entry.partition);
-            assert!(once.insert((entry.key, entry.event_type.clone())), "twice in the journal of {service}: {entry:?}");
-            told.entry(entry.key).or_default().push(entry.in_short());
-        }
-        told
-    }
-
-    /// What is on the bus, source by source, each in its order: what `jumun events tail` tells of the journals' numbers.
-    pub(crate) fn on_the_bus(&self) -> BTreeMap<String, (String, Value)> {
-        let (exit_code, text) = self.jumun(&["events", "tail"], &["--json", "-n", "1000000"]);
-        assert_eq!(exit_code, 0, "{text}");
-        let lines = text.lines().map(|line| serde_json::from_str::<Value>(line).expect("JSON"));
-        let word = |line: &Value, field: &str| line[field].as_str().expect("a text").to_owned();
-        lines.map(|line| (word(&line, "at"), (word(&line, "type"), line["event"].clone()))).collect()
-    }
-
     /// The same, as the journals have it.
     pub(crate) fn in_the_journals(&self) -> BTreeMap<String, (String, Value)> {
         let mut found = BTreeMap::new();

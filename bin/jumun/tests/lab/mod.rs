@@ -5,27 +5,28 @@
 #![allow(dead_code, unused_imports, reason = "each test file uses a part of it")]
 
 mod client;
+mod course;
 mod deed;
 mod evidence;
 mod service;
+mod site;
 mod up;
 pub(crate) mod wire;
 
 pub(crate) use client::{Answer, Client, Customer, Told, basket};
+pub(crate) use course::{COURSE_SERVICES, Course, NEVER_PAID, REFUNDED, STANDS, TAKEN_BACK, application};
 pub(crate) use deed::Deed;
-pub(crate) use evidence::{Attempt, Entry, Stations};
+pub(crate) use evidence::Stations;
 pub(crate) use service::{Service, Trap};
+pub(crate) use site::{Attempt, Audit, Entry, Site};
 pub(crate) use up::{Up, exists};
 
-use serde_json::Value;
 use std::{
-    collections::BTreeMap,
-    fs,
-    path::{Path, PathBuf},
+    ops::Deref,
+    path::PathBuf,
     process::{Command, Stdio},
     time::{Duration, Instant},
 };
-use tempfile::TempDir;
 
 /// Longer than anything here takes that works.
 pub(crate) const LONG: Duration = Duration::from_secs(30);
@@ -82,33 +83,28 @@ pub(crate) struct Lab {
     pub(crate) dashboard: Service,
     /// Runs only where a test starts it.
     pub(crate) gateway: Service,
-    data: PathBuf,
-    /// Databases that are not where they are by default.
-    elsewhere: BTreeMap<String, PathBuf>,
-    folder: TempDir,
+    site: Site,
 }
 
-/// What `jumun audit` found.
-#[derive(Debug)]
-pub(crate) struct Audit {
-    pub(crate) exit_code: i32,
-    pub(crate) report: Value,
+impl Deref for Lab {
+    type Target = Site;
+
+    fn deref(&self) -> &Site {
+        &self.site
+    }
 }
 
 impl Lab {
     /// A lab where nothing runs yet.
     pub(crate) fn new() -> Self {
-        let folder = TempDir::with_prefix("jumun-lab-").expect("a folder");
-        let data = folder.path().join("data");
-        fs::create_dir(&data).expect("a folder");
-        let [payment, mut order, store, delivery, dashboard] =
-            SERVICES.map(|name| Service::new(FOOD_DELIVERY, name, folder.path(), &data));
+        let site = Site::of(FOOD_DELIVERY);
+        let [payment, mut order, store, delivery, dashboard] = SERVICES.map(|name| site.new_service(name));
         order.set(format!("order.calls.payment.url=http://{}", payment.address()));
-        let mut gateway = Service::new(FOOD_DELIVERY, "gateway", folder.path(), &data);
+        let mut gateway = site.new_service("gateway");
         for service in [&payment, &order, &store, &delivery, &dashboard] {
             gateway.set(format!("gateway.upstreams.{}=http://{}", service.name(), service.address()));
         }
-        Self { order, payment, store, delivery, dashboard, gateway, data, elsewhere: BTreeMap::new(), folder }
+        Self { order, payment, store, delivery, dashboard, gateway, site }
     }
 
     /// A lab where orders can be placed.
@@ -137,17 +133,12 @@ impl Lab {
 
     /// Starts those that do not run, side by side.
     pub(crate) async fn start_these(&mut self, names: &[&str]) {
-        let mut started = Vec::new();
-        for name in names {
-            if self.service(name).spawn_unless_alive() {
-                started.push(*name);
-            }
-        }
-        for name in started {
-            let service = self.service(name);
-            service.wait_until_it_listens().await;
-            assert!(service.is_alive(), "{name} ended when it was started");
-        }
+        start(self.all().into_iter().filter(|service| names.contains(&service.name()))).await;
+    }
+
+    fn all(&mut self) -> [&mut Service; 5] {
+        let Self { order, payment, store, delivery, dashboard, .. } = self;
+        [payment, order, store, delivery, dashboard]
     }
 
     /// Stops everything that runs, as an operator would.
@@ -170,24 +161,10 @@ impl Lab {
         }
     }
 
-    /// The folder of all data.
-    pub(crate) fn data(&self) -> &Path {
-        &self.data
-    }
-
-    /// The file of a service's database.
-    pub(crate) fn database(&self, service: &str) -> PathBuf {
-        let usual = || self.data.join("food-delivery").join(format!("{service}.db"));
-        self.elsewhere.get(service).cloned().unwrap_or_else(usual)
-    }
-
     /// Gives a service's database a folder of its own, from the next start on; the folder.
     pub(crate) fn keep_elsewhere(&mut self, service: &str) -> PathBuf {
-        let folder = self.folder.path().join(format!("{service}-elsewhere"));
-        fs::create_dir(&folder).expect("a folder");
-        let file = folder.join("its.db");
-        self.service(service).set(format!("{service}.database=sqlite://{}", file.display()));
-        self.elsewhere.insert(service.to_owned(), file);
+        let (folder, setting) = self.site.keep_elsewhere(service);
+        self.service(service).set(setting);
         folder
     }
 
@@ -202,43 +179,14 @@ impl Lab {
             _ => panic!("there is no service {name}"),
         }
     }
+}
 
-    /// The folder of the bus.
-    pub(crate) fn bus(&self) -> PathBuf {
-        self.data.join("food-delivery").join("bus")
-    }
-
-    /// A command of the program about this lab's system: its words, then what else is to be said.
-    pub(crate) fn command(&self, words: &[&str], arguments: &[&str]) -> Command {
-        let mut command = service::jumun(self.folder.path());
-        command.args(words);
-        if !["breakers", "fault"].contains(&words[0]) {
-            command.arg(FOOD_DELIVERY); // those find what runs here
-        }
-        command.arg("--data").arg(&self.data).args(arguments);
-        for (service, file) in &self.elsewhere {
-            command.arg("--set").arg(format!("{service}.database=sqlite://{}", file.display()));
-        }
-        command
-    }
-
-    /// Runs such a command to its end: its exit status, and what it said.
-    pub(crate) fn jumun(&self, words: &[&str], arguments: &[&str]) -> (i32, String) {
-        run(self.command(words, arguments))
-    }
-
-    /// `jumun audit`, with this much patience.
-    pub(crate) fn audit(&self, patience: &str) -> Audit {
-        let (exit_code, text) = self.jumun(&["audit"], &["--json", "--wait", patience]);
-        Audit { exit_code, report: serde_json::from_str(&text).unwrap_or(Value::String(text)) }
-    }
-
-    /// `jumun asks`: what is in doubt.
-    pub(crate) fn asks(&self) -> Vec<Value> {
-        let (exit_code, text) = self.jumun(&["asks"], &["--json"]);
-        assert_eq!(exit_code, 0, "jumun asks: {text}");
-        let lines = text.lines().filter(|line| !line.is_empty());
-        lines.map(|line| serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line}"))).collect()
+/// Starts those that do not run, side by side.
+async fn start(services: impl Iterator<Item = &mut Service>) {
+    let started: Vec<_> = services.filter_map(|service| service.spawn_unless_alive().then_some(service)).collect();
+    for service in started {
+        service.wait_until_it_listens().await;
+        assert!(service.is_alive(), "{} ended when it was started", service.name());
     }
 }
 

@@ -783,7 +783,9 @@ fn service_config(
         let (breaker, bulkhead) = Default::default();
         // Where the system knows how to go on without an answer, it does.
         let is_accepting = !ask.is_outside() && is_settled(service, ask.service);
-        let delay = DelayConfig { is_accepting, max_delayed: DELAYED_MAX, deadline: DELAY_DEADLINE };
+        // A token that has expired is put right in the morning.
+        let deadline = if ask.is_outside() { DELAY_DEADLINE_MAX } else { DELAY_DEADLINE };
+        let delay = DelayConfig { is_accepting, max_delayed: DELAYED_MAX, deadline };
         // Whoever carries messages bounds its own time.
         let sending = sender.as_ref().filter(|_| ask.is_outside()).map(|sender| sender.time_limit + OUTSIDE_MARGIN);
         let time_limit = sending.unwrap_or(TIME_LIMIT);

@@ -61,7 +61,7 @@ fn customers(seconds: u64, fallback: &str) -> Done {
     let system = System::start(SYSTEM, &[&SLOW[..], &[&fallback]].concat())?;
     siege(&system, seconds)?;
     let time = format!("{seconds}s");
-    let load = system.load(&["--concurrency", "70", "--for", &time, "--availability", "1%", "--wait", "2m"])?;
+    let load = system.load(&["--concurrency", "70", "--for", &time, "--availability", "1%"])?;
     tell_load(&load);
     say(&system.audit("2m")?);
     Ok(())

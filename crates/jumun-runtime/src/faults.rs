@@ -5,7 +5,7 @@
 
 use crate::{
     admission::Narrows,
-    limits::{FAULT_CPU_MAX, FAULT_DELAY_MAX, FAULT_START_DELAY_MAX},
+    limits::{FAULT_CPU_MAX, FAULT_DELAY_MAX, FAULT_START_DELAY_MAX, TIMER_LATENESS},
     problem::{Code, Problem},
 };
 use jiff::SignedDuration;
@@ -219,7 +219,7 @@ impl FaultSwitch {
         let Some(active) = self.active() else { return Ok(()) };
         let Faults { delay, fail, concurrency: _, cpu, start_delay: _ } = active.faults;
         if delay != Delay::default() {
-            tokio::time::sleep(delay.draw()).await;
+            tokio::time::sleep(delay.draw().saturating_sub(TIMER_LATENESS)).await;
         }
         burn(cpu);
         if fastrand::f64() < fail {
@@ -297,7 +297,7 @@ mod tests {
             met.push(began.elapsed());
         }
         met.sort();
-        let (least, most) = (Duration::from_millis(400), Duration::from_millis(621)); // timers are of a millisecond
+        let (least, most) = (Duration::from_millis(399), Duration::from_millis(620)); // timers are of a millisecond
         assert!(met[0] >= least && met[199] <= most, "{:?} to {:?}", met[0], met[199]);
         assert!(met[199] > met[0] + Duration::from_millis(110), "{:?} to {:?}", met[0], met[199]);
     }

@@ -284,6 +284,9 @@ pub const FAREWELL_LOOK: Duration = Duration::from_millis(20);
 /// The largest file with one value of configuration, in bytes.
 pub const CONFIGURATION_VALUE_MAX_BYTES: u64 = 64 * 1024;
 
+/// How late Tokio's timers are on average: they are of whole milliseconds, rounded up.
+pub const TIMER_LATENESS: Duration = Duration::from_millis(1);
+
 /// How long faults on demand may delay a command.
 pub const FAULT_DELAY_MAX: Duration = Duration::from_mins(1);
 

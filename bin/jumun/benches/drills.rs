@@ -5,8 +5,11 @@
 
 mod support;
 
+use http::Request;
+use http_body_util::{BodyExt, Full};
 use serde_json::Value;
 use std::{
+    collections::BTreeMap,
     env,
     error::Error,
     fs,
@@ -15,7 +18,10 @@ use std::{
     thread,
     time::{Duration, Instant},
 };
-use support::system::{System, get};
+use support::{
+    client, percentile,
+    system::{System, get},
+};
 
 const SYSTEM: &str = "course-enrollment";
 
@@ -104,9 +110,10 @@ fn share(part: u64, of: u64) -> f64 {
 fn overload(seconds: u64) -> Done {
     let narrow = ["pay.faults.concurrency=30"];
     let guard = [
-        "order.calls.pay.bulkhead.max_concurrent=40", // a little more than payment has places
+        "order.calls.pay.bulkhead.max_concurrent=40", // a few more than payment has places
         "order.calls.pay.bulkhead.max_wait=5ms",
-        "order.calls.pay.breaker.wait_open=500ms",
+        "order.calls.pay.breaker.failure_rate=0.8",
+        "order.calls.pay.breaker.wait_open=300ms",
         "order.calls.pay.breaker.half_open_calls=30",
     ];
     let system = System::start(SYSTEM, &[&SLOW[..], &narrow, &guard].concat())?;
@@ -176,12 +183,29 @@ fn open(seconds: u64) -> Done {
         let system = System::start(SYSTEM, &[&key])?;
         system.run(&["breakers", "force-open", "order", "pay"])?;
         say(&format!("  {fallback}"));
-        let url = format!("http://{}", system.address("order"));
-        let time = format!("{}s", seconds.min(10));
-        let words = ["--rate", "500", "--for", &time, "--url", &url, "--no-audit", "--availability", "0%"];
-        tell_load(&system.load(&words)?);
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        let (mut took, statuses) = runtime.block_on(one_after_another(system.address("order"), seconds * 20))?;
+        took.sort_unstable();
+        let (p50, p99, longest) = (percentile(&took, 0.5), percentile(&took, 0.99), percentile(&took, 1.0));
+        say(&format!("  {fallback}: {statuses:?}, after p50 {p50:.2?}, p99 {p99:.2?}, at most {longest:.2?}"));
     }
     Ok(())
+}
+
+/// So many orders, and how long each answer took; how often each status came.
+async fn one_after_another(address: &str, orders: u64) -> Result<(Vec<Duration>, BTreeMap<u16, u64>), Box<dyn Error>> {
+    let (http, uri) = (client(), format!("http://{address}/orders"));
+    let (mut took, mut statuses) = (Vec::new(), BTreeMap::new());
+    for _ in 0..orders {
+        let request = Request::post(&uri).header("content-type", "application/json");
+        let request = request.body(Full::from(r#"{"orderId": 2, "eduNo": 102}"#))?;
+        let began = Instant::now();
+        let response = http.request(request).await?;
+        took.push(began.elapsed());
+        *statuses.entry(response.status().as_u16()).or_default() += 1;
+        response.into_body().collect().await?;
+    }
+    Ok((took, statuses))
 }
 
 #[expect(clippy::disallowed_methods, reason = "a drill takes the time that it takes")]

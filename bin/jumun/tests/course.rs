@@ -406,6 +406,24 @@ async fn a_backlog_is_paid_whoever_dies_over_it() {
 }
 
 #[tokio::test]
+async fn a_pay_that_is_back_is_found_long_before_its_circuit_would_let_anybody_look() {
+    const BACKLOG: usize = 40;
+    let mut course = Course::new();
+    course.order.set("order.calls.pay.breaker.wait_open=10m");
+    course.order.start().await;
+    backlog(&course, BACKLOG).await;
+    let circuit = async |course: &Course| {
+        let health = course.order.client().get("/actuator/health").await.json();
+        health["components"]["calls"]["details"]["pay"]["state"].as_str().map(str::to_owned)
+    };
+    wait_until(LONG, "the circuit is open", async || circuit(&course).await.as_deref() == Some("open")).await;
+    course.start_all().await;
+    wait_until(LONG, "all are paid", async || count(&course, "Ordered").await == BACKLOG).await;
+    assert_eq!(circuit(&course).await.as_deref(), Some("closed"));
+    course.assert_the_promise().await;
+}
+
+#[tokio::test]
 async fn a_backlog_outlives_a_restart_of_everything_and_a_deadline_ends_it() {
     let mut course = Course::new();
     course.order.set("order.calls.pay.deadline=3s");

@@ -5,7 +5,8 @@
 //!    Closed ─────────────────────────────▶ Open ◀─────────────┐
 //!      ▲                                    │                 │ too many failed or slow,
 //!      │                                    │ first call      │ or permits are lost
-//!      │      enough went well              ▼ after the wait  │
+//!      │                                    │ after the wait, │
+//!      │      enough went well              ▼ or told to probe│
 //!      └──────────────────────────────── HalfOpen ────────────┘
 //!
 //!    any ──command──▶ ForcedOpen, ForcedClosed, Disabled, Closed (reset)
@@ -88,7 +89,7 @@ pub enum State {
     Disabled,
 }
 
-/// What an operator may tell a breaker.
+/// What an operator may tell a breaker, or somebody who knows more about the neighbour than the calls do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Command {
     /// Refuse all calls.
@@ -99,6 +100,8 @@ pub enum Command {
     Disable,
     /// Begin anew: closed, nothing counted yet.
     Reset,
+    /// Where it is open: probe now, and do not wait any longer.
+    Probe,
 }
 
 /// What a result says about the neighbour.
@@ -161,6 +164,8 @@ pub enum Cause {
     PermitsLost,
     /// An operator said so.
     Command,
+    /// Somebody has heard from the neighbour: [`Command::Probe`].
+    Answered,
 }
 
 /// What there is to know about a breaker.
@@ -334,12 +339,15 @@ impl Breaker {
             (Command::ForceOpen, Phase::ForcedOpen)
             | (Command::ForceClosed, Phase::ForcedClosed(_))
             | (Command::Disable, Phase::Disabled) => return None,
+            (Command::Probe, Phase::Open) => Phase::HalfOpen { tally: Tally::default(), last_granted: now },
+            (Command::Probe, _) => return None,
             (Command::ForceOpen, _) => Phase::ForcedOpen,
             (Command::ForceClosed, _) => Phase::ForcedClosed(Window::new(self.rules.window, now)),
             (Command::Disable, _) => Phase::Disabled,
             (Command::Reset, _) => self.closed(now),
         };
-        Some(self.change(phase, Cause::Command, self.tally(now), now))
+        let cause = if command == Command::Probe { Cause::Answered } else { Cause::Command };
+        Some(self.change(phase, cause, self.tally(now), now))
     }
 
     /// What there is to know about it.
@@ -424,6 +432,7 @@ impl fmt::Display for Transition {
             Cause::Recovered => "the neighbour is well again",
             Cause::PermitsLost => "calls have not come to an end",
             Cause::Command => "an operator said so",
+            Cause::Answered => "the neighbour has answered meanwhile",
         };
         write!(f, "{from} to {to}: {why} ({} calls, {} failed, {} slow)", tally.calls, tally.failed, tally.slow)
     }

@@ -15,7 +15,8 @@
 //! attempt finds its answer. So a neighbour that is overloaded does nothing in vain.
 //!
 //! The oldest are asked first, [`DELAYED_AT_ONCE`] at a time while the circuit is closed, and one at a time while it is not:
-//! so they are what a half-open circuit is probed with, even if no client comes. A round that ends early is taken up where
+//! nobody waits for them, so they are what the neighbour is probed with, and clients are not. Once it answers one while the
+//! circuit is open, that is half-open at once, and does not wait any longer. A round that ends early is taken up where
 //! it ended: some that fail for reasons of their own (a mailbox that is full) do not hold up all others.
 
 use crate::{
@@ -32,7 +33,7 @@ use jumun_database::{
     Changes, CommitError, Conflict, ReadError, Request, RequestChange, RequestFilter, RequestState,
     limits::PAGE_MAX_ROWS,
 };
-use jumun_guard::{Refusal, State};
+use jumun_guard::{Command, Refusal, State};
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
     sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
@@ -215,6 +216,8 @@ enum Attempt {
     Left,
     /// The neighbour must not be asked now.
     Refused(Refusal),
+    /// It must not, was probed, and did not answer.
+    InVain(Refusal),
 }
 
 impl Worker {
@@ -237,7 +240,7 @@ impl Worker {
                     pause = shortest;
                     continue;
                 }
-                Ok(Round { refused: Some(Refusal::Open { retry_after }), .. }) => *retry_after,
+                Ok(Round { refused: Some(Refusal::Open { retry_after }), settled: 0, .. }) => pause.min(*retry_after),
                 Ok(Round { settled, .. }) if *settled > 0 => {
                     pause = shortest;
                     pause
@@ -278,8 +281,9 @@ impl Worker {
                     Err(error) => (is_last, unreadable) = (true, Some(error)),
                 }
             }
-            let is_closed = matches!(engine.guards().state(callee), Some(State::Closed | State::Disabled));
-            let width = if is_closed { DELAYED_AT_ONCE } else { 1 };
+            // A half-open circuit lets in as many as it wants.
+            let is_open = matches!(engine.guards().state(callee), Some(State::Open | State::ForcedOpen));
+            let width = if is_open { 1 } else { DELAYED_AT_ONCE };
             if at_work.len() < width
                 && let Some(request) = waiting.pop_front()
             {
@@ -296,6 +300,9 @@ impl Worker {
                     (round.left, in_vain, asked) = (round.left + 1, in_vain + 1, asked.max(Some(id)));
                 }
                 Some((_, Attempt::Refused(why))) => (round.left, round.refused) = (round.left + 1, Some(why)),
+                Some((id, Attempt::InVain(why))) => {
+                    (round.left, round.refused, asked) = (round.left + 1, Some(why), asked.max(Some(id)));
+                }
             }
             if round.refused.is_some() || in_vain >= DELAYED_AT_ONCE {
                 (is_last, ended_early, round.left) = (true, true, round.left + waiting.len());
@@ -349,8 +356,11 @@ fn settle_model<'a>(engine: &'a Engine, request: &Request) -> Option<(usize, &'a
 
 async fn attempt(engine: &Engine, callee: &'static str, request: Request) -> Attempt {
     let Some(settle) = settle_model(engine, &request) else { return Attempt::Left };
-    let admitted = match engine.admit_later(callee).await {
-        Ok(Ok(admitted)) => admitted,
+    let (admitted, refusal) = match engine.admit_later(callee).await {
+        Ok(Ok((admitted, _))) => (Some(admitted), None),
+        Ok(Err(refusal @ Refusal::Open { .. })) if engine.guards().state(callee) == Some(State::Open) => {
+            (None, Some(refusal))
+        }
         Ok(Err(refusal)) => return Attempt::Refused(refusal),
         Err(problem) => {
             tracing::error!(%problem, callee, "what is delayed cannot be asked");
@@ -358,7 +368,7 @@ async fn attempt(engine: &Engine, callee: &'static str, request: Request) -> Att
         }
     };
     let origin = Origin::following(request.trace.as_ref(), || engine.tracer().samples());
-    let (admitted, time_limit) = admitted;
+    let Ok(time_limit) = engine.guards().time_limit(callee) else { return Attempt::Left };
     let question = Question {
         target: settle.1.target,
         id: request.id,
@@ -372,8 +382,13 @@ async fn attempt(engine: &Engine, callee: &'static str, request: Request) -> Att
     let reply = match engine.call(admitted, question, request.subject).await {
         Reached::Accepted(answer) => Reply::Accepted(answer),
         Reached::Refused(why) => Reply::Refused(why),
-        Reached::NotDone(_) | Reached::Broken(_) | Reached::Unknown(_) => return Attempt::Left,
+        Reached::NotDone(_) | Reached::Broken(_) | Reached::Unknown(_) => {
+            return refusal.map_or(Attempt::Left, Attempt::InVain);
+        }
     };
+    if refusal.is_some() {
+        engine.guards().command(callee, Command::Probe);
+    }
     crash::point("delayed.after-answer");
     settled(engine, &request, settle, &reply, &origin).await
 }

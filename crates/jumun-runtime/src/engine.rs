@@ -636,17 +636,21 @@ impl Engine {
         let Asked { target, body, is_answer } = asked;
         let origin = incoming.origin.child();
         let question = Question { target, id, body, expires_ms, time_limit, is_answer, origin };
-        let reached = self.call(admitted, question, decider.1).await;
+        let reached = self.call(Some(admitted), question, decider.1).await;
         crash::point("call.after-answer");
         self.conclude(incoming, id, decider, now, ended(reached), &delayable).await
     }
 
-    /// Asks, and tells whoever counts, traces and reads the log.
-    pub(crate) async fn call(&self, admitted: Admitted<'_>, question: Question, order: i64) -> Reached {
+    /// Asks, and tells whoever counts, traces and reads the log. Without a guard it only finds out whether the neighbour
+    /// answers, while calls to it are not made.
+    pub(crate) async fn call(&self, admitted: Option<Admitted<'_>>, question: Question, order: i64) -> Reached {
         let Question { target, id, time_limit, origin, .. } = question.clone();
         let Origin { trace, request, .. } = &origin;
         let began = Instant::now();
-        let reached = admitted.run(time_limit, verdict, self.reach(question)).await;
+        let reached = match admitted {
+            Some(admitted) => admitted.run(time_limit, verdict, self.reach(question)).await,
+            None => tokio::time::timeout(time_limit, self.reach(question)).await.ok(),
+        };
         let reached = reached.unwrap_or_else(|| Reached::Unknown(format!("no answer within {time_limit:?}")));
         let took = began.elapsed();
         self.guards().ended(target.service, took);

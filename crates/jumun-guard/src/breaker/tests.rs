@@ -174,6 +174,7 @@ fn an_operator_has_the_last_word() {
     example.calls(100, Verdict::Failure, ms(1));
     assert_eq!(example.breaker.snapshot(example.now).tally, Tally::default(), "they are not");
     assert_eq!(command(&mut example, Command::Reset), Some(State::Closed));
+    assert_eq!(command(&mut example, Command::Probe), None, "there is nothing to find out");
     example.calls(19, Verdict::Failure, ms(1));
     assert_eq!(command(&mut example, Command::Reset), Some(State::Closed));
     example.calls(19, Verdict::Failure, ms(1));

@@ -9,7 +9,8 @@ const CALLERS: usize = 3;
 /// The unit in which time passes here.
 const STEP: Duration = Duration::from_secs(1);
 
-const COMMANDS: [Command; 4] = [Command::ForceOpen, Command::ForceClosed, Command::Disable, Command::Reset];
+const COMMANDS: [Command; 5] =
+    [Command::ForceOpen, Command::ForceClosed, Command::Disable, Command::Reset, Command::Probe];
 
 #[derive(Debug, Clone, Copy)]
 enum Action {
@@ -286,8 +287,15 @@ fn is_legal(transition: &Transition, action: Action) -> bool {
                 Command::ForceClosed => State::ForcedClosed,
                 Command::Disable => State::Disabled,
                 Command::Reset => State::Closed,
+                Command::Probe => State::HalfOpen,
             };
-            *cause == Cause::Command && *to == wanted && (from != to || command == Command::Reset)
+            let may = match command {
+                Command::Reset => true,
+                Command::Probe => *from == State::Open,
+                _ => from != to,
+            };
+            let why = if command == Command::Probe { Cause::Answered } else { Cause::Command };
+            *cause == why && *to == wanted && may
         }
         Action::Settle(..) | Action::Lose(_) | Action::Pass => false,
     }
@@ -340,8 +348,8 @@ fn check(config: &BreakerConfig) {
     for arrow in by_itself {
         assert!(transitions.contains(&arrow), "{arrow:?} was never seen");
     }
-    // 6 states times 4 commands, less the three that change nothing.
-    assert_eq!(transitions.len(), by_itself.len() + 21);
+    // 6 states times 4 commands, less the three that change nothing; and probing, which changes one.
+    assert_eq!(transitions.len(), by_itself.len() + 22);
 }
 
 #[test]

@@ -118,6 +118,8 @@ impl Model {
             Command::ForceClosed => State::ForcedClosed,
             Command::Disable => State::Disabled,
             Command::Reset => State::Closed,
+            Command::Probe if self.state == State::Open => State::HalfOpen,
+            Command::Probe => return,
         };
         if self.state != state || command == Command::Reset {
             self.enter(state);
@@ -148,8 +150,8 @@ fn verdict() -> impl Strategy<Value = Verdict> {
 }
 
 fn action() -> impl Strategy<Value = Action> {
-    let command =
-        prop_oneof![Just(Command::ForceOpen), Just(Command::ForceClosed), Just(Command::Disable), Just(Command::Reset)];
+    let command = [Command::ForceOpen, Command::ForceClosed, Command::Disable, Command::Reset, Command::Probe];
+    let command = proptest::sample::select(command.to_vec());
     let time = prop_oneof![0_u64..30_000_000, 0_u64..3_000_000_000].prop_map(Duration::from_nanos);
     prop_oneof![
         16 => Just(Action::Acquire),

@@ -354,9 +354,12 @@ fn layers(sources: &Sources) -> Result<Vec<Layer>, ConfigError> {
         Some(path) => (path.as_path(), true),
         None => (Path::new("jumun.toml"), false),
     };
-    let environment: Vec<_> = match &sources.environment {
-        Some(given) => given.iter().filter_map(variable).collect(),
-        None => std::env::vars().filter_map(|(name, value)| variable((&name, &value))).collect(),
+    let environment: Vec<_> = if let Some(given) = &sources.environment {
+        given.iter().filter_map(variable).collect()
+    } else {
+        // What is not Unicode is none of ours.
+        let unicode = std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value)));
+        unicode.filter_map(|(name, value)| variable((&name, &value.to_string_lossy().into_owned()))).collect()
     };
     let file = File::from(path).format(FileFormat::Toml).required(is_required);
     let mounted = sources.folder.as_deref().map(mounted).transpose()?;
@@ -614,7 +617,8 @@ fn without_secret(key: &str, value: Value) -> Value {
         return value;
     }
     let name = key.rsplit('.').next().unwrap_or(key);
-    let is_secret = ["password", "secret", "token", "credential", "api_key"].iter().any(|word| name.contains(word));
+    let is_secret =
+        ["password", "secret", "token", "credential", "api_key", "card"].iter().any(|word| name.contains(word));
     if is_secret && !value.is_null() { json!("***") } else { value }
 }
 

@@ -527,7 +527,10 @@ impl Worker {
                 });
                 let (from, to) = (RequestState::Delayed, RequestState::Voiding);
                 for id in self.engine.delayed(*key, *target).await? {
-                    effect.requests.push(RequestChange::Move { id, from, to, answer: None });
+                    let withdraw = RequestChange::Move { id, from, to, answer: None };
+                    if !effect.requests.contains(&withdraw) {
+                        effect.requests.push(withdraw);
+                    }
                 }
             }
             let later = decided.later.into_iter().map(|(key, asked)| self.engine.later(key, asked, now, trace));

@@ -20,14 +20,18 @@
 //! it ended: some that fail for reasons of their own (a mailbox that is full) do not hold up all others.
 
 use crate::{
+    consumer::panic_text,
     crash,
     engine::{Engine, Place},
-    limits::{DECISIONS_MAX, DELAYED_AT_ONCE, DELAYED_PAUSE, DELAYED_READ_ROWS, EXPIRE_EVERY},
+    limits::{
+        DECISIONS_MAX, DELAYED_AT_ONCE, DELAYED_EVERY, DELAYED_PAUSE, DELAYED_READ_ROWS, DELAYED_ROUND_ROWS,
+        EXPIRE_EVERY,
+    },
     problem::Problem,
     telemetry::Origin,
     transport::{Outcome as Reached, Question},
 };
-use futures_util::{StreamExt, stream::FuturesUnordered};
+use futures_util::{FutureExt, StreamExt, stream::FuturesUnordered};
 use jumun::{Documents, Outcome, Reply, SettleModel, Step};
 use jumun_database::{
     Changes, CommitError, Conflict, ReadError, Request, RequestChange, RequestFilter, RequestState,
@@ -36,10 +40,11 @@ use jumun_database::{
 use jumun_guard::{Command, Refusal, State};
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
+    panic::AssertUnwindSafe,
     sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
     time::Duration,
 };
-use tokio::sync::watch;
+use tokio::{sync::watch, time::Instant};
 use uuid::Uuid;
 
 /// How questions to one neighbour may be delayed.
@@ -268,8 +273,10 @@ impl Worker {
         let mut at_work = FuturesUnordered::new();
         let mut waiting: VecDeque<Request> = VecDeque::new();
         let (mut after, mut is_last, mut ended_early, mut in_vain) = (asked, false, false, 0);
-        let mut unreadable = None;
+        let (mut unreadable, mut asked_rows, mut next_at) = (None, 0, Instant::now());
         loop {
+            // However many come, the oldest get their turn again; and they are counted where nobody knows how many there are.
+            is_last |= asked_rows >= DELAYED_ROUND_ROWS || !engine.delays().is_sure();
             if waiting.is_empty() && !is_last {
                 match engine.database().requests(delayed(callee, after, DELAYED_READ_ROWS)).await {
                     Ok(found) => {
@@ -287,7 +294,15 @@ impl Worker {
             if at_work.len() < width
                 && let Some(request) = waiting.pop_front()
             {
-                at_work.push(async { (request.id, attempt(engine, callee, request).await) });
+                asked_rows += 1;
+                let begins = next_at.max(Instant::now());
+                if !is_outside(&request) {
+                    next_at = begins + DELAYED_EVERY;
+                }
+                at_work.push(async move {
+                    tokio::time::sleep_until(begins).await;
+                    (request.id, seen_through(&request, attempt(engine, callee, &request)).await)
+                });
                 continue;
             }
             match at_work.next().await {
@@ -333,7 +348,8 @@ impl Worker {
                 let Some(settle) = settle_model(&self.engine, request) else { continue };
                 let origin = Origin::following(request.trace.as_ref(), || self.engine.tracer().samples());
                 tracing::warn!(order = request.subject, ask = %request.id, callee = self.callee, "no answer before the deadline");
-                settled(&self.engine, request, settle, &Reply::Unavailable, &origin).await;
+                let settled = settled(&self.engine, request, settle, &Reply::Unavailable, &origin);
+                seen_through(request, settled).await;
             }
         }
     }
@@ -354,8 +370,21 @@ fn settle_model<'a>(engine: &'a Engine, request: &Request) -> Option<(usize, &'a
     Some((at, settle?))
 }
 
-async fn attempt(engine: &Engine, callee: &'static str, request: Request) -> Attempt {
-    let Some(settle) = settle_model(engine, &request) else { return Attempt::Left };
+fn is_outside(request: &Request) -> bool {
+    request.ask.as_ref().is_some_and(|ask| ask.path.is_empty())
+}
+
+/// A panic over one of them is a defect that must not take the others, nor the whole service, with it again and again.
+async fn seen_through(request: &Request, work: impl Future<Output = Attempt>) -> Attempt {
+    AssertUnwindSafe(work).catch_unwind().await.unwrap_or_else(|panic| {
+        let why = panic_text(panic.as_ref());
+        tracing::error!(order = request.subject, ask = %request.id, why, "the code panicked over what is delayed; this is a defect");
+        Attempt::Left
+    })
+}
+
+async fn attempt(engine: &Engine, callee: &'static str, request: &Request) -> Attempt {
+    let Some(settle) = settle_model(engine, request) else { return Attempt::Left };
     let (admitted, refusal) = match engine.admit_later(callee).await {
         Ok(Ok((admitted, _))) => (Some(admitted), None),
         Ok(Err(refusal @ Refusal::Open { .. })) if engine.guards().state(callee) == Some(State::Open) => {
@@ -390,7 +419,7 @@ async fn attempt(engine: &Engine, callee: &'static str, request: Request) -> Att
         engine.guards().command(callee, Command::Probe);
     }
     crash::point("delayed.after-answer");
-    settled(engine, &request, settle, &reply, &origin).await
+    settled(engine, request, settle, &reply, &origin).await
 }
 
 /// Decides what the answer means and commits that together with the end of the request.

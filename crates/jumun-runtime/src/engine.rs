@@ -289,7 +289,7 @@ impl Engine {
         let place = if self.faults().is_on() { None } else { self.let_in(&incoming, None).await? };
         let engine = self.clone();
         let task = self.spawn(async move {
-            let answer = engine.answer(&incoming).await;
+            let answer = engine.answer(&incoming, place.is_some()).await;
             drop(place);
             answer
         });
@@ -307,11 +307,12 @@ impl Engine {
 
     /// What a command goes through that is done now, and not one that was answered before: like the work of a real service
     /// that is slow, it is done once, however often its answer is asked for.
-    async fn meet_faults(&self, incoming: &Incoming) -> Result<Option<AdmissionPlace>, Problem> {
+    async fn meet_faults(&self, incoming: &Incoming, has_place: bool) -> Result<Option<AdmissionPlace>, Problem> {
         if !self.faults().is_on() {
             return Ok(None);
         }
-        let place = self.let_in(incoming, self.faults().narrows()).await?;
+        // One that came before they were turned on has its place already.
+        let place = if has_place { None } else { self.let_in(incoming, self.faults().narrows()).await? };
         self.faults().meet().await?;
         Ok(place)
     }
@@ -407,9 +408,9 @@ impl Engine {
 
     // ---- a command
 
-    async fn answer(&self, incoming: &Incoming) -> Answer {
+    async fn answer(&self, incoming: &Incoming, has_place: bool) -> Answer {
         let Some(key) = &incoming.key else {
-            let _place = self.meet_faults(incoming).await?;
+            let _place = self.meet_faults(incoming, has_place).await?;
             return Ok(self.first_answer(incoming, None).await?);
         };
         let stored = key.stored();
@@ -430,7 +431,7 @@ impl Engine {
                 },
             };
             in_time()?;
-            let _place = self.meet_faults(incoming).await?;
+            let _place = self.meet_faults(incoming, has_place).await?;
             in_time()?; // that may have taken a while
             let was_known = std::mem::replace(&mut is_known, true);
             match self.first_answer(incoming, Some((stored.clone(), released))).await {

@@ -28,7 +28,7 @@ use hyper::{
     body::{Body as _, Frame, Incoming, SizeHint},
     service::Service as HttpService,
 };
-use jumun::SystemModel;
+use jumun::{SystemModel, Verb};
 use prometheus_client::{metrics::counter::Counter, registry::Registry};
 use rate::Rates;
 use serde_json::{Map, Value, json};
@@ -148,6 +148,8 @@ struct Service {
     upstreams: Upstreams,
     /// What of it is turned away.
     shed: Shed,
+    /// Whether anything of it takes a `PATCH`.
+    has_patch: bool,
 }
 
 /// A path, and everything below it.
@@ -190,7 +192,9 @@ impl Forwarder {
             }
             let upstreams = Upstreams::new(urls, config.gateway.max_concurrent);
             let shed = config.services.get(service.name).map(|service| service.admission.shed).unwrap_or_default();
-            services.push(Service { name: service.name, upstreams, shed });
+            let mut commands = service.resources.iter().flat_map(|resource| &resource.commands);
+            let has_patch = commands.any(|command| command.verb == Verb::Patch);
+            services.push(Service { name: service.name, upstreams, shed, has_patch });
         }
         Self {
             services,
@@ -319,14 +323,16 @@ impl Forwarder {
     /// Refuses what is too much, before its body is read: then it costs next to nothing.
     fn admit(&self, peer: &Peer, head: &http::request::Parts, service: &Service) -> Result<(), Problem> {
         if let Some(rates) = &self.rates {
-            rates.check(peer.ip, &head.headers, may_end(&head.method)).map_err(|wait| self.shed.too_many(wait))?;
+            rates
+                .check(peer.ip, &head.headers, service.may_end(&head.method))
+                .map_err(|wait| self.shed.too_many(wait))?;
         }
         self.enter(service, &head.method).map(drop) // nobody holds a place for a client that sends its body slowly
     }
 
     /// Places among the requests at work: of all, and of those of one service. What ends things gets them anyway.
     fn enter<'a>(&'a self, service: &'a Service, method: &Method) -> Result<[Place<'a>; 2], Problem> {
-        let anyway = may_end(method) && service.shed == Shed::New;
+        let anyway = service.may_end(method) && service.shed == Shed::New;
         let of_all = self.places.enter(anyway).ok_or_else(|| self.shed.overloaded(&self.shed.gateway, GATEWAY))?;
         let of_it = service.upstreams.places.enter(anyway);
         let of_it = of_it.ok_or_else(|| self.shed.overloaded(&self.shed.service, service.name))?;
@@ -338,7 +344,7 @@ impl Forwarder {
     async fn forward(&self, service: usize, request: Forwarded) -> Result<Response<Body>, Refusal> {
         let service = &self.services[service];
         let _places = self.enter(service, &request.method).map_err(|problem| (problem, None))?;
-        let Service { name, upstreams, shed: _ } = service;
+        let Service { name, upstreams, shed: _, has_patch: _ } = service;
         let was_sent = AtomicBool::new(false);
         let answer = tokio::time::timeout(self.time_limit, self.attempt(name, upstreams, &request, &was_sent)).await;
         let problem = match answer {
@@ -634,7 +640,9 @@ async fn summarize(forwarder: Arc<Forwarder>) {
     }
 }
 
-/// Whether a request may be one that ends something. Whether a `PATCH` is, the service sees.
-fn may_end(method: &Method) -> bool {
-    matches!(*method, Method::DELETE | Method::PATCH)
+impl Service {
+    /// Whether a request may be one that ends something. Whether a `PATCH` is, the service sees.
+    fn may_end(&self, method: &Method) -> bool {
+        *method == Method::DELETE || (self.has_patch && *method == Method::PATCH)
+    }
 }

@@ -89,6 +89,16 @@ pub const DELAYED_AT_ONCE: usize = 32;
 /// Delayed questions that are read at once.
 pub const DELAYED_READ_ROWS: u32 = 128;
 
+/// The time between two delayed questions to a service, at least: a backlog is worked off beside the orders of now, and not
+/// before them. 1,600 a second.
+pub const DELAYED_EVERY: Duration = Duration::from_micros(625);
+
+/// Delayed questions that are asked before the oldest get their turn again.
+pub const DELAYED_ROUND_ROWS: u32 = 4_096;
+
+/// How long a receiver of messages may ask to be left alone: far less than a message is tried for.
+pub const QUIET_MAX: Duration = Duration::from_mins(5);
+
 /// The shortest and the longest pause between attempts to ask what is delayed, while none succeeds.
 pub const DELAYED_PAUSE: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(1));
 

@@ -1,7 +1,7 @@
 //! Messages to customers, as they are handed to whoever carries them; see [`jumun_sender`].
 
 use crate::{
-    limits::TROUBLE_TOLD_EVERY,
+    limits::{QUIET_MAX, TROUBLE_TOLD_EVERY},
     transport::{Outcome, Outside},
 };
 use futures_util::future::BoxFuture;
@@ -51,7 +51,7 @@ impl Carrier {
     /// A message did not go out, and is tried again. Operators are told now and then, as attempts are many.
     fn in_vain(&self, id: Uuid, why: &str, retry_after: Option<Duration>) {
         let (now, mut seen) = (Instant::now(), self.seen());
-        seen.quiet_until = seen.quiet_until.max(retry_after.map(|wait| now + wait));
+        seen.quiet_until = seen.quiet_until.max(retry_after.map(|wait| now + wait.min(QUIET_MAX)));
         if seen.told_at.is_none_or(|at| now - at >= TROUBLE_TOLD_EVERY) {
             seen.told_at = Some(now);
             let retry_after = retry_after.map(tracing::field::debug);

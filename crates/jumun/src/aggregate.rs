@@ -109,7 +109,7 @@ impl<'a, A: Aggregate> Context<'a, A> {
     /// Asks a neighbour. The first run of the decision stops here with the question; the second one has the answer.
     pub fn try_ask<Q: Serialize, T: DeserializeOwned>(&self, ask: &Ask<Q, T>, question: Q) -> Result<Answer<T>, Stop> {
         match self.reply {
-            None => Err(Stop::Ask(Box::new(ask.asked(&question)))),
+            None | Some(Reply::OnlyLater) => Err(Stop::Ask(Box::new(ask.asked(&question)))),
             Some(Reply::Accepted(body)) => Ok(serde_json::from_str(body).map_or(Answer::Unavailable, Answer::Accepted)),
             Some(Reply::Refused(why)) => Ok(Answer::Refused(why.clone())),
             Some(Reply::Unavailable | Reply::Later) => Ok(Answer::Unavailable),
@@ -135,7 +135,7 @@ impl<'a, A: Aggregate> Context<'a, A> {
         ask: &Ask<Q, T>,
         question: Q,
     ) -> Result<Option<T>, Stop> {
-        if self.reply == Some(&Reply::Later) {
+        if matches!(self.reply, Some(Reply::Later | Reply::OnlyLater)) {
             self.later(ask, question);
             return Ok(None);
         }

@@ -118,6 +118,8 @@ pub enum Reply {
     Unavailable,
     /// No answer now, and the decision may be taken without it: the same is asked until there is one.
     Later,
+    /// Nobody can be asked now, as in a policy: what is asked is asked later, or not at all.
+    OnlyLater,
 }
 
 /// What came of a question, as a decision sees it.

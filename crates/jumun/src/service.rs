@@ -433,7 +433,7 @@ impl<E: PublishedLanguage> Behaviour for Together<E> {
         }
         let mut ours = Vec::new();
         // What a policy asks can only be answered later.
-        let reply = Some(&Reply::Later);
+        let reply = Some(&Reply::OnlyLater);
         for (at, cell) in self.cells.iter().enumerate() {
             let reaction = cell.concerns(&event).and_then(|id| Some((id, cell.react(&event)?)));
             let anew = cell.react_anew(&event);

@@ -96,6 +96,10 @@ impl Aggregate for Reservation {
     type Event = Event;
     type Settings = Settings;
 
+    fn is_ending(command: &Command) -> bool {
+        matches!(command, Command::Reject)
+    }
+
     fn concerns(event: &Event) -> Option<Id<Reservation>> {
         match event {
             Event::Ordered(_) | Event::PaymentSettled(_) | Event::OrderCanceled(_) => Some(event.enrollment_id()),

@@ -103,6 +103,10 @@ impl Aggregate for StoreOrder {
     type Event = Event;
     type Settings = Settings;
 
+    fn is_ending(command: &Command) -> bool {
+        matches!(command, Command::Reject)
+    }
+
     fn concerns(event: &Event) -> Option<Id<StoreOrder>> {
         match event {
             Event::Ordered(_) | Event::OrderCanceled(_) => Some(event.order_id()),

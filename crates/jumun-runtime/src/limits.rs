@@ -90,8 +90,8 @@ pub const DELAYED_AT_ONCE: usize = 32;
 pub const DELAYED_READ_ROWS: u32 = 128;
 
 /// The time between two delayed questions to a service, at least: a backlog is worked off beside the orders of now, and not
-/// before them. 1,600 a second.
-pub const DELAYED_EVERY: Duration = Duration::from_micros(625);
+/// before them. 1,250 a second.
+pub const DELAYED_EVERY: Duration = Duration::from_micros(800);
 
 /// Delayed questions that are asked before the oldest get their turn again.
 pub const DELAYED_ROUND_ROWS: u32 = 4_096;

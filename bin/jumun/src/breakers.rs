@@ -61,6 +61,7 @@ fn list(options: &Options) -> Result<ExitCode, Failure> {
     }
     let mut out = io::stdout().lock();
     if !options.json {
+        // If nobody reads any more, the first row tells.
         let _ = writeln!(
             out,
             "{:<13} {:<12} {:<13} {:>9} {:>7} {:>7} {:>7} {:>11} {:>12}  LAST CHANGE",

@@ -34,7 +34,7 @@ pub(crate) struct Options {
     #[arg(long, value_name = "TIME", value_parser = cpu)]
     cpu: Option<Duration>,
     /// Ends by itself after so long; otherwise when it is turned off, or the service ends.
-    #[arg(long = "for", value_name = "TIME", value_parser = lasting)]
+    #[arg(long = "for", value_name = "TIME", value_parser = duration)]
     lasting: Option<Duration>,
     /// Turns all faults off.
     #[arg(long, conflicts_with_all = ["delay", "fail", "concurrency", "cpu", "lasting"])]
@@ -58,10 +58,6 @@ fn duration(text: &str) -> Result<Duration, String> {
 fn cpu(text: &str) -> Result<Duration, String> {
     duration(text)
         .and_then(|cpu| if cpu <= FAULT_CPU_MAX { Ok(cpu) } else { Err(format!("at most {FAULT_CPU_MAX:?}")) })
-}
-
-fn lasting(text: &str) -> Result<Duration, String> {
-    duration(text)
 }
 
 pub(crate) fn run(options: &Options) -> Result<ExitCode, Failure> {

@@ -177,6 +177,7 @@ fn greeting(model: &SystemModel, config: &Config, options: &Options, statuses: &
         "ADDRESS",
         "STATE"
     );
+    // A text takes whatever is written.
     for status in statuses {
         let pid = status.pid.map_or_else(|| "-".to_owned(), |pid| pid.to_string());
         let address = format!("http://{}", status.address);

@@ -6,10 +6,12 @@ use crate::{
 };
 use clap::Args;
 use jiff::Timestamp;
-use jumun::ResourceModel;
 use jumun_bus::{Position, Wants};
-use jumun_database::{Document, Query, ReadDatabase, ReadError, Request, RequestState, limits::PAGE_MAX_ROWS};
-use jumun_runtime::consumer;
+use jumun_database::{ReadError, Request, RequestState};
+use jumun_runtime::{
+    audit::{is_about_its_order, rows_of},
+    consumer,
+};
 use serde_json::Value;
 use std::{
     io::{self, Write},
@@ -58,7 +60,7 @@ pub(crate) fn run(options: &Options) -> Result<ExitCode, Failure> {
         for service in &model.services {
             let Some(database) = databases.get(service.name) else { continue };
             for resource in &service.resources {
-                for document in documents(database.as_ref(), resource, order).await? {
+                for document in rows_of(database.as_ref(), resource, order).await? {
                     let hidden = if document.shown { "" } else { "  (not shown)" };
                     rows.push(format!("  {:<13} {}{hidden}", service.name, document.body));
                     if resource.belongs_by.is_some() {
@@ -68,11 +70,9 @@ pub(crate) fn run(options: &Options) -> Result<ExitCode, Failure> {
                     }
                 }
             }
-            let doubts = database.doubts_about(order).await?.into_iter().filter(|request| {
-                let mut resources = service.resources.iter();
-                resources.any(|resource| resource.collection == request.collection && resource.belongs_by.is_none())
-            });
-            rows.extend(doubts.map(|request| in_doubt(service.name, &request)));
+            let doubts = database.doubts_about(order).await?;
+            let meant = doubts.iter().filter(|request| is_about_its_order(&model, service.name, request));
+            rows.extend(meant.map(|request| in_doubt(service.name, request)));
             if !service.listens.is_empty() {
                 for (_, parked) in consumer::parked(database.as_ref(), Some(order)).await? {
                     rows.push(format!("  {:<13} {} is parked: {}", service.name, parked.event_type, parked.cause));
@@ -95,21 +95,6 @@ fn in_doubt(service: &str, request: &Request) -> String {
         }
         _ => format!("  {service:<13} a question to {asks} is in doubt: {}", request.state),
     }
-}
-
-/// What a service keeps of an order at one path.
-async fn documents(
-    database: &dyn ReadDatabase,
-    resource: &ResourceModel,
-    order: i64,
-) -> Result<Vec<Document>, ReadError> {
-    let collection = resource.collection;
-    let Some(field) = resource.belongs_by else {
-        return Ok(database.document(collection, order).await?.into_iter().collect());
-    };
-    let filter = Some((field.into(), order.to_string()));
-    let query = Query { collection, filter, sort: None, offset: 0, size: PAGE_MAX_ROWS };
-    Ok(database.page(query).await?.documents)
 }
 
 /// What an event says about how far things have come.

@@ -192,16 +192,24 @@ struct Kept<'a> {
 }
 
 impl Kept<'_> {
-    /// The rows that belong to a correlation key.
     async fn of(&self, key: i64) -> Result<Vec<Document>, ReadError> {
-        let collection = self.resource.collection;
-        let Some(field) = self.resource.belongs_by else {
-            return Ok(self.database.document(collection, key).await?.into_iter().collect());
-        };
-        let filter = Some((field.into(), key.to_string()));
-        let query = Query { collection, filter, sort: None, offset: 0, size: PAGE_MAX_ROWS };
-        Ok(self.database.page(query).await?.documents)
+        rows_of(self.database.as_ref(), self.resource, key).await
     }
+}
+
+/// The rows of a resource that belong to a correlation key.
+pub async fn rows_of(
+    database: &dyn ReadDatabase,
+    resource: &ResourceModel,
+    key: i64,
+) -> Result<Vec<Document>, ReadError> {
+    let collection = resource.collection;
+    let Some(field) = resource.belongs_by else {
+        return Ok(database.document(collection, key).await?.into_iter().collect());
+    };
+    let filter = Some((field.into(), key.to_string()));
+    let query = Query { collection, filter, sort: None, offset: 0, size: PAGE_MAX_ROWS };
+    Ok(database.page(query).await?.documents)
 }
 
 fn kept<'a>(model: &'a SystemModel, databases: &'a Databases) -> Vec<Kept<'a>> {
@@ -304,7 +312,7 @@ async fn is_in_doubt(model: &SystemModel, databases: &Databases, key: i64) -> Re
 
 /// Whether what is in doubt is about the order whose id is the request's subject. A message that waits for whoever carries
 /// it is not: nothing of the order depends on it.
-fn is_about_its_order(model: &SystemModel, service: &str, request: &Request) -> bool {
+pub fn is_about_its_order(model: &SystemModel, service: &str, request: &Request) -> bool {
     let mut resources = model.service(service).into_iter().flat_map(|service| &service.resources);
     resources.any(|resource| resource.collection == request.collection && resource.belongs_by.is_none())
 }

@@ -23,7 +23,7 @@ use jumun::{Damaged, Documents, Heard, NEW_ID, Outcome, Stored};
 use jumun_bus::{Bus, BusError, Delivery, Position, Record, Source, Subscription, Wants};
 use jumun_database::{
     Changes, CommitError, Conflict, Document, DocumentChange, JournalEntry, Place, PlaceChange, Query, ReadDatabase,
-    ReadError, RequestChange, RequestState,
+    ReadError, RequestChange,
 };
 use serde::{Deserialize, Serialize};
 use std::{
@@ -525,11 +525,9 @@ impl Worker {
                     }
                     _ => true,
                 });
-                let (from, to) = (RequestState::Delayed, RequestState::Voiding);
-                for id in self.engine.delayed(*key, *target).await? {
-                    let withdraw = RequestChange::Move { id, from, to, answer: None };
-                    if !effect.requests.contains(&withdraw) {
-                        effect.requests.push(withdraw);
+                for withdrawn in self.engine.withdraw(*key, *target, None).await? {
+                    if !effect.requests.contains(&withdrawn) {
+                        effect.requests.push(withdrawn);
                     }
                 }
             }

@@ -34,7 +34,7 @@ use crate::{
 use futures_util::{FutureExt, StreamExt, stream::FuturesUnordered};
 use jumun::{Documents, Outcome, Reply, SettleModel, Step};
 use jumun_database::{
-    Changes, CommitError, Conflict, ReadError, Request, RequestChange, RequestFilter, RequestState,
+    Changes, CommitError, Conflict, ReadError, Receipt, Request, RequestChange, RequestFilter, RequestState,
     limits::PAGE_MAX_ROWS,
 };
 use jumun_guard::{Command, Refusal, State};
@@ -133,20 +133,20 @@ impl Delays {
     }
 
     /// Takes what a commit has come to. To be called before the next count can begin.
-    pub(crate) fn committed(&self, difference: i64, is_done: Option<bool>) {
-        match is_done {
+    pub(crate) fn committed(&self, difference: i64, result: &Result<Receipt, CommitError>) {
+        match result {
             _ if difference == 0 => {}
-            Some(true) => {
+            Ok(_) => {
                 self.standing.fetch_add(difference.cast_unsigned(), Relaxed); // wraps around to less
                 if difference > 0 {
                     self.more.send_replace(());
                 }
             }
-            Some(false) => {}
-            None => {
+            Err(CommitError::Unknown(_)) => {
                 self.is_unsure.store(true, Relaxed);
                 self.more.send_replace(()); // whoever asks counts first
             }
+            Err(_) => {}
         }
     }
 
@@ -180,8 +180,7 @@ async fn count(engine: &Engine) -> Result<(), ReadError> {
     let _still = engine.hold_commits().await;
     let (mut after, mut standing) = (None, 0);
     loop {
-        let filter = RequestFilter { service: None, ..delayed("", after, PAGE_MAX_ROWS) };
-        let found = engine.database().requests(filter).await?;
+        let found = engine.database().requests(delayed(None, after, PAGE_MAX_ROWS)).await?;
         let Some(last) = found.last() else { break };
         after = Some(last.id);
         standing += found.len() as u64;
@@ -190,8 +189,9 @@ async fn count(engine: &Engine) -> Result<(), ReadError> {
     Ok(())
 }
 
-const fn delayed(callee: &'static str, after: Option<Uuid>, limit: u32) -> RequestFilter {
-    RequestFilter { state: RequestState::Delayed, service: Some(callee), until_before_ms: None, after, limit }
+/// What is delayed, of one neighbour or of all.
+const fn delayed(service: Option<&'static str>, after: Option<Uuid>, limit: u32) -> RequestFilter {
+    RequestFilter { state: RequestState::Delayed, service, until_before_ms: None, after, limit }
 }
 
 /// Asks one neighbour what is delayed.
@@ -264,7 +264,7 @@ impl Worker {
     /// Asks each of them once, the oldest first; ends early while the neighbour must not be asked, or does not answer, and
     /// then goes on from there the next time.
     async fn round(&mut self) -> Result<Round, ReadError> {
-        if self.engine.delays().is_unsure.load(Relaxed) {
+        if !self.engine.delays().is_sure() {
             count(&self.engine).await?;
         }
         let mut asked = self.ended_at.take();
@@ -278,7 +278,7 @@ impl Worker {
             // However many come, the oldest get their turn again; and they are counted where nobody knows how many there are.
             is_last |= asked_rows >= DELAYED_ROUND_ROWS || !engine.delays().is_sure();
             if waiting.is_empty() && !is_last {
-                match engine.database().requests(delayed(callee, after, DELAYED_READ_ROWS)).await {
+                match engine.database().requests(delayed(Some(callee), after, DELAYED_READ_ROWS)).await {
                     Ok(found) => {
                         is_last = found.len() < DELAYED_READ_ROWS as usize;
                         after = found.last().map(|request| request.id).or(after);
@@ -340,7 +340,8 @@ impl Worker {
         let mut after = None;
         loop {
             let before = Some(self.engine.now().as_millisecond());
-            let filter = RequestFilter { until_before_ms: before, ..delayed(self.callee, after, DELAYED_READ_ROWS) };
+            let filter =
+                RequestFilter { until_before_ms: before, ..delayed(Some(self.callee), after, DELAYED_READ_ROWS) };
             let expired = self.engine.database().requests(filter).await?;
             let Some(last) = expired.last() else { return Ok(()) };
             after = Some(last.id);
@@ -385,19 +386,20 @@ async fn seen_through(request: &Request, work: impl Future<Output = Attempt>) ->
 
 async fn attempt(engine: &Engine, callee: &'static str, request: &Request) -> Attempt {
     let Some(settle) = settle_model(engine, request) else { return Attempt::Left };
-    let (admitted, refusal) = match engine.admit_later(callee).await {
-        Ok(Ok((admitted, _))) => (Some(admitted), None),
-        Ok(Err(refusal @ Refusal::Open { .. })) if engine.guards().state(callee) == Some(State::Open) => {
-            (None, Some(refusal))
-        }
-        Ok(Err(refusal)) => return Attempt::Refused(refusal),
+    // Nobody waits for it, so it may find out whether a neighbour whose circuit is open answers again.
+    let may_probe = |refusal: &Refusal| {
+        matches!(refusal, Refusal::Open { .. }) && engine.guards().state(callee) == Some(State::Open)
+    };
+    let (admitted, refusal, time_limit) = match engine.admit_later(callee).await {
+        Ok((Ok(admitted), time_limit)) => (Some(admitted), None, time_limit),
+        Ok((Err(refusal), time_limit)) if may_probe(&refusal) => (None, Some(refusal), time_limit),
+        Ok((Err(refusal), _)) => return Attempt::Refused(refusal),
         Err(problem) => {
             tracing::error!(%problem, callee, "what is delayed cannot be asked");
             return Attempt::Left;
         }
     };
     let origin = Origin::following(request.trace.as_ref(), || engine.tracer().samples());
-    let Ok(time_limit) = engine.guards().time_limit(callee) else { return Attempt::Left };
     let question = Question {
         target: settle.1.target,
         id: request.id,

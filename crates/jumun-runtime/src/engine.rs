@@ -545,14 +545,13 @@ impl Engine {
         settles.any(|settle| settle.target == asked.target).then(|| self.delays().room(asked.target.service)).flatten()
     }
 
-    /// Lets a question in that nobody waits for. With the time that it may take.
+    /// Lets a question in that nobody waits for. With the time that it may take, let in or not.
     pub(crate) async fn admit_later(
         &self,
         callee: &'static str,
-    ) -> Result<Result<(Admitted<'_>, Duration), Refusal>, Problem> {
+    ) -> Result<(Result<Admitted<'_>, Refusal>, Duration), Problem> {
         let time_limit = self.guards().time_limit(callee)?;
-        let admitted = self.guards().admit(callee, time_limit).await?;
-        Ok(admitted.map(|admitted| (admitted, time_limit)))
+        Ok((self.guards().admit(callee, time_limit).await?, time_limit))
     }
 
     /// Lets a call to a neighbour in, before anything of it is committed: one that is refused leaves nothing behind. With the
@@ -964,10 +963,8 @@ impl Engine {
         changes: &mut Changes,
     ) -> Result<(), Problem> {
         for (key, target) in &decided.withdrawn {
-            let delayed = self.delayed(*key, *target).await.map_err(|error| unreadable(&error))?;
-            let (from, to) = (RequestState::Delayed, RequestState::Voiding);
-            let withdrawn = delayed.into_iter().filter(|id| Some(*id) != settled);
-            changes.requests.extend(withdrawn.map(|id| RequestChange::Move { id, from, to, answer: None }));
+            let withdrawn = self.withdraw(*key, *target, settled).await.map_err(|error| unreadable(&error))?;
+            changes.requests.extend(withdrawn);
         }
         let later = decided.later.into_iter().map(|(key, asked)| self.later(key, asked, now, trace));
         changes.requests.extend(later);
@@ -1017,20 +1014,24 @@ impl Engine {
         }))
     }
 
-    /// The delayed questions of a document to a neighbour.
-    pub(crate) async fn delayed(
+    /// Takes the delayed questions of a document to a neighbour back, but for the one that is settled.
+    pub(crate) async fn withdraw(
         &self,
         (resource, subject): DocumentKey,
         target: AskTarget,
-    ) -> Result<Vec<Uuid>, ReadError> {
+        settled: Option<Uuid>,
+    ) -> Result<Vec<RequestChange>, ReadError> {
         let collection = self.model().resources[resource].collection;
         let is_it = |request: &Request| {
             let asks =
                 request.ask.as_ref().is_some_and(|ask| (&*ask.service, &*ask.path) == (target.service, target.path));
-            asks && request.state == RequestState::Delayed && request.collection == collection
+            let is_delayed = request.state == RequestState::Delayed && Some(request.id) != settled;
+            asks && is_delayed && request.collection == collection
         };
         let doubts = self.database().doubts_about(subject).await?;
-        Ok(doubts.into_iter().filter(is_it).map(|request| request.id).collect())
+        let (from, to) = (RequestState::Delayed, RequestState::Voiding);
+        let withdrawn = doubts.into_iter().filter(is_it);
+        Ok(withdrawn.map(|request| RequestChange::Move { id: request.id, from, to, answer: None }).collect())
     }
 
     /// Commits as a part of what came in.
@@ -1063,14 +1064,7 @@ impl Engine {
         let delayed = Delays::difference(&changes.requests);
         let at_work = self.0.commits.read().await;
         let result = self.database().commit(changes).await;
-        self.delays().committed(
-            delayed,
-            match &result {
-                Ok(_) => Some(true),
-                Err(CommitError::Unknown(_)) => None,
-                Err(_) => Some(false),
-            },
-        );
+        self.delays().committed(delayed, &result);
         drop(at_work);
         if is_withdrawal && result.is_ok() {
             self.0.to_undo.notify_one();

@@ -7,12 +7,13 @@
 use crate::{
     ask::{Answer, Ask, Asked, Reply},
     event::PublishedLanguage,
+    rejection::Rejection,
     value::Id,
 };
 use jiff::Timestamp;
 use schemars::JsonSchema;
 use serde::{Serialize, de::DeserializeOwned};
-use std::{borrow::Cow, cell::RefCell, fmt::Debug};
+use std::{cell::RefCell, fmt::Debug};
 
 /// One thing with a life of its own. Everything around these functions is the runtime's.
 pub trait Aggregate: Clone + Debug + Serialize + DeserializeOwned + JsonSchema + Send + Sync + 'static {
@@ -164,26 +165,6 @@ impl From<Rejection> for Stop {
     fn from(rejection: Rejection) -> Self {
         Stop::Reject(rejection)
     }
-}
-
-/// A no, in the words of the business.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Rejection {
-    /// There is no such thing.
-    NotFound,
-    /// Not in this state. 409.
-    Conflict(Cow<'static, str>),
-    /// The money was refused. 402.
-    Declined(Cow<'static, str>),
-    /// The input makes no sense. 422.
-    Invalid {
-        /// The field, where one is to blame.
-        field: Option<String>,
-        /// What is wrong with it.
-        why: Cow<'static, str>,
-    },
-    /// The named neighbour does not answer; nothing was done. 503.
-    Unavailable(&'static str),
 }
 
 /// This has now happened.

@@ -3,7 +3,7 @@
 //! An ask names who is asked, where, with what, and what a yes looks like. It is declared once, beside the aggregate that
 //! answers it; who asks and who answers both refer to that declaration.
 
-use crate::aggregate::Rejection;
+use crate::rejection::Rejection;
 use serde::{Serialize, de::DeserializeOwned};
 use std::marker::PhantomData;
 

@@ -50,7 +50,7 @@ pub enum Problem {
     Twice(String),
     /// A finder for a field that its documents do not have.
     #[error("{0} has no field {1}")]
-    NoSuchField(&'static str, String),
+    NoSuchField(&'static str, &'static str),
     /// A load line that would not be taken, or whose outcome nobody could see.
     #[error("the load line: {0}")]
     LoadLine(String),
@@ -197,9 +197,8 @@ fn names<E: PublishedLanguage>(services: &[Service<E>]) -> Vec<Problem> {
             for command in &resource.commands {
                 problems.extend(once(format!("the command {:?} {}", command.verb, resource.path)));
             }
-            for field in resource.fields.iter().filter(|field| field.name.ends_with('?')) {
-                problems.push(Problem::NoSuchField(resource.collection, field.name.trim_end_matches('?').to_owned()));
-            }
+            let no_such_field = |field: &&'static str| Problem::NoSuchField(resource.collection, field);
+            problems.extend(resource.missing_fields.iter().map(no_such_field));
         }
     }
     problems

@@ -7,8 +7,9 @@
 //! ```
 
 use crate::{
-    aggregate::{Aggregate, Context, Decision, Rejection, Stop},
+    aggregate::{Aggregate, Context, Decision, Stop},
     ask::{Ask, Asked, Reply},
+    rejection::Rejection,
     value::Id,
 };
 use jiff::Timestamp;

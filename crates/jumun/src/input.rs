@@ -1,6 +1,6 @@
 //! Reads what clients send: tolerant in form, strict in substance, and a no says which field.
 
-use crate::aggregate::Rejection;
+use crate::rejection::Rejection;
 use serde::de::{DeserializeOwned, IgnoredAny};
 use serde_json::Value;
 use std::borrow::Cow;

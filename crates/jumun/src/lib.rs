@@ -10,6 +10,7 @@
 mod aggregate;
 mod ask;
 mod audit;
+mod behaviour;
 mod check;
 mod event;
 mod folding;
@@ -18,13 +19,14 @@ mod input;
 pub mod limits;
 mod load;
 mod model;
+mod rejection;
 mod service;
 mod system;
 mod value;
 
 pub use aggregate::{
-    Aggregate, Context, Decision, NoSettings, Rejection, Settings, Stop, View, conflict, declined, emit, invalid,
-    not_found, nothing,
+    Aggregate, Context, Decision, NoSettings, Settings, Stop, View, conflict, declined, emit, invalid, not_found,
+    nothing,
 };
 pub use ask::{Answer, Answers, Ask, AskTarget, Asked, Reply};
 pub use audit::{Case, Findings, Ledger};
@@ -39,6 +41,7 @@ pub use model::{
     EncodedEvent, FieldModel, Folded, Folding, Heard, NEW_ID, Outcome, ResourceModel, ServiceModel, SettingsError,
     SettleModel, Step, Stored, Text, Verb,
 };
+pub use rejection::Rejection;
 pub use service::{ReadModel, Resource, Service};
 pub use system::{System, SystemModel};
 pub use value::{Id, Name, Quantity, Won};

@@ -1,10 +1,10 @@
 //! A system as a runtime sees it: the types erased, everything else derived from them.
 
 use crate::{
-    aggregate::Rejection,
     ask::{AskTarget, Asked, Reply},
     event::EventType,
     input::BadInput,
+    rejection::Rejection,
 };
 use jiff::{
     Timestamp,
@@ -104,11 +104,20 @@ pub struct ResourceModel {
     pub belongs_by: Option<&'static str>,
     /// The events that it is made of, own and foreign, where it is a view; an aggregate has none.
     pub folds: Option<BTreeSet<EventType>>,
+    /// Finders that name a field which its documents do not have.
+    pub(crate) missing_fields: Vec<&'static str>,
     pub(crate) type_id: TypeId,
     pub(crate) is_readable: fn(&str) -> bool,
 }
 
 impl ResourceModel {
+    pub(crate) fn find_by(&mut self, field: &'static str) {
+        match self.fields.iter_mut().find(|known| known.name == field) {
+            Some(known) => known.is_finder = true,
+            None => self.missing_fields.push(field),
+        }
+    }
+
     /// Whether this release can read a stored document.
     pub fn is_readable(&self, body: &str) -> bool {
         (self.is_readable)(body)
@@ -424,6 +433,7 @@ mod tests {
             settles: Vec::new(),
             belongs_by: None,
             folds: None,
+            missing_fields: Vec::new(),
             type_id: TypeId::of::<()>(),
             is_readable: |_| true,
         }

@@ -1,28 +1,21 @@
-//! Services: aggregates that share one commit, and how the world reaches them.
+//! Services: aggregates that share one commit, and how clients and other services reach them.
 
 use crate::{
-    aggregate::{Aggregate, Context, Decision, Stop, View},
-    ask::{Ask, AskTarget, Asked, Reply},
+    aggregate::{Aggregate, View},
+    ask::{Ask, AskTarget},
+    behaviour::{Cell, ServiceBehaviour, TypedCell, ViewCell, any},
     event::{EventType, PublishedLanguage},
-    folding::Fold,
     input,
     model::{
-        AnyCommand, AskModel, Behaviour, CommandModel, Damaged, Decided, DocumentAfter, DocumentKey, Documents,
-        EncodedEvent, FieldModel, Folding, Heard, NEW_ID, Outcome, ResourceModel, ServiceModel, SettingsError,
-        SettleModel, Step, Stored, Text, Verb,
+        AnyCommand, AskModel, Behaviour, CommandModel, FieldModel, ResourceModel, ServiceModel, SettingsError,
+        SettleModel, Text, Verb,
     },
     value::Id,
 };
-use jiff::Timestamp;
 use schemars::JsonSchema;
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::{Map, Value};
-use std::{
-    any::TypeId,
-    collections::{BTreeMap, BTreeSet},
-    marker::PhantomData,
-    sync::Arc,
-};
+use std::{any::TypeId, collections::BTreeSet, marker::PhantomData, sync::Arc};
 
 /// An aggregate and its place in the world: a path, the commands that clients send there, the question it answers.
 #[derive(Debug)]
@@ -140,16 +133,6 @@ impl<V: View> ReadModel<V> {
     }
 }
 
-impl ResourceModel {
-    fn find_by(&mut self, field: &'static str) {
-        match self.fields.iter_mut().find(|known| known.name == field) {
-            Some(known) => known.is_finder = true,
-            // Kept, so that `System::check` can name it.
-            None => self.fields.push(FieldModel { name: format!("{field}?"), is_date: false, is_finder: true }),
-        }
-    }
-}
-
 fn resource_model<T: JsonSchema + DeserializeOwned + 'static>(path: &'static str) -> ResourceModel {
     ResourceModel {
         path,
@@ -160,13 +143,10 @@ fn resource_model<T: JsonSchema + DeserializeOwned + 'static>(path: &'static str
         settles: Vec::new(),
         belongs_by: None,
         folds: None,
+        missing_fields: Vec::new(),
         type_id: TypeId::of::<T>(),
         is_readable: |body| serde_json::from_str::<T>(body).is_ok(),
     }
-}
-
-fn any<A: Aggregate>(command: A::Command) -> AnyCommand {
-    AnyCommand { is_ending: A::is_ending(&command), command: Arc::new(command) }
 }
 
 /// The fields of a document, read off its type.
@@ -229,8 +209,7 @@ impl<E: PublishedLanguage> Service<E> {
     pub fn view<V: View<Event = E>>(mut self, view: ReadModel<V>) -> Self {
         let collection = view.model.collection;
         self.resources.push(ResourceModel { folds: Some(BTreeSet::new()), ..view.model });
-        self.cells
-            .push(Box::new(move |_| Ok(Box::new(ViewCell::<V> { collection, kind: PhantomData }) as Box<dyn Cell<E>>)));
+        self.cells.push(Box::new(move |_| Ok(Box::new(ViewCell::<V>::new(collection)) as Box<dyn Cell<E>>)));
         self
     }
 
@@ -264,7 +243,7 @@ impl<E: PublishedLanguage> Service<E> {
         let start = Arc::new(move |given: &Map<String, Value>| {
             let cells = cells.iter().map(|start| start(given)).collect::<Result<Vec<_>, _>>()?;
             let (may_ask, settles) = (may_ask.clone(), settles.clone());
-            Ok(Arc::new(Together { service: name, may_ask, settles, cells }) as Arc<dyn Behaviour>)
+            Ok(Arc::new(ServiceBehaviour { service: name, may_ask, settles, cells }) as Arc<dyn Behaviour>)
         });
         let publishes = E::TYPES.iter().any(|kind| kind.source == name);
         ServiceModel { name, port, resources, asks, texts, listens, publishes, settings, start }
@@ -282,290 +261,5 @@ fn as_object<T: Serialize>(value: &T) -> Map<String, Value> {
     match serde_json::to_value(value) {
         Ok(Value::Object(map)) => map,
         _ => Map::new(), // settings such as `()` have no keys
-    }
-}
-
-/// An aggregate with its type hidden behind JSON documents.
-trait Cell<E>: Send + Sync {
-    fn collection(&self) -> &'static str;
-    fn concerns(&self, event: &E) -> Option<i64>;
-    /// What the policy makes of an event.
-    fn react(&self, event: &E) -> Option<AnyCommand>;
-    /// The same for what it makes afresh.
-    fn react_anew(&self, _event: &E) -> Vec<AnyCommand> {
-        Vec::new()
-    }
-    /// What is decided, and what is to be asked once that is committed.
-    fn decide(&self, body: Option<&str>, step: Step<'_>) -> Result<(Decision<E>, Vec<Asked>), Damaged>;
-    fn evolve(&self, id: i64, body: Option<&str>, event: &E) -> Result<Option<(String, bool)>, Damaged>;
-    /// See [`Behaviour::folding`].
-    fn folding(&self) -> Option<Box<dyn Folding>> {
-        None
-    }
-}
-
-struct TypedCell<A: Aggregate> {
-    collection: &'static str,
-    settings: A::Settings,
-}
-
-impl<A: Aggregate> TypedCell<A> {
-    fn damaged(&self, id: i64, why: impl ToString) -> Damaged {
-        Damaged { collection: self.collection, id, why: why.to_string() }
-    }
-
-    fn state(&self, id: i64, body: Option<&str>) -> Result<Option<A>, Damaged> {
-        body.map(serde_json::from_str).transpose().map_err(|error: serde_json::Error| self.damaged(id, error))
-    }
-}
-
-impl<A: Aggregate> Cell<A::Event> for TypedCell<A> {
-    fn collection(&self) -> &'static str {
-        self.collection
-    }
-
-    fn concerns(&self, event: &A::Event) -> Option<i64> {
-        A::concerns(event).map(Id::get)
-    }
-
-    fn react(&self, event: &A::Event) -> Option<AnyCommand> {
-        A::react(event).map(any::<A>)
-    }
-
-    fn react_anew(&self, event: &A::Event) -> Vec<AnyCommand> {
-        A::react_anew(event).into_iter().map(any::<A>).collect()
-    }
-
-    fn decide(&self, body: Option<&str>, step: Step<'_>) -> Result<(Decision<A::Event>, Vec<Asked>), Damaged> {
-        let (_, id) = step.decider;
-        let state = self.state(id, body)?;
-        let typed = Id::new(id).ok_or_else(|| self.damaged(id, "an id is 1 or more"))?;
-        let command = step.command.command.downcast_ref::<A::Command>();
-        let command = command.ok_or_else(|| self.damaged(id, "a command of another aggregate"))?.clone();
-        let ctx = Context::new(typed, step.now, &self.settings, step.reply);
-        let decision = A::decide(state.as_ref(), command, &ctx);
-        Ok((decision, ctx.later.into_inner()))
-    }
-
-    fn evolve(&self, id: i64, body: Option<&str>, event: &A::Event) -> Result<Option<(String, bool)>, Damaged> {
-        let Some(after) = A::evolve(self.state(id, body)?, event) else { return Ok(None) };
-        let body = serde_json::to_string(&after).map_err(|error| self.damaged(id, error))?;
-        Ok(Some((body, after.shown())))
-    }
-}
-
-/// A view with its type hidden behind JSON documents.
-struct ViewCell<V> {
-    collection: &'static str,
-    kind: PhantomData<fn() -> V>,
-}
-
-impl<V: View> Cell<V::Event> for ViewCell<V> {
-    fn collection(&self) -> &'static str {
-        self.collection
-    }
-
-    fn concerns(&self, event: &V::Event) -> Option<i64> {
-        V::concerns(event)
-    }
-
-    fn react(&self, _: &V::Event) -> Option<AnyCommand> {
-        None
-    }
-
-    fn decide(&self, _: Option<&str>, step: Step<'_>) -> Result<(Decision<V::Event>, Vec<Asked>), Damaged> {
-        Err(Damaged { collection: self.collection, id: step.decider.1, why: "a view decides nothing".to_owned() })
-    }
-
-    fn evolve(&self, id: i64, body: Option<&str>, event: &V::Event) -> Result<Option<(String, bool)>, Damaged> {
-        let damaged = |error: serde_json::Error| Damaged { collection: self.collection, id, why: error.to_string() };
-        let mut row = body.map_or_else(|| Ok(V::row(id)), serde_json::from_str).map_err(damaged)?;
-        row.fold(event);
-        let body = serde_json::to_string(&row).map_err(damaged)?;
-        Ok(Some((body, row.shown())))
-    }
-
-    fn folding(&self) -> Option<Box<dyn Folding>> {
-        Some(Box::new(Fold::<V>::new(self.collection)))
-    }
-}
-
-/// All aggregates and views of a service: one decides, all that the events concern evolve, in one commit.
-struct Together<E> {
-    service: &'static str,
-    may_ask: Vec<AskTarget>,
-    /// What each cell settles later.
-    settles: Vec<Vec<SettleModel>>,
-    cells: Vec<Box<dyn Cell<E>>>,
-}
-
-impl<E: PublishedLanguage> Behaviour for Together<E> {
-    fn take(&self, step: Step<'_>, documents: &Documents) -> Result<Outcome, Damaged> {
-        let Some(stored) = documents.get(&step.decider) else { return Ok(Outcome::Needs(vec![step.decider])) };
-        let body = stored.as_ref().map(|stored| stored.body.as_str());
-        let (decision, later) = self.cells[step.decider.0].decide(body, step)?;
-        let events = match decision {
-            Ok(events) => events,
-            Err(Stop::Reject(why)) => return Ok(Outcome::Rejected(why)),
-            Err(Stop::Ask(asked)) => {
-                self.check_ask(step.decider, &asked)?;
-                return Ok(Outcome::Ask(asked));
-            }
-        };
-        self.check_ours(step.decider, &events)?;
-        let mut progress = Progress::new(documents);
-        self.ask_later(step.decider, later, &mut progress)?;
-        if let Err(missing) = self.evolve(&events, &mut progress)? {
-            return Ok(Outcome::Needs(missing));
-        }
-        Ok(Outcome::Decided(progress.decided(&events, step.now, &self.settles)))
-    }
-
-    fn hear(&self, heard: Heard<'_>, documents: &Documents) -> Result<Outcome, Damaged> {
-        let Heard { event_type, body, now, new_ids } = heard;
-        let undecodable = |error: serde_json::Error| Damaged { collection: "events", id: 0, why: error.to_string() };
-        let Some(event) = E::decode(event_type, body).map_err(undecodable)? else {
-            return Ok(Outcome::Decided(Decided::default())); // a later release's; not for us
-        };
-        let mut progress = Progress::new(documents);
-        if let Err(missing) = self.evolve(std::slice::from_ref(&event), &mut progress)? {
-            return Ok(Outcome::Needs(missing));
-        }
-        let mut ours = Vec::new();
-        // What a policy asks can only be answered later.
-        let reply = Some(&Reply::OnlyLater);
-        for (at, cell) in self.cells.iter().enumerate() {
-            let reaction = cell.concerns(&event).and_then(|id| Some((id, cell.react(&event)?)));
-            let anew = cell.react_anew(&event);
-            let ids = new_ids.get(&at).map(Vec::as_slice).unwrap_or_default();
-            if ids.len() < anew.len() {
-                return Ok(Outcome::Needs(vec![(at, NEW_ID); anew.len() - ids.len()]));
-            }
-            for (id, command) in reaction.into_iter().chain(ids.iter().copied().zip(anew)) {
-                let step = Step { decider: (at, id), command: &command, now, reply };
-                let (decision, later) = cell.decide(progress.body(step.decider), step)?;
-                match decision {
-                    Ok(events) => {
-                        self.check_ours(step.decider, &events)?;
-                        self.ask_later(step.decider, later, &mut progress)?;
-                        if let Err(missing) = self.evolve(&events, &mut progress)? {
-                            return Ok(Outcome::Needs(missing));
-                        }
-                        ours.extend(events);
-                    }
-                    Err(Stop::Reject(_)) => progress.dropped += 1,
-                    Err(Stop::Ask(_)) => return Err(self.defect(step.decider, "a policy asks".to_owned())),
-                }
-            }
-        }
-        Ok(Outcome::Decided(progress.decided(&ours, now, &self.settles)))
-    }
-
-    fn folding(&self, resource: usize) -> Option<Box<dyn Folding>> {
-        self.cells.get(resource)?.folding()
-    }
-}
-
-impl<E: PublishedLanguage> Together<E> {
-    fn defect(&self, (resource, id): DocumentKey, why: String) -> Damaged {
-        Damaged { collection: self.cells[resource].collection(), id, why }
-    }
-
-    /// That a question is declared.
-    fn check_ask(&self, decider: DocumentKey, asked: &Asked) -> Result<(), Damaged> {
-        if self.may_ask.contains(&asked.target) {
-            return Ok(());
-        }
-        Err(self.defect(decider, format!("{:?} is not declared with `asks`", asked.target)))
-    }
-
-    /// Notes what is to be asked later. Its answer must have somewhere to go.
-    fn ask_later(&self, decider: DocumentKey, later: Vec<Asked>, progress: &mut Progress<'_>) -> Result<(), Damaged> {
-        for asked in later {
-            self.check_ask(decider, &asked)?;
-            if !self.settles[decider.0].iter().any(|settle| settle.target == asked.target) {
-                let why = format!("{:?} is asked later and not settled with `settle`", asked.target);
-                return Err(self.defect(decider, why));
-            }
-            progress.later.push((decider, asked));
-        }
-        Ok(())
-    }
-
-    fn check_ours(&self, decider: DocumentKey, events: &[E]) -> Result<(), Damaged> {
-        match events.iter().find(|event| event.event_type().source != self.service) {
-            None => Ok(()),
-            Some(event) => {
-                Err(self.defect(decider, format!("{} is published by another service", event.event_type().name)))
-            }
-        }
-    }
-
-    /// Lets everything evolve that these events concern; or tells what must be read first.
-    fn evolve(&self, events: &[E], progress: &mut Progress<'_>) -> Result<Result<(), Vec<DocumentKey>>, Damaged> {
-        let concerned = || {
-            events.iter().flat_map(|event| {
-                let cells = self.cells.iter().enumerate();
-                cells.filter_map(move |(at, cell)| cell.concerns(event).map(|id| ((at, id), event)))
-            })
-        };
-        let missing: Vec<_> =
-            concerned().map(|(key, _)| key).filter(|key| !progress.before.contains_key(key)).collect();
-        if !missing.is_empty() {
-            return Ok(Err(missing));
-        }
-        for (key, event) in concerned() {
-            if let Some(evolved) = self.cells[key.0].evolve(key.1, progress.body(key), event)? {
-                progress.after.insert(key, evolved);
-            }
-        }
-        Ok(Ok(()))
-    }
-}
-
-/// Documents in the middle of a step.
-struct Progress<'a> {
-    before: &'a Documents,
-    after: BTreeMap<DocumentKey, (String, bool)>,
-    later: Vec<(DocumentKey, Asked)>,
-    dropped: u32,
-}
-
-impl<'a> Progress<'a> {
-    const fn new(before: &'a Documents) -> Self {
-        Self { before, after: BTreeMap::new(), later: Vec::new(), dropped: 0 }
-    }
-
-    fn stored(&self, key: DocumentKey) -> Option<&'a Stored> {
-        self.before.get(&key).and_then(Option::as_ref)
-    }
-
-    /// A document as it is now.
-    fn body(&self, key: DocumentKey) -> Option<&str> {
-        let after = self.after.get(&key).map(|(body, _)| body.as_str());
-        after.or_else(|| self.stored(key).map(|stored| stored.body.as_str()))
-    }
-
-    fn decided<E: PublishedLanguage>(mut self, events: &[E], now: Timestamp, settles: &[Vec<SettleModel>]) -> Decided {
-        let (after, later) = (std::mem::take(&mut self.after), std::mem::take(&mut self.later));
-        // What is as it was needs no commit.
-        let changed =
-            after.into_iter().filter(|(key, (body, _))| self.stored(*key).is_none_or(|stored| stored.body != *body));
-        let mut withdrawn = Vec::new();
-        let documents = changed.map(|(key, (body, shown))| {
-            let stored = self.stored(key);
-            let waited = |settle: &&SettleModel| stored.is_some_and(|stored| (settle.waits)(&stored.body));
-            let no_more = settles[key.0].iter().filter(waited).filter(|settle| !(settle.waits)(&body));
-            withdrawn.extend(no_more.map(|settle| (key, settle.target)));
-            let expected_version = stored.map_or(0, |stored| stored.version);
-            DocumentAfter { key, expected_version, shown, body }
-        });
-        let documents = documents.collect();
-        let events = events.iter().map(|event| EncodedEvent {
-            event_type: event.event_type().name,
-            key: event.correlation_key(),
-            body: event.encode(now),
-        });
-        Decided { documents, events: events.collect(), dropped: self.dropped, later, withdrawn }
     }
 }

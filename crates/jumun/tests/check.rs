@@ -142,7 +142,7 @@ fn what_must_be_there_once_is_found_twice() {
 #[test]
 fn a_finder_needs_its_field() {
     let service = Service::new("a", 1).aggregate(Resource::<A>::at("/as").find_by("id").find_by("colour"));
-    assert_eq!(check([service]), [Problem::NoSuchField("as", "colour".into())]);
+    assert_eq!(check([service]), [Problem::NoSuchField("as", "colour")]);
 }
 
 #[test]

@@ -224,7 +224,7 @@ impl SettingsOptions {
 }
 
 fn system(name: &str) -> Result<SystemModel, Failure> {
-    let systems = [food_delivery::system().into_model(), course_enrollment::system().into_model()];
+    let systems = [food_delivery::system(), course_enrollment::system()];
     let names: Vec<_> = systems.iter().map(|system| system.name).collect();
     let why = format!("there is no system `{name}`");
     let remedy = format!("Name one of: {}.", names.join(", "));

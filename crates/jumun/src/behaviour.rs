@@ -9,6 +9,7 @@ use crate::{
         AnyCommand, Behaviour, Damaged, Decided, DocumentAfter, DocumentKey, Documents, EncodedEvent, Folding, Heard,
         NEW_ID, Outcome, SettleModel, Step, Stored,
     },
+    subscription,
     value::Id,
 };
 use jiff::Timestamp;
@@ -18,17 +19,19 @@ pub(crate) fn any<A: Aggregate>(command: A::Command) -> AnyCommand {
     AnyCommand { is_ending: A::is_ending(&command), command: Arc::new(command) }
 }
 
-/// An aggregate with its type hidden behind JSON documents.
+/// An aggregate or a view with its type erased: documents in, documents out.
 pub(crate) trait Cell<E>: Send + Sync {
     fn collection(&self) -> &'static str;
-    fn concerns(&self, event: &E) -> Option<i64>;
-    /// What the policy makes of an event.
-    fn react(&self, event: &E) -> Option<AnyCommand>;
-    /// The same for what it makes afresh.
-    fn react_anew(&self, _event: &E) -> Vec<AnyCommand> {
+    fn concerned(&self, event: &E) -> Option<i64>;
+    /// The command that an event causes, and the id of the instance that decides it.
+    fn reaction(&self, _event: &E) -> Option<(i64, AnyCommand)> {
+        None
+    }
+    /// The commands that make new instances because of an event.
+    fn reactions_anew(&self, _event: &E) -> Vec<AnyCommand> {
         Vec::new()
     }
-    /// What is decided, and what is to be asked once that is committed.
+    /// The decision, and what it asks later.
     fn decide(&self, body: Option<&str>, step: Step<'_>) -> Result<(Decision<E>, Vec<Asked>), Damaged>;
     fn evolve(&self, id: i64, body: Option<&str>, event: &E) -> Result<Option<(String, bool)>, Damaged>;
     /// See [`Behaviour::folding`].
@@ -47,6 +50,10 @@ impl<A: Aggregate> TypedCell<A> {
         Damaged { collection: self.collection, id, why: why.to_string() }
     }
 
+    fn typed(&self, id: i64) -> Result<Id<A>, Damaged> {
+        Id::new(id).ok_or_else(|| self.damaged(id, "an id is 1 or more"))
+    }
+
     fn state(&self, id: i64, body: Option<&str>) -> Result<Option<A>, Damaged> {
         body.map(serde_json::from_str).transpose().map_err(|error: serde_json::Error| self.damaged(id, error))
     }
@@ -57,37 +64,37 @@ impl<A: Aggregate> Cell<A::Event> for TypedCell<A> {
         self.collection
     }
 
-    fn concerns(&self, event: &A::Event) -> Option<i64> {
-        A::concerns(event).map(Id::get)
+    fn concerned(&self, event: &A::Event) -> Option<i64> {
+        subscription::concerned::<A>(event).map(Id::get)
     }
 
-    fn react(&self, event: &A::Event) -> Option<AnyCommand> {
-        A::react(event).map(any::<A>)
+    fn reaction(&self, event: &A::Event) -> Option<(i64, AnyCommand)> {
+        subscription::reaction::<A>(event).map(|(id, command)| (id.get(), any::<A>(command)))
     }
 
-    fn react_anew(&self, event: &A::Event) -> Vec<AnyCommand> {
-        A::react_anew(event).into_iter().map(any::<A>).collect()
+    fn reactions_anew(&self, event: &A::Event) -> Vec<AnyCommand> {
+        subscription::reactions_anew::<A>(event).into_iter().map(any::<A>).collect()
     }
 
     fn decide(&self, body: Option<&str>, step: Step<'_>) -> Result<(Decision<A::Event>, Vec<Asked>), Damaged> {
         let (_, id) = step.decider;
         let state = self.state(id, body)?;
-        let typed = Id::new(id).ok_or_else(|| self.damaged(id, "an id is 1 or more"))?;
+        let typed = self.typed(id)?;
         let command = step.command.command.downcast_ref::<A::Command>();
-        let command = command.ok_or_else(|| self.damaged(id, "a command of another aggregate"))?.clone();
+        let command = command.ok_or_else(|| self.damaged(id, "the command is another aggregate's"))?.clone();
         let ctx = Context::new(typed, step.now, &self.settings, step.reply);
         let decision = A::decide(state.as_ref(), command, &ctx);
         Ok((decision, ctx.later.into_inner()))
     }
 
     fn evolve(&self, id: i64, body: Option<&str>, event: &A::Event) -> Result<Option<(String, bool)>, Damaged> {
-        let Some(after) = A::evolve(self.state(id, body)?, event) else { return Ok(None) };
+        let state = self.state(id, body)?;
+        let Some(after) = subscription::evolved(self.typed(id)?, state, event) else { return Ok(None) };
         let body = serde_json::to_string(&after).map_err(|error| self.damaged(id, error))?;
         Ok(Some((body, after.shown())))
     }
 }
 
-/// A view with its type hidden behind JSON documents.
 pub(crate) struct ViewCell<V> {
     collection: &'static str,
     kind: PhantomData<fn() -> V>,
@@ -104,16 +111,12 @@ impl<V: View> Cell<V::Event> for ViewCell<V> {
         self.collection
     }
 
-    fn concerns(&self, event: &V::Event) -> Option<i64> {
-        V::concerns(event)
-    }
-
-    fn react(&self, _: &V::Event) -> Option<AnyCommand> {
-        None
+    fn concerned(&self, event: &V::Event) -> Option<i64> {
+        subscription::concerned_row::<V>(event)
     }
 
     fn decide(&self, _: Option<&str>, step: Step<'_>) -> Result<(Decision<V::Event>, Vec<Asked>), Damaged> {
-        Err(Damaged { collection: self.collection, id: step.decider.1, why: "a view decides nothing".to_owned() })
+        Err(Damaged { collection: self.collection, id: step.decider.1, why: "a view takes no commands".to_owned() })
     }
 
     fn evolve(&self, id: i64, body: Option<&str>, event: &V::Event) -> Result<Option<(String, bool)>, Damaged> {
@@ -129,7 +132,7 @@ impl<V: View> Cell<V::Event> for ViewCell<V> {
     }
 }
 
-/// All aggregates and views of a service: one decides, all that the events concern evolve, in one commit.
+/// All aggregates and views of a service. One aggregate decides; all that its events concern evolve in the same commit.
 pub(crate) struct ServiceBehaviour<E> {
     pub(crate) service: &'static str,
     pub(crate) may_ask: Vec<AskTarget>,
@@ -164,18 +167,17 @@ impl<E: PublishedLanguage> Behaviour for ServiceBehaviour<E> {
         let Heard { event_type, body, now, new_ids } = heard;
         let undecodable = |error: serde_json::Error| Damaged { collection: "events", id: 0, why: error.to_string() };
         let Some(event) = E::decode(event_type, body).map_err(undecodable)? else {
-            return Ok(Outcome::Decided(Decided::default())); // a later release's; not for us
+            return Ok(Outcome::Decided(Decided::default())); // a later release publishes it
         };
         let mut progress = Progress::new(documents);
         if let Err(missing) = self.evolve(std::slice::from_ref(&event), &mut progress)? {
             return Ok(Outcome::Needs(missing));
         }
         let mut ours = Vec::new();
-        // What a policy asks can only be answered later.
         let reply = Some(&Reply::OnlyLater);
         for (at, cell) in self.cells.iter().enumerate() {
-            let reaction = cell.concerns(&event).and_then(|id| Some((id, cell.react(&event)?)));
-            let anew = cell.react_anew(&event);
+            let reaction = cell.reaction(&event);
+            let anew = cell.reactions_anew(&event);
             let ids = new_ids.get(&at).map(Vec::as_slice).unwrap_or_default();
             if ids.len() < anew.len() {
                 return Ok(Outcome::Needs(vec![(at, NEW_ID); anew.len() - ids.len()]));
@@ -193,7 +195,9 @@ impl<E: PublishedLanguage> Behaviour for ServiceBehaviour<E> {
                         ours.extend(events);
                     }
                     Err(Stop::Reject(_)) => progress.dropped += 1,
-                    Err(Stop::Ask(_)) => return Err(self.defect(step.decider, "a policy asks".to_owned())),
+                    Err(Stop::Ask(_)) => {
+                        return Err(self.defect(step.decider, "a policy asks and waits for the answer".to_owned()));
+                    }
                 }
             }
         }
@@ -210,7 +214,7 @@ impl<E: PublishedLanguage> ServiceBehaviour<E> {
         Damaged { collection: self.cells[resource].collection(), id, why }
     }
 
-    /// That a question is declared.
+    /// Checks that the service declares the ask.
     fn check_ask(&self, decider: DocumentKey, asked: &Asked) -> Result<(), Damaged> {
         if self.may_ask.contains(&asked.target) {
             return Ok(());
@@ -218,12 +222,12 @@ impl<E: PublishedLanguage> ServiceBehaviour<E> {
         Err(self.defect(decider, format!("{:?} is not declared with `asks`", asked.target)))
     }
 
-    /// Notes what is to be asked later. Its answer must have somewhere to go.
+    /// Records delayed asks. Each needs a command that settles it.
     fn ask_later(&self, decider: DocumentKey, later: Vec<Asked>, progress: &mut Progress<'_>) -> Result<(), Damaged> {
         for asked in later {
             self.check_ask(decider, &asked)?;
             if !self.settles[decider.0].iter().any(|settle| settle.target == asked.target) {
-                let why = format!("{:?} is asked later and not settled with `settle`", asked.target);
+                let why = format!("{:?} is a delayed ask without `settle`", asked.target);
                 return Err(self.defect(decider, why));
             }
             progress.later.push((decider, asked));
@@ -234,18 +238,16 @@ impl<E: PublishedLanguage> ServiceBehaviour<E> {
     fn check_ours(&self, decider: DocumentKey, events: &[E]) -> Result<(), Damaged> {
         match events.iter().find(|event| event.event_type().source != self.service) {
             None => Ok(()),
-            Some(event) => {
-                Err(self.defect(decider, format!("{} is published by another service", event.event_type().name)))
-            }
+            Some(event) => Err(self.defect(decider, format!("{} belongs to another service", event.event_type().name))),
         }
     }
 
-    /// Lets everything evolve that these events concern; or tells what must be read first.
+    /// Applies events to everything that they concern; or returns the documents that must be read first.
     fn evolve(&self, events: &[E], progress: &mut Progress<'_>) -> Result<Result<(), Vec<DocumentKey>>, Damaged> {
         let concerned = || {
             events.iter().flat_map(|event| {
                 let cells = self.cells.iter().enumerate();
-                cells.filter_map(move |(at, cell)| cell.concerns(event).map(|id| ((at, id), event)))
+                cells.filter_map(move |(at, cell)| cell.concerned(event).map(|id| ((at, id), event)))
             })
         };
         let missing: Vec<_> =
@@ -262,7 +264,7 @@ impl<E: PublishedLanguage> ServiceBehaviour<E> {
     }
 }
 
-/// Documents in the middle of a step.
+/// The documents during a step.
 struct Progress<'a> {
     before: &'a Documents,
     after: BTreeMap<DocumentKey, (String, bool)>,
@@ -279,7 +281,7 @@ impl<'a> Progress<'a> {
         self.before.get(&key).and_then(Option::as_ref)
     }
 
-    /// A document as it is now.
+    /// The current body of a document.
     fn body(&self, key: DocumentKey) -> Option<&str> {
         let after = self.after.get(&key).map(|(body, _)| body.as_str());
         after.or_else(|| self.stored(key).map(|stored| stored.body.as_str()))
@@ -287,7 +289,7 @@ impl<'a> Progress<'a> {
 
     fn decided<E: PublishedLanguage>(mut self, events: &[E], now: Timestamp, settles: &[Vec<SettleModel>]) -> Decided {
         let (after, later) = (std::mem::take(&mut self.after), std::mem::take(&mut self.later));
-        // What is as it was needs no commit.
+        // An unchanged document needs no commit.
         let changed =
             after.into_iter().filter(|(key, (body, _))| self.stored(*key).is_none_or(|stored| stored.body != *body));
         let mut withdrawn = Vec::new();

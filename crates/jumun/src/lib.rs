@@ -21,6 +21,7 @@ mod load;
 mod model;
 mod rejection;
 mod service;
+mod subscription;
 mod system;
 mod value;
 

@@ -17,7 +17,7 @@ use serde::{Serialize, de::DeserializeOwned};
 use serde_json::{Map, Value};
 use std::{any::TypeId, collections::BTreeSet, marker::PhantomData, sync::Arc};
 
-/// An aggregate and its place in the world: a path, the commands that clients send there, the question it answers.
+/// An aggregate and its API: its path, the commands that clients send there, the ask that it answers.
 #[derive(Debug)]
 pub struct Resource<A> {
     model: ResourceModel,
@@ -31,7 +31,7 @@ impl<A: Aggregate> Resource<A> {
         Self { model, kind: PhantomData }
     }
 
-    /// `POST`: makes one from what the client sends.
+    /// `POST`: a command that makes an instance from what the client sends.
     #[must_use]
     pub fn on_post<I: DeserializeOwned + 'static>(mut self, command: fn(I) -> A::Command) -> Self {
         let read = Arc::new(move |body: &[u8]| input::read(body).map(|sent| any::<A>(command(sent))));
@@ -39,7 +39,7 @@ impl<A: Aggregate> Resource<A> {
         self
     }
 
-    /// `DELETE`: ends one. It stays readable as ended.
+    /// `DELETE`: a command that ends an instance. Clients can still read it.
     #[must_use]
     pub fn on_delete(mut self, command: A::Command) -> Self {
         let command = AnyCommand { is_ending: true, ..any::<A>(command) };
@@ -47,7 +47,7 @@ impl<A: Aggregate> Resource<A> {
         self
     }
 
-    /// `PUT /{id}/<action>`: something that a person does with one, such as `accept`.
+    /// `PUT /{id}/<action>`: a command that a person gives, such as `accept`.
     #[must_use]
     pub fn on_put(mut self, action: &'static str, command: A::Command) -> Self {
         let command = any::<A>(command);
@@ -57,7 +57,7 @@ impl<A: Aggregate> Resource<A> {
         self
     }
 
-    /// `PATCH /{id}`: changes what the client sends.
+    /// `PATCH /{id}`: a command that changes what the client sends.
     #[must_use]
     pub fn on_patch<I: DeserializeOwned + 'static>(mut self, command: fn(I) -> A::Command) -> Self {
         let read = Arc::new(move |body: &[u8]| input::read(body).map(|sent| any::<A>(command(sent))));
@@ -65,22 +65,25 @@ impl<A: Aggregate> Resource<A> {
         self
     }
 
-    /// Settles a question whose answer came [later](Context::ask_or_later): by this command, whose decision gets the answer,
-    /// or hears that there was none before the deadline. Once an instance does not wait for it any more, because it was
-    /// cancelled, the question is taken back.
+    /// Settles a [delayed ask](crate::Context::ask_or_later) with this command. Its decision gets the answer, or
+    /// [`Answer::Unavailable`](crate::Answer::Unavailable) once the deadline has passed. [`Aggregate::waits_for`] says
+    /// whether an instance still waits.
     #[must_use]
-    pub fn settle<Q, T>(mut self, ask: &Ask<Q, T>, command: A::Command, waits: fn(&A) -> bool) -> Self {
+    pub fn settle<Q, T>(mut self, ask: &Ask<Q, T>, command: A::Command) -> Self {
+        let target = ask.target();
         self.model.settles.push(SettleModel {
-            target: ask.target(),
+            target,
             is_answer: ask.is_answer(),
             command: any::<A>(command),
-            waits: Arc::new(move |body: &str| serde_json::from_str(body).is_ok_and(|instance| waits(&instance))),
+            waits: Arc::new(move |body: &str| {
+                serde_json::from_str(body).is_ok_and(|instance: A| instance.waits_for(target))
+            }),
         });
         self
     }
 
-    /// Answers a question with a command on the instance that it is about; `void` undoes that, whether or not it was
-    /// done, and as often as it is told to.
+    /// Answers an ask with a command for the instance that the question is `about`. `void` undoes it: also if it was never
+    /// done, and more than once.
     #[must_use]
     pub fn on_ask<Q: Serialize + DeserializeOwned + 'static>(
         mut self,
@@ -97,14 +100,15 @@ impl<A: Aggregate> Resource<A> {
         self
     }
 
-    /// `GET …/search/findBy<Field>`: documents by a field, which gets an index.
+    /// `GET …/search/findBy<Field>`: finds documents by a field, which gets an index.
     #[must_use]
     pub fn find_by(mut self, field: &'static str) -> Self {
         self.model.find_by(field);
         self
     }
 
-    /// Its instances have [ids of their own](Aggregate::react_anew): this field holds the correlation key. It can be found by.
+    /// For an aggregate whose instances have [ids of their own](Aggregate::react_anew): the field that holds the correlation
+    /// key. It gets a finder.
     #[must_use]
     pub fn belongs_by(mut self, field: &'static str) -> Self {
         self.model.belongs_by = Some(field);
@@ -112,7 +116,7 @@ impl<A: Aggregate> Resource<A> {
     }
 }
 
-/// A view and its place in the world.
+/// A view and its API.
 #[derive(Debug)]
 pub struct ReadModel<V> {
     model: ResourceModel,
@@ -164,22 +168,24 @@ fn fields_of<T: JsonSchema>() -> Vec<FieldModel> {
 
 type Start<E> = Box<dyn Fn(&Map<String, Value>) -> Result<Box<dyn Cell<E>>, SettingsError> + Send + Sync>;
 
-/// One service: its aggregates share a database and a commit.
-pub struct Service<E> {
+/// One service: aggregates and views that share a database and a commit.
+pub struct Service<E: PublishedLanguage> {
     pub(crate) name: &'static str,
     pub(crate) port: u16,
     pub(crate) resources: Vec<ResourceModel>,
     pub(crate) asks: Vec<AskTarget>,
     texts: &'static [Text],
     settings: Map<String, Value>,
+    /// The subscriptions of each aggregate and view, by the path.
+    pub(crate) hears: Vec<(&'static str, &'static [E::Kind])>,
     cells: Vec<Start<E>>,
 }
 
 impl<E: PublishedLanguage> Service<E> {
-    /// A service and the port that its users know it by.
+    /// A service and its public port.
     pub fn new(name: &'static str, port: u16) -> Self {
-        let (resources, asks, settings, cells) = Default::default();
-        Self { name, port, resources, asks, texts: &[], settings, cells }
+        let (resources, asks, settings, hears, cells) = Default::default();
+        Self { name, port, resources, asks, texts: &[], settings, hears, cells }
     }
 
     /// Adds an aggregate.
@@ -189,6 +195,7 @@ impl<E: PublishedLanguage> Service<E> {
         let collection = resource.model.collection;
         let defaults = as_object(&A::Settings::default());
         self.settings.extend(defaults.clone());
+        self.hears.push((resource.model.path, A::HEARS));
         self.resources.push(resource.model);
         self.cells.push(Box::new(move |given| {
             let mut settings = defaults.clone();
@@ -208,36 +215,31 @@ impl<E: PublishedLanguage> Service<E> {
     #[must_use]
     pub fn view<V: View<Event = E>>(mut self, view: ReadModel<V>) -> Self {
         let collection = view.model.collection;
-        self.resources.push(ResourceModel { folds: Some(BTreeSet::new()), ..view.model });
+        let folds = Some(V::HEARS.iter().map(|kind| (*kind).into()).collect());
+        self.hears.push((view.model.path, V::HEARS));
+        self.resources.push(ResourceModel { folds, ..view.model });
         self.cells.push(Box::new(move |_| Ok(Box::new(ViewCell::<V>::new(collection)) as Box<dyn Cell<E>>)));
         self
     }
 
-    /// Says that its aggregates ask this question. A question that is not declared is a defect and not sent.
+    /// Declares an ask of its aggregates. An ask that is not declared is a defect and is not sent.
     #[must_use]
     pub fn asks<Q, T>(mut self, ask: &Ask<Q, T>) -> Self {
         self.asks.push(ask.target());
         self
     }
 
-    /// The texts of the messages that it has sent by somebody [outside](Ask::outside).
+    /// The texts of the messages that it sends through an [external](Ask::external) sender.
     #[must_use]
     pub fn texts(mut self, texts: &'static [Text]) -> Self {
         self.texts = texts;
         self
     }
 
-    pub(crate) fn into_model(self, examples: &[E]) -> ServiceModel {
-        let is_foreign = |event: &EventType| event.source != self.name;
-        let concerned = examples.iter().filter(|event| self.is_concerned_by(event));
-        let listens: BTreeSet<_> = concerned.map(PublishedLanguage::event_type).filter(is_foreign).collect();
-        let Self { name, port, mut resources, asks, texts, settings, cells } = self;
-        for (resource, start) in resources.iter_mut().zip(&cells) {
-            let Some(folds) = &mut resource.folds else { continue };
-            let Ok(view) = start(&Map::new()) else { continue };
-            let concerned = examples.iter().filter(|event| view.concerns(event).is_some());
-            folds.extend(concerned.map(PublishedLanguage::event_type));
-        }
+    pub(crate) fn into_model(self) -> ServiceModel {
+        let Self { name, port, resources, asks, texts, settings, hears, cells } = self;
+        let listens: BTreeSet<_> = hears.iter().flat_map(|(_, kinds)| *kinds).map(|kind| (*kind).into()).collect();
+        let listens = listens.into_iter().filter(|event: &EventType| event.source != name).collect();
         let may_ask = asks.clone();
         let settles: Vec<_> = resources.iter().map(|resource| resource.settles.clone()).collect();
         let start = Arc::new(move |given: &Map<String, Value>| {
@@ -245,21 +247,14 @@ impl<E: PublishedLanguage> Service<E> {
             let (may_ask, settles) = (may_ask.clone(), settles.clone());
             Ok(Arc::new(ServiceBehaviour { service: name, may_ask, settles, cells }) as Arc<dyn Behaviour>)
         });
-        let publishes = E::TYPES.iter().any(|kind| kind.source == name);
+        let publishes = E::TYPES.iter().any(|event| event.source == name);
         ServiceModel { name, port, resources, asks, texts, listens, publishes, settings, start }
-    }
-
-    /// Whether an event concerns one of its aggregates.
-    pub(crate) fn is_concerned_by(&self, event: &E) -> bool {
-        self.cells.iter().any(|start| {
-            start(&Map::new()).is_ok_and(|cell| cell.concerns(event).is_some() || !cell.react_anew(event).is_empty())
-        })
     }
 }
 
 fn as_object<T: Serialize>(value: &T) -> Map<String, Value> {
     match serde_json::to_value(value) {
         Ok(Value::Object(map)) => map,
-        _ => Map::new(), // settings such as `()` have no keys
+        _ => Map::new(), // settings that are no struct have no keys
     }
 }

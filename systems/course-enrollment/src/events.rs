@@ -1,11 +1,10 @@
 //! What happens in course enrollment, as everybody hears it.
 
 use crate::{notification::Notification, order::Order, pay::Payment, reservation::Reservation};
-use jumun::{Id, PublishedLanguage};
 
 jumun::published_language! {
     /// An event of course enrollment.
-    pub enum Event {
+    pub enum Event, EventKind {
         order(by id):
             /// The order stands: it is paid, or will be. Its status says which.
             Ordered(Order) hides card_no,
@@ -32,12 +31,5 @@ jumun::published_language! {
             NotificationSent(Notification),
             /// It could not be sent, and waits for somebody to look at it.
             NotificationParked(Notification);
-    }
-}
-
-impl Event {
-    /// The order that it all began with, as the id of whatever is made for it: payment 7, reservation 7 of order 7.
-    pub fn enrollment_id<T>(&self) -> Id<T> {
-        Id::new(self.correlation_key()).expect("it comes from an id")
     }
 }

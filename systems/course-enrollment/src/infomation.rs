@@ -1,12 +1,12 @@
 //! Everything about an order on one line. Its name is spelt as its users know it.
 
 use crate::{
-    events::Event,
+    events::{Event, EventKind as On},
     order::{OrderStatus, Reference},
     pay::PaymentStatus,
     reservation::ReservationStatus,
 };
-use jumun::{PublishedLanguage, View};
+use jumun::View;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -29,12 +29,16 @@ pub struct Infomation {
 impl View for Infomation {
     type Event = Event;
 
-    fn concerns(event: &Event) -> Option<i64> {
-        match event {
-            Event::NotificationRequested(_) | Event::NotificationSent(_) | Event::NotificationParked(_) => None,
-            _ => Some(event.correlation_key()),
-        }
-    }
+    const HEARS: &'static [On] = &[
+        On::Ordered,
+        On::PaymentSettled,
+        On::OrderCanceled,
+        On::Paid,
+        On::PaymentCanceled,
+        On::Reserved,
+        On::CourseStarted,
+        On::ReservationCanceled,
+    ];
 
     fn row(id: i64) -> Self {
         Self { id, order_id: None, order_status: None, pay_status: None, reservation_status: None }
@@ -55,7 +59,7 @@ impl View for Infomation {
             Event::Reserved(told) | Event::CourseStarted(told) | Event::ReservationCanceled(told) => {
                 self.reservation_status = self.reservation_status.max(Some(told.status));
             }
-            Event::NotificationRequested(_) | Event::NotificationSent(_) | Event::NotificationParked(_) => {}
+            _ => {}
         }
     }
 

@@ -13,11 +13,10 @@ pub mod order;
 pub mod pay;
 pub mod reservation;
 
-use events::Event;
 use infomation::Infomation;
-use jumun::{LoadLine, ReadModel, Resource, Service, System, Text};
-use notification::{Notification, NotificationStatus, SEND};
-use order::{Order, OrderStatus};
+use jumun::{LoadLine, ReadModel, Resource, Service, System, SystemModel, Text};
+use notification::{Notification, SEND};
+use order::Order;
 use pay::{PAY, Pay, Payment};
 use reservation::Reservation;
 
@@ -35,12 +34,12 @@ const TEXTS: &[Text] = texts! {
 };
 
 /// The system.
-pub fn system() -> System<Event> {
+pub fn system() -> SystemModel {
     let order = Resource::<Order>::at("/orders")
         .on_post(order::Command::Place)
         .on_patch(order::Command::Change)
         .on_delete(order::Command::Cancel)
-        .settle(&PAY, order::Command::Settle, |order| order.status == OrderStatus::PaymentDelayed)
+        .settle(&PAY, order::Command::Settle)
         .find_by("orderId");
     let pay = Resource::<Payment>::at("/pays")
         .on_ask(&PAY, Pay::about, pay::Command::Pay, pay::Command::Void)
@@ -52,7 +51,7 @@ pub fn system() -> System<Event> {
         .find_by("orderId");
     let notification = Resource::<Notification>::at("/notifications")
         .on_put("retry", notification::Command::Retry)
-        .settle(&SEND, notification::Command::Settle, |told| told.status == NotificationStatus::Requested)
+        .settle(&SEND, notification::Command::Settle)
         .belongs_by("enrollmentId")
         .find_by("orderId");
     let infomation = ReadModel::<Infomation>::at("/infomations").find_by("orderId");
@@ -70,4 +69,5 @@ pub fn system() -> System<Event> {
             canceled: Some(("status", "Order Canceled")),
             finished: Some(("/infomations", ("reservationStatus", "Reservation Confirmed"))),
         })
+        .build()
 }

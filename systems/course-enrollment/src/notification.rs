@@ -2,18 +2,21 @@
 //! by somebody outside the system, who knows it by the same message id however often it is handed over.
 
 use crate::{
-    events::Event,
+    events::{Event, EventKind as On},
     order::{EduNo, Order, OrderStatus, Reference},
     pay::{Payment, PaymentStatus},
     reservation::{Reservation, ReservationStatus},
 };
 use jiff::Timestamp;
-use jumun::{Aggregate, Answer, Ask, Context, Decision, Id, NoSettings, conflict, emit, not_found, nothing};
+use jumun::{
+    Aggregate, Answer, Ask, AskTarget, Context, Decision, Id, NoSettings, PublishedLanguage, conflict, emit, not_found,
+    nothing,
+};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// Send a message.
-pub const SEND: Ask<Message, Receipt> = Ask::outside("sender");
+pub const SEND: Ask<Message, Receipt> = Ask::external("sender");
 
 /// A message as it is handed over.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -216,6 +219,19 @@ impl Aggregate for Notification {
     type Event = Event;
     type Settings = NoSettings;
 
+    const HEARS: &'static [On] = &[
+        On::Ordered,
+        On::PaymentSettled,
+        On::OrderCanceled,
+        On::PaymentCanceled,
+        On::Reserved,
+        On::CourseStarted,
+        On::ReservationCanceled,
+        On::NotificationRequested,
+        On::NotificationSent,
+        On::NotificationParked,
+    ];
+
     fn concerns(event: &Event) -> Option<Id<Notification>> {
         match event {
             Event::NotificationRequested(told) | Event::NotificationSent(told) | Event::NotificationParked(told) => {
@@ -225,8 +241,12 @@ impl Aggregate for Notification {
         }
     }
 
+    fn waits_for(&self, ask: AskTarget) -> bool {
+        ask == SEND && self.status == NotificationStatus::Requested
+    }
+
     fn react_anew(event: &Event) -> Vec<Command> {
-        News::of(event).into_iter().map(|news| Command::Tell(event.enrollment_id(), news)).collect()
+        News::of(event).into_iter().map(|news| Command::Tell(event.key(), news)).collect()
     }
 
     fn decide(known: Option<&Notification>, command: Command, ctx: &Context<'_, Notification>) -> Decision<Event> {

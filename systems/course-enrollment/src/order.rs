@@ -2,10 +2,12 @@
 //! says that its payment is delayed. It can be cancelled until its course has started.
 
 use crate::{
-    events::Event,
+    events::{Event, EventKind as On},
     pay::{CardNumber, PAY, Pay, PaymentStatus},
 };
-use jumun::{Aggregate, Answer, Context, Decision, Id, NoSettings, Quantity, conflict, emit, not_found, nothing};
+use jumun::{
+    Aggregate, Answer, AskTarget, Context, Decision, Id, NoSettings, Quantity, conflict, emit, not_found, nothing,
+};
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
 use std::{borrow::Cow, fmt};
@@ -142,16 +144,15 @@ impl Aggregate for Order {
     type Event = Event;
     type Settings = NoSettings;
 
-    fn concerns(event: &Event) -> Option<Id<Order>> {
-        match event {
-            Event::Ordered(_) | Event::PaymentSettled(_) | Event::OrderCanceled(_) => Some(event.enrollment_id()),
-            Event::CourseStarted(_) | Event::ReservationCanceled(_) => Some(event.enrollment_id()),
-            _ => None, // payments it asks for
-        }
-    }
+    const HEARS: &'static [On] =
+        &[On::Ordered, On::PaymentSettled, On::OrderCanceled, On::CourseStarted, On::ReservationCanceled];
 
     fn is_ending(command: &Command) -> bool {
         matches!(command, Command::Cancel | Command::Change(Change { status: OrderStatus::Canceled }))
+    }
+
+    fn waits_for(&self, ask: AskTarget) -> bool {
+        ask == PAY && self.status == OrderStatus::PaymentDelayed
     }
 
     fn react(event: &Event) -> Option<Command> {

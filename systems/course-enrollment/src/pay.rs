@@ -2,7 +2,7 @@
 //! is cancelled.
 
 use crate::{
-    events::Event,
+    events::{Event, EventKind as On},
     order::{EduNo, Order, Reference, Sent},
 };
 use jumun::{Aggregate, Answers, Ask, Context, Decision, Id, conflict, declined, emit, nothing};
@@ -121,12 +121,7 @@ impl Aggregate for Payment {
     type Event = Event;
     type Settings = Settings;
 
-    fn concerns(event: &Event) -> Option<Id<Payment>> {
-        match event {
-            Event::Paid(_) | Event::PaymentCanceled(_) | Event::OrderCanceled(_) => Some(event.enrollment_id()),
-            _ => None,
-        }
-    }
+    const HEARS: &'static [On] = &[On::Paid, On::PaymentCanceled, On::OrderCanceled];
 
     fn react(event: &Event) -> Option<Command> {
         matches!(event, Event::OrderCanceled(_)).then_some(Command::Refund)

@@ -4,7 +4,7 @@
 //! that comes first is remembered.
 
 use crate::{
-    events::Event,
+    events::{Event, EventKind as On},
     order::{EduNo, Order, OrderStatus, Reference},
 };
 use jumun::{Aggregate, Context, Decision, Id, conflict, emit, not_found, nothing};
@@ -96,16 +96,11 @@ impl Aggregate for Reservation {
     type Event = Event;
     type Settings = Settings;
 
+    const HEARS: &'static [On] =
+        &[On::Ordered, On::PaymentSettled, On::OrderCanceled, On::Reserved, On::CourseStarted, On::ReservationCanceled];
+
     fn is_ending(command: &Command) -> bool {
         matches!(command, Command::Reject)
-    }
-
-    fn concerns(event: &Event) -> Option<Id<Reservation>> {
-        match event {
-            Event::Ordered(_) | Event::PaymentSettled(_) | Event::OrderCanceled(_) => Some(event.enrollment_id()),
-            Event::Reserved(_) | Event::CourseStarted(_) | Event::ReservationCanceled(_) => Some(event.enrollment_id()),
-            _ => None,
-        }
     }
 
     fn react(event: &Event) -> Option<Command> {

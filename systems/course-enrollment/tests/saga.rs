@@ -90,7 +90,7 @@ const ORDER: DocumentKey = (0, 7);
 
 impl Saga {
     fn new(confirm: &str) -> Self {
-        let model = course_enrollment::system().into_model();
+        let model = course_enrollment::system();
         let behaviours = model.services.iter().map(|service| {
             let mut settings = serde_json::Map::new();
             if service.name == "reservation" {

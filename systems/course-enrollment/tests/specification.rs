@@ -111,7 +111,7 @@ mod what_clients_send {
     use jumun::{BadInput, Verb};
 
     fn read(verb: Verb, body: &str) -> Result<(), BadInput> {
-        let model = course_enrollment::system().into_model();
+        let model = course_enrollment::system();
         let commands = &model.service("order").expect("a service").resources[0].commands;
         let command = commands.iter().find(|command| command.verb == verb).expect("a command");
         command.read(body.as_bytes()).map(drop)
@@ -763,7 +763,7 @@ mod the_system {
 
     #[test]
     fn has_nothing_wrong_with_it() {
-        assert_eq!(course_enrollment::system().check(), []);
+        assert_eq!(course_enrollment::system().problems(), []);
     }
 
     #[test]
@@ -785,7 +785,7 @@ mod the_system {
 
     #[test]
     fn says_who_listens_to_what() {
-        let model = course_enrollment::system().into_model();
+        let model = course_enrollment::system();
         let heard = |service: &str| {
             let listens = &model.service(service).expect("a service").listens;
             listens.iter().map(|event| event.name).collect::<Vec<_>>()
@@ -804,7 +804,7 @@ mod the_system {
         view: Option<Infomation>,
         told: &[Kind],
     ) -> (Vec<String>, bool) {
-        let model = course_enrollment::system().into_model();
+        let model = course_enrollment::system();
         let json = |row: Option<serde_json::Value>| row.map(|row| row.to_string());
         let rows = [
             ("order", 0, json(order.map(|row| serde_json::to_value(row).expect("JSON")))),

@@ -1,6 +1,10 @@
 //! Everything about an order on one line.
 
-use crate::{events::Event, order::Order, payment::PaymentStatus};
+use crate::{
+    events::{Event, EventKind},
+    order::Order,
+    payment::PaymentStatus,
+};
 use jiff::Timestamp;
 use jumun::{Name, PublishedLanguage, Quantity, View, Won};
 use schemars::JsonSchema;
@@ -74,9 +78,7 @@ impl Dashboard {
 impl View for Dashboard {
     type Event = Event;
 
-    fn concerns(event: &Event) -> Option<i64> {
-        Some(event.correlation_key())
-    }
+    const HEARS: &'static [EventKind] = Event::KINDS;
 
     fn row(id: i64) -> Self {
         Self {

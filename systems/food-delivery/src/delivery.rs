@@ -1,6 +1,9 @@
 //! A rider's errand for one order. A cancel stops it whenever it comes, also before it began.
 
-use crate::{events::Event, order::Order};
+use crate::{
+    events::{Event, EventKind as On},
+    order::Order,
+};
 use jiff::Timestamp;
 use jumun::{Aggregate, Context, Decision, Id, NoSettings, conflict, emit, not_found, nothing};
 use schemars::JsonSchema;
@@ -54,13 +57,8 @@ impl Aggregate for Delivery {
     type Event = Event;
     type Settings = NoSettings;
 
-    fn concerns(event: &Event) -> Option<Id<Delivery>> {
-        match event {
-            Event::CookCompleted(_) | Event::OrderCanceled(_) => Some(event.order_id()),
-            Event::DeliveryStarted(_) | Event::PickedUp(_) | Event::DeliveryCompleted(_) => Some(event.order_id()),
-            _ => None,
-        }
-    }
+    const HEARS: &'static [On] =
+        &[On::CookCompleted, On::OrderCanceled, On::DeliveryStarted, On::PickedUp, On::DeliveryCompleted];
 
     fn react(event: &Event) -> Option<Command> {
         matches!(event, Event::CookCompleted(_)).then_some(Command::Start)

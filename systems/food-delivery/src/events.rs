@@ -1,11 +1,10 @@
 //! What happens in food delivery, as everybody hears it.
 
 use crate::{delivery::Delivery, order::Order, payment::Payinfo, store::StoreOrder};
-use jumun::{Id, PublishedLanguage};
 
 jumun::published_language! {
     /// An event of food delivery.
-    pub enum Event {
+    pub enum Event, EventKind {
         order(by id):
             /// The order stands: it is paid.
             Ordered(Order),
@@ -30,12 +29,5 @@ jumun::published_language! {
             PickedUp(Delivery),
             /// The customer has it.
             DeliveryCompleted(Delivery);
-    }
-}
-
-impl Event {
-    /// The order that it all began with, as the id of whatever is made for it: store order 7, delivery 7 of order 7.
-    pub fn order_id<T>(&self) -> Id<T> {
-        Id::new(self.correlation_key()).expect("it comes from an id")
     }
 }

@@ -13,14 +13,13 @@ pub mod store;
 
 use dashboard::Dashboard;
 use delivery::Delivery;
-use events::Event;
-use jumun::{LoadLine, ReadModel, Resource, Service, System};
+use jumun::{LoadLine, ReadModel, Resource, Service, System, SystemModel};
 use order::Order;
 use payment::{PAY, Pay, Payinfo};
 use store::StoreOrder;
 
 /// The system.
-pub fn system() -> System<Event> {
+pub fn system() -> SystemModel {
     let order = Resource::<Order>::at("/orders")
         .on_post(order::Command::Place)
         .on_delete(order::Command::Cancel)
@@ -54,4 +53,5 @@ pub fn system() -> System<Event> {
             canceled: Some(("orderStatus", "CANCELED")),
             finished: Some(("/dashboards", ("status", "ORDER_CONFIRMED"))),
         })
+        .build()
 }

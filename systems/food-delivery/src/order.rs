@@ -1,7 +1,7 @@
 //! An order. It stands only once its payment does, and can be cancelled until its delivery has started.
 
 use crate::{
-    events::Event,
+    events::{Event, EventKind as On},
     payment::{PAY, Pay},
 };
 use jiff::Timestamp;
@@ -80,12 +80,16 @@ impl Aggregate for Order {
     type Event = Event;
     type Settings = NoSettings;
 
-    fn concerns(event: &Event) -> Option<Id<Order>> {
-        match event {
-            Event::PaymentApproved(_) | Event::PaymentCanceled(_) => None, // it asked for them
-            _ => Some(event.order_id()),
-        }
-    }
+    const HEARS: &'static [On] = &[
+        On::Ordered,
+        On::OrderCanceled,
+        On::StoreConfirmed,
+        On::StoreCanceled,
+        On::CookCompleted,
+        On::DeliveryStarted,
+        On::PickedUp,
+        On::DeliveryCompleted,
+    ];
 
     fn react(event: &Event) -> Option<Command> {
         matches!(event, Event::StoreCanceled(_)).then_some(Command::TurnDown)

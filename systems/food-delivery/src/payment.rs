@@ -1,7 +1,10 @@
 //! A payment for one order: taken when the order asks for it, given back once when the order does not come to stand or
 //! is cancelled.
 
-use crate::{events::Event, order::Order};
+use crate::{
+    events::{Event, EventKind as On},
+    order::Order,
+};
 use jumun::{Aggregate, Answers, Ask, Context, Decision, Id, Won, conflict, declined, emit, nothing};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -87,13 +90,7 @@ impl Aggregate for Payinfo {
     type Event = Event;
     type Settings = Settings;
 
-    fn concerns(event: &Event) -> Option<Id<Payinfo>> {
-        match event {
-            Event::PaymentApproved(payment) | Event::PaymentCanceled(payment) => Some(payment.id),
-            Event::OrderCanceled(order) => Some(order.id.cast()),
-            _ => None,
-        }
-    }
+    const HEARS: &'static [On] = &[On::PaymentApproved, On::PaymentCanceled, On::OrderCanceled];
 
     fn react(event: &Event) -> Option<Command> {
         matches!(event, Event::OrderCanceled(_)).then_some(Command::Refund)

@@ -1,7 +1,7 @@
 //! What a shop sees of an order: it confirms, cooks, or turns it down.
 
 use crate::{
-    events::Event,
+    events::{Event, EventKind as On},
     order::{Order, OrderStatus},
 };
 use jiff::Timestamp;
@@ -103,16 +103,11 @@ impl Aggregate for StoreOrder {
     type Event = Event;
     type Settings = Settings;
 
+    const HEARS: &'static [On] =
+        &[On::Ordered, On::OrderCanceled, On::StoreConfirmed, On::StoreCanceled, On::CookCompleted];
+
     fn is_ending(command: &Command) -> bool {
         matches!(command, Command::Reject)
-    }
-
-    fn concerns(event: &Event) -> Option<Id<StoreOrder>> {
-        match event {
-            Event::Ordered(_) | Event::OrderCanceled(_) => Some(event.order_id()),
-            Event::StoreConfirmed(_) | Event::StoreCanceled(_) | Event::CookCompleted(_) => Some(event.order_id()),
-            _ => None,
-        }
     }
 
     fn react(event: &Event) -> Option<Command> {

@@ -62,7 +62,7 @@ struct Saga {
 
 impl Saga {
     fn new(confirm: &str) -> Self {
-        let model = food_delivery::system().into_model();
+        let model = food_delivery::system();
         let behaviours = model.services.iter().map(|service| {
             let mut settings = serde_json::Map::new();
             if service.name == "store" {

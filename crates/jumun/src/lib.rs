@@ -20,6 +20,7 @@ pub mod limits;
 mod load;
 mod model;
 mod rejection;
+pub mod saga;
 mod service;
 mod subscription;
 mod system;

@@ -176,7 +176,7 @@ impl FieldModel {
 }
 
 /// How a command comes in.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Verb {
     /// `POST /orders`: makes one.
     Post,

@@ -2,9 +2,10 @@
 
 use crate::{
     events::{Event, EventKind as On},
-    order::{OrderStatus, Reference},
+    order::OrderStatus,
     pay::PaymentStatus,
     reservation::ReservationStatus,
+    values::Reference,
 };
 use jumun::View;
 use schemars::JsonSchema;

@@ -12,6 +12,7 @@ pub mod notification;
 pub mod order;
 pub mod pay;
 pub mod reservation;
+pub mod values;
 
 use infomation::Infomation;
 use jumun::{LoadLine, ReadModel, Resource, Service, System, SystemModel, Text};

@@ -3,9 +3,10 @@
 
 use crate::{
     events::{Event, EventKind as On},
-    order::{EduNo, Order, OrderStatus, Reference},
+    order::{Order, OrderStatus},
     pay::{Payment, PaymentStatus},
     reservation::{Reservation, ReservationStatus},
+    values::{EduNo, Reference},
 };
 use jiff::Timestamp;
 use jumun::{

@@ -3,14 +3,12 @@
 
 use crate::{
     events::{Event, EventKind as On},
-    pay::{CardNumber, PAY, Pay, PaymentStatus},
+    pay::{PAY, Pay, PaymentStatus},
+    values::{CardNumber, EduNo, Reference},
 };
-use jumun::{
-    Aggregate, Answer, AskTarget, Context, Decision, Id, NoSettings, Quantity, conflict, emit, not_found, nothing,
-};
-use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+use jumun::{Aggregate, Answer, AskTarget, Context, Decision, Id, NoSettings, conflict, emit, not_found, nothing};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use std::{borrow::Cow, fmt};
 
 /// What a customer applied for, and what became of it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -71,32 +69,6 @@ pub enum OrderStatus {
     #[serde(rename = "Order Canceled")]
     Canceled,
 }
-
-/// The number of a course, 1 to 10^12. Courses are kept elsewhere.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(transparent)]
-pub struct EduNo(pub Quantity);
-
-/// A client's own word for something: a text of 1 to 64 characters, or a whole number. It is told as it was sent.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(untagged, try_from = "Sent")]
-pub enum Reference {
-    /// A number, which stays one.
-    Number(i64),
-    /// A text.
-    Text(String),
-}
-
-/// What clients write as a text or as a number.
-#[derive(Deserialize)]
-#[serde(untagged, expecting = "must be a text or a whole number of at most 18 digits")]
-pub(crate) enum Sent {
-    Number(i64),
-    Text(String),
-}
-
-/// The longest reference, in characters.
-const REFERENCE_MAX_CHARS: usize = 64;
 
 /// What can be asked of an order.
 #[derive(Debug, Clone)]
@@ -197,40 +169,5 @@ impl Aggregate for Order {
             Event::CourseStarted(_) => known.map(|order| Order { course_started: true, ..order }),
             _ => known,
         }
-    }
-}
-
-impl fmt::Display for Reference {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Number(number) => number.fmt(f),
-            Self::Text(text) => text.fmt(f),
-        }
-    }
-}
-
-impl TryFrom<Sent> for Reference {
-    type Error = &'static str;
-
-    fn try_from(sent: Sent) -> Result<Self, Self::Error> {
-        match sent {
-            Sent::Number(number) => Ok(Self::Number(number)),
-            Sent::Text(text) if !text.trim().is_empty() && text.chars().count() <= REFERENCE_MAX_CHARS => {
-                Ok(Self::Text(text))
-            }
-            Sent::Text(_) => Err("must be a text of 1 to 64 characters"),
-        }
-    }
-}
-
-impl JsonSchema for Reference {
-    fn schema_name() -> Cow<'static, str> {
-        "Reference".into()
-    }
-    fn inline_schema() -> bool {
-        true
-    }
-    fn json_schema(_: &mut SchemaGenerator) -> Schema {
-        json_schema!({ "type": ["string", "integer"], "minLength": 1, "maxLength": REFERENCE_MAX_CHARS })
     }
 }

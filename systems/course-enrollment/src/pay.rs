@@ -3,12 +3,12 @@
 
 use crate::{
     events::{Event, EventKind as On},
-    order::{EduNo, Order, Reference, Sent},
+    order::Order,
+    values::{CardNumber, EduNo, Reference},
 };
 use jumun::{Aggregate, Answers, Ask, Context, Decision, Id, conflict, declined, emit, nothing};
-use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use std::{borrow::Cow, fmt};
 
 /// Pay for an order.
 pub const PAY: Ask<Pay, Payment> = Ask::post("pay", "/pays");
@@ -84,14 +84,6 @@ pub enum PaymentStatus {
     Canceled,
 }
 
-/// What is kept of a card's number: its last four digits, whatever is sent.
-#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(try_from = "Sent")]
-pub struct CardNumber(String);
-
-/// The longest card number, in characters: 19 digits and what people write between them.
-const CARD_NUMBER_MAX_CHARS: usize = 32;
-
 /// What can be asked of a payment.
 #[derive(Debug, Clone)]
 pub enum Command {
@@ -152,42 +144,5 @@ impl Aggregate for Payment {
             }
             _ => known,
         }
-    }
-}
-
-impl TryFrom<Sent> for CardNumber {
-    type Error = &'static str;
-
-    /// A no never repeats what was sent.
-    fn try_from(sent: Sent) -> Result<Self, Self::Error> {
-        let text = match sent {
-            Sent::Number(number) if number < 0 => String::new(),
-            Sent::Number(number) => number.to_string(),
-            Sent::Text(text) => text,
-        };
-        let digits: String = text.chars().filter(char::is_ascii_digit).collect();
-        let is_number = text.chars().all(|letter| letter.is_ascii_digit() || matches!(letter, ' ' | '-'));
-        if !is_number || digits.len() < 4 || text.len() > CARD_NUMBER_MAX_CHARS {
-            return Err("must be a card number: 4 or more digits, at most 32 characters with spaces and dashes");
-        }
-        Ok(Self(digits[digits.len() - 4..].to_owned()))
-    }
-}
-
-impl fmt::Debug for CardNumber {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "…{}", self.0)
-    }
-}
-
-impl JsonSchema for CardNumber {
-    fn schema_name() -> Cow<'static, str> {
-        "CardNumber".into()
-    }
-    fn inline_schema() -> bool {
-        true
-    }
-    fn json_schema(_: &mut SchemaGenerator) -> Schema {
-        json_schema!({ "type": ["string", "integer"], "minLength": 4, "maxLength": CARD_NUMBER_MAX_CHARS })
     }
 }

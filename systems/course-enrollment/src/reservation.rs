@@ -5,7 +5,8 @@
 
 use crate::{
     events::{Event, EventKind as On},
-    order::{EduNo, Order, OrderStatus, Reference},
+    order::{Order, OrderStatus},
+    values::{EduNo, Reference},
 };
 use jumun::{Aggregate, Context, Decision, Id, conflict, emit, not_found, nothing};
 use schemars::JsonSchema;

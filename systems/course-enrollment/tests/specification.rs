@@ -4,9 +4,10 @@ use course_enrollment::{
     events::Event,
     infomation::Infomation,
     notification::{self, Fields, Kind, Message, News, Notification, NotificationStatus, SEND, Told},
-    order::{self, Application, Change, EduNo, Order, OrderStatus, Reference},
-    pay::{self, CardNumber, PAY, Pay, Payment, PaymentStatus},
+    order::{self, Application, Change, Order, OrderStatus},
+    pay::{self, PAY, Pay, Payment, PaymentStatus},
     reservation::{self, Confirm, Reservation, ReservationStatus},
+    values::{CardNumber, EduNo, Reference},
 };
 use jiff::Timestamp;
 use jumun::{Aggregate, Id, Quantity, Rejection, given::given};

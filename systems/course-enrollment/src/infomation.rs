@@ -1,4 +1,4 @@
-//! Everything about an order on one line. Its name is spelt as its users know it.
+//! All about one order in one row. Its name is spelled as its users know it.
 
 use crate::{
     events::{Event, EventKind as On},
@@ -11,19 +11,19 @@ use jumun::View;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// What the customer looks at. Each status is the word of one service.
+/// What the customer sees of an order. Each status comes from one service.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Infomation {
     /// The order's id.
     pub id: i64,
-    /// The order's reference. None: the order has not been heard of yet.
+    /// The client's reference. None: `Ordered` has not arrived yet.
     pub order_id: Option<Reference>,
-    /// What became of the order.
+    /// The status of the order.
     pub order_status: Option<OrderStatus>,
-    /// What became of the money.
+    /// The status of the payment.
     pub pay_status: Option<PaymentStatus>,
-    /// How far its reservation has come.
+    /// The status of the reservation.
     pub reservation_status: Option<ReservationStatus>,
 }
 
@@ -57,8 +57,8 @@ impl View for Infomation {
             Event::Paid(payment) | Event::PaymentCanceled(payment) => {
                 self.pay_status = self.pay_status.max(Some(payment.status));
             }
-            Event::Reserved(told) | Event::CourseStarted(told) | Event::ReservationCanceled(told) => {
-                self.reservation_status = self.reservation_status.max(Some(told.status));
+            Event::Reserved(seat) | Event::CourseStarted(seat) | Event::ReservationCanceled(seat) => {
+                self.reservation_status = self.reservation_status.max(Some(seat.status));
             }
             _ => {}
         }

@@ -1,8 +1,8 @@
-//! Course enrollment: a customer applies for a course and pays, the course's manager confirms and starts it; the customer
-//! may cancel, is told of every change, and looks at the state at any time. An order may stand with its payment delayed,
-//! and says so; there is no seat before it is paid.
+//! Course enrollment: a customer applies for a course and pays, the course's manager confirms the reservation and starts the
+//! course. The customer can cancel, gets a message about every change, and can see the status at any time. An order can be
+//! placed with its payment delayed; a seat is reserved only once it is paid.
 //!
-//! Here the parts are put together; the business is in [`order`], [`pay`], [`reservation`], [`notification`] and
+//! This file wires the system together; the business is in [`order`], [`pay`], [`reservation`], [`notification`] and
 //! [`infomation`].
 
 pub mod audit;
@@ -21,7 +21,7 @@ use order::Order;
 use pay::{PAY, Pay, Payment};
 use reservation::Reservation;
 
-/// What customers are told: a line for the subject, an empty one, the text. Operators may put their own in its place.
+/// The texts of messages: a line with the subject, an empty line, the text. Operators can replace them.
 macro_rules! texts {
     ($($name:ident)*) => { &[$(
         ("ko", stringify!($name), include_str!(concat!("../templates/ko/", stringify!($name), ".txt"))),

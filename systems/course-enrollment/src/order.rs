@@ -1,5 +1,5 @@
-//! An order: a customer applies for a course. It stands once it is paid, or, where the operator lets payments come later,
-//! says that its payment is delayed. It can be cancelled until its course has started.
+//! An order: a customer applies for a course. It is placed once it is paid or, if the operator allows that, with its payment
+//! delayed. It can be cancelled until its course has started.
 
 use crate::{
     events::{Event, EventKind as On},
@@ -10,25 +10,25 @@ use jumun::{Aggregate, Answer, AskTarget, Context, Decision, Id, NoSettings, con
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// What a customer applied for, and what became of it.
+/// What a customer applied for, and its status.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Order {
-    /// The correlation key of everything that follows.
+    /// The id, which payment and reservation share.
     pub id: Id<Order>,
-    /// The client's own reference, which need not be unique; the id where there is none.
+    /// The client's own reference, which need not be unique; the id if the client sends none.
     pub order_id: Reference,
-    /// Who applies.
+    /// The customer.
     pub customer_id: Option<Reference>,
-    /// For which course.
+    /// The course.
     pub edu_no: EduNo,
-    /// How it is paid.
+    /// The card.
     pub card_no: Option<CardNumber>,
-    /// The guest, as the client puts it.
+    /// The guest, as the client sends it.
     pub guest: Option<Reference>,
-    /// What became of it.
+    /// Its status.
     pub status: OrderStatus,
-    /// Whether its course has started: then it cannot be cancelled any more.
+    /// Whether its course has started, so that it cannot be cancelled.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub course_started: bool,
 }
@@ -39,49 +39,49 @@ pub struct Order {
 pub struct Application {
     /// The client's own reference.
     pub order_id: Option<Reference>,
-    /// Who applies.
+    /// The customer.
     pub customer_id: Option<Reference>,
-    /// For which course.
+    /// The course.
     #[serde(alias = "EduNo")]
     pub edu_no: EduNo,
-    /// How it is paid.
+    /// The card.
     pub card_no: Option<CardNumber>,
-    /// The guest, as the client puts it.
+    /// The guest, as the client sends it.
     pub guest: Option<Reference>,
 }
 
-/// What is to be different about an order.
+/// A change of an order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 pub struct Change {
-    /// What it is to become.
+    /// The status that it is to have.
     pub status: OrderStatus,
 }
 
-/// What became of an order. A later word never gives way to an earlier one.
+/// The status of an order. It only rises, in this order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 pub enum OrderStatus {
-    /// It stands, and its payment is still to come.
+    /// Placed; the payment is delayed.
     #[serde(rename = "Payment Delayed")]
     PaymentDelayed,
-    /// It stands and is paid.
+    /// Placed and paid.
     Ordered,
-    /// It is given up.
+    /// Cancelled.
     #[serde(rename = "Order Canceled")]
     Canceled,
 }
 
-/// What can be asked of an order.
+/// The commands of an order.
 #[derive(Debug, Clone)]
 pub enum Command {
     /// The customer applies.
     Place(Application),
-    /// What became of the delayed payment is known.
+    /// The delayed payment has a result.
     Settle,
-    /// The customer changes it. All that can be changed is whether it stands.
+    /// The customer changes it. The only possible change is to cancel it.
     Change(Change),
-    /// The customer gives it up.
+    /// The customer cancels it.
     Cancel,
-    /// The course's manager has turned it down.
+    /// The course's manager has rejected the reservation.
     TurnDown,
 }
 
@@ -96,7 +96,7 @@ impl Order {
         Order { status, ..self.clone() }
     }
 
-    /// The question to pay for it: the same whenever it is asked.
+    /// The question of its payment: the same in each attempt.
     fn pay(&self) -> Pay {
         let Order { id, order_id, customer_id, edu_no, card_no, .. } = self.clone();
         Pay { id, order_id, customer_id, card_no, edu_no, status: PaymentStatus::Requested }
@@ -146,7 +146,7 @@ impl Aggregate for Order {
                     Answer::Refused(_) | Answer::Unavailable => emit(Event::OrderCanceled(order.at(Canceled))),
                 }
             }
-            (Command::Settle, Some(_)) => nothing(), // it was cancelled meanwhile
+            (Command::Settle, Some(_)) => nothing(), // it was cancelled in the meantime
             (Command::Change(change), Some(order)) if change.status == order.status => nothing(),
             (Command::Change(Change { status: Canceled }) | Command::Cancel, Some(order)) => order.cancel(),
             (Command::Change(_), Some(_)) => {
@@ -155,7 +155,7 @@ impl Aggregate for Order {
             (Command::TurnDown, Some(order)) if order.status != Canceled => {
                 emit(Event::OrderCanceled(order.at(Canceled)))
             }
-            (Command::TurnDown, Some(_)) => nothing(), // the reservation has followed a cancel
+            (Command::TurnDown, Some(_)) => nothing(), // the reservation was cancelled because the order was
             (_, None) => not_found(),
         }
     }

@@ -224,7 +224,7 @@ mod a_delayed_payment {
         let saga = saga("automatic");
         let state = saga.deliver(&delayed(&saga));
         assert_eq!(seen(&state), Some(["Payment Delayed", "", ""].map(str::to_owned)));
-        assert_eq!(saga.violations(&state), ["its payment is delayed, and nobody asks for it any more"]);
+        assert_eq!(saga.violations(&state), ["its payment is delayed, but no longer asked for"]);
         let paid = saga.deliver(&reply(&saga, &state, ReplyOutcome::Lost));
         assert_eq!(seen(&paid), Some(["Payment Delayed", "Paid", ""].map(str::to_owned)));
         assert_eq!(saga.violations(&paid).len(), 1, "the order does not know of its payment yet");

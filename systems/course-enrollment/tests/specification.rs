@@ -916,7 +916,7 @@ mod the_system {
         assert_eq!(wrong(payment(), others, Some(view())), ["the reservation is for another order"]);
         let started = Some(Order { course_started: true, ..order_at(OrderStatus::Ordered) });
         let (violations, _) = audited(started, Some(payment()), Some(reservation()), Some(view()), &told);
-        assert_eq!(violations, ["order and reservation do not agree whether the course has started"]);
+        assert_eq!(violations, ["order and reservation disagree on whether the course has started"]);
         let mistold =
             |told: &[Kind]| audited(order(), Some(payment()), Some(reservation()), Some(view()), told).0.len();
         assert_eq!(mistold(&told), 0);

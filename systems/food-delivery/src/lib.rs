@@ -1,7 +1,7 @@
-//! Food delivery: a customer orders and pays, the shop confirms and cooks, a rider delivers; the customer may cancel, and
-//! looks at the state at any time. An order that is not paid never stands.
+//! Food delivery: a customer orders and pays, the shop confirms and cooks, a rider delivers. The customer can cancel, and can
+//! see the status at any time. An order exists only if it is paid.
 //!
-//! Here the parts are put together; the business is in [`order`], [`payment`], [`store`], [`delivery`] and [`dashboard`].
+//! This file wires the system together; the business is in [`order`], [`payment`], [`store`], [`delivery`] and [`dashboard`].
 
 pub mod audit;
 pub mod dashboard;

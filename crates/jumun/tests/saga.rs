@@ -20,12 +20,12 @@ jumun::published_language! {
     }
 }
 
-const EXAMPLES: &str = r#"{"eventType":"Ordered","id":1,"price":1,"stands":true}
-{"eventType":"OrderCanceled","id":1,"price":1,"stands":false}
-{"eventType":"Paid","id":1,"price":1,"stands":true}
-{"eventType":"PaymentCanceled","id":1,"price":1,"stands":false}
-{"eventType":"MileageAdded","id":1,"price":1,"stands":true}
-{"eventType":"MileageRemoved","id":1,"price":1,"stands":false}"#;
+const EXAMPLES: &str = r#"{"eventType":"Ordered","id":1,"price":1,"active":true}
+{"eventType":"OrderCanceled","id":1,"price":1,"active":false}
+{"eventType":"Paid","id":1,"price":1,"active":true}
+{"eventType":"PaymentCanceled","id":1,"price":1,"active":false}
+{"eventType":"MileageAdded","id":1,"price":1,"active":true}
+{"eventType":"MileageRemoved","id":1,"price":1,"active":false}"#;
 
 /// What the payment does wrong.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -69,12 +69,12 @@ macro_rules! row {
         struct $name {
             id: Id<$name>,
             price: Won,
-            stands: bool,
+            active: bool,
         }
 
         impl Answers<Pay> for $name {
             fn answers(&self, pay: &Pay) -> bool {
-                self.id == pay.id.cast() && self.stands
+                self.id == pay.id.cast() && self.active
             }
         }
     )* };
@@ -92,10 +92,10 @@ impl Aggregate for Order {
         match (command, order) {
             (Command::Place(Basket { price }), None) => {
                 ctx.ask(&PAY, Pay { id: ctx.id, price })?;
-                emit(Event::Ordered(Order { id: ctx.id, price, stands: true }))
+                emit(Event::Ordered(Order { id: ctx.id, price, active: true }))
             }
-            (Command::Cancel, Some(order)) if order.stands => {
-                emit(Event::OrderCanceled(Order { stands: false, ..order.clone() }))
+            (Command::Cancel, Some(order)) if order.active => {
+                emit(Event::OrderCanceled(Order { active: false, ..order.clone() }))
             }
             (_, Some(_)) => conflict("not now"),
             (_, None) => not_found(),
@@ -125,12 +125,12 @@ impl Aggregate for Payment {
             (Command::Do(pay), None) => {
                 ctx.ask(&EARN, pay.clone())?;
                 let price = Won::new(pay.price.get() + i64::from(defect == Defect::TakesTooMuch)).expect("an amount");
-                emit(Event::Paid(Payment { id: ctx.id, price, stands: true }))
+                emit(Event::Paid(Payment { id: ctx.id, price, active: true }))
             }
             (Command::Cancel, _) if defect == Defect::KeepsTheMoney => nothing(),
             (Command::Undo, _) if defect == Defect::DoesNotUndo => nothing(),
-            (Command::Cancel | Command::Undo, Some(payment)) if payment.stands || defect == Defect::GivesBackTwice => {
-                emit(Event::PaymentCanceled(Payment { stands: false, ..payment.clone() }))
+            (Command::Cancel | Command::Undo, Some(payment)) if payment.active || defect == Defect::GivesBackTwice => {
+                emit(Event::PaymentCanceled(Payment { active: false, ..payment.clone() }))
             }
             (Command::Cancel | Command::Undo, _) => nothing(),
             (_, _) => conflict("paid before"),
@@ -159,10 +159,10 @@ impl Aggregate for Mileage {
     fn decide(mileage: Option<&Mileage>, command: Command, ctx: &Context<'_, Mileage>) -> Decision<Event> {
         match (command, mileage) {
             (Command::Do(pay), None) => {
-                emit(Event::MileageAdded(Mileage { id: ctx.id, price: pay.price, stands: true }))
+                emit(Event::MileageAdded(Mileage { id: ctx.id, price: pay.price, active: true }))
             }
-            (Command::Undo, Some(mileage)) if mileage.stands => {
-                emit(Event::MileageRemoved(Mileage { stands: false, ..mileage.clone() }))
+            (Command::Undo, Some(mileage)) if mileage.active => {
+                emit(Event::MileageRemoved(Mileage { active: false, ..mileage.clone() }))
             }
             (Command::Undo, _) => nothing(),
             (_, _) => conflict("earned before"),
@@ -180,15 +180,15 @@ impl Aggregate for Mileage {
 fn audit(case: &Case<'_>) -> Findings {
     let mut findings = Findings::default();
     let (order, payment) = (case.row::<Order>(), case.row::<Payment>());
-    let stands = order.as_ref().is_some_and(|order| order.stands);
-    if payment.as_ref().is_some_and(|payment| payment.stands) != stands {
+    let active = order.as_ref().is_some_and(|order| order.active);
+    if payment.as_ref().is_some_and(|payment| payment.active) != active {
         findings.violation("payment and order differ");
     }
-    if case.row::<Mileage>().is_some_and(|mileage| mileage.stands) != stands {
+    if case.row::<Mileage>().is_some_and(|mileage| mileage.active) != active {
         findings.violation("mileage and order differ");
     }
-    findings.add("money", payment.filter(|payment| payment.stands).map_or(0, |payment| payment.price.get()));
-    findings.add("prices", order.filter(|order| order.stands).map_or(0, |order| order.price.get()));
+    findings.add("money", payment.filter(|payment| payment.active).map_or(0, |payment| payment.price.get()));
+    findings.add("prices", order.filter(|order| order.active).map_or(0, |order| order.price.get()));
     findings
 }
 
@@ -229,7 +229,7 @@ mod a_correct_system {
         saga.each_undo_repeats();
         let canceled = saga.deliver(&saga.act(&saga.begin(), &CANCEL).expect("it is allowed"));
         saga.each_step_repeats(&canceled);
-        assert_eq!(canceled.field("/mileages", "stands"), "false");
+        assert_eq!(canceled.field("/mileages", "active"), "false");
     }
 
     #[test]
@@ -240,12 +240,12 @@ mod a_correct_system {
         assert!(state.is_undoing());
         let undone = saga.reply(&state, ReplyOutcome::Voided).expect("the payment is undone");
         assert_eq!(
-            (undone.field("/pays", "stands"), undone.field("/mileages", "stands")),
+            (undone.field("/pays", "active"), undone.field("/mileages", "active")),
             ("false".into(), "true".into())
         );
         assert!(undone.is_undoing(), "the payment undoes what it asked for");
         let undone = saga.reply(&undone, ReplyOutcome::Voided).expect("the mileage is undone");
-        assert_eq!(undone.field("/mileages", "stands"), "false");
+        assert_eq!(undone.field("/mileages", "active"), "false");
         assert_eq!(saga.violations(&undone), Vec::<String>::new());
     }
 
@@ -297,7 +297,7 @@ mod a_defect_is_found {
     #[test]
     fn by_a_check_of_the_team() {
         let saga = saga("none").check(|state| {
-            let is_paid = !state.field("/pays", "stands").is_empty();
+            let is_paid = !state.field("/pays", "active").is_empty();
             if is_paid { vec!["it is paid".into()] } else { Vec::new() }
         });
         assert_eq!(saga.try_explore().expect_err("a finding").violations, ["it is paid"]);

@@ -35,7 +35,7 @@ enum Task {
 }
 
 /// What every task is told of the product: with the points at which tests kill it.
-const WORKSPACE: [&str; 3] = ["--workspace", "--features", "jumun-cli/crash-points"];
+const WORKSPACE: [&str; 3] = ["--workspace", "--features", "jumun-program/crash-points"];
 
 fn main() -> ExitCode {
     let Cli::Task(task) = Cli::parse();
@@ -50,7 +50,7 @@ fn main() -> ExitCode {
                 && cargo(&[&["clippy", "--all-targets"], &WORKSPACE[..], &["--", "--deny", "warnings"]].concat())
                 && cargo(&["doc", "--workspace", "--no-deps", "--document-private-items"])
         }
-        Task::Bench => ["jumun-database", "jumun-bus", "jumun-guard", "jumun-cli"]
+        Task::Bench => ["jumun-database", "jumun-bus", "jumun-guard", "jumun-program"]
             .iter()
             .all(|package| cargo(&["bench", "--package", package, "--benches"])),
     };

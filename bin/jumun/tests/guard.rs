@@ -270,7 +270,11 @@ async fn faults_hold_up_fail_narrow_and_burn_until_they_are_turned_off() {
     assert_eq!(order(&client).await.status, 201);
     assert!(began.elapsed() >= Duration::from_millis(300), "asks are commands, too: {:?}", began.elapsed());
     assert_eq!(component(&lab.payment, "faults").await["details"]["delay"], "300ms..400ms");
-    assert!(lab.payment.log_text().contains("WARN jumun_runtime::faults: faults are on"), "{}", lab.payment.log_text());
+    assert!(
+        lab.payment.log_text().contains("WARN jumun_runtime::intake::faults: faults are on"),
+        "{}",
+        lab.payment.log_text()
+    );
 
     tell(&lab, &["fault"], &["payment", "--delay", "200ms", "--concurrency", "1", "--cpu", "5ms"]);
     let began = Instant::now();

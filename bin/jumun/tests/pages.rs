@@ -2,7 +2,7 @@
 //! sources, so that a new one cannot be forgotten: the `code()` of every error type, whatever is given to
 //! `Failure::new`, and the problems of services.
 
-use jumun_runtime::Code;
+use jumun_http::Code;
 use std::{
     collections::{BTreeMap, BTreeSet},
     fs,
@@ -55,7 +55,7 @@ fn bodies<'a>(text: &'a str, signature: &str) -> Vec<&'a str> {
 
 /// Every code, with where it was found.
 fn codes() -> BTreeMap<String, String> {
-    let problems = Code::ALL.iter().map(|code| (code.as_str().to_owned(), "jumun_runtime::Code".to_owned()));
+    let problems = Code::ALL.iter().map(|code| (code.as_str().to_owned(), "jumun_http::Code".to_owned()));
     let mut codes: BTreeMap<_, _> = problems.collect();
     for (file, text) in sources() {
         for body in bodies(&text, "fn code(&self) -> &'static str {") {

@@ -4,43 +4,18 @@
 //! whatever dies when. Around it: [`recovery`], which sees through what nobody works on any more; HTTP, derived from the
 //! model ([`serve`]); the [`gateway`] in front of all services; the way to the neighbours ([`transport`]); [`config`]; and the [`audit`] over all databases.
 
-pub mod admission;
-pub mod audit;
-pub mod config;
-pub mod consumer;
-pub mod control;
+pub mod asks;
 mod crash;
-pub mod delayed;
+mod edge;
 mod engine;
-pub mod envelope;
-pub mod faults;
-pub mod gateway;
-pub mod guards;
-mod health;
-mod http;
+pub mod events;
+pub mod intake;
 pub mod limits;
-pub mod messages;
-mod problem;
-pub mod rebuild;
-pub mod recovery;
-pub mod relay;
-mod retention;
-mod server;
-#[cfg(test)]
-mod simulation;
-pub mod supervisor;
-pub mod telemetry;
-mod token;
-pub mod transport;
-mod turns;
+pub mod metrics;
 
 pub use ::http::StatusCode;
-pub use delayed::{DelayConfig, Delays};
+pub use edge::{ServeError, Serving, serve};
 pub use engine::{Answer, Engine, Incoming, Key, Parts, Success};
-pub use problem::{Code, Problem, TYPE_PREFIX};
-pub use retention::Retention;
-pub use server::{ServeError, Serving, serve};
-pub use token::Token;
 
 use jumun::ServiceModel;
 use jumun_database::{Collection, Field, Schema};
@@ -57,9 +32,13 @@ pub fn schema(service: &ServiceModel) -> Schema {
     });
     let fields = ["key", "source", "eventType", "cause"];
     let fields = fields.map(|name| Field { name: name.into(), indexed: name == "key" }).to_vec();
-    let parked = (!service.listens.is_empty()).then_some(Collection { name: consumer::PARKED, fields });
+    let parked = (!service.listens.is_empty()).then_some(Collection { name: events::consumer::PARKED, fields });
     let collections = collections.chain(parked).collect();
     Schema { service: service.name.to_owned(), partitions: PARTITIONS, collections }
+}
+
+pub(crate) fn panic_text(panic: &(dyn std::any::Any + Send)) -> &str {
+    panic.downcast_ref::<&str>().copied().or_else(|| panic.downcast_ref::<String>().map(String::as_str)).unwrap_or("?")
 }
 
 /// Into how many partitions a service numbers its events.

@@ -1,28 +1,6 @@
-//! Every bound of the runtime, in one place.
+//! Limits of a running service.
 
 use std::time::Duration;
-
-/// The largest body of a request, and of a neighbour's answer, in bytes.
-pub const BODY_MAX_BYTES: usize = 1024 * 1024;
-
-/// The largest head of a request (request line and headers), in bytes.
-pub const HEAD_MAX_BYTES: usize = 64 * 1024;
-
-/// How long a client may take to send the head of a request; also how long a connection may be idle.
-pub const HEAD_TIME_LIMIT: Duration = Duration::from_secs(75);
-
-/// How long a client may take to send the body of a request.
-pub const BODY_TIME_LIMIT: Duration = Duration::from_secs(10);
-
-/// How long a connection to a neighbour is kept without use: well below [`HEAD_TIME_LIMIT`], so that it is we who close
-/// it and a request never runs into a connection that is being closed.
-pub const IDLE_CONNECTION_KEPT: Duration = Duration::from_secs(20);
-
-/// Idle connections to one neighbour.
-pub const IDLE_CONNECTIONS_MAX: usize = 1_024;
-
-/// Open connections of clients. Beyond it, new ones wait in the system's queue.
-pub const CONNECTIONS_MAX: usize = 16_384;
 
 /// Commands at work at once, if nothing else is configured: an eighth of a second of work for a service on one core.
 pub const COMMANDS_MAX: u32 = 1_024;
@@ -186,113 +164,14 @@ pub const STANDING_STILL_SHOWN: Duration = Duration::from_secs(2);
 /// With so many orders parked something is wrong with the release, not with an event: the service says that it is down.
 pub const PARKED_KEYS_MAX: usize = 100;
 
-/// How long a stop waits for what is at work.
-pub const DRAIN_TIME_LIMIT: Duration = Duration::from_secs(25);
-
 /// How long a view waits for an event that its client has seen.
 pub const SEEN_TIME_LIMIT: Duration = Duration::from_secs(1);
-
-/// Spans that wait to be exported. One more is dropped.
-pub const SPANS_WAITING_MAX: usize = 8_192;
-
-/// Spans that are exported in one go.
-pub const SPANS_AT_ONCE: usize = 512;
-
-/// How long spans wait for others to be exported with.
-pub const SPAN_EXPORT_EVERY: Duration = Duration::from_secs(1);
-
-/// How long a collector may take to accept spans.
-pub const SPAN_EXPORT_TIME_LIMIT: Duration = Duration::from_secs(5);
-
-/// Blocks of 4,096 keys (512 bytes) that a set of keys may have: 128 MiB, or 10^9 keys in a row.
-pub const KEY_BLOCKS_MAX: usize = 262_144;
 
 /// Resources on a page if the client does not say.
 pub const PAGE_SIZE: u32 = 20;
 
 /// Resources on a page at most.
 pub const PAGE_SIZE_MAX: u32 = 1_000;
-
-/// How often the supervisor pings a process.
-pub const PING_EVERY: Duration = Duration::from_millis(500);
-
-/// A process that has not answered so many pings hangs.
-pub const PINGS_UNANSWERED_MAX: u32 = 6;
-
-/// How long a process that has closed its leash may take to end.
-pub const LAST_WORDS_TIME_LIMIT: Duration = Duration::from_secs(3);
-
-/// How long a process may take from its start until it is ready. Recovery of a large database is part of it.
-pub const START_TIME_LIMIT: Duration = Duration::from_mins(2);
-
-/// How long a process may take to finish what is at work: longer than it gives itself.
-pub const STOP_TIME_LIMIT: Duration = Duration::from_mins(1);
-
-/// How long clients wait in the socket while a process does not get ready; after that it is closed between its starts, and
-/// they hear at once that nobody is there.
-pub const SOCKET_KEPT_UNREADY: Duration = Duration::from_secs(1);
-
-/// The shortest and the longest pause before a process is started again that did not become ready.
-pub const RESTART_PAUSE: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(5));
-
-/// How long a process may take to say how it is.
-pub const HEALTH_TIME_LIMIT: Duration = Duration::from_millis(500);
-
-/// How often the size of a log is looked at.
-pub const LOG_LOOKED_AT_EVERY: Duration = Duration::from_secs(5);
-
-/// The size of a log beyond which it is set aside, in bytes. One older file is kept.
-pub const LOG_MAX_BYTES: u64 = 16 * 1024 * 1024;
-
-/// How long the gateway waits for the answer of a service that has no time limit configured. Longer than a service that
-/// was killed needs to come back.
-pub const GATEWAY_TIME_LIMIT: Duration = Duration::from_secs(10);
-
-/// How often the gateway sends a request whose connection breaks before there is an answer, the first time included.
-pub const GATEWAY_ATTEMPTS: u32 = 2;
-
-/// How long the gateway waits for a connection. What listens accepts at once, as the system does it.
-pub const CONNECT_TIME_LIMIT: Duration = Duration::from_secs(1);
-
-/// Requests of the gateway to one service at once, if nothing else is configured.
-pub const UPSTREAM_REQUESTS_MAX: u32 = 2_048;
-
-/// Requests of the gateway to all services at once, if nothing else is configured: twice as many as to one, so that one that
-/// hangs does not take them all.
-pub const GATEWAY_REQUESTS_MAX: u32 = 2 * UPSTREAM_REQUESTS_MAX;
-
-/// Clients whose rate the gateway knows at once, those left out that have not asked for a while. Further ones share one rate.
-pub const CLIENTS_MAX: usize = 65_536;
-
-/// Proxies, or networks of them, that the gateway believes.
-pub const TRUSTED_PROXIES_MAX: usize = 64;
-
-/// Addresses in `X-Forwarded-For` that are looked at, from the last one on.
-pub const FORWARDED_FOR_MAX: usize = 16;
-
-/// Addresses of one service.
-pub const UPSTREAMS_MAX: usize = 64;
-
-/// Bodies of requests that the gateway holds at once, in bytes. One more request is answered 503 at once.
-pub const BODIES_MAX_BYTES: usize = 64 * BODY_MAX_BYTES;
-
-/// How long the gateway waits for the next part of an answer that has begun.
-pub const ANSWER_PAUSE_MAX: Duration = Duration::from_secs(75);
-
-/// How often the gateway looks whether an upstream is ready; also how long it waits for the answer.
-pub const PROBE_EVERY: Duration = Duration::from_secs(1);
-
-/// After so many looks in a row without a good answer an upstream gets no requests, if there is another one.
-pub const PROBES_FAILED_MAX: u32 = 2;
-
-/// How long a gateway that is being replaced answers those who have connections to it, before it closes idle ones.
-pub const FAREWELL: Duration = Duration::from_secs(3);
-
-/// How often it looks whether they have gone.
-pub const FAREWELL_LOOK: Duration = Duration::from_millis(20);
-
-/// The largest file with one value of configuration, in bytes.
-pub const CONFIGURATION_VALUE_MAX_BYTES: u64 = 64 * 1024;
 
 /// How late Tokio's timers are on average: they are of whole milliseconds, rounded up.
 pub const TIMER_LATENESS: Duration = Duration::from_millis(1);

@@ -1,0 +1,132 @@
+//! `jumun audit`: whether every order is as it must be.
+
+use crate::{Failure, SystemOptions, Systems};
+use clap::Args;
+use jiff::SignedDuration;
+use jumun::SystemModel;
+use jumun_audit::{self as audit, Databases, Report, Verdict};
+use jumun_database::{OpenError, ReadDatabase, SqliteReader};
+use jumun_host::config::Config;
+use serde_json::{Value, json};
+use std::{
+    io::{self, Write},
+    process::ExitCode,
+    sync::Arc,
+    time::Duration,
+};
+
+/// Violations that are shown; the rest is counted.
+const SHOWN_MAX: usize = 20;
+
+#[derive(Debug, Args)]
+pub(crate) struct Options {
+    #[command(flatten)]
+    system: SystemOptions,
+    /// How long to wait for what is under way to settle.
+    #[arg(long, value_name = "DURATION", default_value = "5s")]
+    wait: SignedDuration,
+    /// As one JSON object.
+    #[arg(long)]
+    json: bool,
+}
+
+pub(crate) fn run(options: &Options, systems: Systems<'_>) -> Result<ExitCode, Failure> {
+    let (model, config) = options.system.load(systems)?;
+    let report = read(&model, &config, options.wait).map_err(|failure| failure.exit_with(2))?;
+    let text = if options.json { to_json(&model, &report).to_string() } else { to_text(&model, &report) };
+    // Whoever does not listen still gets the exit status.
+    drop(writeln!(io::stdout(), "{text}"));
+    Ok(match report.verdict() {
+        Verdict::Clean => 0,
+        Verdict::Violated => 1,
+        Verdict::Open => 2,
+    }
+    .into())
+}
+
+fn read(model: &SystemModel, config: &Config, wait: SignedDuration) -> Result<Report, Failure> {
+    let databases = open(model, config)?;
+    let patience = Duration::try_from(wait).unwrap_or_default();
+    Ok(block_on(audit::run(model, &databases, patience))??)
+}
+
+/// The databases of all services, for reading.
+pub(crate) fn open(model: &SystemModel, config: &Config) -> Result<Databases, Failure> {
+    let mut databases = Databases::new();
+    let mut missing = None;
+    for service in &model.services {
+        match SqliteReader::open(&config.services[service.name].database) {
+            Ok(reader) => drop(databases.insert(service.name.to_owned(), Arc::new(reader) as Arc<dyn ReadDatabase>)),
+            // A service that has never run knows nothing yet: what it should know is still under way.
+            Err(error @ OpenError::Missing { .. }) => missing = Some(error),
+            Err(error) => return Err(error.into()),
+        }
+    }
+    match missing {
+        Some(error) if databases.is_empty() => Err(error.into()),
+        _ => Ok(databases),
+    }
+}
+
+pub(crate) fn block_on<T>(work: impl Future<Output = T>) -> Result<T, Failure> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let runtime =
+        runtime.map_err(|error| Failure::new("system", error.to_string(), "Look at the limits of this user."))?;
+    Ok(runtime.block_on(work))
+}
+
+pub(crate) fn to_text(model: &SystemModel, report: &Report) -> String {
+    let mut lines = vec![format!("{}: {} orders looked at", model.name, report.cases)];
+    let sum = |name: &str| report.sums.get(name).copied().unwrap_or_default();
+    lines.push(format!("  {:<12}{:>20}", model.ledger.whole, sum(model.ledger.whole)));
+    for (nth, part) in model.ledger.parts.iter().enumerate() {
+        lines.push(format!("{} {part:<12}{:>20}", if nth == 0 { '=' } else { '+' }, sum(part)));
+    }
+    if report.difference != 0 {
+        lines.push(format!("  the ledger does not balance: {} are missing on the right", report.difference));
+    }
+    for (key, what) in report.violations.iter().take(SHOWN_MAX) {
+        lines.push(format!("order {key}: {what}"));
+    }
+    if let more @ 1.. = report.violations.len().saturating_sub(SHOWN_MAX) {
+        lines.push(format!("… and {more} more"));
+    }
+    lines.push(match report.verdict() {
+        Verdict::Clean => "clean: every order is as it must be".to_owned(),
+        Verdict::Violated => format!("violated: {} findings", report.violations.len().max(1)),
+        Verdict::Open => format!(
+            "open: {} orders are still under way, {} questions are in doubt; start the services, then look again \
+             (jumun asks {} shows which)",
+            report.open.len(),
+            report.in_doubt,
+            model.name,
+        ),
+    });
+    lines.join("\n")
+}
+
+pub(crate) fn to_json(model: &SystemModel, report: &Report) -> Value {
+    let verdict = match report.verdict() {
+        Verdict::Clean => "clean",
+        Verdict::Violated => "violated",
+        Verdict::Open => "open",
+    };
+    let violations: Vec<_> =
+        report.violations.iter().map(|(key, what)| json!({ "order": key, "what": what })).collect();
+    // Sums of money fit: 10^12 won times more orders than there will ever be still is below 2^63 in practice.
+    let sums: serde_json::Map<_, _> = report
+        .sums
+        .iter()
+        .map(|(name, sum)| ((*name).to_owned(), json!(i64::try_from(*sum).unwrap_or(i64::MAX))))
+        .collect();
+    json!({
+        "system": model.name,
+        "verdict": verdict,
+        "orders": report.cases,
+        "violations": violations,
+        "open": report.open,
+        "inDoubt": report.in_doubt,
+        "ledger": sums,
+        "difference": i64::try_from(report.difference).unwrap_or(i64::MAX),
+    })
+}

@@ -1,0 +1,284 @@
+//! `jumun events`: what is on the bus.
+
+use crate::{Failure, SystemOptions, Systems};
+use clap::{Args, Subcommand};
+use jiff::{SignedDuration, Timestamp};
+use jumun_bus::{Bus, BusError, EmbeddedLog, Position, Record, Subscription, Wants};
+use jumun_host::config::Config;
+use jumun_runtime::events::{Token, envelope};
+use serde_json::{Value, json};
+use std::{
+    collections::{BTreeMap, VecDeque},
+    io::{self, Write},
+    process::ExitCode,
+    time::Duration,
+};
+
+/// Events that are read in one go.
+const AT_ONCE: usize = 512;
+
+/// How often the bus is read at most, while what was read last is deleted.
+const TRIES_MAX: u32 = 5;
+
+/// How long a follower waits before it looks whether somebody still reads.
+const WAIT: Duration = Duration::from_millis(500);
+
+#[derive(Debug, Args)]
+pub(crate) struct Options {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// The latest events, and with --follow those to come.
+    #[command(after_help = "Examples:
+  jumun events tail food-delivery --follow
+  jumun events tail food-delivery --type OrderCanceled --since 10m
+  jumun events tail food-delivery --key 7 --json | jq .event")]
+    Tail(Tail),
+    /// One event, whole.
+    Show(Show),
+}
+
+#[derive(Debug, Args)]
+struct Tail {
+    #[command(flatten)]
+    system: SystemOptions,
+    /// Only events of this type; may be given more than once.
+    #[arg(long = "type", value_name = "TYPE")]
+    types: Vec<String>,
+    /// Only events of this order.
+    #[arg(long, value_name = "ORDER")]
+    key: Option<i64>,
+    /// Only events of the last so-and-so: 90s, 10m, 2h.
+    #[arg(long, value_name = "DURATION")]
+    since: Option<SignedDuration>,
+    /// How many of the latest to show.
+    #[arg(short = 'n', long, value_name = "EVENTS", default_value_t = 20)]
+    lines: usize,
+    /// Go on with the events to come, until Ctrl-C.
+    #[arg(long, short)]
+    follow: bool,
+    /// As JSON, an object a line.
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Debug, Args)]
+struct Show {
+    #[command(flatten)]
+    system: SystemOptions,
+    /// Which, as `tail` names it: order/0/7
+    event: String,
+}
+
+/// An event and where it stands.
+pub(crate) struct Found {
+    pub(crate) service: String,
+    pub(crate) record: Record,
+}
+
+pub(crate) fn run(options: &Options, systems: Systems<'_>) -> Result<ExitCode, Failure> {
+    match &options.command {
+        Command::Tail(options) => tail(options, systems),
+        Command::Show(options) => show(options, systems),
+    }
+}
+
+fn tail(options: &Tail, systems: Systems<'_>) -> Result<ExitCode, Failure> {
+    let (_, config) = options.system.load(systems)?;
+    let wants =
+        if options.types.is_empty() { Wants::All } else { Wants::Only(options.types.iter().cloned().collect()) };
+    let since_ms =
+        options.since.map(|since| Timestamp::now().as_millisecond() - i64::try_from(since.as_millis()).unwrap_or(0));
+    let is_meant = |found: &Found| {
+        options.key.is_none_or(|key| found.record.key == key)
+            && since_ms.is_none_or(|since| found.record.time_ms >= since)
+    };
+    let read = read_all(&config, &wants, |latest: &mut VecDeque<_>, found| {
+        if is_meant(&found) {
+            latest.push_back(found);
+            if latest.len() > options.lines.max(1) * 8 {
+                keep_latest(latest, options.lines);
+            }
+        }
+    })?;
+    let Read { all: mut latest, mut subscription, .. } = read;
+    keep_latest(&mut latest, options.lines);
+    let mut out = io::stdout();
+    for found in latest {
+        if writeln!(out, "{}", line(&found, options.json)).is_err() {
+            return Ok(ExitCode::SUCCESS); // nobody reads any more
+        }
+    }
+    if options.follow {
+        follow(subscription.as_mut(), is_meant, options.json)?;
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Prints events as they come, until nobody reads any more.
+fn follow(
+    subscription: &mut dyn Subscription,
+    is_meant: impl Fn(&Found) -> bool,
+    as_json: bool,
+) -> Result<(), BusError> {
+    let mut out = io::stdout();
+    loop {
+        for delivery in subscription.poll(AT_ONCE, WAIT)? {
+            let Some(record) = delivery.record else { continue };
+            let found = Found { service: delivery.source.service.clone(), record };
+            if is_meant(&found) && writeln!(out, "{}", line(&found, as_json)).is_err() {
+                return Ok(());
+            }
+        }
+        if out.flush().is_err() {
+            return Ok(());
+        }
+    }
+}
+
+/// Sources are read side by side, so the latest are known only by their time.
+fn keep_latest(latest: &mut VecDeque<Found>, lines: usize) {
+    latest.make_contiguous().sort_by_key(|found| found.record.time_ms);
+    while latest.len() > lines {
+        latest.pop_front();
+    }
+}
+
+fn show(options: &Show, systems: Systems<'_>) -> Result<ExitCode, Failure> {
+    let (model, config) = options.system.load(systems)?;
+    let unclear = || {
+        Failure::new(
+            "event-unclear",
+            format!("`{}` names no event", options.event),
+            "Name it as `jumun events tail` does: order/0/7.",
+        )
+    };
+    let token = options.event.parse::<Token>().ok().filter(|token| token.sequence > 0).ok_or_else(unclear)?;
+    let Token { service, partition, sequence } = token;
+    let bus = open(&config)?;
+    let mut from = oldest(&bus)?;
+    from.retain(|position| position.service == service && position.partition != partition);
+    from.push(Position { service, partition, epoch: None, sequence: sequence - 1 });
+    let mut subscription = bus.subscribe(&from, Wants::All)?;
+    let found = loop {
+        let deliveries = subscription.poll(AT_ONCE, Duration::ZERO)?;
+        let is_last = deliveries.is_empty();
+        let found = deliveries.into_iter().find(|found| (found.partition, found.sequence) == (partition, sequence));
+        if is_last || found.is_some() {
+            break found;
+        }
+    };
+    let (source, record) = found.and_then(|delivery| Some((delivery.source, delivery.record?))).ok_or_else(|| {
+        Failure::new(
+            "event-missing",
+            format!("there is no event {}", options.event),
+            "Look with `jumun events tail` what there is.",
+        )
+    })?;
+    let event = body(&record);
+    let whole = json!({
+        "at": options.event,
+        "time": time(&record),
+        "key": record.key,
+        "headers": envelope::headers(model.name, &source, &record).into_iter().collect::<BTreeMap<_, _>>(),
+        "event": event,
+    });
+    drop(writeln!(io::stdout(), "{whole:#}"));
+    Ok(ExitCode::SUCCESS)
+}
+
+/// The bus of a system, for reading.
+pub(crate) fn open(config: &Config) -> Result<EmbeddedLog, Failure> {
+    if !config.bus.is_dir() {
+        let why = format!("{}: there is no bus here", config.bus.display());
+        return Err(Failure::new(
+            "bus-missing",
+            why,
+            "Check the path (--data); services make it when they first start.",
+        ));
+    }
+    Ok(EmbeddedLog::open(&config.bus)?)
+}
+
+/// Before the oldest event that is there, of each source and partition.
+fn oldest(bus: &EmbeddedLog) -> Result<Vec<Position>, BusError> {
+    let mut positions = Vec::new();
+    for source in bus.sources()? {
+        let kept_from = bus.kept_from(&source.service)?;
+        positions.extend((0..source.partitions).map(|partition| Position {
+            service: source.service.clone(),
+            partition,
+            epoch: None,
+            sequence: kept_from.get(usize::from(partition)).map_or(0, |first| first - 1),
+        }));
+    }
+    Ok(positions)
+}
+
+/// What was read of the bus.
+pub(crate) struct Read<T> {
+    /// Made of all events that there are.
+    pub(crate) all: T,
+    /// Before the oldest of them.
+    pub(crate) from: Vec<Position>,
+    /// For those to come.
+    pub(crate) subscription: Box<dyn Subscription>,
+}
+
+/// Reads the whole bus, from the oldest event on that is there; anew if that goes while it is read.
+pub(crate) fn read_all<T: Default>(
+    config: &Config,
+    wants: &Wants,
+    each: impl Fn(&mut T, Found),
+) -> Result<Read<T>, Failure> {
+    let bus = open(config)?;
+    let mut tries_left = TRIES_MAX;
+    loop {
+        let from = oldest(&bus)?;
+        let mut subscription = bus.subscribe(&from, wants.clone())?;
+        let mut all = T::default();
+        tries_left -= 1;
+        match read_to_end(subscription.as_mut(), |found| each(&mut all, found)) {
+            Err(BusError::Gone { .. }) if tries_left > 0 => {}
+            Err(error) => return Err(error.into()),
+            Ok(()) => return Ok(Read { all, from, subscription }),
+        }
+    }
+}
+
+/// Reads what is there now.
+fn read_to_end(subscription: &mut dyn Subscription, mut each: impl FnMut(Found)) -> Result<(), BusError> {
+    loop {
+        let deliveries = subscription.poll(AT_ONCE, Duration::ZERO)?;
+        if deliveries.is_empty() {
+            return Ok(());
+        }
+        for delivery in deliveries {
+            if let Some(record) = delivery.record {
+                each(Found { service: delivery.source.service.clone(), record });
+            }
+        }
+    }
+}
+
+pub(crate) fn time(record: &Record) -> String {
+    Timestamp::from_millisecond(record.time_ms).map_or_else(|_| record.time_ms.to_string(), |time| format!("{time:.3}"))
+}
+
+fn body(record: &Record) -> Value {
+    serde_json::from_str(&record.body).unwrap_or_else(|_| Value::String(record.body.clone()))
+}
+
+fn line(found: &Found, as_json: bool) -> String {
+    let Found { service, record } = found;
+    let at = format!("{service}/{}/{}", record.partition, record.sequence);
+    if as_json {
+        let event = body(record);
+        return json!({ "at": at, "time": time(record), "type": record.event_type, "key": record.key, "event": event })
+            .to_string();
+    }
+    format!("{}  {at:<20} {:<18} order {:<8} {}", time(record), record.event_type, record.key, record.body)
+}

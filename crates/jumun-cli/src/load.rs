@@ -1,0 +1,456 @@
+//! `jumun load`: sends a system's load line at it, tells how it answered, and whether every order that it acknowledged is
+//! as it must be.
+//!
+//! Two ways to send. *Open loop* (`--rate`): requests are due at fixed times, whatever becomes of earlier ones, and
+//! latency counts from when a request was due. A service that stands still for a second is seen to, as its customers
+//! would see it; a generator that waits with it would send nothing in that second and find all well (*coordinated
+//! omission*). *Closed loop* (`--concurrency`): so many customers who each wait for an answer before they ask again.
+//!
+//! One thread, all of it: what the generator costs is taken from the machine that it measures, and is told.
+
+mod limits;
+mod plan;
+mod summary;
+mod tally;
+mod target;
+
+use crate::{Failure, SystemOptions, Systems, audit as audits};
+use clap::{ArgGroup, Args};
+use http::StatusCode;
+use jiff::SignedDuration;
+use jumun::SystemModel;
+use jumun_audit::{self as audit, Acknowledged, Databases, Verdict};
+use jumun_database::OpenError;
+use limits::{CONCURRENCY_MAX, CONNECT_PAUSE, LOOK_PAUSE, RATE_MAX, WARM_CONNECTIONS, WATCHED_AT_ONCE};
+use plan::{Plan, Watch};
+use rustix::{
+    process::{Resource, getrlimit, setrlimit},
+    time::{ClockId, clock_gettime},
+};
+use std::{
+    cell::{Cell, RefCell},
+    io::{self, IsTerminal, Write},
+    process::ExitCode,
+    rc::Rc,
+    time::Duration,
+};
+use summary::Summary;
+use tally::{Tally, Times};
+use target::{Broken, Target};
+use tokio::{
+    signal::unix::{SignalKind, signal},
+    task::LocalSet,
+    time::Instant,
+};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+#[derive(Debug, Args)]
+#[command(group = ArgGroup::new("end").required(true).multiple(true).args(["time", "requests"]))]
+pub(crate) struct Options {
+    #[command(flatten)]
+    system: SystemOptions,
+    /// Open loop: so many requests a second, whatever becomes of them. Latency counts from when each was due.
+    #[arg(long, value_name = "PER SECOND", conflicts_with = "concurrency",
+          value_parser = clap::value_parser!(u32).range(1..=i64::from(RATE_MAX)))]
+    rate: Option<u32>,
+    /// Closed loop: so many customers, each of whom waits for an answer before asking again.
+    #[arg(long, short, value_name = "CUSTOMERS", default_value_t = 20,
+          value_parser = clap::value_parser!(u32).range(1..=i64::from(CONCURRENCY_MAX)))]
+    concurrency: u32,
+    /// How long to send: 30s, 5m.
+    #[arg(long = "for", value_name = "DURATION", id = "time")]
+    time: Option<SignedDuration>,
+    /// How many requests to send.
+    #[arg(long, value_name = "N")]
+    requests: Option<u64>,
+    /// Where to send; by default the gateway of the configuration.
+    #[arg(long, value_name = "http://HOST:PORT")]
+    url: Option<String>,
+    /// What to send instead of the system's own load line.
+    #[arg(long, value_name = "JSON")]
+    body: Option<String>,
+    /// Where to send it instead.
+    #[arg(long, value_name = "PATH")]
+    path: Option<String>,
+    /// How to send it.
+    #[arg(long, default_value = "POST")]
+    method: http::Method,
+    /// Send no Idempotency-Key. By default each request has one of its own.
+    #[arg(long)]
+    no_keys: bool,
+    /// Cancel this share of the orders as soon as they are acknowledged.
+    #[arg(long, value_name = "PERCENT", default_value = "0%", value_parser = plan::percent)]
+    cancel: f64,
+    /// Watch this share of the other orders until the view shows them finished.
+    #[arg(long, value_name = "PERCENT", default_value = "0%", value_parser = plan::percent)]
+    watch: f64,
+    /// What a finished order says in the view, instead of what the system says.
+    #[arg(long, value_name = "FIELD=VALUE", requires = "watch")]
+    until: Option<String>,
+    /// Where the view is; by default where the requests go.
+    #[arg(long, value_name = "http://HOST:PORT", requires = "watch")]
+    watch_url: Option<String>,
+    /// How long to wait for an answer.
+    #[arg(long, value_name = "DURATION", default_value = "30s")]
+    timeout: SignedDuration,
+    /// Open loop: how many requests may wait for their answers. What is due beyond that is not sent, and counts as failed.
+    #[arg(long, value_name = "N", default_value_t = 4_096,
+          value_parser = clap::value_parser!(u32).range(1..=i64::from(CONCURRENCY_MAX)))]
+    in_flight: u32,
+    /// The share that must be answered as it should be.
+    #[arg(long, value_name = "PERCENT", default_value = "100%", value_parser = plan::percent)]
+    availability: f64,
+    /// How long to wait for orders to settle: in the audit after the load, and in the view (--watch).
+    #[arg(long, value_name = "DURATION", default_value = "10s")]
+    wait: SignedDuration,
+    /// Do not look at what became of the orders: their databases are on another machine.
+    #[arg(long)]
+    no_audit: bool,
+    /// As one JSON object.
+    #[arg(long)]
+    json: bool,
+}
+
+/// A load that runs.
+struct Load {
+    plan: Plan,
+    target: Target,
+    view: Option<(Watch, Target)>,
+    wait: Duration,
+    tally: RefCell<Tally>,
+    /// Requests that were begun.
+    begun: Cell<u64>,
+    /// Those under way, cancels included.
+    requests: TaskTracker,
+    /// Orders that are watched.
+    watches: TaskTracker,
+    /// Nothing more is to be sent.
+    stop: CancellationToken,
+}
+
+/// When requests are sent, and how many.
+#[derive(Debug, Clone, Copy)]
+struct Pace {
+    rate: Option<u32>,
+    concurrency: u32,
+    in_flight: usize,
+    time: Option<Duration>,
+    requests: u64,
+}
+
+pub(crate) fn run(options: &Options, systems: Systems<'_>) -> Result<ExitCode, Failure> {
+    // Whatever keeps the load from being sent or looked at: nothing can be told.
+    load(options, systems).map_err(|failure| failure.exit_with(2))
+}
+
+fn load(options: &Options, systems: Systems<'_>) -> Result<ExitCode, Failure> {
+    let (model, config) = options.system.load(systems)?;
+    let plan = Plan::new(options, &model)?;
+    let databases = if options.no_audit { None } else { Some(databases(&model, &config, &plan)?) };
+    let url = options.url.clone().unwrap_or_else(|| plan::usual_url(config.gateway.listen));
+    allow_many_connections();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let runtime =
+        runtime.map_err(|error| Failure::new("system", error.to_string(), "Look at the limits of this user."))?;
+    LocalSet::new().block_on(&runtime, async {
+        let summary = send(options, plan, &url).await?;
+        let mut out = io::stdout();
+        if !options.json {
+            drop(writeln!(out, "{}", summary.to_text(model.name)));
+        }
+        let acknowledged = &summary.acknowledged;
+        let report = match &databases {
+            None => None,
+            Some(databases) => Some(audit::run_over(&model, databases, acknowledged, patience(options.wait)).await?),
+        };
+        let exit_code = exit_code(options, &summary, report.as_ref().map(audit::Report::verdict));
+        if options.json {
+            let audit = report.map(|report| audits::to_json(&model, &report));
+            drop(writeln!(out, "{}", summary.to_json(model.name, audit, exit_code)));
+        } else {
+            let audit = report.as_ref().map(|report| audits::to_text(&model, report));
+            drop(writeln!(out, "\n{}", audit.unwrap_or_else(|| "not audited: --no-audit".to_owned())));
+            if report.is_some_and(|report| !report.violations.is_empty() && report.sums.is_empty()) {
+                drop(writeln!(out, "not one order is there: is the --data of {url} another one?"));
+            }
+        }
+        Ok(exit_code.into())
+    })
+}
+
+/// 0: as available as was asked, and clean. 1: not. 2: it cannot be told.
+fn exit_code(options: &Options, summary: &Summary, verdict: Option<Verdict>) -> u8 {
+    let tally = &summary.tally;
+    let is_bad =
+        tally.availability() < options.availability || tally.never_finished > 0 || verdict == Some(Verdict::Violated);
+    if tally.transactions() + tally.not_sent == 0 {
+        2
+    } else if is_bad {
+        1
+    } else if verdict == Some(Verdict::Open) || tally.not_kept > 0 {
+        2
+    } else {
+        0
+    }
+}
+
+/// The databases that the audit reads. They are looked for before anything is sent: afterwards is too late.
+fn databases(model: &SystemModel, config: &jumun_host::config::Config, plan: &Plan) -> Result<Databases, Failure> {
+    let impossible = |why: String| {
+        let remedy = "Name the folder of the running services with --data; or leave the audit out with --no-audit.";
+        Failure::new("load-audit-impossible", why, remedy)
+    };
+    let path = plan.path();
+    let has_it = |service: &&jumun::ServiceModel| service.resource_at(path).is_some();
+    let service = model.services.iter().find(has_it);
+    let service = service.ok_or_else(|| impossible(format!("nothing of {} is at {path}", model.name)))?;
+    let file = &config.services[service.name].database;
+    if !file.exists() {
+        let missing = OpenError::Missing { path: file.display().to_string() };
+        return Err(impossible(format!("what becomes of orders cannot be seen from here: {missing}")));
+    }
+    audits::open(model, config)
+}
+
+fn patience(wait: SignedDuration) -> Duration {
+    Duration::try_from(wait).unwrap_or_default()
+}
+
+/// Every connection is an open file.
+fn allow_many_connections() {
+    let mut limit = getrlimit(Resource::Nofile);
+    limit.current = limit.maximum;
+    if let Err(error) = setrlimit(Resource::Nofile, limit) {
+        eprintln!("the number of open files stays low, and with it that of connections: {error}");
+    }
+}
+
+/// Sends all of it and waits for all answers.
+async fn send(options: &Options, plan: Plan, url: &str) -> Result<Summary, Failure> {
+    let stop = stop_signal()?;
+    let time_limit = patience(options.timeout).max(Duration::from_millis(1));
+    let target = Target::find(url, time_limit).await?;
+    let pace = Pace {
+        rate: options.rate,
+        concurrency: options.concurrency,
+        in_flight: usize::try_from(options.in_flight).unwrap_or(usize::MAX),
+        time: options.time.map(patience),
+        requests: options.requests.unwrap_or(u64::MAX),
+    };
+    let view = match plan.watch.clone() {
+        None => None,
+        Some(watch) => {
+            let view = Target::find(options.watch_url.as_deref().unwrap_or(url), time_limit).await?;
+            view.warm(1).await?;
+            Some((watch, view))
+        }
+    };
+    target.warm(pace.rate.map_or(pace.concurrency, |_| WARM_CONNECTIONS.min(options.in_flight))).await?;
+    let load = Rc::new(Load {
+        plan,
+        target,
+        view,
+        wait: patience(options.wait),
+        tally: RefCell::new(Tally::new()),
+        begun: Cell::new(0),
+        requests: TaskTracker::new(),
+        watches: TaskTracker::new(),
+        stop: stop.clone(),
+    });
+    let (began, cpu_before) = (Instant::now(), cpu());
+    let progress = tokio::task::spawn_local(progress(Rc::clone(&load), began));
+    match pace.rate {
+        Some(rate) => open_loop(&load, pace, rate, began).await,
+        None => closed_loop(&load, pace, began),
+    }
+    load.requests.close();
+    load.requests.wait().await;
+    let (elapsed, cpu) = (began.elapsed(), cpu().saturating_sub(cpu_before));
+    load.watches.close();
+    load.watches.wait().await;
+    progress.abort();
+    drop(progress.await);
+    if io::stderr().is_terminal() {
+        eprintln!(); // the line of progress stays, what follows begins below it
+    }
+    let was_stopped = stop.is_cancelled();
+    stop.cancel(); // from here on Ctrl-C ends the program
+    let load = Rc::into_inner(load).ok_or_else(|| Failure::new("system", "a task did not end", "Report this."))?;
+    let mut tally = load.tally.into_inner();
+    let acknowledged = Acknowledged {
+        collection: load.plan.collection,
+        made: std::mem::take(&mut tally.placed),
+        ended: std::mem::take(&mut tally.ended),
+        ended_says: load.plan.canceled,
+    };
+    Ok(Summary {
+        acknowledged,
+        tally,
+        elapsed,
+        cpu,
+        was_stopped,
+        target: load.target.name(),
+        what: load.plan.to_string(),
+    })
+}
+
+/// Requests at fixed times.
+async fn open_loop(load: &Rc<Load>, pace: Pace, rate: u32, began: Instant) {
+    let until = pace.time.map(|time| began + time);
+    for nth in 0..pace.requests {
+        // In two parts, so that nothing overflows and no rate drifts.
+        let (seconds, rest) = (nth / u64::from(rate), nth % u64::from(rate));
+        let due = began + Duration::from_secs(seconds) + Duration::from_nanos(rest * 1_000_000_000 / u64::from(rate));
+        if until.is_some_and(|until| due >= until) {
+            return;
+        }
+        if due > Instant::now() {
+            tokio::select! {
+                () = tokio::time::sleep_until(due) => {}
+                () = load.stop.cancelled() => return,
+            }
+        } else if load.stop.is_cancelled() {
+            return;
+        } else if nth % 64 == 63 {
+            tokio::task::yield_now().await; // much is due at once: answers have their turn, too
+        }
+        if load.requests.len() >= pace.in_flight {
+            load.tally.borrow_mut().not_sent += 1;
+            continue;
+        }
+        let one = Rc::clone(load);
+        load.requests.spawn_local(async move {
+            let _: Result<(), Broken> = one.request(due).await; // it is counted
+        });
+    }
+}
+
+/// Customers who wait for an answer before they ask again.
+fn closed_loop(load: &Rc<Load>, pace: Pace, began: Instant) {
+    let until = pace.time.map(|time| began + time);
+    for _ in 0..pace.concurrency {
+        let load = Rc::clone(load);
+        load.requests.clone().spawn_local(async move {
+            while !load.stop.is_cancelled()
+                && load.begun.get() < pace.requests
+                && until.is_none_or(|until| Instant::now() < until)
+            {
+                if load.request(Instant::now()).await == Err(Broken::NotConnected) {
+                    tokio::time::sleep(CONNECT_PAUSE).await;
+                }
+            }
+        });
+    }
+}
+
+impl Load {
+    /// One request, and what is done with the order that it places.
+    async fn request(self: &Rc<Self>, due: Instant) -> Result<(), Broken> {
+        self.begun.set(self.begun.get() + 1);
+        let late = due.elapsed();
+        let outcome = self.target.send(&self.plan.message()).await;
+        let answered = Instant::now();
+        let broken = outcome.as_ref().map(|_| ()).map_err(|broken| *broken);
+        let times = Times { late, latency: answered - due };
+        let order = self.tally.borrow_mut().request(outcome, times);
+        if let Some(order) = order {
+            let is_canceled = self.plan.cancel.next();
+            if is_canceled {
+                self.cancel(order).await;
+            } else if self.view.is_some() && self.plan.watch_share.next() {
+                self.watch(order, answered);
+            }
+        }
+        broken
+    }
+
+    async fn cancel(&self, order: i64) {
+        let due = Instant::now();
+        let outcome = self.target.send(&self.plan.cancel_of(order)).await;
+        let times = Times { late: Duration::ZERO, latency: due.elapsed() };
+        self.tally.borrow_mut().cancel(order, outcome, times);
+    }
+
+    /// Looks at an order until the view shows it finished.
+    fn watch(self: &Rc<Self>, order: i64, acknowledged: Instant) {
+        if self.watches.len() >= WATCHED_AT_ONCE {
+            self.tally.borrow_mut().not_watched += 1;
+            return;
+        }
+        let load = Rc::clone(self);
+        self.watches.spawn_local(async move {
+            let Some((watch, view)) = &load.view else { return };
+            let message = watch.look_at(order);
+            loop {
+                let seen = view.send(&message).await;
+                let after = acknowledged.elapsed();
+                if let Ok(answer) = seen
+                    && answer.status == StatusCode::OK
+                    && answer.body.is_ok_and(|body| watch.is_finished(&body))
+                {
+                    return load.tally.borrow_mut().finished(after);
+                }
+                if after >= load.wait {
+                    load.tally.borrow_mut().never_finished += 1;
+                    return;
+                }
+                tokio::time::sleep((after / 10).clamp(LOOK_PAUSE.0, LOOK_PAUSE.1)).await;
+            }
+        });
+    }
+}
+
+/// A line a second: rewritten on a terminal, one below the other elsewhere.
+async fn progress(load: Rc<Load>, began: Instant) {
+    let mut err = io::stderr();
+    let is_terminal = err.is_terminal();
+    let mut every = tokio::time::interval_at(began + Duration::from_secs(1), Duration::from_secs(1));
+    loop {
+        every.tick().await;
+        let line = {
+            let mut tally = load.tally.borrow_mut();
+            let tally = &mut *tally;
+            let ms = Duration::from_micros(tally.recent.value_at_quantile(0.99)).as_secs_f64() * 1_000.0;
+            let line = format!(
+                "{:5.0} s  {:>7} a second  p99 {ms:>9.1} ms  {:>9} done  {} failed  {} waiting  {} not sent",
+                began.elapsed().as_secs_f64(),
+                tally.recent.len(),
+                tally.transactions(),
+                tally.failed(),
+                load.requests.len(),
+                tally.not_sent,
+            );
+            tally.recent.reset();
+            line
+        };
+        let written = if is_terminal { write!(err, "\r\x1b[K{line}") } else { writeln!(err, "{line}") };
+        if written.and_then(|()| err.flush()).is_err() {
+            return; // nobody looks
+        }
+    }
+}
+
+/// Processor time of this process so far.
+fn cpu() -> Duration {
+    let time = clock_gettime(ClockId::ProcessCPUTime);
+    Duration::new(u64::try_from(time.tv_sec).unwrap_or(0), u32::try_from(time.tv_nsec).unwrap_or(0))
+}
+
+/// Cancelled by the first Ctrl-C or SIGTERM. The second one ends the program where it stands.
+fn stop_signal() -> Result<CancellationToken, Failure> {
+    let deaf = |error: io::Error| Failure::new("system", error.to_string(), "Signals cannot be heard here.");
+    let (mut interrupt, mut terminate) =
+        (signal(SignalKind::interrupt()).map_err(deaf)?, signal(SignalKind::terminate()).map_err(deaf)?);
+    let stop = CancellationToken::new();
+    let told = stop.clone();
+    tokio::spawn(async move {
+        loop {
+            tokio::select! { _ = interrupt.recv() => {}, _ = terminate.recv() => {} }
+            if told.is_cancelled() {
+                std::process::exit(130);
+            }
+            told.cancel();
+        }
+    });
+    Ok(stop)
+}

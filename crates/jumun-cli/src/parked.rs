@@ -1,0 +1,169 @@
+//! `jumun parked`: events that a service could not take in, kept aside so that all others go on.
+
+use crate::{
+    Failure, SystemOptions, Systems,
+    audit::{block_on, open},
+};
+use clap::{Args, Subcommand};
+use jumun_control as control;
+use jumun_runtime::events::consumer::{self, Parked};
+use serde_json::json;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    io::{self, Write},
+    process::ExitCode,
+};
+
+#[derive(Debug, Args)]
+pub(crate) struct Options {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// What is parked, by cause.
+    List(List),
+    /// The parked events of one order, whole.
+    Show(Show),
+    /// Lets services hear parked events again, after the cause is mended. Services do so by themselves when they start.
+    Retry(Retry),
+    /// Forgets the parked events of one order: their effect is lost.
+    Discard(Discard),
+}
+
+#[derive(Debug, Args)]
+struct List {
+    #[command(flatten)]
+    system: SystemOptions,
+    /// As JSON, an object a line.
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Debug, Args)]
+struct Show {
+    #[command(flatten)]
+    system: SystemOptions,
+    /// The order.
+    order: i64,
+}
+
+#[derive(Debug, Args)]
+struct Retry {
+    #[command(flatten)]
+    system: SystemOptions,
+    /// Only of this service.
+    #[arg(long)]
+    service: Option<String>,
+    /// Only of this order.
+    #[arg(long)]
+    order: Option<i64>,
+}
+
+#[derive(Debug, Args)]
+struct Discard {
+    #[command(flatten)]
+    system: SystemOptions,
+    /// The service that parked them.
+    service: String,
+    /// The order.
+    order: i64,
+}
+
+pub(crate) fn run(options: &Options, systems: Systems<'_>) -> Result<ExitCode, Failure> {
+    let lines = match &options.command {
+        Command::List(options) => list(options, systems),
+        Command::Show(options) => show(options, systems),
+        Command::Retry(options) => retry(options, systems),
+        Command::Discard(options) => discard(options, systems),
+    }?;
+    let mut out = io::stdout().lock();
+    for line in lines {
+        if writeln!(out, "{line}").is_err() {
+            break; // nobody reads any more
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// All parked events, by service.
+fn read(system: &SystemOptions, systems: Systems<'_>, order: Option<i64>) -> Result<Vec<(String, Parked)>, Failure> {
+    let (model, config) = system.load(systems)?;
+    let databases = open(&model, &config)?;
+    block_on(async {
+        let mut found = Vec::new();
+        for service in model.services.iter().filter(|service| !service.listens.is_empty()) {
+            if let Some(database) = databases.get(service.name) {
+                let parked = consumer::parked(database.as_ref(), order).await?;
+                found.extend(parked.into_iter().map(|(_, parked)| (service.name.to_owned(), parked)));
+            }
+        }
+        Ok(found)
+    })?
+}
+
+fn list(options: &List, systems: Systems<'_>) -> Result<Vec<String>, Failure> {
+    let mut groups: BTreeMap<(String, String), (u64, BTreeSet<i64>)> = BTreeMap::new();
+    for (service, parked) in read(&options.system, systems, None)? {
+        let (events, orders) = groups.entry((service, parked.cause)).or_default();
+        *events += 1;
+        orders.insert(parked.key);
+    }
+    let mut lines = Vec::new();
+    if !options.json {
+        lines.push(if groups.is_empty() {
+            "nothing is parked".to_owned()
+        } else {
+            format!("{:<13} {:>7} {:>7} {:>10}  CAUSE", "SERVICE", "EVENTS", "ORDERS", "FIRST")
+        });
+    }
+    lines.extend(groups.into_iter().map(|((service, cause), (events, orders))| {
+        let first = orders.first().copied().unwrap_or_default();
+        if options.json {
+            return json!({ "service": service, "cause": cause, "events": events, "orders": orders }).to_string();
+        }
+        format!("{service:<13} {events:>7} {:>7} {first:>10}  {cause}", orders.len())
+    }));
+    Ok(lines)
+}
+
+fn show(options: &Show, systems: Systems<'_>) -> Result<Vec<String>, Failure> {
+    let found = read(&options.system, systems, Some(options.order))?;
+    if found.is_empty() {
+        return Ok(vec![format!("nothing of order {} is parked", options.order)]);
+    }
+    Ok(found
+        .into_iter()
+        .map(|(service, parked)| format!("{:#}", json!({ "service": service, "parked": parked })))
+        .collect())
+}
+
+fn retry(options: &Retry, systems: Systems<'_>) -> Result<Vec<String>, Failure> {
+    let (model, config) = options.system.load(systems)?;
+    let listeners = model.services.iter().filter(|service| !service.listens.is_empty());
+    let meant = listeners.filter(|service| options.service.as_deref().is_none_or(|name| name == service.name));
+    let query = options.order.map_or_else(String::new, |order| format!("?order={order}"));
+    let mut lines = Vec::new();
+    for service in meant {
+        let socket = control::socket_beside(&config.services[service.name].database);
+        let answer = block_on(control::tell(&socket, &format!("/parked/retry{query}")))??;
+        lines.push(format!("{:<13} {} heard, {} failed again", service.name, answer["heard"], answer["failed"]));
+    }
+    if lines.is_empty() {
+        let why = format!("{} has no such service that listens", model.name);
+        return Err(Failure::new("service-unknown", why, "Leave --service out to tell all."));
+    }
+    Ok(lines)
+}
+
+fn discard(options: &Discard, systems: Systems<'_>) -> Result<Vec<String>, Failure> {
+    let (model, config) = options.system.load(systems)?;
+    let service = config.services.get(&options.service).ok_or_else(|| {
+        let why = format!("{} has no service `{}`", model.name, options.service);
+        Failure::new("service-unknown", why, "Look with `jumun parked list` which service parked it.")
+    })?;
+    let socket = control::socket_beside(&service.database);
+    let answer = block_on(control::tell(&socket, &format!("/parked/discard?order={}", options.order)))??;
+    Ok(vec![format!("{:<13} {} discarded", options.service, answer["discarded"])])
+}

@@ -1,0 +1,239 @@
+//! `jumun up`: a whole system on this machine, a process a service.
+
+use crate::{Failure, SystemOptions, Systems, serve};
+use clap::Args;
+use jumun::{LoadLine, SystemModel};
+use jumun_gateway::GATEWAY;
+use jumun_host::config::Config;
+use jumun_supervisor::{self as supervisor, Spec, State, Status, Supervisor};
+use serde_json::json;
+use std::{
+    env,
+    ffi::OsString,
+    fmt::Write as _,
+    fs::{self, File, TryLockError},
+    io::{self, Write},
+    path::{Path, PathBuf},
+    process::ExitCode,
+    time::Instant,
+};
+use tokio::sync::mpsc;
+
+#[derive(Debug, Args)]
+pub(crate) struct Options {
+    #[command(flatten)]
+    system: SystemOptions,
+    /// Say what happens as JSON, an object a line.
+    #[arg(long)]
+    json: bool,
+}
+
+pub(crate) fn run(options: &Options, systems: Systems<'_>) -> Result<ExitCode, Failure> {
+    let (model, config) = options.system.load(systems)?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let runtime =
+        runtime.map_err(|error| Failure::new("system", error.to_string(), "Look at the limits of this user."))?;
+    runtime.block_on(up(&model, &config, options))
+}
+
+async fn up(model: &SystemModel, config: &Config, options: &Options) -> Result<ExitCode, Failure> {
+    let began = Instant::now();
+    let stop = serve::stop_signal();
+    let stop = stop.map_err(|error| Failure::new("system", error.to_string(), "Signals cannot be heard here."))?;
+    refuse_second(&config.folder)?;
+    let specs = specs(model, config, options)?;
+    let listeners = supervisor::bind(&specs)?; // before anything is written
+    let _lock = lock(&config.folder)?;
+    fs::create_dir_all(logs_in(&config.folder)).map_err(|error| unwritable(&config.folder, &error))?;
+
+    let (changed, mut changes) = mpsc::unbounded_channel();
+    let starting = Supervisor::start(specs, listeners, changed);
+    let supervisor = tokio::select! {
+        supervisor = starting => supervisor?,
+        () = stop.cancelled() => return Ok(ExitCode::from(130)), // the leashes break, and all end by themselves
+    };
+    let about = json!({
+        "system": model.name,
+        "pid": std::process::id(),
+        "version": env!("CARGO_PKG_VERSION"),
+        "data": config.folder.display().to_string(),
+        "rollOrder": roll_order(model),
+    });
+    let mut supervisor = supervisor.listen_to_operators(&config.folder, about)?;
+    let statuses = supervisor.statuses();
+    while changes.try_recv().is_ok() {} // how they came up is in the table
+    say(&if options.json {
+        let took_ms = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
+        json!({ "up": model.name, "tookMs": took_ms, "processes": statuses }).to_string()
+    } else {
+        greeting(model, config, options, &statuses, began)
+    });
+
+    let mut shown = Shown::new(options.json);
+    loop {
+        tokio::select! {
+            Some(status) = changes.recv() => shown.change(&status),
+            () = stop.cancelled() => break,
+        }
+    }
+    say(&if options.json { json!({ "stopping": model.name }).to_string() } else { "stopping …".to_owned() });
+    supervisor.stop().await;
+    say(&if options.json {
+        json!({ "stopped": model.name }).to_string()
+    } else {
+        format!("{} is stopped; its data stays in {}", model.name, config.folder.display())
+    });
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Where the logs of a system are.
+pub(crate) fn logs_in(folder: &Path) -> PathBuf {
+    folder.join("logs")
+}
+
+fn lock_in(folder: &Path) -> PathBuf {
+    folder.join("up.lock")
+}
+
+/// Says so if another `up` has this folder. Changes nothing.
+fn refuse_second(folder: &Path) -> Result<(), Failure> {
+    match File::open(lock_in(folder)).map(|file| file.try_lock()) {
+        Ok(Err(TryLockError::WouldBlock)) => Err(already_up(folder)),
+        _ => Ok(()),
+    }
+}
+
+/// The lock on the folder. It is held until this process ends, however it does.
+fn lock(folder: &Path) -> Result<File, Failure> {
+    fs::create_dir_all(folder).map_err(|error| unwritable(folder, &error))?;
+    let lock = File::options().create(true).truncate(false).read(true).write(true).open(lock_in(folder));
+    let lock = lock.map_err(|error| unwritable(folder, &error))?;
+    match lock.try_lock() {
+        Ok(()) => Ok(lock),
+        Err(TryLockError::WouldBlock) => Err(already_up(folder)),
+        Err(TryLockError::Error(error)) => Err(unwritable(folder, &error)),
+    }
+}
+
+fn already_up(folder: &Path) -> Failure {
+    let why = format!("{} is in use: it is up already", folder.display());
+    Failure::new("already-up", why, "Look at it with `jumun status`, or choose another folder with --data.")
+}
+
+fn unwritable(folder: &Path, error: &io::Error) -> Failure {
+    let why = format!("{} cannot be written: {error}", folder.display());
+    Failure::new("data-unwritable", why, "Make the folder writable, or choose another one with --data.")
+}
+
+fn specs(model: &SystemModel, config: &Config, options: &Options) -> Result<Vec<Spec>, Failure> {
+    let program = env::current_exe();
+    let program = program.map_err(|error| {
+        Failure::new("system", format!("this program cannot be found: {error}"), "Start it by its whole path.")
+    })?;
+    let names = model.services.iter().map(|service| (service.name, config.services[service.name].listen, false));
+    let all = names.chain([(GATEWAY, config.gateway.listen, true)]);
+    Ok(all
+        .map(|(name, listen, overlaps)| {
+            let mut arguments: Vec<OsString> = vec!["serve".into(), model.name.into(), name.into()];
+            arguments.extend(options.system.as_arguments());
+            arguments.push("--supervised".into());
+            let log = logs_in(&config.folder).join(format!("{name}.log"));
+            Spec { name: name.to_owned(), listen, program: program.clone(), arguments, log, overlaps }
+        })
+        .collect())
+}
+
+/// Those who hear before those who are heard, so that nobody hears of what only the next release knows; the gateway last.
+fn roll_order(model: &SystemModel) -> Vec<&'static str> {
+    let heard_by = |name: &str| {
+        model.services.iter().filter(|service| service.listens.iter().any(|event| event.source == name)).count()
+    };
+    let mut names: Vec<_> = model.services.iter().map(|service| service.name).collect();
+    names.sort_by_key(|name| heard_by(name));
+    names.push(GATEWAY);
+    names
+}
+
+/// This program as its user called it.
+fn program() -> String {
+    env::args_os().next().map_or_else(|| "jumun".into(), |program| program.to_string_lossy().into_owned())
+}
+
+fn greeting(model: &SystemModel, config: &Config, options: &Options, statuses: &[Status], began: Instant) -> String {
+    let program = program();
+    let data = match options.system.settings.data.to_str() {
+        None | Some("./data") => String::new(),
+        Some(folder) => format!(" --data {folder}"),
+    };
+    let offset =
+        options.system.settings.port_offset.map_or_else(String::new, |offset| format!(" --port-offset {offset}"));
+    let mut text = format!(
+        "{} is up after {:.2?}; its data is in {}\n\n  {:<13}{:<26}{:<10}PID\n",
+        model.name,
+        began.elapsed(),
+        config.folder.display(),
+        "SERVICE",
+        "ADDRESS",
+        "STATE"
+    );
+    // A text takes whatever is written.
+    for status in statuses {
+        let pid = status.pid.map_or_else(|| "-".to_owned(), |pid| pid.to_string());
+        let address = format!("http://{}", status.address);
+        let _ = writeln!(text, "  {:<13}{address:<26}{:<10}{pid}", status.name, status.state);
+    }
+    let gateway = statuses.iter().find(|status| status.name == GATEWAY).map_or(config.gateway.listen, |it| it.address);
+    text.push_str("\nTry next, in another terminal:\n");
+    if let Some(LoadLine { path, body, finished, .. }) = model.load {
+        let _ = writeln!(text, "  curl -si {gateway}{path} -H 'content-type: application/json' \\\n       -d '{body}'");
+        let _ = finished.map(|(view, _)| writeln!(text, "  curl -s  {gateway}{view}/1"));
+    }
+    let asked = model.services.iter().flat_map(|service| &service.asks).find(|ask| !ask.is_external());
+    let victim = asked.map_or(GATEWAY, |ask| ask.service);
+    let _ = write!(
+        text,
+        "  {program} why {system} 1{data}
+  {program} kill {victim}{data}                 (kill -9; then order again)
+  {program} load {system} --for 10s{data}{offset}
+  {program} roll --all{data}                   (and status, stop, start, restart, logs -f)
+
+Ctrl-C stops it; the next `up` goes on with all data.",
+        system = model.name,
+    );
+    text
+}
+
+fn say(text: &str) {
+    let mut out = io::stdout();
+    // Whoever does not read any more still has a system that runs.
+    drop(writeln!(out, "{text}").and_then(|()| out.flush()));
+}
+
+/// What was said of each process last, so that only news is said.
+struct Shown {
+    as_json: bool,
+}
+
+impl Shown {
+    const fn new(as_json: bool) -> Self {
+        Self { as_json }
+    }
+
+    fn change(&mut self, status: &Status) {
+        if self.as_json {
+            return say(&json!(status).to_string());
+        }
+        let name = &status.name;
+        let ended = status.last_end.as_deref().unwrap_or("it ended");
+        match status.state {
+            State::Ready => {
+                let after = status.ready_after_ms.unwrap_or_default();
+                say(&format!("{name} is ready after {after} ms, process {}", status.pid.unwrap_or_default()));
+            }
+            State::Starting if status.pid.is_none() => say(&format!("{name}: {ended}")),
+            State::Waiting => say(&format!("{name} does not start, trying again: {ended}")),
+            State::Stopped => say(&format!("{name} is stopped")),
+            State::Starting | State::Stopping => {}
+        }
+    }
+}

@@ -1,0 +1,138 @@
+//! `jumun view`: views are made of the log, and can be made anew of it.
+
+use crate::{Failure, SystemOptions, Systems, audit::block_on};
+use clap::{Args, Subcommand};
+use jumun::{ServiceModel, SystemModel};
+use jumun_control as control;
+use jumun_runtime::events::rebuild::{Progress, Rebuilt, Said, views_named};
+use serde_json::Value;
+use std::{
+    io::{self, IsTerminal, Write},
+    process::ExitCode,
+};
+
+#[derive(Debug, Args)]
+pub(crate) struct Options {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Makes the rows of a view anew from the whole log, or from its base where the log is not kept whole, while its service runs and answers. The old rows stand until the
+    /// new ones are complete, and also if it is ended before (Ctrl-C).
+    #[command(after_help = "Example:
+  jumun view rebuild food-delivery dashboard")]
+    Rebuild(Rebuild),
+}
+
+#[derive(Debug, Args)]
+struct Rebuild {
+    #[command(flatten)]
+    system: SystemOptions,
+    /// A service that has views, or one of its views.
+    service: String,
+    /// As JSON, an object a line.
+    #[arg(long)]
+    json: bool,
+}
+
+pub(crate) fn run(options: &Options, systems: Systems<'_>) -> Result<ExitCode, Failure> {
+    match &options.command {
+        Command::Rebuild(options) => rebuild(options, systems),
+    }
+}
+
+fn rebuild(options: &Rebuild, systems: Systems<'_>) -> Result<ExitCode, Failure> {
+    let (model, config) = options.system.load(systems)?;
+    let service = service_with(&model, &options.service)?;
+    let socket = control::socket_beside(&config.services[service.name].database);
+    let mut teller = Teller { json: options.json, is_terminal: io::stdout().is_terminal(), last: None };
+    let path = format!("/view/rebuild?view={}", options.service);
+    block_on(control::tell_and_follow(&socket, &path, |said| teller.hear(said)))??;
+    teller.end()
+}
+
+fn service_with<'a>(model: &'a SystemModel, wanted: &str) -> Result<&'a ServiceModel, Failure> {
+    model.services.iter().find(|service| views_named(service, wanted).is_ok()).ok_or_else(|| {
+        let views = model.services.iter().flat_map(|service| {
+            let views = service.resources.iter().filter(|resource| resource.folds.is_some());
+            views.map(move |view| format!("{} of {}", view.collection, service.name))
+        });
+        let views: Vec<_> = views.collect();
+        let why = format!("{} has no view `{wanted}`", model.name);
+        Failure::new("view-unknown", why, format!("Its views: {}.", views.join(", ")))
+    })
+}
+
+/// Tells what it hears of a rebuild.
+struct Teller {
+    json: bool,
+    is_terminal: bool,
+    last: Option<Said>,
+}
+
+impl Teller {
+    /// False: nobody reads any more.
+    fn hear(&mut self, said: Value) -> bool {
+        let line = if self.json { Some(said.to_string()) } else { None };
+        self.last = serde_json::from_value(said).ok().or(self.last.take());
+        let mut out = io::stdout().lock();
+        let told = match (line, &self.last) {
+            (Some(line), _) => writeln!(out, "{line}"),
+            (None, Some(Said::Progress(progress))) if self.is_terminal => write!(out, "\r\x1b[K{}", so_far(progress)),
+            (None, Some(Said::Progress(progress))) => writeln!(out, "{}", so_far(progress)),
+            (None, Some(Said::Rebuilt(rebuilt))) => {
+                let anew = if self.is_terminal { "\r\x1b[K" } else { "" };
+                writeln!(out, "{anew}{}", done(rebuilt))
+            }
+            (None, Some(Said::Failed { .. })) if self.is_terminal => writeln!(out),
+            (None, _) => Ok(()),
+        };
+        told.and_then(|()| out.flush()).is_ok()
+    }
+
+    fn end(self) -> Result<ExitCode, Failure> {
+        match self.last {
+            Some(Said::Rebuilt(_)) => Ok(ExitCode::SUCCESS),
+            Some(Said::Failed { code, why, remedy }) => Err(Failure::of_service(code, why, remedy)),
+            Some(Said::Progress(_)) | None => {
+                let why = "the service ended before the rebuild did; the view is as it was";
+                Err(Failure::new("rebuild-given-up", why, "Start the service, then try again."))
+            }
+        }
+    }
+}
+
+fn so_far(progress: &Progress) -> String {
+    let Progress { events, of, rate } = progress;
+    let percent = (events * 100).checked_div(*of).unwrap_or(100);
+    format!("{events} of {of} events ({percent} %), {rate}/s")
+}
+
+fn done(rebuilt: &Rebuilt) -> String {
+    let Rebuilt { views, events, left_out, took_ms, parked_heard, parked_failed, from_base } = rebuilt;
+    let rate = (events * 1_000).checked_div(*took_ms).unwrap_or(*events);
+    let seconds = Seconds(*took_ms);
+    let base = if *from_base { "their base and " } else { "" };
+    let mut parts = vec![format!("{} rebuilt from {base}{events} events in {seconds} ({rate}/s)", views.join(", "))];
+    if *left_out > 0 {
+        parts.push(format!("{left_out} of them have no effect, as they are parked or were discarded"));
+    }
+    if *parked_heard > 0 {
+        parts.push(format!("{parked_heard} parked events were heard after it"));
+    }
+    if *parked_failed > 0 {
+        parts.push(format!("events of {parked_failed} orders stay parked (jumun parked list)"));
+    }
+    parts.join("; ")
+}
+
+/// Milliseconds, as seconds with one decimal.
+struct Seconds(u64);
+
+impl std::fmt::Display for Seconds {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}.{} s", self.0 / 1_000, self.0 % 1_000 / 100)
+    }
+}

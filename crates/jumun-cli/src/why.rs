@@ -1,0 +1,106 @@
+//! `jumun why`: everything that happened to one order, in order, across services.
+
+use crate::{
+    Failure, SystemOptions, Systems, audit,
+    events::{self, Found, Read},
+};
+use clap::Args;
+use jiff::Timestamp;
+use jumun_audit::{is_about_its_order, rows_of};
+use jumun_bus::{Position, Wants};
+use jumun_database::{ReadError, Request, RequestState};
+use jumun_runtime::events::consumer;
+use serde_json::Value;
+use std::{
+    io::{self, Write},
+    process::ExitCode,
+};
+
+#[derive(Debug, Args)]
+pub(crate) struct Options {
+    #[command(flatten)]
+    system: SystemOptions,
+    /// The order's id.
+    order: i64,
+}
+
+pub(crate) fn run(options: &Options, systems: Systems<'_>) -> Result<ExitCode, Failure> {
+    let (model, config) = options.system.load(systems)?;
+    let order = options.order;
+    let databases = audit::open(&model, &config)?;
+    let Read { all: mut happened, from, .. } =
+        events::read_all(&config, &Wants::All, |happened: &mut Vec<_>, found| {
+            if found.record.key == order {
+                happened.push(found);
+            }
+        })?;
+    happened.sort_by_key(|found| found.record.time_ms);
+
+    let mut lines = vec![format!("order {order} of {}", model.name), String::new(), "What happened".to_owned()];
+    for Position { service, partition, sequence, .. } in from.iter().filter(|position| position.sequence > 0) {
+        lines.push(format!("  {service}/{partition}: events before {} are not kept any more", sequence + 1));
+    }
+    for Found { service, record } in &happened {
+        let number = format!("{service}/{}/{}", record.partition, record.sequence);
+        lines.push(format!(
+            "  {}  {:<21} {number:<20} {}",
+            events::time(record),
+            record.event_type,
+            status(&record.body)
+        ));
+    }
+    if happened.is_empty() {
+        lines.push("  nothing that anybody has heard of".to_owned());
+    }
+    lines.extend([String::new(), "Where it stands".to_owned()]);
+    let now = audit::block_on(async {
+        let mut rows = Vec::new();
+        for service in &model.services {
+            let Some(database) = databases.get(service.name) else { continue };
+            for resource in &service.resources {
+                for document in rows_of(database.as_ref(), resource, order).await? {
+                    let hidden = if document.shown { "" } else { "  (not shown)" };
+                    rows.push(format!("  {:<13} {}{hidden}", service.name, document.body));
+                    if resource.belongs_by.is_some() {
+                        let doubts = database.doubts_about(document.id).await?.into_iter();
+                        let own = doubts.filter(|request| request.collection == resource.collection);
+                        rows.extend(own.map(|request| in_doubt(service.name, &request)));
+                    }
+                }
+            }
+            let doubts = database.doubts_about(order).await?;
+            let meant = doubts.iter().filter(|request| is_about_its_order(&model, service.name, request));
+            rows.extend(meant.map(|request| in_doubt(service.name, request)));
+            if !service.listens.is_empty() {
+                for (_, parked) in consumer::parked(database.as_ref(), Some(order)).await? {
+                    rows.push(format!("  {:<13} {} is parked: {}", service.name, parked.event_type, parked.cause));
+                }
+            }
+        }
+        Ok::<_, ReadError>(rows)
+    })??;
+    lines.extend(if now.is_empty() { vec!["  nobody knows it".to_owned()] } else { now });
+    drop(writeln!(io::stdout(), "{}", lines.join("\n")));
+    Ok(ExitCode::SUCCESS)
+}
+
+fn in_doubt(service: &str, request: &Request) -> String {
+    let asks = request.ask.as_ref().map_or_else(String::new, |ask| format!("{}{}", ask.service, ask.path));
+    let Request { collection, subject, until_ms, .. } = request;
+    match Timestamp::from_millisecond(*until_ms) {
+        Ok(until) if request.state == RequestState::Delayed => {
+            format!("  {service:<13} {collection}/{subject} waits for an answer of {asks}, until {until:.0}")
+        }
+        _ => format!("  {service:<13} a question to {asks} is in doubt: {}", request.state),
+    }
+}
+
+/// What an event says about how far things have come.
+fn status(body: &str) -> String {
+    let event: Value = serde_json::from_str(body).unwrap_or_default();
+    let status = event.get("orderStatus").or_else(|| event.get("status")).and_then(Value::as_str).unwrap_or_default();
+    match event.get("kind").and_then(Value::as_str) {
+        Some(kind) => format!("{kind}: {status}"), // there are several of it
+        None => status.to_owned(),
+    }
+}

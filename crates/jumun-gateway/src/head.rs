@@ -1,0 +1,240 @@
+//! What a forwarder does to heads: RFC 9110 section 7.6, the `X-Forwarded-*` headers, and CORS.
+
+use http::{
+    HeaderMap, HeaderName, HeaderValue, Method,
+    header::{self, Entry},
+};
+use jumun_http::EXPIRES;
+use jumun_telemetry::REQUEST_ID;
+use std::net::IpAddr;
+
+/// Headers that are about one connection, and say nothing on the next one.
+const HOP_BY_HOP: [HeaderName; 6] = [
+    HeaderName::from_static("keep-alive"),
+    HeaderName::from_static("proxy-connection"),
+    header::TE,
+    header::TRAILER,
+    header::TRANSFER_ENCODING,
+    header::UPGRADE,
+];
+
+const ASK: HeaderName = HeaderName::from_static(EXPIRES);
+const FORWARDED: HeaderName = HeaderName::from_static("forwarded");
+const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
+const FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
+const FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
+
+/// How this proxy is called by others.
+const VIA: HeaderValue = HeaderValue::from_static("1.1 jumun");
+
+/// What a client's connection adds to all its requests.
+#[derive(Debug, Clone)]
+pub(super) struct Peer {
+    /// Where it comes from.
+    pub(super) ip: IpAddr,
+    address: HeaderValue,
+    /// As `Forwarded` spells it, for those who use that header.
+    forwarded: HeaderValue,
+}
+
+impl Peer {
+    pub(super) fn new(address: IpAddr) -> Self {
+        let node = if address.is_ipv6() { format!("\"[{address}]\"") } else { address.to_string() };
+        let value = |text: String| HeaderValue::try_from(text).unwrap_or_else(|_| HeaderValue::from_static("unknown"));
+        Self { ip: address, address: value(address.to_string()), forwarded: value(format!("for={node};proto=http")) }
+    }
+}
+
+/// Makes the head of a client's request one that a service gets. What proxies before us said is passed on, with what we
+/// see ourselves behind it: whom to believe is for the reader to know.
+pub(super) fn of_request(head: &mut HeaderMap, peer: &Peer, asked_for: Option<HeaderValue>) {
+    remove_hop_by_hop(head);
+    head.remove(header::PROXY_AUTHORIZATION);
+    head.remove(header::EXPECT); // the body is here already
+    head.remove(header::CONTENT_LENGTH); // told anew, by what was read
+    head.remove(ASK); // only services ask
+    append(head, FORWARDED_FOR, &peer.address);
+    append(head, FORWARDED_PROTO, &HeaderValue::from_static("http"));
+    if let Some(asked_for) = asked_for {
+        append(head, FORWARDED_HOST, &asked_for);
+    }
+    if head.contains_key(FORWARDED) {
+        append(head, FORWARDED, &peer.forwarded);
+    }
+    append(head, header::VIA, &VIA);
+}
+
+/// Makes the head of a service's answer one that a client gets.
+pub(super) fn of_answer(head: &mut HeaderMap, request_id: &HeaderValue) {
+    remove_hop_by_hop(head);
+    append(head, header::VIA, &VIA);
+    if let Entry::Vacant(vacant) = head.entry(REQUEST_ID) {
+        vacant.insert(request_id.clone());
+    }
+}
+
+fn remove_hop_by_hop(head: &mut HeaderMap) {
+    if head.contains_key(header::CONNECTION) {
+        let named =
+            head.get_all(header::CONNECTION).iter().flat_map(|line| line.as_bytes().split(|byte| *byte == b','));
+        let named: Vec<_> = named.filter_map(|name| HeaderName::from_bytes(name.trim_ascii()).ok()).collect();
+        for name in named {
+            head.remove(name);
+        }
+        head.remove(header::CONNECTION);
+    }
+    for name in &HOP_BY_HOP {
+        head.remove(name);
+    }
+}
+
+/// Adds a line. Several lines of one name are one list (RFC 9110, section 5.3).
+fn append(head: &mut HeaderMap, name: HeaderName, value: &HeaderValue) {
+    head.append(name, value.clone());
+}
+
+/// Which web pages may call from a browser.
+#[derive(Debug)]
+pub(super) enum Cors {
+    /// None: browsers are told nothing, and keep to their own origin.
+    Off,
+    /// All.
+    Any,
+    /// These.
+    These(Vec<HeaderValue>),
+}
+
+impl Cors {
+    pub(super) fn new(origins: &[String]) -> Self {
+        if origins.is_empty() {
+            return Self::Off;
+        }
+        if origins.iter().any(|origin| origin == "*") {
+            return Self::Any;
+        }
+        Self::These(origins.iter().filter_map(|origin| HeaderValue::try_from(origin).ok()).collect())
+    }
+
+    pub(super) const fn is_off(&self) -> bool {
+        matches!(self, Self::Off)
+    }
+
+    /// Whether a browser asks only if it may ask.
+    pub(super) fn is_preflight(&self, method: &Method, head: &HeaderMap) -> bool {
+        !self.is_off()
+            && method == Method::OPTIONS
+            && head.contains_key(header::ORIGIN)
+            && head.contains_key(header::ACCESS_CONTROL_REQUEST_METHOD)
+    }
+
+    /// Says in an answer to this origin whether its page may read it.
+    pub(super) fn allow(&self, origin: Option<&HeaderValue>, answer: &mut HeaderMap) {
+        let allowed = match self {
+            Self::Off => return,
+            Self::Any => origin.map(|_| HeaderValue::from_static("*")),
+            Self::These(origins) => {
+                answer.append(header::VARY, HeaderValue::from_static("origin"));
+                origin.filter(|origin| origins.contains(origin)).cloned()
+            }
+        };
+        let Some(allowed) = allowed else { return };
+        answer.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, allowed);
+        let readable = HeaderValue::from_static("location, retry-after, x-request-id, jumun-seen, idempotency-key");
+        answer.insert(header::ACCESS_CONTROL_EXPOSE_HEADERS, readable);
+    }
+
+    /// What else the answer to a preflight says.
+    pub(super) fn allow_preflight(answer: &mut HeaderMap) {
+        let said = [
+            (header::ACCESS_CONTROL_ALLOW_METHODS, "GET, HEAD, POST, PUT, PATCH, DELETE"),
+            (
+                header::ACCESS_CONTROL_ALLOW_HEADERS,
+                "content-type, accept, idempotency-key, x-request-id, jumun-seen, traceparent, tracestate",
+            ),
+            (header::ACCESS_CONTROL_MAX_AGE, "3600"),
+        ];
+        for (name, value) in said {
+            answer.insert(name, HeaderValue::from_static(value));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn head(lines: &[(&'static str, &'static str)]) -> HeaderMap {
+        let mut head = HeaderMap::new();
+        for (name, value) in lines {
+            head.append(HeaderName::from_static(name), HeaderValue::from_static(value));
+        }
+        head
+    }
+
+    fn all<'a>(head: &'a HeaderMap, name: &str) -> Vec<&'a str> {
+        head.get_all(name).iter().map(|value| value.to_str().expect("text")).collect()
+    }
+
+    #[test]
+    fn what_is_about_one_connection_ends_with_it() {
+        let mut request = head(&[
+            ("host", "shop"),
+            ("connection", "close, X-Private"),
+            ("connection", "x-forwarded-for"),
+            ("x-private", "1"),
+            ("x-public", "1"),
+            ("x-forwarded-for", "6.6.6.6"),
+            ("keep-alive", "timeout=5"),
+            ("te", "trailers"),
+            ("trailer", "x"),
+            ("transfer-encoding", "chunked"),
+            ("upgrade", "websocket"),
+            ("proxy-connection", "keep-alive"),
+            ("proxy-authorization", "Basic x"),
+            ("expect", "100-continue"),
+            ("content-length", "7"),
+            ("jumun-expires", "99999999999999"),
+        ]);
+        let peer = Peer::new([10, 0, 0, 1].into());
+        of_request(&mut request, &peer, Some(HeaderValue::from_static("shop")));
+        let mut left: Vec<_> = request.keys().map(HeaderName::as_str).collect();
+        left.sort_unstable();
+        let ours = ["host", "via", "x-forwarded-for", "x-forwarded-host", "x-forwarded-proto", "x-public"];
+        assert_eq!(left, ours);
+        assert_eq!(all(&request, "x-forwarded-for"), ["10.0.0.1"], "nobody can have ours removed");
+    }
+
+    #[test]
+    fn what_proxies_before_us_said_stays_with_ours_behind_it() {
+        let mut request = head(&[
+            ("x-forwarded-for", "1.1.1.1"),
+            ("x-forwarded-proto", "https"),
+            ("forwarded", "for=1.1.1.1"),
+            ("via", "1.1 edge"),
+        ]);
+        let peer = Peer::new(std::net::Ipv6Addr::LOCALHOST.into());
+        of_request(&mut request, &peer, None);
+        assert_eq!(all(&request, "x-forwarded-for"), ["1.1.1.1", "::1"]);
+        assert_eq!(all(&request, "x-forwarded-proto"), ["https", "http"]);
+        assert_eq!(all(&request, "forwarded"), ["for=1.1.1.1", "for=\"[::1]\";proto=http"]);
+        assert_eq!(all(&request, "via"), ["1.1 edge", "1.1 jumun"]);
+    }
+
+    #[test]
+    fn only_pages_that_were_named_may_read_answers() {
+        let origin = HeaderValue::from_static("https://shop.example");
+        let allowed = |origins: &[&str], origin: Option<&HeaderValue>| {
+            let mut answer = HeaderMap::new();
+            Cors::new(&origins.iter().map(ToString::to_string).collect::<Vec<_>>()).allow(origin, &mut answer);
+            let allowed = answer.get(header::ACCESS_CONTROL_ALLOW_ORIGIN).cloned();
+            (allowed, answer.contains_key(header::VARY))
+        };
+        assert_eq!(allowed(&[], Some(&origin)), (None, false));
+        assert_eq!(allowed(&["*"], Some(&origin)), (Some(HeaderValue::from_static("*")), false));
+        assert_eq!(allowed(&["*"], None), (None, false));
+        assert_eq!(allowed(&["https://other.example"], Some(&origin)), (None, true));
+        let two = ["https://other.example", "https://shop.example"];
+        assert_eq!(allowed(&two, Some(&origin)), (Some(origin.clone()), true));
+        assert_eq!(allowed(&two, None), (None, true), "a cache must not give it to a page");
+    }
+}

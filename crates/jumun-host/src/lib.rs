@@ -1,0 +1,4 @@
+//! The composition root: reads the configuration of a system and puts one of its processes together.
+
+pub mod config;
+pub mod limits;

@@ -1,0 +1,22 @@
+//! What services and the gateway share over HTTP: problems (RFC 9457), replies, connections that drain, load shedding.
+//!
+//! It knows neither engines nor upstreams.
+
+mod connections;
+mod headers;
+pub mod limits;
+mod problem;
+mod reply;
+mod shedding;
+
+pub use connections::{Pace, serve_until};
+pub use headers::{EXPIRES, IDEMPOTENCY_KEY, SEEN};
+pub use problem::{Code, Problem, TYPE_PREFIX};
+pub use reply::{Reply, ask_only, refuse, respond, status, status_of, word};
+pub use shedding::{Shed, Shedding};
+
+/// An error with its causes, as the client's own text names none of them.
+pub fn chain(error: &dyn std::error::Error) -> String {
+    let causes = std::iter::successors(error.source(), |cause| cause.source());
+    causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
+}

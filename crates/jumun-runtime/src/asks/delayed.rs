@@ -1,0 +1,373 @@
+//! Delayed asks: questions whose answer may come after the client has gone. A delayed payment is one, and a message to a
+//! customer another.
+//!
+//! A question is delayed in the commit of what was decided without its answer, as a request in state `Delayed`. From then
+//! on it is durable: one worker per neighbour asks it again and again, always under the same id, until the neighbour
+//! answers or its deadline is over. What comes of it is settled by a command of the instance that waits for it, in one
+//! commit with the end of the request:
+//!
+//! - a yes: `Done`;
+//! - a no, or no answer before the deadline: `Voiding`, since an earlier attempt that nobody heard of may have had its
+//!   effect; the neighbour is told to undo it, or to remember never to do it;
+//! - the instance stops to wait, because it was cancelled: `Voiding`, in the commit that cancels.
+//!
+//! An attempt that is not answered in time has not failed: the neighbour may go on with it until the deadline, and the next
+//! attempt finds its answer. So a neighbour that is overloaded does nothing in vain.
+//!
+//! The oldest are asked first, [`DELAYED_AT_ONCE`] at a time while the circuit is closed, and one at a time while it is not:
+//! nobody waits for them, so they are what the neighbour is probed with, and clients are not. Once it answers one while the
+//! circuit is open, that is half-open at once, and does not wait any longer. A round that ends early is taken up where
+//! it ended: some that fail for reasons of their own (a mailbox that is full) do not hold up all others.
+
+use super::transport::{Outcome as Reached, Question};
+use crate::{
+    crash,
+    engine::{Engine, Place},
+    limits::{
+        DECISIONS_MAX, DELAYED_AT_ONCE, DELAYED_EVERY, DELAYED_PAUSE, DELAYED_READ_ROWS, DELAYED_ROUND_ROWS,
+        EXPIRE_EVERY,
+    },
+    panic_text,
+};
+use futures_util::{FutureExt, StreamExt, stream::FuturesUnordered};
+use jumun::{Documents, Outcome, Reply, SettleModel, Step};
+use jumun_database::{
+    Changes, CommitError, Conflict, ReadError, Request, RequestChange, RequestFilter, RequestState,
+    limits::PAGE_MAX_ROWS,
+};
+use jumun_guard::{Command, Refusal, State};
+use jumun_http::Problem;
+use jumun_telemetry::Origin;
+use std::{
+    collections::{BTreeSet, VecDeque},
+    panic::AssertUnwindSafe,
+};
+use tokio::time::Instant;
+use uuid::Uuid;
+
+/// Counts what earlier processes left, and starts the workers. To be called before the first command is taken.
+pub(crate) async fn start(engine: &Engine) {
+    if let Err(error) = count(engine).await {
+        // The workers will.
+        tracing::warn!(%error, "what is delayed could not be counted yet");
+    }
+    let settles = engine.model().resources.iter().flat_map(|resource| &resource.settles);
+    let callees: BTreeSet<_> = settles.map(|settle| settle.target.service).collect();
+    for callee in callees {
+        let worker = Worker { engine: engine.clone(), callee, ended_at: None };
+        engine.spawn_worker(worker.clone().run());
+        engine.spawn_worker(worker.expire());
+    }
+}
+
+async fn count(engine: &Engine) -> Result<(), ReadError> {
+    let _still = engine.hold_commits().await;
+    let (mut after, mut standing) = (None, 0);
+    loop {
+        let found = engine.database().requests(delayed(None, after, PAGE_MAX_ROWS)).await?;
+        let Some(last) = found.last() else { break };
+        after = Some(last.id);
+        standing += found.len() as u64;
+    }
+    engine.delays().counted(standing);
+    Ok(())
+}
+
+/// What is delayed, of one neighbour or of all.
+const fn delayed(service: Option<&'static str>, after: Option<Uuid>, limit: u32) -> RequestFilter {
+    RequestFilter { state: RequestState::Delayed, service, until_before_ms: None, after, limit }
+}
+
+/// Asks one neighbour what is delayed.
+#[derive(Clone)]
+struct Worker {
+    engine: Engine,
+    callee: &'static str,
+    /// The last one that was asked in vain in a round that ended early.
+    ended_at: Option<Uuid>,
+}
+
+/// One look at everything that is delayed.
+#[derive(Debug, Default)]
+struct Round {
+    settled: usize,
+    left: usize,
+    /// The neighbour must not be asked now.
+    refused: Option<Refusal>,
+}
+
+/// What came of one attempt.
+#[derive(Debug)]
+enum Attempt {
+    /// It is over.
+    Settled,
+    /// It is not, or not known to be.
+    Left,
+    /// The neighbour must not be asked now.
+    Refused(Refusal),
+    /// It must not, was probed, and did not answer.
+    InVain(Refusal),
+}
+
+impl Worker {
+    async fn run(mut self) {
+        let (shortest, longest) = DELAYED_PAUSE;
+        let mut pause = shortest;
+        let mut more = self.engine.delays().subscribe();
+        loop {
+            more.mark_unchanged();
+            let is_from_the_oldest = self.ended_at.is_none();
+            let round = self.round().await;
+            let wait = match &round {
+                Ok(Round { left: 0, settled: 0, .. }) if is_from_the_oldest => {
+                    // Level-triggered: a notice that is missed costs a moment, no more.
+                    let _ = tokio::time::timeout(EXPIRE_EVERY, more.changed()).await;
+                    pause = shortest;
+                    continue;
+                }
+                Ok(Round { left: 0, .. }) => {
+                    pause = shortest;
+                    continue;
+                }
+                Ok(Round { refused: Some(Refusal::Open { retry_after }), settled: 0, .. }) => pause.min(*retry_after),
+                Ok(Round { settled, .. }) if *settled > 0 => {
+                    pause = shortest;
+                    pause
+                }
+                Ok(_) => pause,
+                Err(error) => {
+                    tracing::debug!(%error, callee = self.callee, "what is delayed could not be read");
+                    pause
+                }
+            };
+            tokio::time::sleep(wait.min(EXPIRE_EVERY)).await;
+            pause = (pause * 2).min(longest);
+        }
+    }
+
+    /// Asks each of them once, the oldest first; ends early while the neighbour must not be asked, or does not answer, and
+    /// then goes on from there the next time.
+    async fn round(&mut self) -> Result<Round, ReadError> {
+        if !self.engine.delays().is_sure() {
+            count(&self.engine).await?;
+        }
+        let mut asked = self.ended_at.take();
+        let (engine, callee) = (&self.engine, self.callee);
+        let mut round = Round::default();
+        let mut at_work = FuturesUnordered::new();
+        let mut waiting: VecDeque<Request> = VecDeque::new();
+        let (mut after, mut is_last, mut ended_early, mut in_vain) = (asked, false, false, 0);
+        let (mut unreadable, mut asked_rows, mut next_at) = (None, 0, Instant::now());
+        loop {
+            // However many come, the oldest get their turn again; and they are counted where nobody knows how many there are.
+            is_last |= asked_rows >= DELAYED_ROUND_ROWS || !engine.delays().is_sure();
+            if waiting.is_empty() && !is_last {
+                match engine.database().requests(delayed(Some(callee), after, DELAYED_READ_ROWS)).await {
+                    Ok(found) => {
+                        is_last = found.len() < DELAYED_READ_ROWS as usize;
+                        after = found.last().map(|request| request.id).or(after);
+                        waiting.extend(found);
+                    }
+                    // What is at work is seen through: nobody knows what has become of a commit that is dropped.
+                    Err(error) => (is_last, unreadable) = (true, Some(error)),
+                }
+            }
+            // A half-open circuit lets in as many as it wants.
+            let is_open = matches!(engine.guards().state(callee), Some(State::Open | State::ForcedOpen));
+            let width = if is_open { 1 } else { DELAYED_AT_ONCE };
+            if at_work.len() < width
+                && let Some(request) = waiting.pop_front()
+            {
+                asked_rows += 1;
+                let begins = next_at.max(Instant::now());
+                if !is_outside(&request) {
+                    next_at = begins + DELAYED_EVERY;
+                }
+                at_work.push(async move {
+                    tokio::time::sleep_until(begins).await;
+                    (request.id, seen_through(&request, attempt(engine, callee, &request)).await)
+                });
+                continue;
+            }
+            match at_work.next().await {
+                None => {
+                    self.ended_at = asked.filter(|_| ended_early);
+                    return unreadable.map_or(Ok(round), Err);
+                }
+                Some((_, Attempt::Settled)) => (round.settled, in_vain) = (round.settled + 1, 0),
+                Some((id, Attempt::Left)) => {
+                    (round.left, in_vain, asked) = (round.left + 1, in_vain + 1, asked.max(Some(id)));
+                }
+                Some((_, Attempt::Refused(why))) => (round.left, round.refused) = (round.left + 1, Some(why)),
+                Some((id, Attempt::InVain(why))) => {
+                    (round.left, round.refused, asked) = (round.left + 1, Some(why), asked.max(Some(id)));
+                }
+            }
+            if round.refused.is_some() || in_vain >= DELAYED_AT_ONCE {
+                (is_last, ended_early, round.left) = (true, true, round.left + waiting.len());
+                waiting.clear();
+            }
+        }
+    }
+
+    /// Settles what is past its deadline, beside whatever is being asked: that may take longer than a deadline.
+    async fn expire(self) {
+        loop {
+            if let Err(error) = self.expire_once().await {
+                tracing::debug!(%error, callee = self.callee, "what is past its deadline could not be read");
+            }
+            tokio::time::sleep(EXPIRE_EVERY).await;
+        }
+    }
+
+    async fn expire_once(&self) -> Result<(), ReadError> {
+        let mut after = None;
+        loop {
+            let before = Some(self.engine.now().as_millisecond());
+            let filter =
+                RequestFilter { until_before_ms: before, ..delayed(Some(self.callee), after, DELAYED_READ_ROWS) };
+            let expired = self.engine.database().requests(filter).await?;
+            let Some(last) = expired.last() else { return Ok(()) };
+            after = Some(last.id);
+            for request in &expired {
+                let Some(settle) = settle_model(&self.engine, request) else { continue };
+                let origin = Origin::following(request.trace.as_ref(), || self.engine.tracer().samples());
+                tracing::warn!(order = request.subject, ask = %request.id, callee = self.callee, "no answer before the deadline");
+                let settled = settled(&self.engine, request, settle, &Reply::Unavailable, &origin);
+                seen_through(request, settled).await;
+            }
+        }
+    }
+}
+
+/// What settles a request. None: an earlier release delayed it, and this one knows nothing of that.
+fn settle_model<'a>(engine: &'a Engine, request: &Request) -> Option<(usize, &'a SettleModel)> {
+    let ask = request.ask.as_ref()?;
+    let mut resources = engine.model().resources.iter().enumerate();
+    let (at, resource) = resources.find(|(_, resource)| resource.collection == request.collection)?;
+    let settle = resource
+        .settles
+        .iter()
+        .find(|settle| (settle.target.service, settle.target.path) == (ask.service.as_str(), ask.path.as_str()));
+    if settle.is_none() {
+        tracing::error!(order = request.subject, ask = %request.id, callee = ask.service, "nothing settles what is delayed; this is a defect");
+    }
+    Some((at, settle?))
+}
+
+fn is_outside(request: &Request) -> bool {
+    request.ask.as_ref().is_some_and(|ask| ask.path.is_empty())
+}
+
+/// A panic over one of them is a defect that must not take the others, nor the whole service, with it again and again.
+async fn seen_through(request: &Request, work: impl Future<Output = Attempt>) -> Attempt {
+    AssertUnwindSafe(work).catch_unwind().await.unwrap_or_else(|panic| {
+        let why = panic_text(panic.as_ref());
+        tracing::error!(order = request.subject, ask = %request.id, why, "the code panicked over what is delayed; this is a defect");
+        Attempt::Left
+    })
+}
+
+async fn attempt(engine: &Engine, callee: &'static str, request: &Request) -> Attempt {
+    let Some(settle) = settle_model(engine, request) else { return Attempt::Left };
+    // Nobody waits for it, so it may find out whether a neighbour whose circuit is open answers again.
+    let may_probe = |refusal: &Refusal| {
+        matches!(refusal, Refusal::Open { .. }) && engine.guards().state(callee) == Some(State::Open)
+    };
+    let (admitted, refusal, time_limit) = match engine.admit_later(callee).await {
+        Ok((Ok(admitted), time_limit)) => (Some(admitted), None, time_limit),
+        Ok((Err(refusal), time_limit)) if may_probe(&refusal) => (None, Some(refusal), time_limit),
+        Ok((Err(refusal), _)) => return Attempt::Refused(refusal),
+        Err(problem) => {
+            tracing::error!(%problem, callee, "what is delayed cannot be asked");
+            return Attempt::Left;
+        }
+    };
+    let origin = Origin::following(request.trace.as_ref(), || engine.tracer().samples());
+    let question = Question {
+        target: settle.1.target,
+        id: request.id,
+        body: request.ask.as_ref().and_then(|ask| ask.question.clone()).unwrap_or_default(),
+        expires_ms: request.until_ms,
+        time_limit,
+        is_answer: settle.1.is_answer,
+        origin: origin.clone(),
+    };
+    crash::point("delayed.before-call");
+    let reply = match engine.call(admitted, question, request.subject).await {
+        Reached::Accepted(answer) => Reply::Accepted(answer),
+        Reached::Refused(why) => Reply::Refused(why),
+        Reached::NotDone(_) | Reached::Broken(_) | Reached::Unknown(_) => {
+            return refusal.map_or(Attempt::Left, Attempt::InVain);
+        }
+    };
+    if refusal.is_some() {
+        engine.guards().command(callee, Command::Probe);
+    }
+    crash::point("delayed.after-answer");
+    settled(engine, request, settle, &reply, &origin).await
+}
+
+/// Decides what the answer means and commits that together with the end of the request.
+async fn settled(
+    engine: &Engine,
+    request: &Request,
+    (resource, settle): (usize, &SettleModel),
+    reply: &Reply,
+    origin: &Origin,
+) -> Attempt {
+    let (decider, now) = ((resource, request.subject), engine.now());
+    let mut documents = Documents::new();
+    for _ in 0..DECISIONS_MAX {
+        let Ok(turn) = engine.turn(Place::Document(decider)).await else { return Attempt::Left };
+        let step = Step { decider, command: &settle.command, now, reply: Some(reply) };
+        let mut changes = Changes::default();
+        let is_decided = match engine.decide(step, &mut documents, origin).await {
+            Ok(Outcome::Decided(decided)) => {
+                // Nothing follows where it does not wait any more: then it is not taken.
+                let is_taken = !decided.documents.is_empty();
+                if engine.add(decided, now, &origin.trace, Some(request.id), &mut changes).await.is_err() {
+                    return Attempt::Left;
+                }
+                is_taken
+            }
+            // It does not wait for this any more. What was done for it is undone.
+            Ok(Outcome::Rejected(_)) => false,
+            Ok(other @ (Outcome::Ask(_) | Outcome::Needs(_))) => {
+                tracing::error!(order = request.subject, ask = %request.id, ?other, "an answer cannot be settled; this is a defect");
+                return Attempt::Left;
+            }
+            Err(problem) => return left(request, &problem),
+        };
+        // Only a yes that was taken leaves nothing to be undone: an attempt before a no may have had its effect.
+        let is_taken = is_decided && matches!(reply, Reply::Accepted(_));
+        let to = if is_taken { RequestState::Done } else { RequestState::Voiding };
+        changes.requests.push(RequestChange::Move { id: request.id, from: RequestState::Delayed, to, answer: None });
+        crash::point("settle.before-commit");
+        match engine.commit_of(origin, changes).await {
+            Ok(_) => {
+                crash::point("settle.after-commit");
+                let (trace, order, ask) = (origin.trace.id(), request.subject, request.id);
+                tracing::debug!(request = %origin.request, %trace, order, %ask, state = %to, "settled");
+                if !is_taken {
+                    engine.to_undo().notify_one();
+                }
+                return Attempt::Settled;
+            }
+            Err(CommitError::Conflict(Conflict::Request { id })) if id == request.id => return Attempt::Settled,
+            Err(CommitError::Conflict(_)) => documents.clear(),
+            // Whatever became of it: it is delayed still, or it is not.
+            Err(error) => {
+                tracing::debug!(%error, order = request.subject, ask = %request.id, "an answer could not be settled yet");
+                return Attempt::Left;
+            }
+        }
+        drop(turn);
+    }
+    Attempt::Left
+}
+
+fn left(request: &Request, problem: &Problem) -> Attempt {
+    tracing::debug!(%problem, order = request.subject, ask = %request.id, "an answer could not be settled yet");
+    Attempt::Left
+}

@@ -1,0 +1,111 @@
+//! What is counted around the calls to neighbours, beside what became of them.
+
+use jumun_guard::{Refusal, State};
+use jumun_telemetry::{Label, label};
+use prometheus_client::{
+    metrics::{counter::Counter, family::Family, gauge::Gauge},
+    registry::Registry,
+};
+use std::{collections::BTreeMap, sync::Arc};
+
+const STATES: [State; 6] =
+    [State::Closed, State::Open, State::HalfOpen, State::ForcedOpen, State::ForcedClosed, State::Disabled];
+
+/// What is counted around the calls of a service. All clones are the same.
+#[derive(Debug, Clone)]
+pub(super) struct CallMetrics(Arc<Families>);
+
+#[derive(Debug, Default)]
+struct Families {
+    state: Family<[Label; 2], Gauge>,
+    transitions: Family<[Label; 2], Counter>,
+    refused: Family<[Label; 2], Counter>,
+    slow: Family<[Label; 1], Counter>,
+    at_work: Family<[Label; 1], Gauge>,
+    waiting: Family<[Label; 1], Gauge>,
+    by_callee: BTreeMap<&'static str, Callee>,
+}
+
+#[derive(Debug)]
+struct Callee {
+    /// By the place in [`STATES`], as the next one.
+    state: [Gauge; 6],
+    transitions: [Counter; 6],
+    refused_open: Counter,
+    refused_full: Counter,
+    refused_no_time: Counter,
+    slow: Counter,
+    at_work: Gauge,
+    waiting: Gauge,
+}
+
+impl CallMetrics {
+    /// All of them, at nought.
+    pub(super) fn new(callees: impl Iterator<Item = &'static str>) -> Self {
+        let mut families = Families::default();
+        for callee in callees {
+            let with = |name, value: &str| [label("callee", callee), label(name, value)];
+            let only = [label("callee", callee)];
+            let refused = |why| families.refused.get_or_create_owned(&with("why", why));
+            let counted = Callee {
+                state: STATES.map(|state| families.state.get_or_create_owned(&with("state", state.name()))),
+                transitions: STATES.map(|to| families.transitions.get_or_create_owned(&with("to", to.name()))),
+                refused_open: refused("open"),
+                refused_full: refused("full"),
+                refused_no_time: refused("no_time"),
+                slow: families.slow.get_or_create_owned(&only),
+                at_work: families.at_work.get_or_create_owned(&only),
+                waiting: families.waiting.get_or_create_owned(&only),
+            };
+            families.by_callee.insert(callee, counted);
+        }
+        Self(Arc::new(families))
+    }
+
+    pub(super) fn register(&self, registry: &mut Registry) {
+        let Families { state, transitions, refused, slow, at_work, waiting, by_callee: _ } = &*self.0;
+        let help = "What the circuit breaker does, by callee: 1 for its state, 0 for all others";
+        registry.register("jumun_circuit_state", help, state.clone());
+        let help = "Changes of a circuit breaker, by callee and the state that it went to";
+        registry.register("jumun_circuit_transitions", help, transitions.clone());
+        let help = "Calls that were not made, as the circuit was open, the bulkhead full or no time left";
+        registry.register("jumun_calls_refused", help, refused.clone());
+        let help = "Calls that took as long as a slow call or longer, whatever became of them";
+        registry.register("jumun_calls_slow", help, slow.clone());
+        registry.register("jumun_calls_at_work", "Calls that are let in, by callee", at_work.clone());
+        registry.register("jumun_calls_waiting", "Calls that wait to be let in, by callee", waiting.clone());
+    }
+
+    pub(super) fn transition(&self, callee: &str, to: State) {
+        if let Some(counted) = self.0.by_callee.get(callee) {
+            for (state, counter) in STATES.iter().zip(&counted.transitions) {
+                counter.inc_by(u64::from(*state == to));
+            }
+        }
+    }
+
+    pub(super) fn refused(&self, callee: &str, why: Refusal) {
+        let Some(counted) = self.0.by_callee.get(callee) else { return };
+        match why {
+            Refusal::Open { .. } => &counted.refused_open,
+            Refusal::Full => &counted.refused_full,
+            Refusal::NoTime => &counted.refused_no_time,
+        }
+        .inc();
+    }
+
+    pub(super) fn slow(&self, callee: &str) {
+        if let Some(counted) = self.0.by_callee.get(callee) {
+            counted.slow.inc();
+        }
+    }
+
+    pub(super) fn set(&self, callee: &str, is_in: State, at_work: u32, waiting: u32) {
+        let Some(counted) = self.0.by_callee.get(callee) else { return };
+        for (state, gauge) in STATES.iter().zip(&counted.state) {
+            gauge.set(i64::from(*state == is_in));
+        }
+        counted.at_work.set(at_work.into());
+        counted.waiting.set(waiting.into());
+    }
+}

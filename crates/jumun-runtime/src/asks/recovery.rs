@@ -1,0 +1,341 @@
+//! Recovery: sees through what nobody works on any more.
+//!
+//! Three workers, each level-triggered (it looks at what is there, not at what was signalled): one gives up requests
+//! whose process died or whose time is up, one has them undone by their neighbours, one deletes old answers.
+
+use super::{delayed, transport::VoidError};
+use crate::{
+    crash,
+    engine::Engine,
+    limits::{ANSWERS_KEPT, PURGE_EVERY, SWEEP_EVERY, VOID_PAUSE, VOIDS_AT_ONCE},
+    metrics::AskOutcome,
+};
+use futures_util::future::join_all;
+use jumun_database::{
+    Changes, CommitError, ReadError, Request, RequestChange, RequestFilter, RequestState, limits::PAGE_MAX_ROWS,
+    limits::REQUESTS_KEPT_MAX,
+};
+use jumun_telemetry::{Kind, Origin, Span};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    hash::{DefaultHasher, Hash, Hasher},
+    time::{Duration, Instant},
+};
+use uuid::Uuid;
+
+/// Gives up what an earlier process of this database left, then starts the workers. To be called before the first
+/// command is taken. Tells how many requests are to be undone.
+pub async fn start(engine: &Engine) -> usize {
+    crash::point("recovery.before-commit");
+    let given_up = give_up(engine, None).await.unwrap_or_else(|why| {
+        // They stay in doubt, and the sweep finds them once their time is up.
+        tracing::warn!(why, "what the last process left could not be looked through yet");
+        0
+    });
+    crash::point("recovery.after-commit");
+    delayed::start(engine).await;
+    for worker in [Worker::Sweep, Worker::Undo, Worker::Purge] {
+        let engine = engine.clone();
+        engine.clone().spawn_worker(async move {
+            match worker {
+                Worker::Sweep => sweep(&engine).await,
+                Worker::Undo => undo(&engine).await,
+                Worker::Purge => purge(&engine).await,
+            }
+        });
+    }
+    given_up
+}
+
+#[derive(Clone, Copy)]
+enum Worker {
+    Sweep,
+    Undo,
+    Purge,
+}
+
+/// Moves requests from asking to voiding: those given up before a time, or all of other processes.
+async fn give_up(engine: &Engine, until_before_ms: Option<i64>) -> Result<usize, String> {
+    let mut after = None;
+    let mut given_up = 0;
+    loop {
+        let found =
+            requests(engine, RequestState::Asking, until_before_ms, after).await.map_err(|error| error.to_string())?;
+        let Some(last) = found.last() else { return Ok(given_up) };
+        after = Some(last.id);
+        let theirs = |request: &&Request| until_before_ms.is_some() || request.incarnation != engine.incarnation();
+        let moves = join_all(found.iter().filter(theirs).map(|request| async {
+            match change_state(engine, request.id, RequestState::Asking, RequestState::Voiding).await {
+                Ok(()) => Ok(1),
+                Err(CommitError::Conflict(_)) => Ok(0), // it got its answer after all
+                Err(error) => Err(error.to_string()),
+            }
+        }));
+        given_up += moves.await.into_iter().sum::<Result<usize, String>>()?;
+    }
+}
+
+async fn sweep(engine: &Engine) {
+    loop {
+        tokio::time::sleep(SWEEP_EVERY).await;
+        match give_up(engine, Some(engine.now().as_millisecond())).await {
+            Ok(0) => {}
+            Ok(count) => {
+                tracing::info!(count, "requests in doubt are given up and undone");
+                engine.to_undo().notify_one();
+            }
+            Err(why) => tracing::debug!(why, "requests in doubt could not be looked through"),
+        }
+    }
+}
+
+/// Has everything undone that is to be undone, oldest first; while nothing succeeds, ever more slowly.
+async fn undo(engine: &Engine) {
+    let (shortest, longest) = VOID_PAUSE;
+    let mut pause = shortest;
+    loop {
+        match undo_all(engine).await {
+            Ok(Round { undone: 0, left: 0 }) => {
+                // A missed notice costs a sweep's time, no more.
+                let _ = tokio::time::timeout(SWEEP_EVERY, engine.to_undo().notified()).await;
+                continue;
+            }
+            Ok(Round { left: 0, .. }) => {
+                pause = shortest;
+                continue;
+            }
+            Ok(Round { undone, .. }) if undone > 0 => pause = shortest,
+            Ok(Round { left, .. }) => tracing::debug!(left, ?pause, "asks wait to be undone"),
+            Err(error) => tracing::debug!(%error, "what is to be undone could not be read"),
+        }
+        tokio::time::sleep(jittered(engine, pause)).await;
+        pause = (pause * 2).min(longest);
+    }
+}
+
+#[derive(Debug, Default)]
+struct Round {
+    undone: usize,
+    left: usize,
+}
+
+async fn undo_all(engine: &Engine) -> Result<Round, ReadError> {
+    let mut round = Round::default();
+    let mut after = None;
+    let mut down = BTreeSet::new(); // a neighbour that is down is down for the next thousand, too
+    loop {
+        let found = requests(engine, RequestState::Voiding, None, after).await?;
+        let Some(last) = found.last() else { return Ok(round) };
+        after = Some(last.id);
+        let mut by_neighbour: BTreeMap<_, Vec<_>> = BTreeMap::new();
+        for request in &found {
+            let neighbour = request.ask.as_ref().map(|ask| ask.service.clone()).unwrap_or_default();
+            by_neighbour.entry(neighbour).or_default().push(request);
+        }
+        for (neighbour, requests) in by_neighbour {
+            for some in requests.chunks(VOIDS_AT_ONCE) {
+                if down.contains(&neighbour) {
+                    round.left += some.len();
+                    continue;
+                }
+                let attempts = join_all(some.iter().map(|request| undo_one(engine, request))).await;
+                if attempts.iter().all(|attempt| *attempt == Attempt::InVain) {
+                    down.insert(neighbour.clone());
+                }
+                let undone = attempts.iter().filter(|attempt| **attempt == Attempt::Undone).count();
+                round.undone += undone;
+                round.left += some.len() - undone;
+            }
+        }
+    }
+}
+
+/// What came of one attempt to undo.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Attempt {
+    Undone,
+    /// The neighbour answers, and not that this one is undone: the next one may be.
+    Failed,
+    /// The neighbour does not answer, or our own database does not: it is the same for all others.
+    InVain,
+}
+
+async fn undo_one(engine: &Engine, request: &Request) -> Attempt {
+    let Some(ask) = &request.ask else {
+        tracing::error!(order = request.subject, ask = %request.id, "it is to be undone and asked nobody; this is a defect");
+        return Attempt::Failed;
+    };
+    let origin = Origin::following(request.trace.as_ref(), || engine.tracer().samples());
+    let (trace, order) = (&origin.trace, request.subject);
+    crash::point("void.before-call");
+    let began = Instant::now();
+    let undone = if ask.path.is_empty() {
+        Ok(()) // what was said to somebody outside cannot be taken back
+    } else {
+        engine.transport().void(&ask.service, &ask.path, request.id, &origin).await
+    };
+    let took = began.elapsed();
+    engine.tracer().record(trace, || Span {
+        context: *trace,
+        parent: origin.parent,
+        kind: Kind::Client,
+        name: format!("POST {}{}/void", ask.service, ask.path).into(),
+        took,
+        attributes: vec![("peer.service", ask.service.clone().into()), ("jumun.order", order.to_string().into())],
+        is_failed: undone.is_err(),
+    });
+    let (trace, callee, ask_id) = (trace.id(), &ask.service, request.id);
+    tracing::debug!(request = %origin.request, %trace, order, ask = %ask_id, callee, ?undone, ?took, "asked to undo");
+    if let Err(why) = undone {
+        return match why {
+            VoidError::NoAnswer(_) => Attempt::InVain,
+            VoidError::NotUndone(_) => Attempt::Failed,
+        };
+    }
+    crash::point("void.after-answer");
+    match change_state(engine, request.id, RequestState::Voiding, RequestState::Voided).await {
+        Ok(()) => {
+            crash::point("void.after-commit");
+            engine.metrics().ask(&ask.service, AskOutcome::Voided, took);
+            Attempt::Undone
+        }
+        Err(CommitError::Conflict(_)) => Attempt::Undone, // another worker was first
+        Err(error) => {
+            tracing::debug!(%error, order, ask = %ask_id, "an ask is undone; that could not be noted yet");
+            Attempt::InVain
+        }
+    }
+}
+
+async fn purge(engine: &Engine) {
+    loop {
+        tokio::time::sleep(PURGE_EVERY).await;
+        let kept = i64::try_from(ANSWERS_KEPT.as_millis()).unwrap_or(i64::MAX);
+        let before_ms = engine.now().as_millisecond().saturating_sub(kept);
+        loop {
+            match engine.database().purge_requests(before_ms, REQUESTS_KEPT_MAX).await {
+                Ok(0) => break,
+                Ok(deleted) => tracing::debug!(deleted, "old answers are deleted"),
+                Err(error) => {
+                    tracing::debug!(%error, "old answers could not be deleted yet");
+                    break;
+                }
+            }
+        }
+    }
+}
+
+async fn requests(
+    engine: &Engine,
+    state: RequestState,
+    until_before_ms: Option<i64>,
+    after: Option<Uuid>,
+) -> Result<Vec<Request>, ReadError> {
+    let filter = RequestFilter { state, service: None, until_before_ms, after, limit: PAGE_MAX_ROWS };
+    engine.database().requests(filter).await
+}
+
+async fn change_state(engine: &Engine, id: Uuid, from: RequestState, to: RequestState) -> Result<(), CommitError> {
+    let change = RequestChange::Move { id, from, to, answer: None };
+    engine.commit(Changes { requests: vec![change], ..Changes::default() }).await.map(drop)
+}
+
+/// Half to one and a half times a pause, so that services that lost the same neighbour do not come back all at once.
+fn jittered(engine: &Engine, pause: Duration) -> Duration {
+    let mut hash = DefaultHasher::new();
+    (engine.model().name, engine.now().as_millisecond()).hash(&mut hash);
+    let share = u32::try_from(hash.finish() % 1_000).unwrap_or_default();
+    pause / 2 + pause * share / 1_000
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        Parts,
+        asks::{
+            Delays, Guards,
+            transport::{Outcome, Question, Transport},
+        },
+        intake::AdmissionConfig,
+        schema,
+    };
+    use futures_util::future::{BoxFuture, ready};
+    use jiff::{Timestamp, tz::TimeZone};
+    use jumun_database::{AskRecord, MemoryDatabase};
+    use jumun_telemetry::Tracer;
+    use std::sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    };
+
+    /// A neighbour that has undone what was asked after an id, and about what was asked up to it says the same each time.
+    struct Neighbour {
+        cannot_up_to: Uuid,
+        says: VoidError,
+        calls: AtomicUsize,
+    }
+
+    impl Transport for Arc<Neighbour> {
+        fn ask(&self, _: Question) -> BoxFuture<'_, Outcome> {
+            Box::pin(ready(Outcome::NotDone("nobody is asked here".into())))
+        }
+        fn void<'a>(&'a self, _: &'a str, _: &'a str, id: Uuid, _: &'a Origin) -> BoxFuture<'a, Result<(), VoidError>> {
+            self.calls.fetch_add(1, Ordering::Relaxed);
+            Box::pin(ready(if id > self.cannot_up_to { Ok(()) } else { Err(self.says.clone()) }))
+        }
+    }
+
+    /// Many questions, the oldest of which cannot be undone; what one round comes to, and how many calls it takes.
+    async fn round(says: VoidError) -> (Round, usize) {
+        let model = food_delivery::system().service("order").expect("a service").clone();
+        let database = MemoryDatabase::new(schema(&model));
+        let ids: Vec<_> = (0..3 * VOIDS_AT_ONCE).map(|_| Uuid::now_v7()).collect();
+        let cannot_up_to = ids[2 * VOIDS_AT_ONCE - 1];
+        let neighbour = Arc::new(Neighbour { cannot_up_to, says, calls: AtomicUsize::new(0) });
+        let engine = Engine::new(Parts {
+            guards: Guards::new(&model, &BTreeMap::new()).expect("defaults"),
+            delays: Delays::default(),
+            behaviour: model.behaviour(&serde_json::Map::new()).expect("default settings"),
+            model,
+            database: Arc::new(database),
+            transport: Arc::new(neighbour.clone()),
+            admission: AdmissionConfig::default(),
+            clock: Timestamp::now,
+            zone: TimeZone::UTC,
+            tracer: Tracer::default(),
+            restarts: 0,
+        });
+        let ask = AskRecord { service: "payment".into(), path: "/payinfos".into(), question: None };
+        let requests = ids.into_iter().zip(1..).map(|(id, subject)| {
+            RequestChange::Insert(Box::new(Request {
+                id,
+                key: None,
+                fingerprint: [0; 16],
+                state: RequestState::Voiding,
+                collection: "orders".into(),
+                subject,
+                ask: Some(ask.clone()),
+                trace: None,
+                answer: None,
+                incarnation: Uuid::nil(),
+                until_ms: 0,
+            }))
+        });
+        engine.commit(Changes { requests: requests.collect(), ..Changes::default() }).await.expect("a commit");
+        let round = undo_all(&engine).await.expect("memory can be read");
+        (round, neighbour.calls.load(Ordering::Relaxed))
+    }
+
+    #[tokio::test]
+    async fn what_cannot_be_undone_holds_nothing_else_up() {
+        let (Round { undone, left }, calls) = round(VoidError::NotUndone("it answered 500".into())).await;
+        assert_eq!((undone, left, calls), (VOIDS_AT_ONCE, 2 * VOIDS_AT_ONCE, 3 * VOIDS_AT_ONCE));
+    }
+
+    #[tokio::test]
+    async fn who_does_not_answer_is_left_alone_for_this_round() {
+        let (Round { undone, left }, calls) = round(VoidError::NoAnswer("connection refused".into())).await;
+        assert_eq!((undone, left, calls), (0, 3 * VOIDS_AT_ONCE, VOIDS_AT_ONCE));
+    }
+}

@@ -1,0 +1,315 @@
+//! How a service reaches its neighbours.
+//!
+//! What matters is what an outcome says about the neighbour's state: *accepted* and *refused* are final, *not done* means
+//! that nothing happened there and nothing will, and everything else is *unknown* and must be undone by a call.
+
+use crate::limits::VOID_TIME_LIMIT;
+use bytes::Bytes;
+use futures_util::future::BoxFuture;
+use http::{HeaderMap, Request, StatusCode, Uri, header};
+use http_body_util::{BodyExt, Full, Limited};
+use hyper_util::{
+    client::legacy::{Client, connect::HttpConnector},
+    rt::{TokioExecutor, TokioTimer},
+};
+use jumun::{AskTarget, Rejection};
+use jumun_http::{
+    EXPIRES, IDEMPOTENCY_KEY, Problem, chain,
+    limits::{BODY_MAX_BYTES, IDLE_CONNECTION_KEPT, IDLE_CONNECTIONS_MAX},
+};
+use jumun_telemetry::Origin;
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use uuid::Uuid;
+
+/// A question on its way out.
+#[derive(Debug, Clone)]
+pub struct Question {
+    /// Whom.
+    pub target: AskTarget,
+    /// Its id; the same for every attempt.
+    pub id: Uuid,
+    /// The question, JSON.
+    pub body: String,
+    /// When it is given up, in milliseconds since 1970 UTC.
+    pub expires_ms: i64,
+    /// How long an answer is waited for.
+    pub time_limit: Duration,
+    /// Whether a body (the second) is a yes to the question (the first).
+    pub is_answer: fn(&str, &str) -> bool,
+    /// What asks: the neighbour's work is caused by it.
+    pub origin: Origin,
+}
+
+/// What came of a question.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Outcome {
+    /// A yes, with what it says.
+    Accepted(String),
+    /// A final no. Nothing was done.
+    Refused(Rejection),
+    /// Nothing was done and nothing will be; why.
+    NotDone(String),
+    /// The connection broke before there was an answer, as it does when a process dies. It may have been done; the same
+    /// question under the same id finds out.
+    Broken(String),
+    /// It may have been done, or may still be; why nobody knows.
+    Unknown(String),
+}
+
+/// The way to the neighbours.
+pub trait Transport: Send + Sync + 'static {
+    /// Asks, and waits for the answer no longer than the time limit.
+    fn ask(&self, question: Question) -> BoxFuture<'_, Outcome>;
+
+    /// Has a question undone, whatever became of it. `Ok` once the neighbour says that it is.
+    fn void<'a>(
+        &'a self,
+        service: &'a str,
+        path: &'a str,
+        id: Uuid,
+        origin: &'a Origin,
+    ) -> BoxFuture<'a, Result<(), VoidError>>;
+}
+
+/// Why nobody knows that a question is undone.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum VoidError {
+    /// The neighbour does not answer: it is down, or far away. It would not answer the next one either.
+    #[error("{0}")]
+    NoAnswer(String),
+    /// It answers, and not that it is undone. That is about this question only.
+    #[error("{0}")]
+    NotUndone(String),
+}
+
+/// Somebody outside the system who is told things, such as whoever carries messages. Nothing that is told is undone.
+pub trait Outside: Send + Sync + 'static {
+    /// Tells it, once; the id is the same for every attempt. Bounds its own time.
+    fn tell<'a>(&'a self, id: Uuid, body: &'a str) -> BoxFuture<'a, Outcome>;
+}
+
+/// Neighbours over HTTP/1.1, and others by their own ways.
+pub struct HttpTransport {
+    client: Client<HttpConnector, Full<Bytes>>,
+    urls: BTreeMap<String, Uri>,
+    outside: BTreeMap<&'static str, Arc<dyn Outside>>,
+}
+
+/// Why an exchange gave no response.
+enum NoResponse {
+    /// Nothing was sent.
+    NotSent(String),
+    /// Something was sent, and the connection broke.
+    Broken(String),
+    /// Something was sent.
+    Lost(String),
+}
+
+impl NoResponse {
+    /// Of an error after the connection stood.
+    fn of(error: &(dyn std::error::Error + 'static)) -> Self {
+        let mut causes = std::iter::successors(Some(error), |cause| cause.source());
+        let is_broken = causes.any(|cause| match cause.downcast_ref::<hyper::Error>() {
+            Some(error) => error.is_incomplete_message() || error.is_closed() || error.is_canceled(),
+            None => cause.is::<std::io::Error>(),
+        });
+        if is_broken { Self::Broken(chain(error)) } else { Self::Lost(chain(error)) }
+    }
+}
+
+impl HttpTransport {
+    /// The way to services by their addresses, `http://host:port`.
+    pub fn new(urls: BTreeMap<String, Uri>) -> Self {
+        let mut connector = HttpConnector::new();
+        connector.set_nodelay(true);
+        let client = Client::builder(TokioExecutor::new())
+            .pool_idle_timeout(IDLE_CONNECTION_KEPT)
+            .pool_max_idle_per_host(IDLE_CONNECTIONS_MAX)
+            .pool_timer(TokioTimer::new())
+            .build(connector);
+        Self { client, urls, outside: BTreeMap::new() }
+    }
+
+    /// With somebody outside the system.
+    #[must_use]
+    pub fn with_outside(mut self, name: &'static str, outside: Arc<dyn Outside>) -> Self {
+        self.outside.insert(name, outside);
+        self
+    }
+
+    fn uri(&self, service: &str, path: &str) -> Result<Uri, NoResponse> {
+        let base =
+            self.urls.get(service).ok_or_else(|| NoResponse::NotSent(format!("no address of {service} is known")))?;
+        let mut parts = base.clone().into_parts();
+        parts.path_and_query =
+            Some(path.parse().map_err(|error| NoResponse::NotSent(format!("the path {path} cannot be: {error}")))?);
+        Uri::from_parts(parts).map_err(|error| NoResponse::NotSent(error.to_string()))
+    }
+
+    async fn post(
+        &self,
+        uri: Uri,
+        head: HeaderMap,
+        body: String,
+    ) -> Result<(StatusCode, HeaderMap, Bytes), NoResponse> {
+        let mut request =
+            Request::post(uri).body(Full::from(body)).map_err(|error| NoResponse::NotSent(error.to_string()))?;
+        *request.headers_mut() = head;
+        let response = self.client.request(request).await.map_err(|error| {
+            if error.is_connect() { NoResponse::NotSent(chain(&error)) } else { NoResponse::of(&error) }
+        })?;
+        let (head, body) = response.into_parts();
+        let body = Limited::new(body, BODY_MAX_BYTES).collect().await;
+        let body = body.map_err(|error| NoResponse::of(error.as_ref()))?.to_bytes();
+        Ok((head.status, head.headers, body))
+    }
+}
+
+fn head(id: Uuid, expires_ms: i64, origin: &Origin) -> HeaderMap {
+    let mut head = HeaderMap::with_capacity(8);
+    head.insert(header::CONTENT_TYPE, header::HeaderValue::from_static("application/json"));
+    if let Ok(id) = id.to_string().parse() {
+        head.insert(IDEMPOTENCY_KEY, id);
+    }
+    head.insert(EXPIRES, expires_ms.into());
+    origin.write(&mut head);
+    head
+}
+
+impl Transport for HttpTransport {
+    fn ask(&self, question: Question) -> BoxFuture<'_, Outcome> {
+        Box::pin(async move {
+            let Question { target, id, body, expires_ms, time_limit, is_answer, origin } = question;
+            if target.is_external() {
+                let Some(outside) = self.outside.get(target.service) else {
+                    return Outcome::NotDone(format!("nobody carries what is for {}", target.service));
+                };
+                let told = tokio::time::timeout(time_limit, outside.tell(id, &body)).await;
+                return told.unwrap_or_else(|_| Outcome::Unknown(format!("no answer within {time_limit:?}")));
+            }
+            let head = head(id, expires_ms, &origin);
+            let uri = match self.uri(target.service, target.path) {
+                Ok(uri) => uri,
+                Err(NoResponse::NotSent(why) | NoResponse::Broken(why) | NoResponse::Lost(why)) => {
+                    return Outcome::NotDone(why);
+                }
+            };
+            match tokio::time::timeout(time_limit, self.post(uri, head, body.clone())).await {
+                Ok(Ok((status, head, answer))) => classify(status, &head, &answer, |answer| is_answer(&body, answer)),
+                Ok(Err(NoResponse::NotSent(why))) => Outcome::NotDone(why),
+                Ok(Err(NoResponse::Broken(why))) => Outcome::Broken(why),
+                Ok(Err(NoResponse::Lost(why))) => Outcome::Unknown(why),
+                Err(_) => Outcome::Unknown(format!("no answer within {time_limit:?}")),
+            }
+        })
+    }
+
+    fn void<'a>(
+        &'a self,
+        service: &'a str,
+        path: &'a str,
+        id: Uuid,
+        origin: &'a Origin,
+    ) -> BoxFuture<'a, Result<(), VoidError>> {
+        Box::pin(async move {
+            let post = async {
+                let uri = self.uri(service, &format!("{path}/void"))?;
+                // An expiry marks it as an ask; undoing never comes too late.
+                self.post(uri, head(id, i64::MAX, origin), "{}".to_owned()).await
+            };
+            match tokio::time::timeout(VOID_TIME_LIMIT, post).await {
+                Ok(Ok((StatusCode::NO_CONTENT, ..))) => Ok(()),
+                Ok(Ok((status, ..))) => Err(VoidError::NotUndone(format!("it answered {status}"))),
+                Ok(Err(NoResponse::NotSent(why) | NoResponse::Broken(why) | NoResponse::Lost(why))) => {
+                    Err(VoidError::NoAnswer(why))
+                }
+                Err(_) => Err(VoidError::NoAnswer(format!("no answer within {VOID_TIME_LIMIT:?}"))),
+            }
+        })
+    }
+}
+
+/// What a response says about the neighbour's state. What is not clearly one of ours says nothing.
+fn classify(status: StatusCode, head: &HeaderMap, body: &[u8], is_answer: impl Fn(&str) -> bool) -> Outcome {
+    let unknown = |why: &str| Outcome::Unknown(format!("it answered {status} {why}"));
+    let Ok(body) = std::str::from_utf8(body) else { return unknown("with a body that is not text") };
+    if status.is_success() {
+        return if is_answer(body) {
+            Outcome::Accepted(body.to_owned())
+        } else {
+            unknown("with a body that is no answer")
+        };
+    }
+    let is_problem =
+        head.get(header::CONTENT_TYPE).is_some_and(|kind| kind.as_bytes().starts_with(b"application/problem+json"));
+    match is_problem.then(|| Problem::parse(body)).flatten() {
+        None => unknown("with a body that is none of ours"),
+        Some(problem) => of_problem(problem),
+    }
+}
+
+/// What a problem of ours says about the neighbour's state.
+pub fn of_problem(problem: Problem) -> Outcome {
+    let text = problem.to_string();
+    if problem.code.is_surely_not_done() {
+        return Outcome::NotDone(text);
+    }
+    problem.into_rejection().map_or(Outcome::Unknown(text), Outcome::Refused)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use jumun_http::Code;
+    use proptest::prelude::*;
+
+    fn classify_text(status: u16, kind: &str, body: &[u8]) -> Outcome {
+        let mut head = HeaderMap::new();
+        head.insert(header::CONTENT_TYPE, kind.parse().expect("a header"));
+        classify(StatusCode::from_u16(status).expect("a status"), &head, body, |body| body == "yes")
+    }
+
+    fn problem(code: Code) -> String {
+        Problem::new(code, "why").body(code.status(), "/payinfos", "r")
+    }
+
+    #[test]
+    fn only_a_readable_yes_is_accepted() {
+        assert_eq!(classify_text(201, "application/hal+json", b"yes"), Outcome::Accepted("yes".into()));
+        for body in [&b""[..], b"{}", b"<html>", b"\xff\xfe"] {
+            assert!(matches!(classify_text(200, "application/json", body), Outcome::Unknown(_)));
+        }
+    }
+
+    #[test]
+    fn a_no_counts_only_in_our_own_words() {
+        let declined = problem(Code::Declined);
+        assert_eq!(
+            classify_text(402, "application/problem+json", declined.as_bytes()),
+            Outcome::Refused(Rejection::Declined("why".into()))
+        );
+        assert!(
+            matches!(classify_text(404, "text/html", b"<h1>404"), Outcome::Unknown(_)),
+            "a wrong address says nothing"
+        );
+        assert!(matches!(classify_text(503, "text/plain", b"busy"), Outcome::Unknown(_)));
+    }
+
+    #[test]
+    fn not_done_is_told_by_the_type_whatever_the_status() {
+        for status in [429, 500, 503] {
+            let outcome = classify_text(status, "application/problem+json", problem(Code::NotDone).as_bytes());
+            assert!(matches!(outcome, Outcome::NotDone(_)));
+        }
+        let outcome = classify_text(503, "application/problem+json", problem(Code::OutcomeUnknown).as_bytes());
+        assert!(matches!(outcome, Outcome::Unknown(_)));
+    }
+
+    proptest! {
+        #[test]
+        fn nonsense_is_never_taken_for_an_answer(status in 100_u16..600, kind in "[a-z/+]{0,30}", body in proptest::collection::vec(any::<u8>(), 0..200)) {
+            prop_assume!(body != b"yes");
+            prop_assert!(matches!(classify_text(status, &kind, &body), Outcome::Unknown(_)));
+        }
+    }
+}

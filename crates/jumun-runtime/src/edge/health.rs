@@ -1,0 +1,129 @@
+//! Health: what a probe, an operator and a load balancer ask.
+
+use super::shared::Shared;
+use crate::{
+    engine::Engine,
+    events::consumer::{Consumer, Consumption, PARKED},
+};
+use axum::http::StatusCode;
+use futures_util::future::BoxFuture;
+use jumun_database::{Query, ReadError, RequestFilter, RequestState, limits::PAGE_MAX_ROWS};
+use jumun_http::{Reply, status, word};
+use serde_json::{Map, Value, json};
+use std::sync::atomic::{AtomicBool, Ordering};
+
+/// Whether a service is ready, and what it tells about itself.
+#[derive(Debug, Default)]
+pub(crate) struct Health {
+    is_ready: AtomicBool,
+    /// What stands at `/actuator/info`.
+    pub(crate) info: Map<String, Value>,
+}
+
+impl Health {
+    /// Not ready yet.
+    pub(crate) fn new(info: Map<String, Value>) -> Self {
+        Self { is_ready: AtomicBool::new(false), info }
+    }
+
+    /// Whether requests are welcome.
+    pub(crate) fn set_ready(&self, is_ready: bool) {
+        self.is_ready.store(is_ready, Ordering::Relaxed);
+    }
+
+    fn is_ready(&self) -> bool {
+        self.is_ready.load(Ordering::Relaxed)
+    }
+}
+
+type Page = fn(&Shared) -> BoxFuture<'_, Reply>;
+
+/// The pages and where they are.
+pub(crate) const PAGES: [(&str, Page); 5] = [
+    ("/actuator/health", |shared| Box::pin(health(shared))),
+    ("/actuator/health/liveness", |_| Box::pin(async { status(true, None) })),
+    ("/actuator/health/readiness", |shared| Box::pin(async { status(shared.health.is_ready(), None) })),
+    ("/actuator/info", |shared| Box::pin(async { Reply::Json(StatusCode::OK, json!(shared.health.info).to_string()) })),
+    ("/actuator/prometheus", |shared| Box::pin(prometheus(shared))),
+];
+
+async fn health(shared: &Shared) -> Reply {
+    let engine = &shared.engine;
+    let mut in_doubt = 0;
+    let mut database = engine.trouble();
+    for state in IN_DOUBT {
+        match in_state(engine, state).await {
+            Ok(requests) => in_doubt += requests,
+            Err(error) => database = Some(error.to_string()),
+        }
+    }
+    let stats = engine.database().stats();
+    let consumption = shared.consumer.as_ref().map(Consumer::consumption).unwrap_or_default();
+    let trouble = consumption.trouble();
+    let is_up = shared.health.is_ready() && database.is_none() && trouble.is_none();
+    let behind: Map<_, _> = consumption.behind.into_iter().map(|(source, events)| (source, json!(events))).collect();
+    let mut components = json!({
+        "database": {
+            "status": word(database.is_none()),
+            "details": {
+                "commits": stats.commits, "groups": stats.groups, "conflicts": stats.conflicts, "trouble": database,
+            },
+        },
+        // Requests in doubt are normal for a moment; `jumun asks` tells which.
+        "asks": { "status": "UP", "details": { "inDoubt": in_doubt, "delayed": engine.delays().standing() } },
+        "events": {
+            "status": word(trouble.is_none()),
+            "details": {
+                "behind": behind,
+                "parkedOrders": consumption.parked_keys,
+                "policiesDropped": consumption.dropped,
+                "trouble": trouble,
+            },
+        },
+        // A neighbour that is down is no reason to be: what needs it is told so at once, everything else is done.
+        "calls": { "status": "UP", "details": engine.guards().told() },
+        // Being busy is not being broken.
+        "admission": { "status": "UP", "details": engine.admission().told() },
+        "readiness": { "status": word(shared.health.is_ready()) },
+    });
+    if let Some(on) = engine.faults().on() {
+        components["faults"] = json!({ "status": "UP", "details": on });
+    }
+    status(is_up, Some(components))
+}
+
+/// The metrics. What is a state, and not counted as it happens, is looked at now; what cannot be read stays as it was.
+async fn prometheus(shared: &Shared) -> Reply {
+    let (engine, metrics) = (&shared.engine, shared.engine.metrics());
+    for state in IN_DOUBT {
+        match in_state(engine, state).await {
+            Ok(requests) => metrics.set_in_doubt(state.as_str(), requests as u64),
+            Err(error) => tracing::debug!(%error, "the requests in doubt cannot be counted"),
+        }
+    }
+    metrics.set_in_doubt(RequestState::Delayed.as_str(), engine.delays().standing());
+    metrics.set_backlog();
+    engine.guards().set_metrics();
+    engine.admission().set_metrics();
+    if let Some(consumer) = &shared.consumer {
+        let Consumption { behind, parked_keys, dropped, .. } = consumer.consumption();
+        let now_ms = engine.now().as_millisecond();
+        for (source, events) in behind {
+            metrics.set_behind(&source, events, now_ms);
+        }
+        let all = Query { collection: PARKED, filter: None, sort: None, offset: 0, size: 1 };
+        match engine.database().page(all).await {
+            Ok(page) => metrics.set_parked(page.total, parked_keys, dropped),
+            Err(error) => tracing::debug!(%error, "the parked events cannot be counted"),
+        }
+    }
+    Reply::Metrics(metrics.page())
+}
+
+const IN_DOUBT: [RequestState; 2] = [RequestState::Asking, RequestState::Voiding];
+
+/// How many requests are in a state, counted up to a bound.
+async fn in_state(engine: &Engine, state: RequestState) -> Result<usize, ReadError> {
+    let filter = RequestFilter { state, service: None, until_before_ms: None, after: None, limit: PAGE_MAX_ROWS };
+    Ok(engine.database().requests(filter).await?.len())
+}

@@ -1,0 +1,168 @@
+//! The server of one service: listens, serves connections, drains.
+
+use super::{
+    health::Health,
+    http, operator,
+    shared::{Shared, SharedParts},
+};
+use crate::{
+    asks::recovery,
+    engine::Engine,
+    events::{
+        consumer::{Consumer, ConsumerError},
+        rebuild::Rebuilds,
+        relay::{Relay, RelayError},
+        retention::Retention,
+    },
+    metrics::AskOutcome,
+};
+use axum::http::StatusCode;
+use hyper_util::service::TowerToHyperService;
+use jumun_bus::Bus;
+use jumun_control::Control;
+use jumun_http::{
+    Pace,
+    limits::{DRAIN_TIME_LIMIT, HEAD_TIME_LIMIT},
+    serve_until,
+};
+use jumun_telemetry::limits::SPAN_EXPORT_TIME_LIMIT;
+use serde_json::json;
+use std::{path::PathBuf, sync::Arc, time::Duration};
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+
+/// How a service is served.
+pub struct Serving {
+    /// Where requests come in.
+    pub listener: TcpListener,
+    /// The status of answers that say *not now*.
+    pub unavailable_status: StatusCode,
+    /// How it hears of its neighbours, and they of it.
+    pub bus: Arc<dyn Bus>,
+    /// For how long the bus is kept, if not for ever.
+    pub retention: Option<Retention>,
+    /// Where operators tell it things.
+    pub control: PathBuf,
+    /// How long it is not ready for no reason, for drills.
+    pub start_delay: Duration,
+    /// Called once it is sure that it can serve: from then on requests may come, the socket keeps them.
+    pub announce: Box<dyn FnOnce() + Send>,
+    /// Ends the serving: no new connections, what is at work is finished, the database is closed.
+    pub stop: CancellationToken,
+}
+
+/// Why a service cannot be served.
+#[derive(Debug, thiserror::Error)]
+pub enum ServeError {
+    /// It cannot publish.
+    #[error(transparent)]
+    Relay(#[from] RelayError),
+    /// It cannot hear.
+    #[error(transparent)]
+    Consumer(#[from] ConsumerError),
+}
+
+impl ServeError {
+    /// A code that stays the same over releases.
+    pub const fn code(&self) -> &'static str {
+        match self {
+            Self::Relay(error) => error.code(),
+            Self::Consumer(error) => error.code(),
+        }
+    }
+
+    /// What to do about it.
+    pub const fn remedy(&self) -> &'static str {
+        match self {
+            Self::Relay(error) => error.remedy(),
+            Self::Consumer(error) => error.remedy(),
+        }
+    }
+}
+
+/// Serves until told to stop, then drains. Recovers first what an earlier process left.
+pub async fn serve(engine: Engine, serving: Serving) -> Result<(), ServeError> {
+    let Serving { listener, unavailable_status, bus, retention, control: socket, start_delay, announce, stop } =
+        serving;
+    let relay = if engine.model().publishes { Some(Relay::open(&engine, bus.clone()).await?) } else { None };
+    let name = engine.model().name;
+    let info = json!({ "service": name, "version": env!("CARGO_PKG_VERSION") });
+    let health = Health::new(info.as_object().cloned().unwrap_or_default());
+    let given_up = recovery::start(&engine).await;
+    if given_up > 0 {
+        tracing::info!(given_up, "an earlier process left requests in doubt; they are being undone");
+    }
+
+    if let Some(relay) = &relay {
+        relay.start();
+    }
+    let consumer =
+        if engine.model().listens.is_empty() { None } else { Some(Consumer::start(&engine, bus.clone()).await?) };
+    let rebuilds = Rebuilds::start(&engine, bus, consumer.clone());
+    if let Some(retention) = retention {
+        retention.start(&engine, &rebuilds);
+    }
+    let control = Control::listen(&socket, operator::router(&engine, consumer.clone(), rebuilds));
+    if let Err(error) = &control {
+        tracing::warn!(%error, "operators cannot tell this process anything");
+    }
+    let shared = Shared::new(SharedParts { engine: engine.clone(), health, unavailable_status, consumer });
+    let router = http::router(&shared);
+    if !start_delay.is_zero() {
+        tracing::warn!(?start_delay, "not ready for so long, because somebody asked for it");
+        let _ = stop.run_until_cancelled(tokio::time::sleep(start_delay)).await;
+    }
+    shared.health.set_ready(true);
+    announce();
+    let summary = tokio::spawn(summarize(shared.clone()));
+
+    let service = TowerToHyperService::new(router);
+    serve_until(
+        listener,
+        |_| service.clone(),
+        Pace { head_time_limit: HEAD_TIME_LIMIT, farewell: Duration::ZERO },
+        &stop,
+        || {
+            shared.health.set_ready(false);
+            drop(control);
+        },
+    )
+    .await;
+
+    summary.abort();
+    engine.drain(DRAIN_TIME_LIMIT).await;
+    if let Some(relay) = relay {
+        relay.finish().await; // and lets go of the log, before the next process may take the database
+    }
+    engine.database().close().await;
+    engine.tracer().finish(SPAN_EXPORT_TIME_LIMIT).await;
+    Ok(())
+}
+
+/// One line a second while there is traffic.
+async fn summarize(shared: Shared) {
+    let metrics = shared.engine.metrics();
+    let mut every = tokio::time::interval(Duration::from_secs(1));
+    let mut before = metrics.http.traffic();
+    loop {
+        every.tick().await;
+        let now = metrics.http.traffic();
+        let turned_away = shared.engine.admission().look();
+        let (requests, failures) = (now.requests - before.requests, now.failures - before.failures);
+        before = now;
+        if requests > 0 {
+            tracing::info!(
+                requests,
+                failures,
+                slowest = ?now.slowest,
+                turned_away,
+                asks.accepted = metrics.asks(AskOutcome::Accepted),
+                asks.refused = metrics.asks(AskOutcome::Refused),
+                asks.not_done = metrics.asks(AskOutcome::NotDone),
+                asks.unknown = metrics.asks(AskOutcome::Unknown),
+                asks.voided = metrics.asks(AskOutcome::Voided),
+                "this second, and asks since the start"
+            );
+        }
+    }
+}

@@ -1,0 +1,32 @@
+//! What all handlers of a service share.
+
+use super::health::Health;
+use crate::{engine::Engine, events::Consumer};
+use axum::http::StatusCode;
+use std::sync::Arc;
+
+/// What all handlers share.
+#[derive(Clone)]
+pub(crate) struct Shared(Arc<SharedParts>);
+
+pub(crate) struct SharedParts {
+    pub(crate) engine: Engine,
+    pub(crate) health: Health,
+    /// The status of answers that say *not now*.
+    pub(crate) unavailable_status: StatusCode,
+    /// Hears the neighbours, if it listens to any.
+    pub(crate) consumer: Option<Consumer>,
+}
+
+impl Shared {
+    pub(crate) fn new(parts: SharedParts) -> Self {
+        Self(Arc::new(parts))
+    }
+}
+
+impl std::ops::Deref for Shared {
+    type Target = SharedParts;
+    fn deref(&self) -> &SharedParts {
+        &self.0
+    }
+}

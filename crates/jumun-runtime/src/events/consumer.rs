@@ -1,0 +1,840 @@
+//! The consumer of a service: hears what its neighbours publish, once and in order.
+//!
+//! A consumer's place, the last number that has had its effect, moves in the commit of that effect. So an event has its
+//! effect exactly once, however often it is delivered and whatever dies when. A number that is lower than the next is a
+//! duplicate; a higher one is a gap, and stops the consumer loudly: nothing may be skipped.
+//!
+//! An event that cannot be decoded, or on which the business code fails, is *parked*: kept aside with every later event
+//! of its order, so that the rest goes on. What is parked is heard again when the service starts, or when an operator
+//! says so.
+
+use super::token::Token;
+use crate::{
+    crash,
+    engine::Engine,
+    limits::{
+        BEHIND_EVERY, BUSY_PAUSE, DATABASE_PAUSE, DECISIONS_MAX, EVENTS_AT_ONCE, EVENTS_BETWEEN_YIELDS, IDLE_PAUSE,
+        PARKED_KEYS_MAX, PLACES_EVERY, RETRY_PAUSE, STANDING_STILL_SHOWN,
+    },
+    panic_text,
+};
+use jumun::{Damaged, Documents, Heard, NEW_ID, Outcome, Stored};
+use jumun_bus::{Bus, BusError, Delivery, Position, Record, Source, Subscription, Wants};
+use jumun_database::{
+    Changes, CommitError, Conflict, Document, DocumentChange, JournalEntry, Place, PlaceChange, Query, ReadDatabase,
+    ReadError, RequestChange,
+};
+use jumun_http::Problem;
+use jumun_telemetry::{Kind, Span, SpanId, TraceContext};
+use serde::{Deserialize, Serialize};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    panic::{AssertUnwindSafe, catch_unwind},
+    sync::Arc,
+    time::Duration,
+};
+use tokio::sync::{Mutex, OwnedMutexGuard, mpsc, oneshot, watch};
+use tokio::time::Instant;
+use uuid::Uuid;
+
+/// The collection of parked events.
+pub const PARKED: &str = "parked";
+
+/// An event that waits for somebody to look at it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Parked {
+    /// Where it comes from.
+    pub source: String,
+    /// The partition.
+    pub partition: u16,
+    /// Its number there.
+    pub sequence: u64,
+    /// Its type.
+    pub event_type: String,
+    /// The order that it belongs to.
+    pub key: i64,
+    /// When it happened, in milliseconds since 1970 UTC.
+    pub time_ms: i64,
+    /// In which trace it happened.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub traceparent: Option<String>,
+    /// As published.
+    pub body: String,
+    /// Why it is parked.
+    pub cause: String,
+    /// Whether somebody has said that it shall have no effect. It is not in lists then.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub is_discarded: bool,
+}
+
+/// What a consumer shows of itself.
+#[derive(Debug, Clone, Default)]
+pub struct Consumption {
+    /// The last number of each partition of each source that has had its effect.
+    pub places: BTreeMap<(String, u16), u64>,
+    /// How many events of each source are still to be heard.
+    pub behind: Vec<(String, u64)>,
+    /// Orders with parked events.
+    pub parked_keys: usize,
+    /// Policies that wanted what the state did not allow.
+    pub dropped: u64,
+    /// Why it has stopped, if it has.
+    pub stopped: Option<String>,
+}
+
+impl Consumption {
+    /// What an operator must look at: it stands still, or so much is parked that the release must be at fault.
+    pub fn trouble(&self) -> Option<String> {
+        let parked = self.parked_keys;
+        let too_many = || (parked >= PARKED_KEYS_MAX).then(|| format!("events of {parked} orders are parked"));
+        self.stopped.clone().or_else(too_many)
+    }
+}
+
+/// What an operator tells a consumer.
+#[derive(Debug)]
+pub enum Order {
+    /// Hear parked events again: of one order, or all.
+    Retry {
+        /// The order.
+        key: Option<i64>,
+        /// How many were heard, and how many failed again; or why none was tried.
+        done: oneshot::Sender<Result<(usize, usize), &'static str>>,
+    },
+    /// Forget parked events of an order. Their effect is lost.
+    Discard {
+        /// The order.
+        key: i64,
+        /// How many; or why none.
+        done: oneshot::Sender<Result<usize, &'static str>>,
+    },
+}
+
+/// A consumer, as others see it.
+#[derive(Clone)]
+pub struct Consumer {
+    shown: watch::Receiver<Consumption>,
+    orders: mpsc::Sender<Order>,
+    as_parked: Arc<Mutex<()>>,
+}
+
+impl Consumer {
+    /// Starts the consumer of a service; it works until the engine is drained.
+    pub async fn start(engine: &Engine, bus: Arc<dyn Bus>) -> Result<Self, ConsumerError> {
+        let (show, shown) = watch::channel(Consumption::default());
+        let (orders, told) = mpsc::channel(8);
+        let as_parked = Arc::<Mutex<()>>::default();
+        let mut worker = Worker::open(engine, bus, show, as_parked.clone()).await?;
+        engine.spawn_worker(async move { worker.run(told).await });
+        Ok(Self { shown, orders, as_parked })
+    }
+
+    /// What it shows.
+    pub fn consumption(&self) -> Consumption {
+        self.shown.borrow().clone()
+    }
+
+    /// Waits until an event has had its effect here, so that a client reads what it has just written. False: not in time,
+    /// or this service does not listen to that source.
+    pub async fn has_heard(&self, token: &Token, bound: Duration) -> bool {
+        let Token { service, partition, sequence } = token;
+        let place = (service.clone(), *partition);
+        let mut shown = self.shown.clone();
+        let heard = shown.wait_for(|shown| shown.places.get(&place).is_some_and(|heard| heard >= sequence));
+        matches!(tokio::time::timeout(bound, heard).await, Ok(Ok(_)))
+    }
+
+    /// Keeps parked what is parked, for as long as the answer lives. Events that are heard may still be parked.
+    pub(crate) async fn keep_parked(&self) -> OwnedMutexGuard<()> {
+        self.as_parked.clone().lock_owned().await
+    }
+
+    /// Tells it something. False: it has ended.
+    pub async fn tell(&self, order: Order) -> bool {
+        self.orders.send(order).await.is_ok()
+    }
+}
+
+/// Why a consumer cannot go on.
+#[derive(Debug, thiserror::Error)]
+pub enum ConsumerError {
+    /// The bus says so.
+    #[error(transparent)]
+    Bus(#[from] BusError),
+    /// The database cannot be read.
+    #[error(transparent)]
+    Database(#[from] ReadError),
+}
+
+impl ConsumerError {
+    /// A code that stays the same over releases.
+    pub const fn code(&self) -> &'static str {
+        match self {
+            Self::Bus(error) => error.code(),
+            Self::Database(_) => "database-unreadable",
+        }
+    }
+
+    /// What to do about it.
+    pub const fn remedy(&self) -> &'static str {
+        match self {
+            Self::Bus(error) => error.remedy(),
+            Self::Database(_) => "Try again; if it stays so, look at the disk.",
+        }
+    }
+}
+
+type PlaceKey = (String, u16);
+
+/// Where a consumer stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Stand {
+    epoch: Uuid,
+    sequence: u64,
+}
+
+struct Worker {
+    engine: Engine,
+    bus: Arc<dyn Bus>,
+    subscription: Box<dyn Subscription>,
+    /// As committed.
+    places: BTreeMap<PlaceKey, Stand>,
+    /// As heard; ahead of the above by events that do not concern us.
+    heard: BTreeMap<PlaceKey, Stand>,
+    places_written: Instant,
+    behind: Vec<(String, u64)>,
+    looked_behind: Option<Instant>,
+    parked_keys: BTreeSet<i64>,
+    /// Held while parked events are heard again or forgotten.
+    as_parked: Arc<Mutex<()>>,
+    /// Orders (None: all) whose parked events could not be heard again for the database's sake.
+    again: BTreeSet<Option<i64>>,
+    again_at: Instant,
+    /// Why the one event that is heard now can never be committed.
+    over_limit: Option<String>,
+    show: watch::Sender<Consumption>,
+}
+
+/// What a batch of events comes to.
+#[derive(Default)]
+struct Effect {
+    documents: Documents,
+    changed: BTreeMap<jumun::DocumentKey, bool>,
+    journal: Vec<JournalEntry>,
+    /// What is to be asked later, and what is taken back.
+    requests: Vec<RequestChange>,
+    parked: Vec<Parked>,
+    heard: BTreeMap<PlaceKey, Stand>,
+    dropped: u64,
+    /// Of which source each event was that had its effect, and when it happened.
+    times: Vec<(Arc<Source>, i64)>,
+    /// What is recorded of events in sampled traces.
+    spans: Vec<Span>,
+}
+
+/// Why a batch has no effect yet.
+enum Halt {
+    /// The database does not answer.
+    Database(String),
+    /// Somebody else changed the same documents: read again.
+    Conflict,
+    /// Nobody knows whether it was done: look where we stand.
+    Unknown,
+    /// Something in it can never be done.
+    Limit(String),
+    /// A number is missing.
+    Gap(BusError),
+    /// Too many orders are parked already; why one more would be.
+    Full(String),
+}
+
+impl From<ReadError> for Halt {
+    fn from(error: ReadError) -> Self {
+        Self::Database(error.to_string())
+    }
+}
+
+impl Worker {
+    async fn open(
+        engine: &Engine,
+        bus: Arc<dyn Bus>,
+        show: watch::Sender<Consumption>,
+        as_parked: Arc<Mutex<()>>,
+    ) -> Result<Self, ConsumerError> {
+        let places = places(engine).await?;
+        let subscription = subscribe(engine, bus.as_ref(), &places)?;
+        let parked_keys = parked_keys(engine).await?;
+        Ok(Self {
+            engine: engine.clone(),
+            bus,
+            subscription,
+            heard: places.clone(),
+            places,
+            places_written: Instant::now(),
+            behind: Vec::new(),
+            looked_behind: None,
+            parked_keys,
+            as_parked,
+            again: BTreeSet::new(),
+            again_at: Instant::now(),
+            over_limit: None,
+            show,
+        })
+    }
+
+    async fn run(&mut self, mut orders: mpsc::Receiver<Order>) {
+        if !self.parked_keys.is_empty() {
+            let as_parked = self.as_parked.clone();
+            let _free = as_parked.lock().await;
+            let (heard, failed) = self.retry(None).await;
+            tracing::info!(heard, failed, "parked events were heard again");
+        }
+        let mut pause = BUSY_PAUSE;
+        // One source may stand still while others go on: their polls come in between.
+        let mut standing_still: Option<Instant> = None;
+        loop {
+            while let Ok(order) = orders.try_recv() {
+                self.obey(order).await;
+            }
+            self.retry_again().await;
+            match self.poll_and_hear().await {
+                Ok(true) => pause = BUSY_PAUSE,
+                Ok(false) => {
+                    tokio::time::sleep(pause).await;
+                    pause = (pause * 2).min(IDLE_PAUSE);
+                }
+                Err(error) => {
+                    // Nothing may be skipped: better to stand still, loudly.
+                    tracing::error!(%error, code = error.code(), remedy = error.remedy(), "the consumer stands still");
+                    standing_still = Some(Instant::now());
+                    self.show.send_modify(|shown| shown.stopped = Some(error.to_string()));
+                    tokio::time::sleep(DATABASE_PAUSE).await;
+                    match subscribe(&self.engine, self.bus.as_ref(), &self.places) {
+                        Ok(subscription) => {
+                            self.subscription = subscription;
+                            self.heard = self.places.clone();
+                        }
+                        Err(error) => tracing::debug!(%error, "the bus cannot be read"),
+                    }
+                    continue;
+                }
+            }
+            if standing_still.is_none_or(|since| since.elapsed() > STANDING_STILL_SHOWN) {
+                standing_still = None;
+                self.show.send_if_modified(|shown| shown.stopped.take().is_some());
+            }
+        }
+    }
+
+    /// True if there was something to hear.
+    async fn poll_and_hear(&mut self) -> Result<bool, BusError> {
+        let deliveries = self.subscription.poll(EVENTS_AT_ONCE as usize, Duration::ZERO)?;
+        if deliveries.is_empty() {
+            if self.heard != self.places && self.places_written.elapsed() >= PLACES_EVERY {
+                self.hear_all(&[]).await?;
+            }
+            self.show();
+            return Ok(false);
+        }
+        self.hear_all(&deliveries).await?;
+        self.show();
+        Ok(true)
+    }
+
+    fn show(&mut self) {
+        let places: BTreeMap<_, _> = self.heard.iter().map(|(key, stand)| (key.clone(), stand.sequence)).collect();
+        if self.looked_behind.is_none_or(|looked| looked.elapsed() >= BEHIND_EVERY) {
+            self.looked_behind = Some(Instant::now());
+            self.behind = self.subscription.behind().unwrap_or_default();
+        }
+        let behind = self.behind.clone();
+        let parked_keys = self.parked_keys.len();
+        self.show.send_if_modified(|shown| {
+            let is_news = (&shown.places, &shown.behind, shown.parked_keys) != (&places, &behind, parked_keys);
+            (shown.places, shown.behind, shown.parked_keys) = (places, behind, parked_keys);
+            is_news
+        });
+    }
+
+    /// Lets events have their effect, in as few commits as can be. Retried for as long as the database does not answer.
+    async fn hear_all(&mut self, deliveries: &[Delivery]) -> Result<(), BusError> {
+        let mut together = deliveries.len().max(1);
+        let mut at = 0;
+        loop {
+            let batch = &deliveries[at.min(deliveries.len())..(at + together).min(deliveries.len())];
+            match self.hear_batch(batch).await {
+                Ok(()) => {
+                    self.over_limit = None;
+                    at += together;
+                }
+                Err(Halt::Gap(error)) => return Err(error),
+                Err(Halt::Full(_)) if batch.len() > 1 => together = 1, // what stands before it still has its effect
+                Err(Halt::Full(why)) => {
+                    let why =
+                        format!("events of {PARKED_KEYS_MAX} orders are parked, one more cannot be taken in: {why}");
+                    return Err(BusError::Unavailable(why));
+                }
+                Err(Halt::Conflict) => {}
+                Err(Halt::Limit(why)) if batch.len() == 1 => self.over_limit = Some(why), // the next try parks it
+                Err(Halt::Limit(_)) => together = 1, // one of them is at fault: only that one is parked
+                Err(Halt::Database(why)) => {
+                    tracing::debug!(why, "events wait for the database");
+                    tokio::time::sleep(DATABASE_PAUSE).await;
+                }
+                Err(Halt::Unknown) => {
+                    tokio::time::sleep(DATABASE_PAUSE).await;
+                    match self.look_again().await {
+                        Ok(()) => {}
+                        Err(error) => tracing::debug!(%error, "the places cannot be read"),
+                    }
+                }
+            }
+            if at >= deliveries.len() {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Where we stand after a commit of unknown outcome: what was done is a duplicate now. What was heard beyond the places
+    /// had no effect, and is kept.
+    async fn look_again(&mut self) -> Result<(), ReadError> {
+        let places = places(&self.engine).await?;
+        self.parked_keys = parked_keys(&self.engine).await?;
+        for (key, place) in &places {
+            let heard = self.heard.entry(key.clone()).or_insert(*place);
+            if heard.epoch != place.epoch || heard.sequence < place.sequence {
+                *heard = *place;
+            }
+        }
+        self.places = places;
+        Ok(())
+    }
+
+    async fn hear_batch(&mut self, batch: &[Delivery]) -> Result<(), Halt> {
+        let mut effect = Effect { heard: self.heard.clone(), ..Effect::default() };
+        for (nth, delivery) in batch.iter().enumerate() {
+            if nth % EVENTS_BETWEEN_YIELDS == EVENTS_BETWEEN_YIELDS - 1 {
+                tokio::task::yield_now().await; // requests are served on the same thread
+            }
+            let key = (delivery.source.service.clone(), delivery.partition);
+            let last = effect.heard.get(&key).map_or(0, |stand| stand.sequence);
+            if delivery.sequence <= last {
+                continue; // heard before
+            }
+            if delivery.sequence > last + 1 {
+                let (service, partition) = key;
+                return Err(Halt::Gap(BusError::Gap { service, partition, after: last, found: delivery.sequence }));
+            }
+            if let Some(record) = &delivery.record {
+                self.hear(&delivery.source.service, record, &mut effect).await?;
+                effect.times.push((delivery.source.clone(), record.time_ms));
+            }
+            effect.heard.insert(key, Stand { epoch: delivery.source.epoch, sequence: delivery.sequence });
+        }
+        self.commit(effect).await
+    }
+
+    async fn hear(&self, source: &str, record: &Record, effect: &mut Effect) -> Result<(), Halt> {
+        let began = std::time::Instant::now();
+        let cause = TraceContext::of_headers(&record.headers);
+        let context = TraceContext::following(cause, || self.engine.tracer().samples());
+        let (trace, Record { sequence, event_type, key: order, .. }) = (context.id(), record);
+        let is_parked = self.parked_keys.contains(&record.key) || effect.parked.iter().any(|one| one.key == record.key);
+        let why = if is_parked {
+            "an earlier event of this order is parked".to_owned()
+        } else if let Some(why) = &self.over_limit {
+            format!("what follows from it is over a limit: {why}")
+        } else {
+            match self.consequences(&record.event_type, &record.body, &context, effect).await? {
+                Ok(()) => {
+                    tracing::debug!(source, sequence, event_type, order, %trace, "heard");
+                    if self.engine.tracer().takes(&context) {
+                        let parent = cause.map(|cause| cause.span_id);
+                        effect.spans.push(span(source, record, context, parent, began.elapsed()));
+                    }
+                    return Ok(());
+                }
+                Err(why) => why,
+            }
+        };
+        let mut keys: BTreeSet<_> = effect.parked.iter().map(|parked| parked.key).collect();
+        keys.extend(&self.parked_keys);
+        if !is_parked && keys.len() >= PARKED_KEYS_MAX {
+            return Err(Halt::Full(why)); // the release is at fault, not the event: stand still, nothing is lost
+        }
+        tracing::error!(source, sequence, event_type, order, %trace, why, "an event is parked");
+        effect.parked.push(Parked {
+            source: source.to_owned(),
+            partition: record.partition,
+            sequence: record.sequence,
+            event_type: record.event_type.clone(),
+            key: record.key,
+            time_ms: record.time_ms,
+            traceparent: cause.map(|cause| cause.to_string()),
+            body: record.body.clone(),
+            cause: why,
+            is_discarded: false,
+        });
+        Ok(())
+    }
+
+    /// Adds what follows from an event; or tells why the code fails on it.
+    async fn consequences(
+        &self,
+        event_type: &str,
+        body: &str,
+        trace: &TraceContext,
+        effect: &mut Effect,
+    ) -> Result<Result<(), String>, Halt> {
+        let now = self.engine.now();
+        let mut new_ids = BTreeMap::<_, Vec<_>>::new();
+        loop {
+            let heard = Heard { event_type, body, now, new_ids: &new_ids };
+            let behaviour = self.engine.behaviour();
+            let outcome = catch_unwind(AssertUnwindSafe(|| behaviour.hear(heard, &effect.documents)));
+            let decided = match outcome {
+                Ok(Ok(Outcome::Needs(keys))) => {
+                    let unreadable = |problem: Problem| Halt::Database(problem.to_string());
+                    for (resource, id) in keys {
+                        if id == NEW_ID {
+                            let id = self.engine.new_id(resource).await.map_err(unreadable)?;
+                            new_ids.entry(resource).or_default().push(id);
+                            effect.documents.insert((resource, id), None); // nobody else has heard of this id
+                            continue;
+                        }
+                        let stored = self.engine.read((resource, id)).await.map_err(unreadable)?;
+                        effect.documents.insert((resource, id), stored);
+                    }
+                    continue;
+                }
+                Ok(Ok(Outcome::Decided(decided))) => decided,
+                Ok(Ok(Outcome::Ask(_) | Outcome::Rejected(_))) => {
+                    return Ok(Err("a policy asks or refuses".to_owned()));
+                }
+                Ok(Err(damaged @ Damaged { .. })) => return Ok(Err(damaged.to_string())),
+                Err(panic) => return Ok(Err(format!("the code panicked: {}", panic_text(panic.as_ref())))),
+            };
+            for (key, target) in &decided.withdrawn {
+                // What this very batch would have asked is not asked at all.
+                let collection = self.engine.model().resources[key.0].collection;
+                effect.requests.retain(|change| match change {
+                    RequestChange::Insert(request) => {
+                        let ask = request.ask.as_ref().map(|ask| (ask.service.as_str(), ask.path.as_str()));
+                        ask != Some((target.service, target.path))
+                            || (&*request.collection, request.subject) != (collection, key.1)
+                    }
+                    _ => true,
+                });
+                for withdrawn in self.engine.withdraw(*key, *target, None).await? {
+                    if !effect.requests.contains(&withdrawn) {
+                        effect.requests.push(withdrawn);
+                    }
+                }
+            }
+            let later = decided.later.into_iter().map(|(key, asked)| self.engine.later(key, asked, now, trace));
+            effect.requests.extend(later);
+            for document in decided.documents {
+                let version = document.expected_version;
+                effect.documents.insert(document.key, Some(Stored { version, body: document.body }));
+                effect.changed.insert(document.key, document.shown);
+            }
+            effect.journal.extend(decided.events.into_iter().map(|event| JournalEntry {
+                event_type: event.event_type,
+                key: event.key,
+                time_ms: now.as_millisecond(),
+                trace: Some(trace.to_stored()),
+                body: event.body,
+            }));
+            effect.dropped += u64::from(decided.dropped);
+            return Ok(Ok(()));
+        }
+    }
+
+    async fn commit(&mut self, effect: Effect) -> Result<(), Halt> {
+        let mut changes = self.changes(&effect).await?;
+        changes.places = effect
+            .heard
+            .iter()
+            .filter(|(key, stand)| self.places.get(*key) != Some(*stand))
+            .map(|((source, partition), stand)| {
+                let place = Place {
+                    source: source.clone(),
+                    partition: *partition,
+                    epoch: stand.epoch,
+                    sequence: stand.sequence,
+                };
+                let expected_sequence =
+                    self.places.get(&(source.clone(), *partition)).map_or(0, |stand| stand.sequence);
+                PlaceChange { place, expected_sequence }
+            })
+            .collect();
+        let is_effect = !changes.documents.is_empty() || !changes.journal.is_empty() || !changes.requests.is_empty();
+        if !is_effect && self.places_written.elapsed() < PLACES_EVERY {
+            self.heard = effect.heard; // written with the next effect, or once a second
+            return Ok(());
+        }
+        if is_effect {
+            crash::point("heard.before-commit");
+        }
+        match self.engine.commit(changes).await {
+            Ok(_) => {}
+            Err(CommitError::Conflict(Conflict::Document { .. } | Conflict::Request { .. })) => {
+                return Err(Halt::Conflict);
+            }
+            Err(CommitError::Conflict(_) | CommitError::Unknown(_)) => return Err(Halt::Unknown),
+            Err(CommitError::Limit(why)) => return Err(Halt::Limit(why)),
+            Err(CommitError::NotDone(why)) => return Err(Halt::Database(why)),
+        }
+        self.over_limit = None;
+        if is_effect {
+            crash::point("heard.after-commit");
+        }
+        self.parked_keys.extend(effect.parked.iter().map(|parked| parked.key));
+        self.places.clone_from(&effect.heard);
+        self.heard = effect.heard;
+        self.places_written = Instant::now();
+        let now_ms = self.engine.now().as_millisecond();
+        for (source, time_ms) in &effect.times {
+            self.engine.metrics().heard(&source.service, *time_ms, now_ms);
+        }
+        for span in effect.spans {
+            self.engine.tracer().record(&span.context.clone(), || span);
+        }
+        self.show.send_modify(|shown| shown.dropped += effect.dropped);
+        Ok(())
+    }
+
+    async fn changes(&self, effect: &Effect) -> Result<Changes, Halt> {
+        let resources = &self.engine.model().resources;
+        let (journal, requests) = (effect.journal.clone(), effect.requests.clone());
+        let mut changes = Changes { journal, requests, ..Changes::default() };
+        for (key, shown) in &effect.changed {
+            if let Some(Some(stored)) = effect.documents.get(key) {
+                changes.documents.push(DocumentChange {
+                    collection: resources[key.0].collection,
+                    id: key.1,
+                    expected_version: stored.version,
+                    shown: *shown,
+                    body: stored.body.clone(),
+                });
+            }
+        }
+        for parked in &effect.parked {
+            let id = self.engine.database().next_id(PARKED).await?;
+            let body = serde_json::to_string(parked).unwrap_or_default();
+            changes.documents.push(DocumentChange { collection: PARKED, id, expected_version: 0, shown: true, body });
+        }
+        Ok(changes)
+    }
+
+    // ---- parked events
+
+    async fn obey(&mut self, order: Order) {
+        let as_parked = self.as_parked.clone();
+        let free = as_parked.try_lock().map_err(|_| "a view is being rebuilt; tell it again after that");
+        match order {
+            Order::Retry { key, done } => drop(done.send(match free {
+                Ok(_) => Ok(self.retry(key).await),
+                Err(why) => Err(why),
+            })),
+            Order::Discard { key, done } => drop(done.send(match free {
+                Ok(_) => Ok(self.discard(key).await),
+                Err(why) => Err(why),
+            })),
+        }
+    }
+
+    /// What could not be heard again because of the database, and not because of itself, is not left until somebody says so.
+    async fn retry_again(&mut self) {
+        if self.again.is_empty() || self.again_at.elapsed() < RETRY_PAUSE {
+            return;
+        }
+        let as_parked = self.as_parked.clone();
+        let Ok(_free) = as_parked.try_lock() else { return };
+        for key in std::mem::take(&mut self.again) {
+            let (heard, failed) = self.retry(key).await;
+            tracing::info!(heard, failed, "parked events were heard again, once the database let them");
+        }
+    }
+
+    /// Hears parked events again, each order's in their order; an order whose event fails again stays parked.
+    async fn retry(&mut self, key: Option<i64>) -> (usize, usize) {
+        let mut heard = 0;
+        for _ in 0..DECISIONS_MAX {
+            let round = self.retry_once(key).await;
+            heard += round.heard;
+            if !round.is_conflict {
+                self.parked_keys.retain(|known| round.stuck.contains(known) || key.is_some_and(|key| key != *known));
+                return (heard, round.stuck.len());
+            }
+        }
+        tracing::warn!("parked events were not heard again: others change the same documents all the time");
+        self.retry_later(key);
+        (heard, self.parked_keys.len())
+    }
+
+    fn retry_later(&mut self, key: Option<i64>) {
+        self.again.insert(key);
+        self.again_at = Instant::now();
+    }
+
+    async fn retry_once(&mut self, key: Option<i64>) -> Retried {
+        let mut round = Retried { heard: 0, stuck: BTreeSet::new(), is_conflict: false };
+        let all = match parked(self.engine.database().as_ref(), key).await {
+            Ok(all) => all,
+            Err(error) => {
+                tracing::warn!(%error, "parked events cannot be read");
+                self.retry_later(key);
+                round.stuck.extend(self.parked_keys.iter().filter(|known| key.is_none_or(|key| key == **known)));
+                return round;
+            }
+        };
+        for (document, event) in &all {
+            if round.stuck.contains(&event.key) {
+                continue;
+            }
+            let mut effect = Effect { heard: self.heard.clone(), ..Effect::default() };
+            let cause = event.traceparent.as_deref().and_then(TraceContext::parse);
+            let trace = TraceContext::following(cause, || self.engine.tracer().samples());
+            let concluded = match self.consequences(&event.event_type, &event.body, &trace, &mut effect).await {
+                Ok(Ok(())) => self.conclude(document, event, false, effect).await,
+                Ok(Err(why)) => {
+                    tracing::warn!(order = event.key, trace = %trace.id(), why, "a parked event fails again");
+                    round.stuck.insert(event.key);
+                    continue;
+                }
+                Err(halt) => Err(halt),
+            };
+            match concluded {
+                Ok(()) => {
+                    round.heard += 1;
+                    continue;
+                }
+                Err(Halt::Conflict) => round.is_conflict = true,
+                Err(Halt::Limit(why)) => tracing::warn!(key = event.key, why, "a parked event is over a limit again"),
+                Err(_) => self.retry_later(Some(event.key)),
+            }
+            round.stuck.insert(event.key);
+        }
+        round
+    }
+
+    async fn discard(&mut self, key: i64) -> usize {
+        let all = parked(self.engine.database().as_ref(), Some(key)).await.unwrap_or_default();
+        let mut discarded = 0;
+        for (document, event) in &all {
+            discarded += usize::from(self.conclude(document, event, true, Effect::default()).await.is_ok());
+        }
+        if discarded > 0 && discarded == all.len() {
+            self.parked_keys.remove(&key);
+        }
+        discarded
+    }
+
+    /// An effect, and its event is parked no more: hiding the row is what makes it happen once.
+    async fn conclude(
+        &self,
+        document: &Document,
+        event: &Parked,
+        is_discarded: bool,
+        effect: Effect,
+    ) -> Result<(), Halt> {
+        let mut changes = self.changes(&effect).await?;
+        let concluded = Parked { is_discarded, ..event.clone() };
+        changes.documents.push(DocumentChange {
+            collection: PARKED,
+            id: document.id,
+            expected_version: document.version,
+            shown: false,
+            body: serde_json::to_string(&concluded).unwrap_or_else(|_| document.body.clone()),
+        });
+        match self.engine.commit(changes).await {
+            Ok(_) => Ok(()),
+            Err(CommitError::Conflict(_)) => Err(Halt::Conflict),
+            Err(CommitError::Limit(why)) => Err(Halt::Limit(why)),
+            Err(CommitError::NotDone(why)) => Err(Halt::Database(why)),
+            Err(CommitError::Unknown(_)) => Err(Halt::Unknown),
+        }
+    }
+}
+
+fn span(source: &str, record: &Record, context: TraceContext, parent: Option<SpanId>, took: Duration) -> Span {
+    Span {
+        context,
+        parent,
+        kind: Kind::Consumer,
+        name: format!("hear {}", record.event_type).into(),
+        took,
+        attributes: vec![
+            ("messaging.destination.name", source.to_owned().into()),
+            ("jumun.sequence", record.sequence.to_string().into()),
+            ("jumun.order", record.key.to_string().into()),
+        ],
+        is_failed: false,
+    }
+}
+
+/// One look at what is parked.
+struct Retried {
+    heard: usize,
+    /// Orders that stay parked.
+    stuck: BTreeSet<i64>,
+    /// Whether it was because somebody else was first: then it is to be looked at again.
+    is_conflict: bool,
+}
+
+async fn parked_keys(engine: &Engine) -> Result<BTreeSet<i64>, ReadError> {
+    let parked = parked(engine.database().as_ref(), None).await?;
+    Ok(parked.into_iter().map(|(_, parked)| parked.key).collect())
+}
+
+async fn places(engine: &Engine) -> Result<BTreeMap<PlaceKey, Stand>, ReadError> {
+    let places = engine.database().places().await?;
+    let stand =
+        |place: Place| ((place.source, place.partition), Stand { epoch: place.epoch, sequence: place.sequence });
+    Ok(places.into_iter().map(stand).collect())
+}
+
+/// Parked events of one order, or all, in the order in which they were parked.
+pub async fn parked(database: &dyn ReadDatabase, key: Option<i64>) -> Result<Vec<(Document, Parked)>, ReadError> {
+    let mut all = Vec::new();
+    let mut offset = 0;
+    loop {
+        let filter = key.map(|key| ("key".into(), key.to_string()));
+        let size = jumun_database::limits::PAGE_MAX_ROWS;
+        let page = database.page(Query { collection: PARKED, filter, sort: None, offset, size }).await?;
+        offset += page.documents.len() as u64;
+        let is_last = page.documents.len() < size as usize;
+        all.extend(page.documents.into_iter().filter_map(|document| {
+            let parked = serde_json::from_str(&document.body).ok()?;
+            Some((document, parked))
+        }));
+        if is_last {
+            return Ok(all);
+        }
+    }
+}
+
+fn subscribe(
+    engine: &Engine,
+    bus: &dyn Bus,
+    places: &BTreeMap<PlaceKey, Stand>,
+) -> Result<Box<dyn Subscription>, BusError> {
+    let listens = &engine.model().listens;
+    let sources: BTreeSet<_> = listens.iter().map(|event| event.source).collect();
+    let partitions = engine.database().identity().partitions;
+    let positions: Vec<_> = sources
+        .into_iter()
+        .flat_map(|source| (0..partitions).map(move |partition| (source.to_owned(), partition)))
+        .map(|key| {
+            let stand = places.get(&key).copied();
+            let (epoch, sequence) = (stand.map(|stand| stand.epoch), stand.map_or(0, |stand| stand.sequence));
+            Position { service: key.0, partition: key.1, epoch, sequence }
+        })
+        .collect();
+    bus.subscribe(&positions, Wants::Only(listens.iter().map(|event| event.name.to_owned()).collect()))
+}
+
+#[cfg(test)]
+mod tests;

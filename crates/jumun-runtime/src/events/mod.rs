@@ -1,0 +1,13 @@
+//! Events: from the journal onto the bus, from the bus into their effects, and views made of them.
+
+pub mod consumer;
+pub mod envelope;
+pub mod rebuild;
+pub mod relay;
+pub(crate) mod retention;
+mod token;
+
+pub use consumer::Consumer;
+pub use relay::{Relay, RelayError};
+pub use retention::Retention;
+pub use token::Token;

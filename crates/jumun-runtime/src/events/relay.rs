@@ -1,0 +1,210 @@
+//! The relay of a service: brings what is in its journal onto the bus (transactional outbox; Richardson, *Microservices
+//! Patterns*, chapter 3).
+//!
+//! Level-triggered: it looks at what the bus has and appends what the journal has beyond it. So it does not matter what a
+//! crash or a power cut took from the bus; the numbers are the journal's.
+
+use crate::{
+    crash,
+    engine::Engine,
+    limits::{EVENTS_AT_ONCE, RELAY_PAUSE, SYNC_EVERY},
+};
+use jumun_bus::{Bus, BusError, Publisher, Record, Source};
+use jumun_database::{JournalRecord, ReadError};
+use jumun_telemetry::{TRACEPARENT, TraceContext};
+use std::{sync::Arc, time::Instant};
+use tokio::sync::Mutex;
+
+/// Why a relay cannot work.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum RelayError {
+    /// The bus has events that the journal does not know: the database is older than the bus.
+    #[error("{service}/{partition}: the bus has events up to {bus}, the journal only up to {journal}")]
+    BusAhead {
+        /// The service.
+        service: String,
+        /// The partition.
+        partition: u16,
+        /// The last number on the bus.
+        bus: u64,
+        /// The last number in the journal.
+        journal: u64,
+    },
+    /// The bus says no.
+    #[error(transparent)]
+    Bus(#[from] BusError),
+    /// The journal cannot be read.
+    #[error(transparent)]
+    Journal(#[from] ReadError),
+}
+
+impl RelayError {
+    /// A code that stays the same over releases.
+    pub const fn code(&self) -> &'static str {
+        match self {
+            Self::BusAhead { .. } => "bus-ahead",
+            Self::Bus(error) => error.code(),
+            Self::Journal(_) => "database-unreadable",
+        }
+    }
+
+    /// What to do about it.
+    pub const fn remedy(&self) -> &'static str {
+        match self {
+            Self::BusAhead { .. } => {
+                "The database was restored from an older copy. Restore the newest one; what others have heard cannot be unsaid."
+            }
+            Self::Bus(error) => error.remedy(),
+            Self::Journal(_) => "Try again; if it stays so, look at the disk.",
+        }
+    }
+}
+
+/// The relay of one service.
+#[derive(Clone)]
+pub struct Relay {
+    engine: Engine,
+    bus: Arc<dyn Bus>,
+    source: Source,
+    /// None: the disk did not confirm a write, and it is to be opened again.
+    publisher: Arc<Mutex<Option<Box<dyn Publisher>>>>,
+}
+
+impl Relay {
+    /// A relay. Refuses to work if the bus is ahead of the journal.
+    pub async fn open(engine: &Engine, bus: Arc<dyn Bus>) -> Result<Self, RelayError> {
+        let identity = engine.database().identity();
+        let source =
+            Source { service: identity.service.clone(), epoch: identity.epoch, partitions: identity.partitions };
+        let publisher = bus.publisher(&source)?;
+        for partition in 0..identity.partitions {
+            let on_bus = publisher.last(partition);
+            // The journal has the last number of the bus, or the bus is ahead.
+            if on_bus > 0 && engine.database().journal(partition, on_bus - 1, 1).await?.is_empty() {
+                let journal = last_of(engine, partition, on_bus).await?;
+                return Err(RelayError::BusAhead { service: source.service, partition, bus: on_bus, journal });
+            }
+            let mut beyond = on_bus.max(1);
+            while !engine.database().journal(partition, beyond - 1, 1).await?.is_empty() {
+                beyond *= 2;
+            }
+            engine.metrics().in_journal(partition, last_of(engine, partition, beyond).await?);
+            engine.metrics().on_bus(partition, on_bus);
+        }
+        Ok(Self { engine: engine.clone(), bus, source, publisher: Arc::new(Mutex::new(Some(publisher))) })
+    }
+
+    /// Works until the engine is drained.
+    pub fn start(&self) {
+        let (publishing, syncing) = (self.clone(), self.clone());
+        self.engine.spawn_worker(async move { publishing.publish().await });
+        self.engine.spawn_worker(async move { syncing.sync_often().await });
+    }
+
+    /// Publishes what is there, and makes it last: the end of a service that stops.
+    pub(crate) async fn finish(&self) {
+        if let Err(error) = self.catch_up().await {
+            tracing::warn!(%error, "not all events are published; the rest is, when the service starts again");
+        }
+        self.sync().await;
+    }
+
+    async fn publish(&self) {
+        loop {
+            match self.catch_up().await {
+                Ok(()) => {
+                    let published = self.engine.to_publish().notified();
+                    // A missed notice costs a pause, no more.
+                    drop(tokio::time::timeout(RELAY_PAUSE, published).await);
+                }
+                Err(error) => {
+                    tracing::warn!(%error, "events wait in the journal; trying again");
+                    tokio::time::sleep(RELAY_PAUSE).await;
+                }
+            }
+        }
+    }
+
+    async fn catch_up(&self) -> Result<(), RelayError> {
+        for partition in 0..self.engine.database().identity().partitions {
+            loop {
+                let mut publisher = self.publisher.lock().await;
+                let publisher = match &mut *publisher {
+                    Some(publisher) => publisher,
+                    closed => closed.insert(self.bus.publisher(&self.source)?),
+                };
+                let last = publisher.last(partition);
+                let events = self.engine.database().journal(partition, last, EVENTS_AT_ONCE).await?;
+                if events.is_empty() {
+                    break;
+                }
+                let records: Vec<_> = events.into_iter().map(record).collect();
+                crash::point("relay.before-append");
+                let appended = publisher.append(&records);
+                let metrics = self.engine.metrics();
+                metrics.on_bus(partition, publisher.last(partition));
+                appended?;
+                crash::point("relay.after-append");
+                metrics.appended(records.len(), records.iter().map(bytes).sum());
+                if tracing::enabled!(tracing::Level::DEBUG) {
+                    records.iter().for_each(published);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    async fn sync_often(&self) {
+        loop {
+            tokio::time::sleep(SYNC_EVERY).await;
+            self.sync().await;
+        }
+    }
+
+    /// A sync waits for the disk, so it has a thread of its own.
+    async fn sync(&self) {
+        let mut publisher = self.publisher.clone().lock_owned().await;
+        let began = Instant::now();
+        let synced = tokio::task::spawn_blocking(move || {
+            let synced = publisher.as_mut().map_or(Ok(Vec::new()), |publisher| publisher.sync());
+            if synced.is_err() {
+                // What the disk did not confirm once it must not be asked about again: another publisher writes it anew.
+                *publisher = None;
+            }
+            synced
+        });
+        match synced.await {
+            Ok(Ok(_)) => self.engine.metrics().synced(began.elapsed()),
+            Ok(Err(error)) => tracing::warn!(%error, "the bus could not be synced; the journal holds what it may lose"),
+            Err(error) => tracing::error!(%error, "the sync of the bus has failed"),
+        }
+    }
+}
+
+async fn last_of(engine: &Engine, partition: u16, below: u64) -> Result<u64, ReadError> {
+    let (mut low, mut high) = (0, below);
+    while low < high {
+        let middle = low.midpoint(high);
+        if engine.database().journal(partition, middle, 1).await?.is_empty() { high = middle } else { low = middle + 1 }
+    }
+    Ok(low)
+}
+
+fn record(event: JournalRecord) -> Record {
+    let JournalRecord { partition, sequence, event_type, key, time_ms, trace, body } = event;
+    // What else the contract wants in the headers follows from the rest, see `envelope`.
+    let trace = trace.map(|trace| (TRACEPARENT.to_owned(), TraceContext::from_stored(&trace).to_string()));
+    Record { partition, sequence, event_type, key, time_ms, headers: Vec::from_iter(trace), body }
+}
+
+/// How many bytes of an event are on the bus, but for what the bus adds.
+fn bytes(record: &Record) -> usize {
+    let headers: usize = record.headers.iter().map(|(name, value)| name.len() + value.len()).sum();
+    record.event_type.len() + headers + record.body.len()
+}
+
+fn published(record: &Record) {
+    let trace = TraceContext::of_headers(&record.headers).map(|trace| tracing::field::display(trace.id()));
+    let Record { sequence, event_type, key: order, .. } = record;
+    tracing::debug!(trace, order, event_type, sequence, "published");
+}

@@ -1,0 +1,223 @@
+//! Retention: the log of a service is cut where it is old and nobody needs it any more.
+//!
+//! Everybody does its own part at a slow pace, and looks at what is there each time, so that it does not matter what dies
+//! when:
+//!
+//! * A service with views that need what is old makes a base of them ([`Rebuilds::make_base`]).
+//! * A consumer writes beside each log that it listens to what it needs no more: what has had its effect, and for a view
+//!   what is in its base. It writes that after the one or the other is committed, so it never says too much.
+//! * A source deletes whole segments of its log that are older than the retention and that no consumer needs. Consumers are
+//!   those of the model; one that has said nothing needs everything. So whoever is slow, or stopped, loses nothing.
+//!
+//! The journal of a source is not cut. It is where a rebuild finds the last number of its own service, and what the whole log
+//! can be filled from again for a view that is new and has no base.
+
+use super::rebuild::{Based, RebuildError, Rebuilds};
+use crate::{
+    crash,
+    engine::Engine,
+    limits::{RETENTION_LOOKS, RETENTION_PARTS},
+};
+use jumun::{ServiceModel, SystemModel};
+use jumun_bus::{BusError, EmbeddedLog, Released};
+use jumun_database::{Place, ReadError};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
+
+/// For how long a service keeps its log, and for whom.
+#[derive(Debug, Clone)]
+pub struct Retention {
+    log: EmbeddedLog,
+    kept_for: Duration,
+    consumers: BTreeSet<String>,
+}
+
+impl Retention {
+    /// Keeps events of this service for so long, and for all that need them in this system.
+    pub fn new(system: &SystemModel, service: &ServiceModel, log: EmbeddedLog, kept_for: Duration) -> Self {
+        let needs = |consumer: &&ServiceModel| sources(consumer).contains(service.name);
+        let consumers = system.services.iter().filter(needs).map(|consumer| consumer.name.to_owned()).collect();
+        Self { log, kept_for, consumers }
+    }
+
+    /// The bus, with segments that are short enough for this.
+    pub fn bus(&self) -> EmbeddedLog {
+        self.log.clone().with_segments_for(self.kept_for / RETENTION_PARTS)
+    }
+
+    /// Works until the engine is drained.
+    pub(crate) fn start(self, engine: &Engine, rebuilds: &Rebuilds) {
+        let (least, most) = RETENTION_LOOKS;
+        let pace = (self.kept_for / RETENTION_PARTS).clamp(least, most);
+        let keeper = Keeper::new(self, engine, rebuilds);
+        engine.spawn_worker(async move {
+            loop {
+                keeper.look().await;
+                tokio::time::sleep(pace).await;
+            }
+        });
+    }
+}
+
+/// Whose logs a service needs: those that it listens to, and those that its views are made of.
+fn sources(service: &ServiceModel) -> BTreeSet<&'static str> {
+    let folded = service.resources.iter().filter_map(|resource| resource.folds.as_ref()).flatten();
+    service.listens.iter().chain(folded).map(|event| event.source).collect()
+}
+
+/// Why a part of it is not done yet. It is tried again.
+#[derive(Debug, thiserror::Error)]
+enum Delay {
+    #[error(transparent)]
+    Bus(#[from] BusError),
+    #[error(transparent)]
+    Database(#[from] ReadError),
+    #[error("no base of the views can be made: {0}")]
+    Base(#[from] RebuildError),
+    #[error("it has failed: {0}")]
+    Defect(String),
+}
+
+struct Keeper {
+    retention: Retention,
+    engine: Engine,
+    rebuilds: Rebuilds,
+    sources: BTreeSet<&'static str>,
+}
+
+impl Keeper {
+    fn new(retention: Retention, engine: &Engine, rebuilds: &Rebuilds) -> Self {
+        let sources = sources(engine.model());
+        Self { retention, engine: engine.clone(), rebuilds: rebuilds.clone(), sources }
+    }
+
+    /// Does all parts; what hinders one does not hinder the others.
+    async fn look(&self) {
+        let parts = [self.make_base().await, self.release().await, self.cut().await];
+        for delay in parts.into_iter().filter_map(Result::err) {
+            tracing::warn!(%delay, "a log is not cut yet");
+        }
+    }
+
+    /// Makes a new base if one would let go of something old.
+    async fn make_base(&self) -> Result<(), Delay> {
+        let needs = self.needs().await?;
+        let since_ms = self.since_ms();
+        let mut is_of_use = false;
+        for (source, need) in needs {
+            let Some(Need { now, with_new_base }) = need.filter(|need| need.now != need.with_new_base) else {
+                continue;
+            };
+            let keep_from = self.on_disk(move |log| log.keep_since(source, since_ms)).await?;
+            let places = now.up_to.iter().zip(&with_new_base.up_to);
+            is_of_use |= places.zip(keep_from).any(|((now, then), keep_from)| now + 1 < keep_from && now < then);
+        }
+        if !is_of_use {
+            return Ok(());
+        }
+        match self.rebuilds.make_base().await? {
+            Based::Kept | Based::InTheWay => {}
+            Based::Parked => {
+                tracing::warn!("the log is not cut: events are parked, and the views need it until they are heard");
+            }
+        }
+        Ok(())
+    }
+
+    /// Writes down what is needed no more, where that is news.
+    async fn release(&self) -> Result<(), Delay> {
+        for (source, need) in self.needs().await? {
+            let Some(Need { now, .. }) = need else { continue };
+            let consumer = self.engine.model().name;
+            let is_news = self.on_disk(move |log| {
+                // One that cannot be read is written anew.
+                let is_news = log.released(source, consumer).ok().flatten().as_ref() != Some(&now);
+                if is_news { log.release(source, consumer, &now).map(|()| true) } else { Ok(false) }
+            });
+            if is_news.await? {
+                crash::point("retention.after-release");
+            }
+        }
+        Ok(())
+    }
+
+    /// Deletes what is old and needed by nobody.
+    async fn cut(&self) -> Result<(), Delay> {
+        let model = self.engine.model();
+        if !model.publishes {
+            return Ok(());
+        }
+        let (service, since_ms, consumers) = (model.name, self.since_ms(), self.retention.consumers.clone());
+        let segments = self.on_disk(move |log| log.retain_since(service, since_ms, &consumers)).await?;
+        if segments > 0 {
+            crash::point("retention.after-cut");
+            tracing::info!(segments, "old segments of the log are deleted");
+        }
+        Ok(())
+    }
+
+    fn since_ms(&self) -> i64 {
+        let kept_ms = i64::try_from(self.retention.kept_for.as_millis()).unwrap_or(i64::MAX);
+        self.engine.now().as_millisecond().saturating_sub(kept_ms)
+    }
+
+    /// By source; None where nothing is known of it yet.
+    async fn needs(&self) -> Result<BTreeMap<&'static str, Option<Need>>, ReadError> {
+        let (model, database) = (self.engine.model(), self.engine.database());
+        let places = database.places().await?;
+        let mut bases = Vec::new();
+        for view in model.resources.iter().filter(|resource| resource.folds.is_some()) {
+            bases.push((view, database.base(view.collection).await?.unwrap_or_default()));
+        }
+        let identity = database.identity();
+        let need = |source: &'static str| {
+            let epoch = if source == model.name {
+                Some(identity.epoch)
+            } else {
+                places.iter().find(|place| place.source == source).map(|place| place.epoch)
+            }?;
+            let in_places = |places: &[Place], partition: u16| {
+                let is_it =
+                    |place: &&Place| place.source == source && place.partition == partition && place.epoch == epoch;
+                places.iter().find(is_it).map_or(0, |place| place.sequence)
+            };
+            let (mut now, mut with_new_base) = (Vec::new(), Vec::new());
+            for partition in 0..identity.partitions {
+                // It has no places in its own log: whatever it has committed is in its journal.
+                let heard = if source == model.name { u64::MAX } else { in_places(&places, partition) };
+                let folding = bases.iter().filter(|(view, _)| folds(view, source));
+                now.push(folding.map(|(_, base)| in_places(base, partition)).fold(heard, u64::min));
+                with_new_base.push(heard);
+            }
+            let released = |up_to| Released { epoch, up_to };
+            Some(Need { now: released(now), with_new_base: released(with_new_base) })
+        };
+        Ok(self.sources.iter().map(|source| (*source, need(source))).collect())
+    }
+
+    /// What waits for the disk has a thread of its own.
+    async fn on_disk<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&EmbeddedLog) -> Result<T, BusError> + Send + 'static,
+    ) -> Result<T, Delay> {
+        let log = self.retention.log.clone();
+        let done = tokio::task::spawn_blocking(move || work(&log)).await;
+        Ok(done.map_err(|error| Delay::Defect(error.to_string()))??)
+    }
+}
+
+/// What is needed no more of one source.
+struct Need {
+    now: Released,
+    /// If all views had a base of now.
+    with_new_base: Released,
+}
+
+fn folds(view: &jumun::ResourceModel, source: &str) -> bool {
+    view.folds.iter().flatten().any(|event| event.source == source)
+}
+
+#[cfg(test)]
+mod tests;

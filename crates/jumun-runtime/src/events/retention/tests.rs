@@ -1,0 +1,264 @@
+//! The board of the rebuilds' tests on a log of small segments, one look at a time. The till's log is cut by the test, as
+//! the till would do it.
+
+use super::*;
+use crate::events::{
+    consumer::Order,
+    rebuild::{
+        Said,
+        tests::{Shop, note},
+    },
+};
+use jumun_database::Document;
+use std::sync::atomic::Ordering;
+use tempfile::TempDir;
+use tokio::sync::oneshot;
+
+const SEGMENT_MAX_BYTES: u64 = 2_000;
+
+struct Kept {
+    shop: Shop,
+    keeper: Keeper,
+    log: EmbeddedLog,
+    _folder: TempDir,
+}
+
+impl Kept {
+    async fn open() -> Self {
+        let folder = tempfile::tempdir().expect("a folder");
+        let log = EmbeddedLog::with_segments_of(folder.path(), SEGMENT_MAX_BYTES).expect("a folder");
+        let shop = Shop::on(log.clone()).await;
+        let kept_for = Duration::from_millis(1);
+        let consumers = BTreeSet::from(["board".to_owned()]);
+        let retention = Retention { log: log.clone(), kept_for, consumers };
+        let keeper = Keeper::new(retention, &shop.engine, &shop.rebuilds);
+        Self { shop, keeper, log, _folder: folder }
+    }
+
+    async fn ring(&mut self, times: i64) {
+        for nth in 0..times {
+            self.shop.ring(1 + nth % 20, 1 + nth % 7);
+        }
+        self.shop.heard_all().await;
+        // What is committed, and not only heard, is what counts.
+        let till = self.shop.till.sync().expect("a disk")[0];
+        let committed = async {
+            while place(&self.shop.engine.database().places().await.expect("memory can be read")) < till {
+                tokio::task::yield_now().await;
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(10), committed).await.expect("places are written");
+    }
+
+    /// Cuts the log of the till; its first event now.
+    fn cut(&self) -> u64 {
+        let consumers = self.keeper.retention.consumers.clone();
+        self.log.retain_since("till", self.keeper.since_ms(), &consumers).expect("a log");
+        self.log.kept_from("till").expect("a log")[0]
+    }
+
+    async fn base(&self) -> Option<Vec<Place>> {
+        self.shop.engine.database().base("tallies").await.expect("memory can be read")
+    }
+
+    fn released(&self, source: &str) -> Option<u64> {
+        self.log.released(source, "board").expect("a file").map(|released| released.up_to[0])
+    }
+}
+
+fn place(places: &[Place]) -> u64 {
+    places.iter().find(|place| place.source == "till").map_or(0, |place| place.sequence)
+}
+
+#[tokio::test]
+async fn views_get_a_base_before_the_log_is_cut_and_are_made_anew_from_it() {
+    let mut kept = Kept::open().await;
+    let (mut notes, mut version) = (0, 0);
+    for round in 1..=3 {
+        kept.ring(300).await;
+        for tally in 1..=30 {
+            note(&kept.shop.engine, tally).await;
+            notes += 1;
+        }
+        let rows = kept.shop.rows().await;
+        let before = kept.log.kept_from("till").expect("a log")[0];
+        assert_eq!(kept.cut(), before, "round {round}: the view needs it");
+        // What somebody has spoilt is in the rows, and not in the base.
+        kept.shop.spoil(1, true, r#"{"id":1,"sum":1000000,"notes":0}"#).await;
+        kept.shop.spoil(777, true, r#"{"id":777,"sum":1,"notes":0}"#).await;
+        kept.keeper.look().await;
+        let (base, rung) = (kept.base().await.expect("a base"), kept.shop.till.last(0));
+        assert_eq!(place(&base), rung);
+        assert_eq!(base.iter().find(|place| place.source == "board").map(|place| place.sequence), Some(notes));
+        assert_eq!((kept.released("till"), kept.released("board")), (Some(rung), Some(notes)));
+        let kept_from = kept.cut();
+        assert!(kept_from > before && kept_from > rung - 50, "round {round}: {kept_from}");
+
+        for nth in 0..2 {
+            // Twice of the same base, with something that is beyond it.
+            kept.shop.ring(1, 5);
+            kept.shop.ring(1, -5);
+            kept.shop.heard_all().await;
+            let rebuilt = kept.shop.rebuilt().await;
+            assert!(rebuilt.from_base);
+            assert_eq!(rebuilt.events, 2 + 2 * nth, "{rebuilt:?}");
+            // Or a step that has read it before could write over it.
+            let row = kept.shop.engine.database().document("tallies", 20).await.expect("memory can be read");
+            let before = std::mem::replace(&mut version, row.expect("a row").version);
+            assert!(version > before, "a row of the base has a version of now");
+            assert_eq!(kept.shop.rows().await, rows, "round {round}");
+        }
+    }
+    // Its own log, too, which its relay fills and makes last.
+    let own = async {
+        while kept.log.kept_from("board").expect("a log")[0] == 1 {
+            kept.keeper.look().await;
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(10), own).await.expect("it is cut");
+    assert_eq!(kept.shop.engine.database().journal(0, 0, 1_000).await.expect("memory can be read").len(), 90);
+    assert!(kept.shop.rebuilt().await.from_base);
+}
+
+/// Heard again, it would be missing from the base for ever.
+#[tokio::test]
+async fn nothing_is_let_go_of_while_something_is_parked() {
+    let mut kept = Kept::open().await;
+    kept.shop.as_they_happen.store(true, Ordering::Relaxed);
+    kept.shop.ring(2, 13); // parked
+    kept.shop.ring(3, 13); // parked
+    kept.ring(200).await;
+    let (done, outcome) = oneshot::channel();
+    assert!(kept.shop.consumer.tell(Order::Discard { key: 3, done }).await);
+    assert_eq!(outcome.await, Ok(Ok(11)));
+    kept.keeper.look().await;
+    assert_eq!((kept.base().await, kept.released("till"), kept.cut()), (None, Some(0), 1));
+
+    kept.shop.as_they_happen.store(false, Ordering::Relaxed);
+    let (done, outcome) = oneshot::channel();
+    assert!(kept.shop.consumer.tell(Order::Retry { key: None, done }).await);
+    assert_eq!(outcome.await, Ok(Ok((11, 0))));
+    let rows = kept.shop.rows().await;
+    kept.keeper.look().await;
+    assert_eq!(kept.released("till"), Some(202));
+    assert!(kept.cut() > 1);
+    let rebuilt = kept.shop.rebuilt().await;
+    assert!(rebuilt.from_base, "{rebuilt:?}");
+    assert_eq!(kept.shop.rows().await, rows, "what was discarded has no effect, what was heard late has");
+}
+
+#[tokio::test]
+async fn no_base_is_made_that_would_let_go_of_nothing() {
+    let mut kept = Kept::open().await;
+    kept.ring(5).await; // the newest segment stays in any case
+    kept.keeper.look().await;
+    assert_eq!((kept.base().await, kept.released("till")), (None, Some(0)));
+    kept.keeper.retention.kept_for = Duration::MAX;
+    kept.ring(300).await;
+    kept.keeper.look().await;
+    assert_eq!((kept.base().await, kept.released("till")), (None, Some(0)), "nothing is old");
+    kept.keeper.retention.kept_for = Duration::from_millis(1);
+    kept.keeper.look().await;
+    assert_eq!(kept.released("till"), Some(305));
+}
+
+/// Whatever dies between two steps: the next look goes on from what there is.
+#[tokio::test]
+async fn each_step_may_be_the_last_one_for_a_while() {
+    let mut kept = Kept::open().await;
+    kept.ring(300).await;
+    let rows = kept.shop.rows().await;
+    kept.keeper.make_base().await.expect("a base");
+    assert_eq!(kept.cut(), 1, "nobody has said yet that there is one");
+    assert!(!kept.shop.rebuilt().await.from_base, "the log is whole");
+    assert_eq!(kept.shop.rows().await, rows);
+    kept.keeper.release().await.expect("a file");
+    let kept_from = kept.cut();
+    assert!(kept_from > 1);
+    // Another process, which knows nothing of what the one before has done.
+    kept.keeper = Keeper::new(kept.keeper.retention, &kept.shop.engine, &kept.shop.rebuilds);
+    kept.keeper.look().await;
+    assert_eq!((kept.cut(), kept.released("till")), (kept_from, Some(300)));
+    assert!(kept.shop.rebuilt().await.from_base);
+    assert_eq!(kept.shop.rows().await, rows);
+}
+
+/// A release that adds a view to a log that has been cut finds no beginning. It is said, and nothing else goes.
+#[tokio::test]
+async fn without_a_base_on_a_cut_log_a_view_cannot_be_made_anew_and_nothing_more_is_cut() {
+    let mut kept = Kept::open().await;
+    kept.ring(300).await;
+    let rows = kept.shop.rows().await;
+    kept.log.retain("till", &[250]).expect("a log"); // by somebody who did not ask
+    let kept_from = kept.log.kept_from("till").expect("a log")[0];
+    assert!(kept_from > 1);
+    let Said::Failed { code, .. } = kept.shop.rebuild().await else { panic!("it must fail") };
+    assert_eq!(code, "bus-gone");
+    kept.ring(300).await;
+    let error = kept.keeper.make_base().await.expect_err("there is no beginning");
+    assert!(matches!(error, Delay::Base(RebuildError::Bus(BusError::Gone { .. }))), "{error}");
+    kept.keeper.look().await;
+    assert_eq!((kept.cut(), kept.released("till")), (kept_from, Some(0)));
+    assert_eq!(kept.shop.rows().await.len(), rows.len());
+}
+
+/// A base is of the release that made it. One that folds otherwise has its view, and its base, from the whole log.
+#[tokio::test]
+async fn as_long_as_the_log_is_whole_a_rebuild_makes_a_base_of_an_earlier_release_anew() {
+    let mut kept = Kept::open().await;
+    kept.ring(300).await;
+    let rows = kept.shop.rows().await;
+    let database = kept.shop.engine.database().clone();
+    let places = database.places().await.expect("memory can be read");
+    let earlier = Document { id: 1, version: 1, shown: true, body: r#"{"id":1,"sum":-5,"notes":0}"#.into() };
+    database.write_next_base("tallies", vec![earlier]).await.expect("memory has room");
+    database.keep_bases(vec!["tallies"], places).await.expect("memory has room");
+    assert!(!kept.shop.rebuilt().await.from_base);
+    assert_eq!(kept.shop.rows().await, rows);
+    let in_base = async || {
+        let rows = database.scan_base("tallies", 0, 1_000).await.expect("memory can be read");
+        rows.into_iter().map(|row| (row.id, row.shown, row.body)).collect::<Vec<_>>()
+    };
+    let renewed = async {
+        while in_base().await != rows {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(20), renewed).await.expect("the base is renewed");
+    kept.keeper.look().await;
+    assert!(kept.cut() > 1);
+    assert!(kept.shop.rebuilt().await.from_base);
+    assert_eq!(kept.shop.rows().await, rows);
+}
+
+/// Who asks for a rebuild does not wait for a base.
+#[tokio::test]
+async fn a_base_gives_way_to_a_rebuild() {
+    let mut kept = Kept::open().await;
+    kept.ring(300).await;
+    let rebuilding = kept.shop.rebuilds.begin("board").expect("nothing is in the way");
+    assert_eq!(kept.shop.rebuilds.make_base().await.expect("no error"), Based::InTheWay);
+    drop(rebuilding);
+    let made = async {
+        while kept.shop.rebuilds.make_base().await.expect("no error") != Based::Kept {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(20), made).await.expect("nothing is in the way any more");
+}
+
+#[test]
+fn those_count_who_listen_and_whose_views_fold() {
+    let system = food_delivery::system();
+    let folder = tempfile::tempdir().expect("a folder");
+    let consumers = |service: &str| {
+        let log = EmbeddedLog::open(folder.path()).expect("a folder");
+        let service = system.service(service).expect("a service");
+        let retention = Retention::new(&system, service, log, Duration::from_secs(1));
+        retention.consumers.into_iter().collect::<Vec<_>>()
+    };
+    assert_eq!(consumers("order"), ["dashboard", "delivery", "payment", "store"]);
+    assert_eq!(consumers("dashboard"), Vec::<String>::new());
+    assert!(consumers("store").contains(&"dashboard".to_owned()));
+}

@@ -1,0 +1,322 @@
+//! Admission: a service takes no more at once than it can do in time. So many commands are at work, a few more wait, first
+//! come first served, none longer than it may; whoever cannot is told so at once, before anything of it is done.
+//!
+//! Why a bound on the wait: a queue that grows makes everybody late, those included who would have been in time. With it a
+//! service that is asked for ten times what it can do still does what it can, and answers the others in a millisecond.
+//!
+//! Reads have places of their own, so that a flood of lists starves no orders, nor the other way round. What ends things
+//! passes by, as it makes less work, not more, and undoing, health and what operators say never come here. There are at most
+//! as many of these as there are connections.
+//!
+//! Sources: D. Yanacek, *Using load shedding to avoid overload* (Amazon Builders' Library); *Site Reliability Engineering*,
+//! chapter 21, *Handling Overload*.
+
+use crate::limits::{COMMAND_WAIT_MAX, COMMANDS_MAX, COMMANDS_WAITING_MAX, READS_MAX, RETRY_AFTER_MAX};
+use jiff::SignedDuration;
+use jumun_http::{Code, Problem, Shed, Shedding};
+use jumun_telemetry::AdmissionMetrics;
+use prometheus_client::{metrics::counter::Counter, registry::Registry};
+use serde::{Deserialize, Deserializer, de};
+use serde_json::{Value, json};
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU32, AtomicU64, Ordering::Relaxed},
+    },
+    time::Duration,
+};
+use tokio::{
+    sync::{OwnedSemaphorePermit, Semaphore},
+    time::Instant,
+};
+
+/// How much a service takes at once, the keys of `[order.admission]` and `shed` beside it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct AdmissionConfig {
+    /// Commands at work at once, asks of neighbours included; 1 or more.
+    pub max_concurrent: u32,
+    /// Commands that wait for a place, and as many reads.
+    pub max_waiting: u32,
+    /// How long one waits.
+    #[serde(deserialize_with = "duration")]
+    pub max_wait: Duration,
+    /// Reads of resources at work at once; 1 or more.
+    pub max_reads: u32,
+    /// What is turned away.
+    #[serde(skip)]
+    pub shed: Shed,
+}
+
+impl Default for AdmissionConfig {
+    fn default() -> Self {
+        Self {
+            max_concurrent: COMMANDS_MAX,
+            max_waiting: COMMANDS_WAITING_MAX,
+            max_wait: COMMAND_WAIT_MAX,
+            max_reads: READS_MAX,
+            shed: Shed::New,
+        }
+    }
+}
+
+fn duration<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
+    let text = String::deserialize(deserializer)?;
+    let parsed = text.parse::<SignedDuration>().ok().and_then(|duration| Duration::try_from(duration).ok());
+    let positive = parsed.filter(|duration| !duration.is_zero());
+    positive.ok_or_else(|| de::Error::custom(format!("`{text}` is no duration; write 610ms, 1s or 2m")))
+}
+
+/// Lets commands and reads in.
+#[derive(Debug)]
+pub(crate) struct Admission {
+    commands: Arc<Gate>,
+    reads: Arc<Gate>,
+    shed: Shed,
+    metrics: AdmissionMetrics,
+    shedding: Shedding,
+}
+
+/// Places of one kind, and the queue for them.
+#[derive(Debug)]
+struct Gate {
+    what: &'static str,
+    places: Arc<Semaphore>,
+    width: u32,
+    max_waiting: u32,
+    max_wait: Duration,
+    waiting: AtomicU32,
+    /// How long one has a place, in nanoseconds, exponentially weighted; 0 before the first one has ended.
+    takes_ns: AtomicU64,
+    /// By the place in [`Reason::ALL`].
+    shed: [Counter; 3],
+}
+
+/// A place among those at work; given back when dropped.
+#[derive(Debug)]
+#[must_use = "dropped at once, it is no place"]
+pub(crate) struct Place {
+    gate: Arc<Gate>,
+    since: Instant,
+    _permit: OwnedSemaphorePermit,
+    _in_narrows: Option<OwnedSemaphorePermit>,
+}
+
+/// Fewer places than there usually are, for a drill. Who queues for one when they are closed goes on without.
+#[derive(Debug, Clone)]
+pub(crate) struct Narrows {
+    pub(crate) places: Arc<Semaphore>,
+    pub(crate) width: u32,
+}
+
+/// Why somebody was turned away.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Reason {
+    /// As many wait as may.
+    Full,
+    /// It waited as long as it may.
+    Waited,
+    /// Its answer would not have been waited for.
+    Expired,
+}
+
+impl Reason {
+    const ALL: [Self; 3] = [Self::Full, Self::Waited, Self::Expired];
+
+    const fn word(self) -> &'static str {
+        match self {
+            Self::Full => "full",
+            Self::Waited => "waited",
+            Self::Expired => "expired",
+        }
+    }
+}
+
+/// One who waits; no more when dropped.
+struct Waiting<'a>(&'a AtomicU32);
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Relaxed);
+    }
+}
+
+impl Admission {
+    pub(crate) fn new(config: AdmissionConfig) -> Self {
+        let metrics = AdmissionMetrics::default();
+        let gate = |what, width| {
+            let shed = Reason::ALL.map(|reason| metrics.shed(what, reason.word()));
+            Arc::new(Gate::new(what, width, &config, shed))
+        };
+        let (commands, reads) = (gate("commands", config.max_concurrent), gate("reads", config.max_reads));
+        Self { commands, reads, shed: config.shed, metrics, shedding: Shedding::default() }
+    }
+
+    /// A place for a command, for which there is so much time left if it is an ask. None: it needs none.
+    pub(crate) async fn command(
+        &self,
+        is_ending: bool,
+        left: Option<Duration>,
+        narrows: Option<Narrows>,
+    ) -> Result<Option<Place>, Problem> {
+        if is_ending && self.shed == Shed::New {
+            return Ok(None);
+        }
+        self.enter(&self.commands, left, narrows).await.map(Some)
+    }
+
+    /// A place for a read.
+    pub(crate) async fn read(&self) -> Result<Place, Problem> {
+        self.enter(&self.reads, None, None).await
+    }
+
+    async fn enter(
+        &self,
+        gate: &Arc<Gate>,
+        left: Option<Duration>,
+        narrows: Option<Narrows>,
+    ) -> Result<Place, Problem> {
+        gate.enter(left, narrows).await.map_err(|(reason, turn)| {
+            gate.shed[reason as usize].inc();
+            self.shedding.one_more(gate.what, reason.word());
+            overloaded(gate.what, reason, turn)
+        })
+    }
+
+    /// Looks whether somebody was turned away since the last look: how many. To be called once a second.
+    pub(crate) fn look(&self) -> u64 {
+        self.shedding.look()
+    }
+
+    /// What is so at the moment, for operators.
+    pub(crate) fn told(&self) -> Value {
+        let told = |gate: &Gate| {
+            let [full, waited, expired] = Reason::ALL.map(|reason| gate.shed[reason as usize].get());
+            json!({
+                "atWork": gate.at_work(),
+                "waiting": gate.waiting.load(Relaxed),
+                "maxConcurrent": gate.width,
+                "takesMs": gate.takes().as_secs_f64() * 1e3,
+                "shed": full + waited + expired,
+            })
+        };
+        json!({ "commands": told(&self.commands), "reads": told(&self.reads), "isShedding": self.shedding.is_on() })
+    }
+
+    /// What is so at the moment becomes metrics.
+    pub(crate) fn set_metrics(&self) {
+        for gate in [&self.commands, &self.reads] {
+            self.metrics.set(gate.what, gate.at_work(), gate.waiting.load(Relaxed));
+        }
+    }
+
+    pub(crate) fn register(&self, registry: &mut Registry) {
+        self.metrics.register(registry);
+    }
+}
+
+fn overloaded(what: &str, reason: Reason, turn: Duration) -> Problem {
+    let why = match reason {
+        Reason::Full => "as many are at work and wait as may",
+        Reason::Waited => "no place became free in time",
+        Reason::Expired => "there is no time left to wait for a place",
+    };
+    let again = "Nothing was done for this request; try again later, with the same Idempotency-Key if there was one.";
+    let detail = format!("The service has too many {what}: {why}. {again}");
+    Problem { wait: Some(turn.min(RETRY_AFTER_MAX)), ..Problem::new(Code::Overloaded, detail) }
+}
+
+impl Gate {
+    fn new(what: &'static str, width: u32, config: &AdmissionConfig, shed: [Counter; 3]) -> Self {
+        let places = usize::try_from(width).map_or(Semaphore::MAX_PERMITS, |width| width.min(Semaphore::MAX_PERMITS));
+        Self {
+            what,
+            places: Arc::new(Semaphore::new(places)),
+            width,
+            max_waiting: config.max_waiting,
+            max_wait: config.max_wait,
+            waiting: AtomicU32::new(0),
+            takes_ns: AtomicU64::new(0),
+            shed,
+        }
+    }
+
+    /// A place, at once or after a wait; or why not, and when there may be one.
+    async fn enter(
+        self: &Arc<Self>,
+        left: Option<Duration>,
+        narrows: Option<Narrows>,
+    ) -> Result<Place, (Reason, Duration)> {
+        if let Some(place) = self.try_enter(narrows.as_ref()) {
+            return Ok(place); // even with too little time: without anybody at work nothing would ever be measured again
+        }
+        let turn = self.turn_in(narrows.as_ref());
+        if left.is_some_and(|left| turn + self.takes() > left) {
+            return Err((Reason::Expired, turn));
+        }
+        let waiting = Waiting(&self.waiting);
+        if waiting.0.fetch_add(1, Relaxed) >= self.max_waiting {
+            return Err((Reason::Full, turn));
+        }
+        let (limit, reason) = match left {
+            Some(left) if left < self.max_wait => (left, Reason::Expired),
+            _ => (self.max_wait, Reason::Waited),
+        };
+        let place = tokio::time::timeout(limit, self.wait(narrows.as_ref())).await;
+        drop(waiting);
+        place.ok().flatten().ok_or_else(|| (reason, self.turn_in(narrows.as_ref())))
+    }
+
+    /// A place, if one is free: then nobody waits for it, as who waits is handed what becomes free.
+    fn try_enter(self: &Arc<Self>, narrows: Option<&Narrows>) -> Option<Place> {
+        let in_narrows = match narrows.filter(|narrows| !narrows.places.is_closed()) {
+            Some(narrows) => Some(narrows.places.clone().try_acquire_owned().ok()?),
+            None => None,
+        };
+        let permit = self.places.clone().try_acquire_owned().ok()?;
+        Some(Place { gate: self.clone(), since: Instant::now(), _permit: permit, _in_narrows: in_narrows })
+    }
+
+    /// Waits in the narrows first, so that nobody holds a place who cannot use it.
+    async fn wait(self: &Arc<Self>, narrows: Option<&Narrows>) -> Option<Place> {
+        let in_narrows = match narrows {
+            Some(narrows) => narrows.places.clone().acquire_owned().await.ok(),
+            None => None,
+        };
+        let permit = self.places.clone().acquire_owned().await.ok()?;
+        Some(Place { gate: self.clone(), since: Instant::now(), _permit: permit, _in_narrows: in_narrows })
+    }
+
+    /// How long one has a place.
+    fn takes(&self) -> Duration {
+        Duration::from_nanos(self.takes_ns.load(Relaxed))
+    }
+
+    /// When the turn of one would come who comes now.
+    fn turn_in(&self, narrows: Option<&Narrows>) -> Duration {
+        let width = narrows.map_or(self.width, |narrows| narrows.width.min(self.width)).max(1);
+        let before = self.waiting.load(Relaxed).saturating_add(1);
+        self.takes().saturating_mul(before) / width
+    }
+
+    fn at_work(&self) -> u32 {
+        self.width.saturating_sub(u32::try_from(self.places.available_permits()).unwrap_or(u32::MAX))
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let took = u64::try_from(self.since.elapsed().as_nanos()).unwrap_or(u64::MAX);
+        let takes = match self.gate.takes_ns.load(Relaxed) {
+            0 => took,
+            before => before - before / WEIGHT + took / WEIGHT,
+        };
+        self.gate.takes_ns.store(takes.max(1), Relaxed);
+    }
+}
+
+/// The last one counts so little: by one part in so many.
+const WEIGHT: u64 = 16;
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,410 @@
+//! What a service counts.
+
+use crate::{asks::Guards, intake::admission::Admission};
+use jumun::ServiceModel;
+use jumun_database::{CommitError, Database, Receipt};
+use jumun_telemetry::{HttpMetrics, Label, Tracer, label, latency, registry, seconds};
+use prometheus_client::{
+    collector::Collector,
+    encoding::{DescriptorEncoder, EncodeMetric, MetricEncoder, NoLabelSet},
+    metrics::{
+        MetricType, counter::ConstCounter, counter::Counter, family::Family, gauge::Gauge, histogram::Histogram,
+    },
+    registry::Registry,
+};
+use std::{
+    collections::BTreeMap,
+    fmt,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+type FloatGauge = Gauge<f64, AtomicU64>;
+
+/// How a question of ours ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum AskOutcome {
+    /// The neighbour said yes.
+    Accepted,
+    /// It said no, for good.
+    Refused,
+    /// It surely did nothing.
+    NotDone,
+    /// Nobody knows what it did.
+    Unknown,
+    /// It has undone what it did, or may have done.
+    Voided,
+}
+
+impl AskOutcome {
+    const ALL: [Self; 5] = [Self::Accepted, Self::Refused, Self::NotDone, Self::Unknown, Self::Voided];
+
+    /// As a label.
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Accepted => "accepted",
+            Self::Refused => "refused",
+            Self::NotDone => "not_done",
+            Self::Unknown => "unknown",
+            Self::Voided => "voided",
+        }
+    }
+}
+
+/// How a commit ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum CommitOutcome {
+    /// It is on disk.
+    Done,
+    /// Somebody else was first.
+    Conflict,
+    /// Something in it is over a limit.
+    Limit,
+    /// It was not done.
+    NotDone,
+    /// It may have been done.
+    Unknown,
+}
+
+impl CommitOutcome {
+    const ALL: [Self; 5] = [Self::Done, Self::Conflict, Self::Limit, Self::NotDone, Self::Unknown];
+
+    const fn word(self) -> &'static str {
+        match self {
+            Self::Done => "done",
+            Self::Conflict => "conflict",
+            Self::Limit => "limit",
+            Self::NotDone => "not_done",
+            Self::Unknown => "unknown",
+        }
+    }
+
+    const fn of(result: &Result<Receipt, CommitError>) -> Self {
+        match result {
+            Ok(_) => Self::Done,
+            Err(CommitError::Conflict(_)) => Self::Conflict,
+            Err(CommitError::Limit(_)) => Self::Limit,
+            Err(CommitError::NotDone(_)) => Self::NotDone,
+            Err(CommitError::Unknown(_)) => Self::Unknown,
+        }
+    }
+}
+
+/// Everything that one service counts. What changes all the time is counted where it happens, through the handles here;
+/// what is a state is set by whoever shows the page, just before.
+#[derive(Debug)]
+pub struct ServiceMetrics {
+    registry: Registry,
+    /// Of requests.
+    pub http: HttpMetrics,
+    accepted: Counter,
+    refused: Counter,
+    asks: Family<[Label; 2], Counter>,
+    ask_latency: Family<[Label; 2], Histogram, fn() -> Histogram>,
+    /// By callee, each with its outcomes in their order.
+    asked: BTreeMap<&'static str, [(Counter, Histogram); 5]>,
+    commits: [Counter; 5],
+    outbox: Outbox,
+    heard: BTreeMap<&'static str, Source>,
+    states: States,
+}
+
+/// What a service publishes.
+#[derive(Debug)]
+struct Outbox {
+    events: Counter,
+    bytes: Counter,
+    sync: Histogram,
+    /// What had been appended when it was last synced.
+    synced_events: AtomicU64,
+    /// By partition: the last numbers known of journal and bus.
+    last: Vec<(AtomicU64, AtomicU64)>,
+    backlog: Gauge,
+}
+
+/// What a service hears of one source.
+#[derive(Debug, Clone)]
+struct Source {
+    events: Counter,
+    delay: Histogram,
+    behind: Gauge,
+    lag: FloatGauge,
+    /// When the last event that was heard had happened, in milliseconds since 1970 UTC; 0: none was yet.
+    last_time_ms: Arc<AtomicU64>,
+}
+
+/// What is so at the moment.
+#[derive(Debug, Default)]
+struct States {
+    in_doubt: Family<[Label; 1], Gauge>,
+    parked_events: Gauge,
+    parked_orders: Gauge,
+    dropped: Gauge,
+}
+
+impl ServiceMetrics {
+    /// All of them, at nought.
+    pub(crate) fn new(
+        model: &ServiceModel,
+        database: Arc<dyn Database>,
+        tracer: Tracer,
+        guards: &Guards,
+        admission: &Admission,
+        restarts: u32,
+    ) -> Self {
+        let mut registry = registry(model.name, restarts);
+        guards.register(&mut registry);
+        admission.register(&mut registry);
+        let http = HttpMetrics::register(&mut registry);
+        let commands = Family::<[Label; 1], Counter>::default();
+        registry.register("jumun_commands", "Commands answered yes (accepted) or no (refused)", commands.clone());
+        let of_commands = |outcome| commands.get_or_create_owned(&[label("outcome", outcome)]);
+
+        let asks = Family::default();
+        let ask_latency = Family::new_with_constructor(latency as fn() -> Histogram);
+        registry.register("jumun_asks", "Questions asked of neighbours, by outcome", asks.clone());
+        let help = "Time that a question took, by outcome; of voided ones the call that undid it";
+        registry.register("jumun_ask_duration_seconds", help, ask_latency.clone());
+        let asked = |callee: &'static str| {
+            let of = |outcome: AskOutcome| {
+                let labels = [label("callee", callee), label("outcome", outcome.word())];
+                (asks.get_or_create_owned(&labels), ask_latency.get_or_create_owned(&labels))
+            };
+            (callee, AskOutcome::ALL.map(of))
+        };
+
+        let commits = Family::<[Label; 1], Counter>::default();
+        registry.register("jumun_commits", "Commits, by outcome", commits.clone());
+        let of_commits = |outcome: CommitOutcome| commits.get_or_create_owned(&[label("outcome", outcome.word())]);
+        let partitions = database.identity().partitions;
+        registry.register_collector(Box::new(Elsewhere { database, tracer }));
+
+        Self {
+            http,
+            accepted: of_commands("accepted"),
+            refused: of_commands("refused"),
+            asked: model.asks.iter().map(|ask| asked(ask.service)).collect(),
+            asks: asks.clone(),
+            ask_latency: ask_latency.clone(),
+            commits: CommitOutcome::ALL.map(of_commits),
+            outbox: Outbox::register(&mut registry, partitions),
+            heard: heard(model, &mut registry),
+            states: States::register(&mut registry),
+            registry,
+        }
+    }
+
+    /// The page, once the states are set.
+    pub fn page(&self) -> String {
+        jumun_telemetry::page(&self.registry)
+    }
+
+    pub(crate) fn command(&self, is_accepted: bool) {
+        if is_accepted { &self.accepted } else { &self.refused }.inc();
+    }
+
+    pub(crate) fn ask(&self, callee: &str, outcome: AskOutcome, took: Duration) {
+        if let Some(outcomes) = self.asked.get(callee) {
+            let (counter, latency) = &outcomes[outcome as usize];
+            counter.inc();
+            latency.observe(seconds(took));
+        } else {
+            // An earlier release asked it; this one only undoes.
+            let labels = [label("callee", callee), label("outcome", outcome.word())];
+            self.asks.get_or_create(&labels).inc();
+            self.ask_latency.get_or_create(&labels).observe(seconds(took));
+        }
+    }
+
+    /// Questions of ours by outcome, over all callees.
+    pub(crate) fn asks(&self, outcome: AskOutcome) -> u64 {
+        self.asked.values().map(|outcomes| outcomes[outcome as usize].0.get()).sum()
+    }
+
+    pub(crate) fn commit(&self, result: &Result<Receipt, CommitError>) {
+        self.commits[CommitOutcome::of(result) as usize].inc();
+        if let Ok(receipt) = result {
+            for (partition, sequence) in &receipt.sequences {
+                self.in_journal(*partition, *sequence);
+            }
+        }
+    }
+
+    /// The journal goes up to here.
+    pub(crate) fn in_journal(&self, partition: u16, sequence: u64) {
+        if let Some((journal, _)) = self.outbox.last.get(usize::from(partition)) {
+            journal.fetch_max(sequence, Ordering::Relaxed);
+        }
+    }
+
+    /// The bus goes up to here.
+    pub(crate) fn on_bus(&self, partition: u16, sequence: u64) {
+        if let Some((_, bus)) = self.outbox.last.get(usize::from(partition)) {
+            bus.fetch_max(sequence, Ordering::Relaxed);
+        }
+    }
+
+    pub(crate) fn appended(&self, events: usize, bytes: usize) {
+        self.outbox.events.inc_by(events as u64);
+        self.outbox.bytes.inc_by(bytes as u64);
+    }
+
+    /// The bus was synced. Where nothing had been appended since the last time, there was nothing to do.
+    pub(crate) fn synced(&self, took: Duration) {
+        let appended = self.outbox.events.get();
+        if self.outbox.synced_events.swap(appended, Ordering::Relaxed) != appended {
+            self.outbox.sync.observe(seconds(took));
+        }
+    }
+
+    /// Events that had their effect, so many milliseconds after they happened.
+    pub(crate) fn heard(&self, source: &str, time_ms: i64, now_ms: i64) {
+        let Some(source) = self.heard.get(source) else { return };
+        source.events.inc();
+        source.delay.observe(millis(now_ms - time_ms));
+        source.last_time_ms.fetch_max(u64::try_from(time_ms).unwrap_or_default(), Ordering::Relaxed);
+    }
+
+    pub(crate) fn set_in_doubt(&self, state: &str, requests: u64) {
+        self.states.in_doubt.get_or_create(&[label("state", state)]).set(signed(requests));
+    }
+
+    pub(crate) fn set_parked(&self, events: u64, orders: usize, dropped: u64) {
+        self.states.parked_events.set(signed(events));
+        self.states.parked_orders.set(signed(orders as u64));
+        self.states.dropped.set(signed(dropped));
+    }
+
+    pub(crate) fn set_backlog(&self) {
+        let behind = |(journal, bus): &(AtomicU64, AtomicU64)| {
+            let bus = bus.load(Ordering::Relaxed);
+            journal.load(Ordering::Relaxed).saturating_sub(bus)
+        };
+        self.outbox.backlog.set(signed(self.outbox.last.iter().map(behind).sum()));
+    }
+
+    pub(crate) fn set_behind(&self, source: &str, events: u64, now_ms: i64) {
+        let Some(source) = self.heard.get(source) else { return };
+        source.behind.set(signed(events));
+        let last = i64::try_from(source.last_time_ms.load(Ordering::Relaxed)).unwrap_or_default();
+        match (events, last) {
+            (0, _) => source.lag.set(0.0),
+            (_, 0) => source.lag.set(f64::NAN), // not known: nothing was heard since the start
+            (_, last) => source.lag.set(millis(now_ms - last)),
+        };
+    }
+}
+
+impl Outbox {
+    fn register(registry: &mut Registry, partitions: u16) -> Self {
+        let outbox = Self {
+            events: Counter::default(),
+            bytes: Counter::default(),
+            sync: latency(),
+            synced_events: AtomicU64::default(),
+            last: (0..partitions).map(|_| Default::default()).collect(),
+            backlog: Gauge::default(),
+        };
+        let Self { events, bytes, sync, backlog, .. } = &outbox;
+        registry.register("jumun_bus_appended_events", "Events brought onto the bus", events.clone());
+        let help = "Bytes of types, headers and bodies brought onto the bus";
+        registry.register("jumun_bus_appended_bytes", help, bytes.clone());
+        let help = "Time that making the bus outlive a power cut took";
+        registry.register("jumun_bus_sync_duration_seconds", help, sync.clone());
+        let help = "Events that are committed and not on the bus yet";
+        registry.register("jumun_outbox_backlog_events", help, backlog.clone());
+        outbox
+    }
+}
+
+impl States {
+    fn register(registry: &mut Registry) -> Self {
+        let states = Self::default();
+        let Self { in_doubt, parked_events, parked_orders, dropped } = &states;
+        let help = "Requests that are being asked or undone, by state; counted up to 1000 of each";
+        registry.register("jumun_requests_in_doubt", help, in_doubt.clone());
+        let help = "Events that could not be taken in, and those behind them";
+        registry.register("jumun_parked_events", help, parked_events.clone());
+        registry.register("jumun_parked_orders", "Orders with parked events", parked_orders.clone());
+        let help = "What policies wanted since the start and the state did not allow";
+        registry.register("jumun_policies_dropped", help, dropped.clone());
+        states
+    }
+}
+
+fn heard(model: &ServiceModel, registry: &mut Registry) -> BTreeMap<&'static str, Source> {
+    let events = Family::<[Label; 1], Counter>::default();
+    let delay = Family::<[Label; 1], Histogram, _>::new_with_constructor(latency as fn() -> Histogram);
+    let behind = Family::<[Label; 1], Gauge>::default();
+    let lag = Family::<[Label; 1], FloatGauge>::default();
+    registry.register("jumun_heard_events", "Events that had their effect, by source", events.clone());
+    let help = "Time from an event's happening to its effect here, by source";
+    registry.register("jumun_heard_delay_seconds", help, delay.clone());
+    let help = "Events on the bus that are not heard yet, by source; at most 250 ms old";
+    registry.register("jumun_consumer_lag_events", help, behind.clone());
+    let help = "While events are not heard yet, the age of the last one that was; by source";
+    registry.register("jumun_consumer_lag_seconds", help, lag.clone());
+    let source = |name: &'static str| {
+        let label = [label("source", name)];
+        let source = Source {
+            events: events.get_or_create_owned(&label),
+            delay: delay.get_or_create_owned(&label),
+            behind: behind.get_or_create_owned(&label),
+            lag: lag.get_or_create_owned(&label),
+            last_time_ms: Arc::default(),
+        };
+        (name, source)
+    };
+    model.listens.iter().map(|event| event.source).map(source).collect()
+}
+
+/// What is counted elsewhere: by the thread that writes the database, and by who exports spans.
+struct Elsewhere {
+    database: Arc<dyn Database>,
+    tracer: Tracer,
+}
+
+impl fmt::Debug for Elsewhere {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Elsewhere").finish_non_exhaustive()
+    }
+}
+
+impl Collector for Elsewhere {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
+        let lost = ConstCounter::<u64>::new(self.tracer.lost());
+        let help = "Spans that did not fit into the queue, or that the collector did not take.";
+        lost.encode(encoder.encode_descriptor("jumun_spans_lost", help, None, MetricType::Counter)?)?;
+        let stats = self.database.stats();
+        let groups = ConstCounter::<u64>::new(stats.groups);
+        let help = "Transactions that commits were done in; each is one fsync.";
+        groups.encode(encoder.encode_descriptor("jumun_commit_groups", help, None, MetricType::Counter)?)?;
+        let help = "Commits that one transaction, and so one fsync, was for.";
+        let jobs = encoder.encode_descriptor("jumun_commit_group_size", help, None, MetricType::Histogram)?;
+        encode_histogram(&stats.group_jobs, 1.0, jobs)?;
+        let help = "Time that a transaction took to get on disk.";
+        let sync =
+            encoder.encode_descriptor("jumun_commit_sync_duration_seconds", help, None, MetricType::Histogram)?;
+        encode_histogram(&stats.sync_us, 1e-6, sync)
+    }
+}
+
+#[expect(clippy::cast_precision_loss, reason = "it is written in decimals anyway")]
+fn encode_histogram(of: &jumun_database::Histogram, unit: f64, mut encoder: MetricEncoder<'_>) -> fmt::Result {
+    let bounds = of.bounds.iter().map(|bound| *bound as f64 * unit).chain([f64::MAX]);
+    let buckets: Vec<_> = bounds.zip(of.counts.iter().copied().chain([0])).collect();
+    let buckets = if of.counts.is_empty() { &[(f64::MAX, 0)][..] } else { &buckets };
+    encoder.encode_histogram::<NoLabelSet>(of.sum as f64 * unit, of.counts.iter().sum(), buckets, None)
+}
+
+/// Milliseconds in seconds; a clock that runs ahead of ours makes nothing negative.
+fn millis(ms: i64) -> f64 {
+    Duration::from_millis(u64::try_from(ms).unwrap_or_default()).as_secs_f64()
+}
+
+fn signed(number: u64) -> i64 {
+    i64::try_from(number).unwrap_or(i64::MAX)
+}

@@ -1,0 +1,160 @@
+//! What is counted of HTTP requests, by a service and by the gateway.
+
+use super::{Label, label, latency, seconds};
+use prometheus_client::{
+    metrics::{counter::Counter, family::Family, histogram::Histogram},
+    registry::Registry,
+};
+use std::{
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+/// Requests by method, route and status, and how long they took. All clones are one.
+#[derive(Debug, Clone)]
+pub struct HttpMetrics(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    requests: Family<[Label; 3], Counter>,
+    latency: Family<[Label; 2], Histogram, fn() -> Histogram>,
+    routes: Mutex<Vec<Route>>,
+    slowest_us: AtomicU64,
+}
+
+/// One method of one route. Cheap to clone and to count with: no label is looked up.
+#[derive(Debug, Clone)]
+pub struct Route(Arc<RouteInner>);
+
+#[derive(Debug)]
+struct RouteInner {
+    metrics: HttpMetrics,
+    method: String,
+    route: String,
+    latency: Histogram,
+    /// By status; a route has few.
+    answered: Mutex<Vec<(u16, Counter)>>,
+}
+
+/// What was answered since the last look.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Traffic {
+    /// Requests.
+    pub requests: u64,
+    /// Those that were answered 500 or above.
+    pub failures: u64,
+    /// The slowest answer.
+    pub slowest: Duration,
+}
+
+impl HttpMetrics {
+    /// Registers what is counted.
+    pub fn register(registry: &mut Registry) -> Self {
+        let requests = Family::default();
+        let latency = Family::new_with_constructor(latency as fn() -> Histogram);
+        registry.register("jumun_http_requests", "Requests answered, by method, route and status", requests.clone());
+        registry.register(
+            "jumun_http_request_duration_seconds",
+            "Time from a request's head to the head of its answer, by method and route",
+            latency.clone(),
+        );
+        let (routes, slowest_us) = (Mutex::default(), AtomicU64::new(0));
+        Self(Arc::new(Inner { requests, latency, routes, slowest_us }))
+    }
+
+    /// One method of a route, `GET` and `/orders/{id}`: the template, never the path of a request. To be kept by whoever
+    /// counts with it.
+    pub fn route(&self, method: &str, route: &str) -> Route {
+        let labels = [label("method", method), label("route", route)];
+        let latency = self.0.latency.get_or_create_owned(&labels);
+        let (method, route) = (method.to_owned(), route.to_owned());
+        let route = RouteInner { metrics: self.clone(), method, route, latency, answered: Mutex::default() };
+        let route = Route(Arc::new(route));
+        lock(&self.0.routes).push(route.clone());
+        route
+    }
+
+    /// Requests and failures from the beginning, the slowest answer since the last call.
+    pub fn traffic(&self) -> Traffic {
+        let slowest = Duration::from_micros(self.0.slowest_us.swap(0, Ordering::Relaxed));
+        let mut traffic = Traffic { slowest, ..Traffic::default() };
+        for route in lock(&self.0.routes).iter() {
+            for (status, counter) in lock(&route.0.answered).iter() {
+                traffic.requests += counter.get();
+                traffic.failures += if *status >= 500 { counter.get() } else { 0 };
+            }
+        }
+        traffic
+    }
+}
+
+impl Route {
+    /// Counts an answer.
+    pub fn answered(&self, status: u16, took: Duration) {
+        let inner = &*self.0;
+        inner.latency.observe(seconds(took));
+        inner.metrics.0.slowest_us.fetch_max(u64::try_from(took.as_micros()).unwrap_or(u64::MAX), Ordering::Relaxed);
+        let mut answered = lock(&inner.answered);
+        if let Some((_, counter)) = answered.iter().find(|(known, _)| *known == status) {
+            counter.inc();
+            return;
+        }
+        let (method, route) = (label("method", &*inner.method), label("route", &*inner.route));
+        let labels = [method, route, label("status", status.to_string())];
+        let counter = inner.metrics.0.requests.get_or_create_owned(&labels);
+        counter.inc();
+        answered.push((status, counter));
+    }
+
+    /// `POST /orders`
+    pub fn name(&self) -> String {
+        format!("{} {}", self.0.method, self.0.route)
+    }
+
+    /// `POST`
+    pub fn method(&self) -> &str {
+        &self.0.method
+    }
+
+    /// `/orders`
+    pub fn route(&self) -> &str {
+        &self.0.route
+    }
+}
+
+fn lock<T>(values: &Mutex<T>) -> MutexGuard<'_, T> {
+    values.lock().unwrap_or_else(PoisonError::into_inner) // a list that only grows is whole at any instruction
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{page, registry};
+
+    #[test]
+    fn each_answer_is_counted_under_its_route_and_status() {
+        let mut registry = registry("gateway", 0);
+        let http = HttpMetrics::register(&mut registry);
+        let (orders, order) = (http.route("POST", "/orders"), http.route("GET", "/orders/{id}"));
+        for status in [201, 201, 503] {
+            orders.answered(status, Duration::from_micros(300));
+        }
+        order.answered(404, Duration::from_millis(40));
+        let page = page(&registry);
+        for line in [
+            "# TYPE jumun_http_requests_total counter",
+            r#"jumun_http_requests_total{service="gateway",method="POST",route="/orders",status="201"} 2"#,
+            r#"jumun_http_requests_total{service="gateway",method="POST",route="/orders",status="503"} 1"#,
+            r#"jumun_http_requests_total{service="gateway",method="GET",route="/orders/{id}",status="404"} 1"#,
+            "# TYPE jumun_http_request_duration_seconds histogram",
+        ] {
+            assert!(page.lines().any(|known| known == line), "{line} is not in\n{page}");
+        }
+        let slowest = Duration::from_millis(40);
+        assert_eq!(http.traffic(), Traffic { requests: 4, failures: 1, slowest });
+        assert_eq!(http.traffic(), Traffic { requests: 4, failures: 1, slowest: Duration::ZERO });
+    }
+}

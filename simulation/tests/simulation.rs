@@ -1,0 +1,728 @@
+//! Whole systems in one thread and in virtual time: engines as they are, on databases and a network that fail as real
+//! ones do. A seed decides everything: which message is lost, late or repeated, which process dies before or after which
+//! commit, which client comes again.
+//!
+//! `JUMUN_SEED=123 cargo test -p jumun-simulation` repeats one case.
+
+use futures_util::future::{BoxFuture, pending};
+use jiff::{Timestamp, tz::TimeZone};
+use jumun::{ServiceModel, SystemModel, Verb};
+use jumun_audit::{self as audit, Databases, Verdict};
+use jumun_bus::{BusError, MemoryBus};
+use jumun_database::{
+    Changes, CommitError, Database, Document, Identity, JournalRecord, MemoryDatabase, Page, Place, Query,
+    ReadDatabase, ReadError, Receipt, Request, RequestFilter, Stats,
+};
+use jumun_guard::{BulkheadConfig, GuardConfig, Window};
+use jumun_http::Code;
+use jumun_runtime::{
+    Engine, Incoming, Key, Parts, Success,
+    asks::{
+        DelayConfig, Delays, Guards, recovery,
+        transport::{Outcome, Question, Transport, VoidError, of_problem},
+    },
+    events::{Consumer, Relay, RelayError},
+    intake::AdmissionConfig,
+    schema,
+};
+use jumun_telemetry::{Origin, Tracer};
+use std::{
+    cell::RefCell,
+    collections::{BTreeMap, BTreeSet},
+    ops::Range,
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+use tokio::time::Instant;
+use uuid::Uuid;
+
+#[path = "simulation/breakfast.rs"]
+mod breakfast;
+#[path = "simulation/course.rs"]
+mod course;
+
+thread_local! {
+    static BEGAN: RefCell<Option<(Instant, Timestamp)>> = const { RefCell::new(None) };
+}
+
+/// Virtual time, from the moment that a case began.
+fn now() -> Timestamp {
+    let (instant, time) = BEGAN.with_borrow(|began| began.expect("a case runs"));
+    time + Instant::now().duration_since(instant)
+}
+
+/// Splitmix64 (Steele, Lea, Flood 2014): small, and good enough to pick faults.
+struct Random(u64);
+
+impl Random {
+    fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
+        let mut mixed = self.0;
+        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+        mixed ^ (mixed >> 31)
+    }
+
+    fn below(&mut self, bound: u64) -> u64 {
+        self.next() % bound
+    }
+
+    fn millis(&mut self, range: Range<u64>) -> Duration {
+        Duration::from_millis(range.start + self.below(range.end - range.start))
+    }
+}
+
+/// What all parts of a case share.
+struct World {
+    model: SystemModel,
+    random: Mutex<Random>,
+    /// While false nothing fails any more.
+    is_stormy: AtomicBool,
+    /// Whether circuits open after two failures, and calls are made one by one.
+    is_wary: bool,
+    /// Whether services take as little at once as can be.
+    is_narrow: bool,
+    /// How answers may come later, by who is asked.
+    delays: BTreeMap<String, DelayConfig>,
+    settings: fn(&str) -> serde_json::Map<String, serde_json::Value>,
+    databases: BTreeMap<&'static str, MemoryDatabase>,
+    bus: MemoryBus,
+    /// The engines that run now.
+    running: Mutex<BTreeMap<&'static str, Engine>>,
+    faults: Mutex<BTreeMap<&'static str, u64>>,
+    /// Who cannot be reached by anybody.
+    away: Mutex<BTreeSet<&'static str>>,
+    outside: course::Sender,
+}
+
+/// What is run, and what clients send.
+#[derive(Clone, Copy)]
+struct Scenario {
+    model: fn() -> SystemModel,
+    /// By a client's name and a dice.
+    bodies: fn(&str, u64) -> String,
+    /// By a dice.
+    delays: fn(&mut Random) -> BTreeMap<String, DelayConfig>,
+    /// By the service.
+    settings: fn(&str) -> serde_json::Map<String, serde_json::Value>,
+}
+
+impl World {
+    fn below(&self, bound: u64) -> u64 {
+        self.random.lock().expect("one thread").below(bound)
+    }
+
+    fn millis(&self, range: Range<u64>) -> Duration {
+        self.random.lock().expect("one thread").millis(range)
+    }
+
+    /// Whether a fault happens now, on average once in so many times.
+    fn strikes(&self, fault: &'static str, once_in: u64) -> bool {
+        let strikes = self.is_stormy.load(Ordering::Relaxed) && self.below(once_in) == 0;
+        if strikes {
+            *self.faults.lock().expect("one thread").entry(fault).or_default() += 1;
+        }
+        strikes
+    }
+
+    fn engine(&self, service: &str) -> Option<Engine> {
+        if self.away.lock().expect("one thread").contains(service) {
+            return None;
+        }
+        self.running.lock().expect("one thread").get(service).cloned()
+    }
+
+    fn service(&self, name: &str) -> &ServiceModel {
+        self.model.service(name).expect("a service")
+    }
+
+    /// kill -9, and a new process some time later.
+    fn crash(self: &Arc<Self>, service: &'static str) {
+        let Some(engine) = self.running.lock().expect("one thread").remove(service) else { return };
+        engine.kill();
+        let world = self.clone();
+        tokio::spawn(async move {
+            tokio::time::sleep(world.millis(1..3_000)).await;
+            world.start(service).await;
+        });
+    }
+
+    /// Everything dies at once, and the bus loses what was not synced.
+    fn cut_power(self: &Arc<Self>) {
+        for service in self.model.services.iter().map(|service| service.name) {
+            self.crash(service);
+        }
+        self.bus.lose_unsynced();
+    }
+
+    /// The guards around calls.
+    fn calls(&self, model: &ServiceModel) -> BTreeMap<String, GuardConfig> {
+        // Inner limits are smaller, or they would have to shrink.
+        let mut config = GuardConfig { time_limit: Duration::from_millis(500), ..GuardConfig::default() };
+        if self.is_wary {
+            config.breaker.window = Window::Calls(4);
+            config.breaker.minimum_calls = Some(2);
+            config.breaker.wait_open = Duration::from_millis(700);
+            config.breaker.half_open_calls = 1;
+            config.bulkhead = BulkheadConfig { max_concurrent: 1, max_wait: Duration::from_millis(5) };
+        }
+        model.asks.iter().map(|ask| (ask.service.to_owned(), config)).collect()
+    }
+
+    /// How much a service takes at once.
+    fn admission(&self) -> AdmissionConfig {
+        let usual = AdmissionConfig::default();
+        if self.is_narrow {
+            AdmissionConfig { max_concurrent: 1, max_waiting: 1, max_wait: Duration::from_millis(5), ..usual }
+        } else {
+            usual
+        }
+    }
+
+    async fn start(self: &Arc<Self>, service: &'static str) {
+        let model = self.service(service).clone();
+        let database = Fragile { world: self.clone(), service, inner: self.databases[service].clone() };
+        let engine = Engine::new(Parts {
+            behaviour: model.behaviour(&(self.settings)(service)).expect("settings"),
+            guards: Guards::new(&model, &self.calls(&model)).expect("what can be"),
+            delays: Delays::new(self.delays.clone()),
+            model,
+            database: Arc::new(database),
+            transport: Arc::new(Network { world: self.clone() }),
+            admission: self.admission(),
+            clock: now,
+            zone: TimeZone::UTC,
+            tracer: Tracer::default(),
+            restarts: 0,
+        });
+        // Harsher than a real process, which takes requests only once it has recovered.
+        self.running.lock().expect("one thread").insert(service, engine.clone());
+        recovery::start(&engine).await;
+        if engine.model().publishes {
+            // The publisher of the process before may not be gone yet.
+            while let Err(error) = Relay::open(&engine, Arc::new(self.bus.clone())).await.map(|relay| relay.start()) {
+                assert!(matches!(error, RelayError::Bus(BusError::InUse { .. })), "{error}");
+                tokio::time::sleep(Duration::from_millis(1)).await;
+            }
+        }
+        if !engine.model().listens.is_empty() {
+            Consumer::start(&engine, Arc::new(self.bus.clone())).await.expect("the bus and the database can be read");
+        }
+    }
+}
+
+/// A database whose process may die before or after any commit, and that may be full for a while.
+struct Fragile {
+    world: Arc<World>,
+    service: &'static str,
+    inner: MemoryDatabase,
+}
+
+impl Database for Fragile {
+    fn commit(&self, changes: Changes) -> BoxFuture<'_, Result<Receipt, CommitError>> {
+        Box::pin(async move {
+            tokio::time::sleep(self.world.millis(0..3)).await;
+            if self.world.strikes("slow disk", 40) {
+                tokio::time::sleep(self.world.millis(500..6_000)).await;
+            }
+            if self.world.strikes("crash before commit", 25) {
+                self.world.crash(self.service);
+                return pending().await;
+            }
+            if self.world.strikes("full disk", 40) {
+                return Err(CommitError::NotDone("no room".into()));
+            }
+            let result = self.inner.commit(changes).await;
+            self.world.check_delayed(self.service, &self.inner).await;
+            if self.world.strikes("crash after commit", 25) {
+                self.world.crash(self.service);
+                return pending().await;
+            }
+            if result.is_ok() && self.world.strikes("outcome of a commit unknown", 60) {
+                return Err(CommitError::Unknown("the connection broke".into()));
+            }
+            result
+        })
+    }
+
+    fn next_id(&self, collection: &'static str) -> BoxFuture<'_, Result<i64, ReadError>> {
+        self.inner.next_id(collection)
+    }
+
+    fn purge_requests(&self, before_ms: i64, keep_at_most: u64) -> BoxFuture<'_, Result<u64, CommitError>> {
+        self.inner.purge_requests(before_ms, keep_at_most)
+    }
+
+    fn clear_shadow(&self, collection: &'static str) -> BoxFuture<'_, Result<bool, CommitError>> {
+        self.inner.clear_shadow(collection)
+    }
+
+    fn write_shadow(
+        &self,
+        collection: &'static str,
+        documents: Vec<Document>,
+    ) -> BoxFuture<'_, Result<(), CommitError>> {
+        self.inner.write_shadow(collection, documents)
+    }
+
+    fn read_shadow(&self, collection: &'static str, ids: Vec<i64>) -> BoxFuture<'_, Result<Vec<Document>, ReadError>> {
+        self.inner.read_shadow(collection, ids)
+    }
+
+    fn switch_shadows(
+        &self,
+        collections: Vec<&'static str>,
+        places: Vec<Place>,
+    ) -> BoxFuture<'_, Result<(), CommitError>> {
+        self.inner.switch_shadows(collections, places)
+    }
+
+    fn write_next_base(
+        &self,
+        collection: &'static str,
+        documents: Vec<Document>,
+    ) -> BoxFuture<'_, Result<(), CommitError>> {
+        self.inner.write_next_base(collection, documents)
+    }
+
+    fn keep_bases(&self, collections: Vec<&'static str>, places: Vec<Place>) -> BoxFuture<'_, Result<(), CommitError>> {
+        self.inner.keep_bases(collections, places)
+    }
+
+    fn base(&self, collection: &'static str) -> BoxFuture<'_, Result<Option<Vec<Place>>, ReadError>> {
+        self.inner.base(collection)
+    }
+
+    fn scan_base(
+        &self,
+        collection: &'static str,
+        after: i64,
+        limit: u32,
+    ) -> BoxFuture<'_, Result<Vec<Document>, ReadError>> {
+        self.inner.scan_base(collection, after, limit)
+    }
+
+    fn stats(&self) -> Stats {
+        self.inner.stats()
+    }
+
+    fn close(&self) -> BoxFuture<'_, ()> {
+        self.inner.close()
+    }
+}
+
+impl ReadDatabase for Fragile {
+    fn identity(&self) -> &Identity {
+        self.inner.identity()
+    }
+    fn document(&self, collection: &'static str, id: i64) -> BoxFuture<'_, Result<Option<Document>, ReadError>> {
+        self.inner.document(collection, id)
+    }
+    fn page(&self, query: Query) -> BoxFuture<'_, Result<Page, ReadError>> {
+        self.inner.page(query)
+    }
+    fn scan(
+        &self,
+        collection: &'static str,
+        after: i64,
+        limit: u32,
+    ) -> BoxFuture<'_, Result<Vec<Document>, ReadError>> {
+        self.inner.scan(collection, after, limit)
+    }
+    fn request_by_key(&self, key: &str) -> BoxFuture<'_, Result<Option<Request>, ReadError>> {
+        self.inner.request_by_key(key)
+    }
+    fn request(&self, id: Uuid) -> BoxFuture<'_, Result<Option<Request>, ReadError>> {
+        self.inner.request(id)
+    }
+    fn requests(&self, filter: RequestFilter) -> BoxFuture<'_, Result<Vec<Request>, ReadError>> {
+        if self.world.delays.is_empty() {
+            return self.inner.requests(filter);
+        }
+        Box::pin(async move {
+            if self.world.strikes("slow read", 20) {
+                tokio::time::sleep(self.world.millis(1..3_000)).await;
+            }
+            if self.world.strikes("unreadable", 40) {
+                return Err(ReadError::Unavailable("the disk does not answer".into()));
+            }
+            self.inner.requests(filter).await
+        })
+    }
+    fn doubts_about(&self, subject: i64) -> BoxFuture<'_, Result<Vec<Request>, ReadError>> {
+        self.inner.doubts_about(subject)
+    }
+    fn journal(&self, partition: u16, after: u64, limit: u32) -> BoxFuture<'_, Result<Vec<JournalRecord>, ReadError>> {
+        self.inner.journal(partition, after, limit)
+    }
+    fn places(&self) -> BoxFuture<'_, Result<Vec<Place>, ReadError>> {
+        self.inner.places()
+    }
+}
+
+/// A network that loses, delays and repeats messages and answers.
+struct Network {
+    world: Arc<World>,
+}
+
+impl Network {
+    async fn deliver(world: Arc<World>, question: Question) -> Outcome {
+        if question.target.is_external() {
+            return world.send(&question);
+        }
+        let Some(engine) = world.engine(question.target.service) else {
+            return Outcome::NotDone("connection refused".into());
+        };
+        let resource = engine.model().resource_at(question.target.path).expect("a path");
+        let model = engine.model().resources[resource].ask.clone().expect("an ask");
+        let (id, command) = model.read(question.body.as_bytes()).expect("a question of ours");
+        let incoming = Incoming {
+            resource,
+            id: Some(id),
+            command,
+            key: Some(Key::Ask { id: question.id, expires_ms: question.expires_ms }),
+            fingerprint: [1; 16],
+            success: 201,
+            origin: question.origin.child(),
+        };
+        match engine.take(incoming).await {
+            Ok(Success { body, .. }) => Outcome::Accepted(body),
+            Err(problem) => of_problem(problem),
+        }
+    }
+
+    async fn deliver_void(world: Arc<World>, service: String, path: String, id: Uuid) -> Result<(), VoidError> {
+        let refused = || VoidError::NoAnswer("connection refused".into());
+        let engine = world.engine(&service).ok_or_else(refused)?;
+        let resource = engine.model().resource_at(&path).expect("a path");
+        engine.void(resource, id, Origin::new(false)).await.map_err(|problem| VoidError::NotUndone(problem.to_string()))
+    }
+
+    /// Runs a delivery as the network likes it. None: nothing comes back.
+    ///
+    /// Only what arrived and was not turned away is repeated: that a neighbour which says *not done* does not find the
+    /// same question in its queue later is the one thing that is asked of a network.
+    async fn carry<T: Send + 'static>(
+        &self,
+        deliver: impl Fn() -> BoxFuture<'static, T>,
+        was_turned_away: impl Fn(&T) -> bool,
+    ) -> Option<T> {
+        let world = &self.world;
+        tokio::time::sleep(world.millis(0..5)).await;
+        if world.strikes("request lost", 12) {
+            return None;
+        }
+        if world.strikes("request late", 12) {
+            let (late, after) = (deliver(), world.millis(1..4_000));
+            tokio::spawn(async move {
+                tokio::time::sleep(after).await;
+                drop(late.await);
+            });
+            return None;
+        }
+        // The neighbour goes on even if nobody waits any more.
+        let answer = tokio::spawn(deliver()).await.ok()?;
+        if !was_turned_away(&answer) && world.strikes("request repeated", 12) {
+            let (again, after) = (deliver(), world.millis(0..4_000));
+            tokio::spawn(async move {
+                tokio::time::sleep(after).await;
+                drop(again.await);
+            });
+        }
+        tokio::time::sleep(world.millis(0..5)).await;
+        if world.strikes("answer lost", 12) { None } else { Some(answer) }
+    }
+}
+
+impl Transport for Network {
+    fn ask(&self, question: Question) -> BoxFuture<'_, Outcome> {
+        Box::pin(async move {
+            let time_limit = question.time_limit;
+            let deliver =
+                || -> BoxFuture<'static, Outcome> { Box::pin(Self::deliver(self.world.clone(), question.clone())) };
+            match tokio::time::timeout(
+                time_limit,
+                self.carry(deliver, |outcome| matches!(outcome, Outcome::NotDone(_))),
+            )
+            .await
+            {
+                Ok(Some(outcome)) => outcome,
+                Ok(None) => {
+                    tokio::time::sleep(time_limit / 4).await;
+                    Outcome::Broken("the connection broke".into())
+                }
+                Err(_) => Outcome::Unknown("no answer in time".into()),
+            }
+        })
+    }
+
+    fn void<'a>(
+        &'a self,
+        service: &'a str,
+        path: &'a str,
+        id: Uuid,
+        _: &'a Origin,
+    ) -> BoxFuture<'a, Result<(), VoidError>> {
+        Box::pin(async move {
+            let deliver = || -> BoxFuture<'static, Result<(), VoidError>> {
+                Box::pin(Self::deliver_void(self.world.clone(), service.to_owned(), path.to_owned(), id))
+            };
+            self.carry(deliver, Result::is_err).await.unwrap_or_else(|| Err(VoidError::NoAnswer("no answer".into())))
+        })
+    }
+}
+
+/// What a client has been told.
+#[derive(Debug)]
+struct Told {
+    name: String,
+    has_key: bool,
+    answers: Vec<Result<Success, Code>>,
+}
+
+/// A client: orders, and comes again until it has a final answer, if it has a key.
+async fn client(world: Arc<World>, name: String, has_key: bool, body: String) -> Told {
+    let mut told = Told { name, has_key, answers: Vec::new() };
+    tokio::time::sleep(world.millis(0..2_000)).await;
+    loop {
+        if let Some(engine) = world.engine("order") {
+            let resource = engine.model().resource_at("/orders").expect("a path");
+            let model = &engine.model().resources[resource];
+            let post = model.commands.iter().find(|command| command.verb == Verb::Post).expect("a command");
+            let incoming = Incoming {
+                resource,
+                id: None,
+                command: post.read(body.as_bytes()).expect("a valid body"),
+                key: has_key.then(|| Key::Client(told.name.clone())),
+                fingerprint: [2; 16],
+                success: 201,
+                origin: Origin::new(false),
+            };
+            let answer = engine.take(incoming).await.map_err(|problem| {
+                for why in ["circuit-open", "bulkhead-full", "too many commands"] {
+                    if problem.detail.contains(why) {
+                        *world.faults.lock().expect("one thread").entry(why).or_default() += 1;
+                    }
+                }
+                problem.code
+            });
+            let answer = answer.map(|success| Success { seen: None, ..success }); // only the first one has it
+            let is_final = answer.as_ref().is_ok_and(|_| true) || answer.as_ref().is_err_and(|code| code.is_final());
+            told.answers.push(answer);
+            // A final answer is asked for once more: it must be the same.
+            let finals =
+                told.answers.iter().filter(|answer| answer.as_ref().map_or_else(|code| code.is_final(), |_| true));
+            if !has_key || (is_final && finals.count() == 2) {
+                return told;
+            }
+        }
+        tokio::time::sleep(world.millis(1..1_500)).await;
+    }
+}
+
+/// What other people do meanwhile: cancel, accept, reject, cook, deliver, whatever the model allows to be done to an order.
+async fn meddle(world: Arc<World>) {
+    for _ in 0..world.below(30) {
+        tokio::time::sleep(world.millis(1..1_000)).await;
+        if world.strikes("power cut", 20) {
+            world.cut_power();
+        }
+        let services = &world.model.services;
+        let service = &services[usize::try_from(world.below(services.len() as u64)).expect("small")];
+        let Some(engine) = world.engine(service.name) else { continue };
+        for (resource, model) in service.resources.iter().enumerate() {
+            let deeds: Vec<_> = model.commands.iter().filter(|command| command.verb != Verb::Post).collect();
+            if deeds.is_empty() {
+                continue;
+            }
+            let deed = deeds[usize::try_from(world.below(deeds.len() as u64)).expect("small")];
+            let incoming = Incoming {
+                resource,
+                id: Some(1 + i64::try_from(world.below(8)).expect("small")),
+                command: deed.read(br#"{"status":"Order Canceled"}"#).expect("a valid body"),
+                key: None,
+                fingerprint: [3; 16],
+                success: 200,
+                origin: Origin::new(false),
+            };
+            drop(engine.take(incoming).await);
+        }
+    }
+}
+
+/// One case. Tells which faults struck.
+async fn case(scenario: Scenario, seed: u64) -> BTreeMap<&'static str, u64> {
+    let (model, mut random) = ((scenario.model)(), Random(seed));
+    BEGAN.set(Some((Instant::now(), Timestamp::UNIX_EPOCH))); // the same every time, so that a seed repeats
+    let databases = model.services.iter().map(|service| (service.name, MemoryDatabase::new(schema(service)))).collect();
+    let names: Vec<_> = model.services.iter().map(|service| service.name).collect();
+    let world = Arc::new(World {
+        model,
+        delays: (scenario.delays)(&mut random),
+        settings: scenario.settings,
+        random: Mutex::new(random),
+        is_stormy: AtomicBool::new(true),
+        is_wary: seed % 2 == 1,
+        is_narrow: seed.is_multiple_of(3),
+        databases,
+        bus: MemoryBus::new(),
+        running: Mutex::default(),
+        faults: Mutex::default(),
+        away: Mutex::default(),
+        outside: course::Sender::default(),
+    });
+    for name in &names {
+        world.start(name).await;
+    }
+    let clients: Vec<_> = (0..2 + world.below(4))
+        .map(|nth| {
+            let name = format!("client-{nth}");
+            let body = (scenario.bodies)(&name, world.below(5));
+            tokio::spawn(client(world.clone(), name, world.below(3) > 0, body))
+        })
+        .collect();
+    let people = tokio::spawn(meddle(world.clone()));
+    let absence = tokio::spawn(course::absence(world.clone()));
+    let delayed = tokio::spawn(course::watch(world.clone(), seed));
+    let storm = world.clone();
+    tokio::spawn(async move {
+        tokio::time::sleep(storm.millis(500..15_000)).await;
+        storm.is_stormy.store(false, Ordering::Relaxed);
+    });
+
+    let calm = Duration::from_mins(5);
+    let mut told = Vec::new();
+    for client in clients {
+        let client = tokio::time::timeout(calm, client).await;
+        told.push(
+            client.unwrap_or_else(|_| panic!("seed {seed}: a client never heard a final answer")).expect("a client"),
+        );
+    }
+    world.is_stormy.store(false, Ordering::Relaxed);
+    people.await.expect("people");
+    absence.await.expect("an end");
+    let readers: Databases = world
+        .databases
+        .iter()
+        .map(|(name, database)| ((*name).to_owned(), Arc::new(database.clone()) as Arc<dyn ReadDatabase>))
+        .collect();
+    let settled = async {
+        while !audit::in_doubt(&readers).await.expect("memory can be read").is_empty() {
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+    };
+    let settled = tokio::time::timeout(calm, settled).await;
+    let doubts = audit::in_doubt(&readers).await.expect("memory can be read");
+    assert!(settled.is_ok(), "seed {seed}: in doubt for ever: {doubts:#?}");
+    // Whatever is still on its way arrives now: late questions, late undoings.
+    tokio::time::sleep(Duration::from_secs(10)).await;
+    for name in &names {
+        assert!(world.engine(name).is_some(), "seed {seed}: {name} does not run");
+    }
+
+    let report = audit::run(&world.model, &readers, Duration::from_mins(1)).await.expect("memory can be read");
+    assert_eq!(report.verdict(), Verdict::Clean, "seed {seed}: {report:#?}\n{told:#?}");
+    promises(&world, seed, &told).await;
+    undone_once(&world, seed).await;
+    assert!(!delayed.is_finished(), "seed {seed}: {:?}", delayed.await);
+    delayed.abort();
+    if !world.delays.is_empty() {
+        course::promises(&world, seed).await;
+    }
+    for engine in std::mem::take(&mut *world.running.lock().expect("one thread")).into_values() {
+        engine.kill();
+    }
+    std::mem::take(&mut *world.faults.lock().expect("one thread"))
+}
+
+/// Every order that was acknowledged stands, with what was acknowledged; no key has two; no client hears two answers.
+async fn promises(world: &World, seed: u64, told: &[Told]) {
+    let orders = world.databases["order"].scan("orders", 0, 1_000).await.expect("memory can be read");
+    for Told { name, has_key, answers } in told {
+        let theirs: BTreeSet<i64> =
+            orders.iter().filter(|order| order.body.contains(&format!("\"{name}\""))).map(|order| order.id).collect();
+        let acknowledged: BTreeSet<&Success> = answers.iter().flatten().collect();
+        for success in &acknowledged {
+            let id = success.location.as_deref().and_then(|location| location.rsplit('/').next()?.parse().ok());
+            assert!(id.is_some_and(|id| theirs.contains(&id)), "seed {seed}: {name} lost {success:?}");
+        }
+        if *has_key {
+            assert!(acknowledged.len() <= 1, "seed {seed}: {name} heard two answers: {answers:?}");
+            assert_eq!(
+                theirs.len(),
+                acknowledged.len(),
+                "seed {seed}: {name} has another number of orders: {answers:?}"
+            );
+        }
+        let finals: BTreeSet<_> = answers
+            .iter()
+            .filter_map(|answer| answer.as_ref().err())
+            .filter(|code| code.is_final())
+            .map(|code| code.as_str())
+            .collect();
+        assert!(finals.is_empty() || acknowledged.is_empty(), "seed {seed}: {name} heard yes and no: {answers:?}");
+    }
+}
+
+/// No event of an order is published twice, and none of an order that never stood but those of its undoing.
+async fn undone_once(world: &World, seed: u64) {
+    for (name, database) in &world.databases {
+        let journal = database.journal(0, 0, 1_000).await.expect("memory can be read");
+        let mut seen = BTreeSet::new();
+        for (nth, event) in journal.iter().enumerate() {
+            assert_eq!(event.sequence, nth as u64 + 1, "seed {seed}: the numbers of {name} are not dense");
+            if *name != "notification" {
+                let is_first = seen.insert((event.event_type.clone(), event.key));
+                assert!(is_first, "seed {seed}: {name} published twice: {event:?}");
+            }
+        }
+    }
+}
+
+fn run(scenario: Scenario, cases: u64) {
+    let seeds: Vec<u64> = match std::env::var("JUMUN_SEED") {
+        Ok(seed) => vec![seed.parse().expect("JUMUN_SEED is a number")],
+        Err(_) => (0..cases).collect(),
+    };
+    let mut struck: BTreeMap<&'static str, u64> = BTreeMap::new();
+    for seed in &seeds {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build();
+        for (fault, times) in runtime.expect("a runtime").block_on(case(scenario, *seed)) {
+            *struck.entry(fault).or_default() += times;
+        }
+    }
+    eprintln!("{} cases; faults: {struck:?}", seeds.len());
+    if seeds.len() as u64 == cases {
+        assert!(struck.len() >= 10, "every kind of fault struck: {struck:?}");
+    }
+}
+
+const AS_IT_IS: Scenario = Scenario {
+    model: food_delivery::system,
+    bodies: |name, dice| {
+        let price = if dice == 0 { 2_000_000_000 } else { 22_000 }; // over the limit, or not
+        format!(r#"{{"storeName":"{name}","itemQty":1,"price":{price}}}"#)
+    },
+    delays: |_| BTreeMap::new(),
+    settings: |_| serde_json::Map::new(),
+};
+
+#[test]
+fn an_order_stands_if_and_only_if_it_is_paid_and_a_cancel_undoes_all_that_followed() {
+    run(AS_IT_IS, 1_000);
+}
+
+#[test]
+fn an_order_stands_if_and_only_if_it_is_paid_and_its_mileage_is_earned() {
+    let bodies =
+        |name: &str, dice: u64| format!(r#"{{"customerId":"{name}","amount":{}}}"#, if dice == 0 { 0 } else { 4_000 });
+    run(Scenario { model: breakfast::model, bodies, ..AS_IT_IS }, 10_000);
+}
+
+#[test]
+fn an_order_whose_payment_comes_later_is_paid_or_cancelled_and_its_customer_hears_of_it() {
+    run(course::SCENARIO, 1_000);
+}

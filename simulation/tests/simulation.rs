@@ -381,7 +381,7 @@ struct Network {
 
 impl Network {
     async fn deliver(world: Arc<World>, question: Question) -> Outcome {
-        if question.target.is_outside() {
+        if question.target.is_external() {
             return world.send(&question);
         }
         let Some(engine) = world.engine(question.target.service) else {
@@ -720,7 +720,7 @@ fn run(scenario: Scenario, cases: u64) {
 }
 
 const AS_IT_IS: Scenario = Scenario {
-    model: || food_delivery::system().into_model(),
+    model: food_delivery::system,
     bodies: |name, dice| {
         let price = if dice == 0 { 2_000_000_000 } else { 22_000 }; // over the limit, or not
         format!(r#"{{"storeName":"{name}","itemQty":1,"price":{price}}}"#)

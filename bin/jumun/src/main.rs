@@ -3,5 +3,5 @@
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    jumun_cli::main(&[|| food_delivery::system().into_model(), || course_enrollment::system().into_model()])
+    jumun_cli::main(&[food_delivery::system, course_enrollment::system])
 }

@@ -188,7 +188,7 @@ fn greeting(model: &SystemModel, config: &Config, options: &Options, statuses: &
         let _ = writeln!(text, "  curl -si {gateway}{path} -H 'content-type: application/json' \\\n       -d '{body}'");
         let _ = finished.map(|(view, _)| writeln!(text, "  curl -s  {gateway}{view}/1"));
     }
-    let asked = model.services.iter().flat_map(|service| &service.asks).find(|ask| !ask.is_outside());
+    let asked = model.services.iter().flat_map(|service| &service.asks).find(|ask| !ask.is_external());
     let victim = asked.map_or(GATEWAY, |ask| ask.service);
     let _ = write!(
         text,

@@ -523,7 +523,7 @@ fn entries(model: &SystemModel, config: &Config) -> Vec<(String, Value)> {
             tell(&[service.name, key], settings.get(key).unwrap_or(default).clone());
         }
         for (callee, CallConfig { url, time_limit, breaker, bulkhead, delay }) in calls {
-            if !service.asks.iter().any(|ask| ask.service == callee && ask.is_outside()) {
+            if !service.asks.iter().any(|ask| ask.service == callee && ask.is_external()) {
                 let fallback = if delay.is_accepting { "accept" } else { "reject" };
                 tell(&[service.name, "calls", callee, "url"], in_words(url));
                 tell(&[service.name, "calls", callee, "fallback"], json!(fallback));
@@ -751,7 +751,7 @@ fn service_config(
             }
         },
     };
-    let sends = service.asks.iter().any(|ask| ask.is_outside() && ask.service == SENDER);
+    let sends = service.asks.iter().any(|ask| ask.is_external() && ask.service == SENDER);
     let sender = match keys.sender {
         Some(_) if !sends => return Err(ConfigError::UnknownKey(format!("{}.{SENDER}", service.name))),
         given if sends => Some(SenderConfig::read(given.unwrap_or_else(|| Value::Object(Map::new())))?),
@@ -761,12 +761,12 @@ fn service_config(
     for ask in &service.asks {
         let (breaker, bulkhead) = Default::default();
         // Where the system knows how to go on without an answer, it does.
-        let is_accepting = !ask.is_outside() && is_settled(service, ask.service);
+        let is_accepting = !ask.is_external() && is_settled(service, ask.service);
         // A token that has expired is put right in the morning.
-        let deadline = if ask.is_outside() { DELAY_DEADLINE_MAX } else { DELAY_DEADLINE };
+        let deadline = if ask.is_external() { DELAY_DEADLINE_MAX } else { DELAY_DEADLINE };
         let delay = DelayConfig { is_accepting, max_delayed: DELAYED_MAX, deadline };
         // Whoever carries messages bounds its own time.
-        let sending = sender.as_ref().filter(|_| ask.is_outside()).map(|sender| sender.time_limit + OUTSIDE_MARGIN);
+        let sending = sender.as_ref().filter(|_| ask.is_external()).map(|sender| sender.time_limit + OUTSIDE_MARGIN);
         let time_limit = sending.unwrap_or(TIME_LIMIT);
         let call = CallConfig { url: Uri::default(), time_limit, breaker, bulkhead, delay };
         calls.insert(ask.service.to_owned(), call);
@@ -857,7 +857,7 @@ mod tests {
             set: set.iter().map(own).collect(),
             ..Sources::default()
         };
-        load(&food_delivery::system().into_model(), &sources)
+        load(&food_delivery::system(), &sources)
     }
 
     #[test]
@@ -931,7 +931,7 @@ mod tests {
         let toml = "[order.calls.payment.breaker]\nwindow = 50\nfailure_rate = 0.1\n[payment.faults]\ncpu = \"5ms\"\n";
         fs::write(&file, toml).expect("a file");
         let sources = Sources { file: Some(file), ..sources(&[]) };
-        let config = load(&food_delivery::system().into_model(), &sources).expect("a configuration");
+        let config = load(&food_delivery::system(), &sources).expect("a configuration");
         assert_eq!(config.services["order"].calls["payment"].breaker.window, Window::Calls(50));
         assert_eq!(config.services["payment"].faults.cpu, Duration::from_millis(5));
     }
@@ -1003,7 +1003,7 @@ mod tests {
     #[test]
     fn the_business_gets_its_settings() {
         let config = with(&[("JUMUN__PAYMENT__DECLINE_OVER", "5000")], &[]).expect("a configuration");
-        let model = food_delivery::system().into_model();
+        let model = food_delivery::system();
         let payment = model.service("payment").expect("a service");
         assert!(payment.behaviour(&config.services["payment"].settings).is_ok());
     }
@@ -1105,7 +1105,7 @@ mod tests {
     }
 
     fn explained(sources: &Sources) -> BTreeMap<String, (Value, Origin)> {
-        let entries = explain(&food_delivery::system().into_model(), sources).expect("a configuration");
+        let entries = explain(&food_delivery::system(), sources).expect("a configuration");
         entries.into_iter().map(|Entry { key, value, origin }| (key, (value, origin))).collect()
     }
 
@@ -1144,7 +1144,7 @@ mod tests {
 
     #[test]
     fn what_is_told_can_be_set() {
-        let model = food_delivery::system().into_model();
+        let model = food_delivery::system();
         let plain = sources(&[]);
         let told = explain(&model, &plain).expect("a configuration");
         assert!(told.iter().all(|entry| entry.origin == Origin::Default));
@@ -1167,7 +1167,7 @@ mod tests {
 
     #[test]
     fn files_that_cannot_be_read_are_named() {
-        let model = food_delivery::system().into_model();
+        let model = food_delivery::system();
         let folder = tempfile::tempdir().expect("a folder");
         let mut sources = sources(&[]);
         sources.folder = Some(folder.path().join("missing"));

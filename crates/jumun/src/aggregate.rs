@@ -1,85 +1,117 @@
-//! Aggregates: decide, evolve, react. Pure functions over data, so that the same code runs in production, in a property
-//! test and in a simulation.
+//! Aggregates and views: pure functions over data, so that the same code runs in production, in a property test and in a
+//! simulation.
 //!
 //! Sources: J. Chassaing, *Functional Event Sourcing Decider* (decide and evolve); A. Brandolini, *Introducing
 //! Event Storming* (command, event, policy).
 
 use crate::{
-    ask::{Answer, Ask, Asked, Reply},
+    ask::{Answer, Ask, AskTarget, Asked, Reply},
     event::PublishedLanguage,
+    rejection::Rejection,
     value::Id,
 };
 use jiff::Timestamp;
 use schemars::JsonSchema;
 use serde::{Serialize, de::DeserializeOwned};
-use std::{borrow::Cow, cell::RefCell, fmt::Debug};
+use std::{cell::RefCell, fmt::Debug};
 
-/// One thing with a life of its own. Everything around these functions is the runtime's.
+/// An entity of the business, such as an order: its state, its commands, what they lead to. See the
+/// [crate documentation](crate) for a whole one.
+///
+/// A service keeps one document for each instance. The runtime reads it, calls these functions, commits what follows.
 pub trait Aggregate: Clone + Debug + Serialize + DeserializeOwned + JsonSchema + Send + Sync + 'static {
-    /// What can be asked of it.
+    /// What clients, policies and other services can request of it.
     type Command: Clone + Send + Sync + 'static;
-    /// The language of the system it lives in.
+    /// The published language of its system.
     type Event: PublishedLanguage;
-    /// What an operator may set, by default as its `Default` says.
+    /// What an operator can set; the defaults are those of its `Default`.
     type Settings: Settings;
 
-    /// Which instance an event is about: ours or a neighbour's. None: not our business, it is never even read.
-    fn concerns(event: &Self::Event) -> Option<Id<Self>>;
+    /// The events that it subscribes to, its own and those of other services: the complete list.
+    ///
+    /// An event of another kind never reaches [`concerns`](Self::concerns), [`react`](Self::react),
+    /// [`react_anew`](Self::react_anew) or [`evolve`](Self::evolve). List its own events, too: without them its decisions
+    /// do not change its state.
+    const HEARS: &'static [<Self::Event as PublishedLanguage>::Kind];
 
-    /// Whether a command ends something, such as a cancellation: it makes less work, not more, so it is done even where new
-    /// work is turned away. What clients `DELETE` always is.
+    /// The instance that an event concerns: by default the one whose id is the correlation key.
+    ///
+    /// Override it for an aggregate whose instances have ids of their own (see [`react_anew`](Self::react_anew)). None: the
+    /// event changes no instance.
+    fn concerns(event: &Self::Event) -> Option<Id<Self>> {
+        Self::HEARS.contains(&event.kind()).then(|| event.key())
+    }
+
+    /// Whether a command ends something, such as a cancellation. It reduces the load, so the service takes it even when it
+    /// sheds new work. A `DELETE` always is.
     fn is_ending(_command: &Self::Command) -> bool {
         false
     }
 
-    /// Policy: what an event makes us do. It is decided on the state with the event already in it.
+    /// Whether an instance waits for the answer to a [delayed ask](Context::ask_or_later). When a commit makes this false,
+    /// as a cancellation does, the ask is withdrawn and undone.
+    fn waits_for(&self, _ask: AskTarget) -> bool {
+        false
+    }
+
+    /// Policy: the command that an event causes, for the instance that it concerns. `decide` then sees the state after
+    /// the event.
     fn react(_event: &Self::Event) -> Option<Self::Command> {
         None
     }
 
-    /// Policy: what an event makes afresh, such as notifications of it: instances with ids of their own, each by the command
-    /// that makes it.
+    /// Policy: the commands that make new instances because of an event, such as notifications. Each instance gets an id
+    /// of its own.
     fn react_anew(_event: &Self::Event) -> Vec<Self::Command> {
         Vec::new()
     }
 
-    /// What follows from a command: events, a question to a neighbour first, or a no.
+    /// Decides a command: emits events, rejects it, or asks another service first.
     ///
-    /// It runs again once the question is answered, on the state of then, with the `id` and the `now` of the first run.
+    /// A decision that asks runs twice. The first run stops at the ask; the second has the answer, sees the state of then,
+    /// and gets the `id` and the `now` of the first run.
     fn decide(this: Option<&Self>, command: Self::Command, ctx: &Context<'_, Self>) -> Decision<Self::Event>;
 
-    /// The state after an event. Sees every event that concerns us, own or foreign, in any order between sources.
+    /// The state after an event. Events of one service arrive in order, those of different services in any order: one may
+    /// arrive before the event that founds the instance.
     fn evolve(this: Option<Self>, event: &Self::Event) -> Option<Self>;
 
-    /// False: remembered, in no list and no total, 404 to whoever asks.
+    /// Whether clients see the instance. False: it is kept, but in no list and no total, and a `GET` answers 404.
     fn shown(&self) -> bool {
         true
     }
 }
 
-/// A read model: a fold that never deletes and does not care in which order events of different sources come.
+/// A read model: a fold over events. It never deletes a row, and the order in which events of different services arrive
+/// makes no difference.
 ///
-/// Each field belongs to one source; a status is the highest that was seen. Source: G. Young, *CQRS Documents*.
+/// Let each field come from one service, and let a status only rise. Source: G. Young, *CQRS Documents*.
 pub trait View: Clone + Debug + Serialize + DeserializeOwned + JsonSchema + Send + Sync + 'static {
-    /// The language of the system it lives in.
+    /// The published language of its system.
     type Event: PublishedLanguage;
 
-    /// Which row an event is about. None: not our business, it is never even read.
-    fn concerns(event: &Self::Event) -> Option<i64>;
+    /// The events that it subscribes to: the complete list. An event of another kind never reaches
+    /// [`concerns`](Self::concerns) or [`fold`](Self::fold).
+    const HEARS: &'static [<Self::Event as PublishedLanguage>::Kind];
 
-    /// A row of which nothing has been heard yet.
+    /// The row that an event concerns: by default the one whose id is the correlation key. None: it changes no row.
+    fn concerns(event: &Self::Event) -> Option<i64> {
+        Self::HEARS.contains(&event.kind()).then(|| event.correlation_key())
+    }
+
+    /// A row before its first event.
     fn row(id: i64) -> Self;
 
-    /// Takes an event in.
+    /// Applies an event.
     fn fold(&mut self, event: &Self::Event);
 
-    /// False: remembered, not shown. So is an order of which only the payment has been heard.
+    /// Whether clients see the row. False: it is kept, but not shown, as for an order of which only the payment is known.
     fn shown(&self) -> bool {
         true
     }
 }
 
-/// What an operator may set. Its keys are the fields of its default.
+/// What an operator can set. Its keys are the fields of its default.
 pub trait Settings: Clone + Debug + Default + Serialize + DeserializeOwned + Send + Sync + 'static {}
 impl<T: Clone + Debug + Default + Serialize + DeserializeOwned + Send + Sync + 'static> Settings for T {}
 
@@ -87,17 +119,17 @@ impl<T: Clone + Debug + Default + Serialize + DeserializeOwned + Send + Sync + '
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, serde::Deserialize)]
 pub struct NoSettings {}
 
-/// What a decision may know besides state and command.
+/// What a decision knows besides state and command, and how it asks.
 #[derive(Debug)]
 pub struct Context<'a, A: Aggregate> {
-    /// The id of the instance that the command is for; a new one where it makes one.
+    /// The id of the instance that decides; a new id if the command makes one.
     pub id: Id<A>,
     /// The time of the command, to the millisecond.
     pub now: Timestamp,
     /// What the operator has set.
     pub settings: &'a A::Settings,
     pub(crate) reply: Option<&'a Reply>,
-    /// Questions that the decision leaves to be answered later.
+    /// The delayed asks of this decision.
     pub(crate) later: RefCell<Vec<Asked>>,
 }
 
@@ -106,7 +138,8 @@ impl<'a, A: Aggregate> Context<'a, A> {
         Self { id, now, settings, reply, later: RefCell::default() }
     }
 
-    /// Asks a neighbour. The first run of the decision stops here with the question; the second one has the answer.
+    /// Asks another service and returns its answer, for a decision that has a fallback. The first run of the decision stops
+    /// here; the second gets the answer.
     pub fn try_ask<Q: Serialize, T: DeserializeOwned>(&self, ask: &Ask<Q, T>, question: Q) -> Result<Answer<T>, Stop> {
         match self.reply {
             None | Some(Reply::OnlyLater) => Err(Stop::Ask(Box::new(ask.asked(&question)))),
@@ -116,7 +149,8 @@ impl<'a, A: Aggregate> Context<'a, A> {
         }
     }
 
-    /// Asks a neighbour whose yes is needed: its no becomes ours, and without it there is no answer.
+    /// Asks another service and requires it to accept. If it refuses, the decision is rejected for the same reason; without
+    /// an answer it is rejected as [`Rejection::Unavailable`].
     pub fn ask<Q: Serialize, T: DeserializeOwned>(&self, ask: &Ask<Q, T>, question: Q) -> Result<T, Stop> {
         match self.try_ask(ask, question)? {
             Answer::Accepted(answer) => Ok(answer),
@@ -125,11 +159,11 @@ impl<'a, A: Aggregate> Context<'a, A> {
         }
     }
 
-    /// Asks a neighbour whose yes may come later. `None`: there is no answer now, and the decision is to be taken without
-    /// it; the same question is asked until there is one, however long that takes within its deadline, and what comes of it
-    /// is settled by the command of [`Resource::settle`](crate::Resource::settle).
+    /// Asks another service whose answer may come later. `None`: there is no answer yet, and the decision goes on without
+    /// it. The runtime then repeats the ask until it is answered or its deadline passes, and the command of
+    /// [`Resource::settle`](crate::Resource::settle) decides on the result.
     ///
-    /// Whether that may be is the operator's choice (`fallback`); where it may not, this is [`Self::ask`].
+    /// The operator chooses whether that is allowed (`fallback`). Where it is not, this is [`Self::ask`].
     pub fn ask_or_later<Q: Serialize, T: DeserializeOwned>(
         &self,
         ask: &Ask<Q, T>,
@@ -142,21 +176,21 @@ impl<'a, A: Aggregate> Context<'a, A> {
         self.ask(ask, question).map(Some)
     }
 
-    /// Has a question asked once what is decided here is committed, and not before. See [`Self::ask_or_later`].
+    /// Asks once this decision is committed, and not before. See [`Self::ask_or_later`].
     pub fn later<Q: Serialize, T>(&self, ask: &Ask<Q, T>, question: Q) {
         self.later.borrow_mut().push(ask.asked(&question));
     }
 }
 
-/// What was decided: events that have now happened, or why not.
+/// The result of a decision: the events that it emits, or why it stopped.
 pub type Decision<E> = Result<Vec<E>, Stop>;
 
 /// Why a decision stopped.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Stop {
-    /// It needs an answer first.
+    /// It needs the answer to an ask first.
     Ask(Box<Asked>),
-    /// It says no.
+    /// It is rejected.
     Reject(Rejection),
 }
 
@@ -166,52 +200,32 @@ impl From<Rejection> for Stop {
     }
 }
 
-/// A no, in the words of the business.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Rejection {
-    /// There is no such thing.
-    NotFound,
-    /// Not in this state. 409.
-    Conflict(Cow<'static, str>),
-    /// The money was refused. 402.
-    Declined(Cow<'static, str>),
-    /// The input makes no sense. 422.
-    Invalid {
-        /// The field, where one is to blame.
-        field: Option<String>,
-        /// What is wrong with it.
-        why: Cow<'static, str>,
-    },
-    /// The named neighbour does not answer; nothing was done. 503.
-    Unavailable(&'static str),
-}
-
-/// This has now happened.
+/// Emits an event.
 pub fn emit<E>(event: E) -> Decision<E> {
     Ok(vec![event])
 }
 
-/// Nothing to do, and that is fine.
+/// Accepts the command without an event.
 pub fn nothing<E>() -> Decision<E> {
     Ok(Vec::new())
 }
 
-/// Not in this state.
+/// Rejects: the state of the instance does not allow it.
 pub fn conflict<E>(why: &'static str) -> Decision<E> {
     Err(Rejection::Conflict(why.into()).into())
 }
 
-/// The money is refused.
+/// Rejects: the payment is declined.
 pub fn declined<E>(why: &'static str) -> Decision<E> {
     Err(Rejection::Declined(why.into()).into())
 }
 
-/// The input makes no sense.
+/// Rejects: a field of the input is invalid.
 pub fn invalid<E>(field: &str, why: &'static str) -> Decision<E> {
     Err(Rejection::Invalid { field: Some(field.to_owned()), why: why.into() }.into())
 }
 
-/// There is no such thing.
+/// Rejects: the instance does not exist.
 pub fn not_found<E>() -> Decision<E> {
     Err(Rejection::NotFound.into())
 }

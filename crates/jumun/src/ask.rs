@@ -1,13 +1,13 @@
-//! Asks: requests to a neighbour that must be answered before a decision stands.
+//! Asks: requests to another service whose answer a decision needs.
 //!
-//! An ask names who is asked, where, with what, and what a yes looks like. It is declared once, beside the aggregate that
-//! answers it; who asks and who answers both refer to that declaration.
+//! An ask names the service and the path that answer it, the type of the question and the type of the answer. It is
+//! declared once, beside the aggregate that answers it; both sides refer to that declaration.
 
-use crate::aggregate::Rejection;
+use crate::rejection::Rejection;
 use serde::{Serialize, de::DeserializeOwned};
 use std::marker::PhantomData;
 
-/// A kind of question, `Q`, and its yes, `T`.
+/// A request with a question `Q` that is accepted with an answer `T`.
 #[derive(Debug)]
 pub struct Ask<Q, T> {
     service: &'static str,
@@ -16,15 +16,15 @@ pub struct Ask<Q, T> {
     kind: PhantomData<fn(Q) -> T>,
 }
 
-/// A yes that says what it is a yes to. It is held against the question wherever it comes in: a yes to something else is
-/// no answer at all, and whatever it stands for is undone.
+/// An answer that can be compared with its question. Every answer is, when it arrives: one to another question counts as
+/// no answer, and what the other service did is undone.
 pub trait Answers<Q> {
-    /// Whether it grants what was asked, all of it.
+    /// Whether it grants all that the question asks for.
     fn answers(&self, question: &Q) -> bool;
 }
 
 impl<Q: Serialize + DeserializeOwned, T: DeserializeOwned + Answers<Q>> Ask<Q, T> {
-    /// A question that is posted to a path of a service, and undone by a post to `<path>/void`.
+    /// An ask that is posted to a path of a service and undone by a post to `<path>/void`.
     pub const fn post(service: &'static str, path: &'static str) -> Self {
         let is_answer = |question: &str, answer: &str| match (
             serde_json::from_str::<Q>(question),
@@ -38,9 +38,9 @@ impl<Q: Serialize + DeserializeOwned, T: DeserializeOwned + Answers<Q>> Ask<Q, T
 }
 
 impl<Q, T: DeserializeOwned> Ask<Q, T> {
-    /// A question to somebody outside the system, such as whoever carries messages: what is said to them cannot be taken
-    /// back. Only [`later`](crate::Context::later), as nobody should wait for them.
-    pub const fn outside(name: &'static str) -> Self {
+    /// An ask to an external party, such as a message sender. It cannot be undone. Use [`later`](crate::Context::later)
+    /// only: no command should wait for an external party.
+    pub const fn external(name: &'static str) -> Self {
         let is_answer = |_: &str, answer: &str| serde_json::from_str::<T>(answer).is_ok();
         Self { service: name, path: "", is_answer, kind: PhantomData }
     }
@@ -50,7 +50,7 @@ impl<Q: Serialize, T> Ask<Q, T> {
     pub(crate) fn asked(&self, question: &Q) -> Asked {
         Asked {
             target: self.target(),
-            // A question is plain data of ours. If it is not, the neighbour will say what it thinks of `null`.
+            // A question is plain data. If it is not, the other service rejects `null`.
             body: serde_json::to_string(question).unwrap_or_else(|_| "null".to_owned()),
             is_answer: self.is_answer,
         }
@@ -58,12 +58,12 @@ impl<Q: Serialize, T> Ask<Q, T> {
 }
 
 impl<Q, T> Ask<Q, T> {
-    /// Who is asked.
+    /// The service that answers.
     pub const fn service(&self) -> &'static str {
         self.service
     }
 
-    /// Who is asked, and where.
+    /// The service and the path that answer.
     pub const fn target(&self) -> AskTarget {
         AskTarget { service: self.service, path: self.path }
     }
@@ -73,30 +73,36 @@ impl<Q, T> Ask<Q, T> {
     }
 }
 
-/// Who is asked, and where.
+/// The service and the path that answer an ask. It compares with the ask itself: `target == PAY`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct AskTarget {
-    /// The service.
+    /// The service, or the name of an external party.
     pub service: &'static str,
-    /// The path, `/payinfos`; empty for somebody outside the system.
+    /// The path, `/payinfos`; empty for an external party.
     pub path: &'static str,
 }
 
 impl AskTarget {
-    /// Whether it is somebody outside the system.
-    pub const fn is_outside(self) -> bool {
+    /// Whether an external party answers.
+    pub const fn is_external(self) -> bool {
         self.path.is_empty()
     }
 }
 
-/// A question as it goes out.
+impl<Q, T> PartialEq<Ask<Q, T>> for AskTarget {
+    fn eq(&self, ask: &Ask<Q, T>) -> bool {
+        *self == ask.target()
+    }
+}
+
+/// An ask with its question, ready to be sent.
 #[derive(Debug, Clone)]
 pub struct Asked {
-    /// Who is asked.
+    /// The service and the path that answer.
     pub target: AskTarget,
     /// The question, JSON.
     pub body: String,
-    /// Whether the second body is a yes to the first. Anything else is no answer at all.
+    /// Whether the second body is an answer to the first.
     pub is_answer: fn(&str, &str) -> bool,
 }
 
@@ -106,29 +112,28 @@ impl PartialEq for Asked {
     }
 }
 
-/// What came of a question.
+/// The result of an ask, as the runtime passes it to a decision.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Reply {
-    /// A yes, JSON.
+    /// The other service accepts, with this JSON.
     Accepted(String),
-    /// A final no.
+    /// The other service refuses for good.
     Refused(Rejection),
-    /// No answer in time, or none that means anything. Whether the neighbour did it is not the decision's business: the
-    /// runtime undoes it.
+    /// No answer in time, or none that answers the question. The runtime undoes what the other service may have done.
     Unavailable,
-    /// No answer now, and the decision may be taken without it: the same is asked until there is one.
+    /// No answer yet. The decision may go on without it, and the runtime repeats the ask.
     Later,
-    /// Nobody can be asked now, as in a policy: what is asked is asked later, or not at all.
+    /// The decision cannot wait for an answer, as in a policy. It can only ask later.
     OnlyLater,
 }
 
-/// What came of a question, as a decision sees it.
+/// The result of an ask, as a decision sees it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Answer<T> {
-    /// Yes.
+    /// The other service accepts.
     Accepted(T),
-    /// No, for good.
+    /// The other service refuses for good.
     Refused(Rejection),
-    /// No answer.
+    /// There is no answer.
     Unavailable,
 }

@@ -1,9 +1,9 @@
-//! Audits: what must be true of every order, said once, used by tests, drills and operators.
+//! Audits: what must be true of every order. Tests, drills and operators use the same audit.
 
 use serde::de::DeserializeOwned;
 use std::{any::TypeId, collections::BTreeMap, fmt};
 
-/// All rows that belong to one correlation key, over all services.
+/// All rows of one correlation key, from all services.
 #[derive(Debug)]
 pub struct Case<'a> {
     key: i64,
@@ -11,12 +11,12 @@ pub struct Case<'a> {
 }
 
 impl<'a> Case<'a> {
-    /// The case of a key, without rows.
+    /// A case without rows.
     pub fn new(key: i64) -> Self {
         Self { key, rows: BTreeMap::new() }
     }
 
-    /// Adds a row by the model of its resource.
+    /// Adds a row of a resource.
     #[must_use]
     pub fn with(mut self, resource: &crate::ResourceModel, body: &'a str) -> Self {
         self.rows.entry(resource.type_id).or_default().push(body);
@@ -28,19 +28,19 @@ impl<'a> Case<'a> {
         self.key
     }
 
-    /// The row of one kind, hidden or not.
+    /// The row of a type, also if it is hidden.
     pub fn row<T: DeserializeOwned + 'static>(&self) -> Option<T> {
         self.rows().next()
     }
 
-    /// The rows of one kind of which there may be many, hidden or not, in order of id.
+    /// The rows of a type, hidden ones included, in the order of their ids.
     pub fn rows<T: DeserializeOwned + 'static>(&self) -> impl Iterator<Item = T> {
         let bodies = self.rows.get(&TypeId::of::<T>()).into_iter().flatten();
         bodies.filter_map(|body| serde_json::from_str(body).ok())
     }
 }
 
-/// What an audit found.
+/// What an audit finds.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Findings {
     violations: Vec<String>,
@@ -48,7 +48,7 @@ pub struct Findings {
 }
 
 impl Findings {
-    /// Something that must never be.
+    /// Adds something that must not be.
     pub fn violation(&mut self, what: impl fmt::Display) {
         self.violations.push(what.to_string());
     }
@@ -58,7 +58,7 @@ impl Findings {
         *self.sums.entry(sum).or_default() += i128::from(amount);
     }
 
-    /// What was found wrong.
+    /// What is wrong.
     pub fn violations(&self) -> &[String] {
         &self.violations
     }
@@ -68,7 +68,7 @@ impl Findings {
         &self.sums
     }
 
-    /// Takes another case's findings in.
+    /// Adds the findings of another case.
     pub fn merge(&mut self, other: Findings) {
         self.violations.extend(other.violations);
         for (name, amount) in other.sums {
@@ -87,7 +87,7 @@ pub struct Ledger {
 }
 
 impl Ledger {
-    /// What is missing on the right (negative: too much). 0 when it balances.
+    /// The left side minus the right side: 0 if the ledger balances.
     pub fn difference(&self, sums: &BTreeMap<&'static str, i128>) -> i128 {
         let of = |name: &&'static str| sums.get(name).copied().unwrap_or_default();
         of(&self.whole) - self.parts.iter().map(of).sum::<i128>()

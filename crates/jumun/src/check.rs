@@ -1,8 +1,8 @@
-//! What can be seen to be wrong with a system before it runs.
+//! What is wrong with a system, found before it starts.
 
 use crate::{
     ask::AskTarget,
-    event::PublishedLanguage,
+    event::{EventType, PublishedLanguage},
     limits::ASK_DEPTH_MAX,
     load::LoadLine,
     model::{ResourceModel, Verb},
@@ -10,10 +10,10 @@ use crate::{
 };
 use std::collections::{BTreeMap, BTreeSet};
 
-/// Something wrong with a system.
+/// Something wrong with a system. A system with a problem does not start.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Problem {
-    /// A line of the examples that this release cannot read.
+    /// This release cannot read a line of the examples.
     #[error("example {line} cannot be read: {why}")]
     UnreadableExample {
         /// Counted from 1.
@@ -21,37 +21,40 @@ pub enum Problem {
         /// What is wrong with it.
         why: String,
     },
-    /// An event without an example cannot be followed, and its shape is pinned by nothing.
+    /// An event has no example, so nothing fixes its shape.
     #[error("there is no example of {0}")]
     NoExample(&'static str),
-    /// An event whose service is not part of the system.
-    #[error("nobody emits {0}")]
-    NobodyEmits(&'static str),
-    /// An event that changes nothing anywhere.
-    #[error("nobody handles {0}")]
-    NobodyHandles(&'static str),
-    /// A question that nobody answers.
-    #[error("{0} asks {1:?}, which nobody answers")]
-    NobodyAnswers(&'static str, AskTarget),
-    /// An answer is settled that is never asked for.
+    /// The service that publishes an event is not part of the system.
+    #[error("no service of the system publishes {0}")]
+    NotPublished(&'static str),
+    /// No aggregate and no view subscribes to an event.
+    #[error("no aggregate and no view hears {0}")]
+    NotHeard(&'static str),
+    /// No service answers an ask.
+    #[error("{0} asks {1:?}, which no service answers")]
+    NotAnswered(&'static str, AskTarget),
+    /// A service settles an ask that it does not declare.
     #[error("{0} settles {1:?}, which it does not ask")]
     NotAsked(&'static str, AskTarget),
-    /// Somebody outside the system is asked, and nobody takes the answer.
-    #[error("{0} asks {1:?}, and nothing settles the answer")]
-    NobodySettles(&'static str, AskTarget),
-    /// Services that wait for each other.
-    #[error("asks go in a circle: {}", .0.join(" → "))]
+    /// A service asks an external party and settles no answer.
+    #[error("{0} asks {1:?} and does not settle the answer")]
+    NotSettled(&'static str, AskTarget),
+    /// Services wait for each other.
+    #[error("asks form a circle: {}", .0.join(" → "))]
     CircleOfAsks(Vec<&'static str>),
-    /// A chain of asks that no time limit can bound sensibly.
+    /// Asks nest deeper than time limits can bound.
     #[error("asks nest too deep: {}", .0.join(" → "))]
     AsksTooDeep(Vec<&'static str>),
-    /// Something that must be there once is there twice.
-    #[error("{0} is there twice")]
+    /// Something that must be unique occurs twice.
+    #[error("{0} occurs twice")]
     Twice(String),
-    /// A finder for a field that its documents do not have.
+    /// A finder for a field that the documents of a collection do not have.
     #[error("{0} has no field {1}")]
-    NoSuchField(&'static str, String),
-    /// A load line that would not be taken, or whose outcome nobody could see.
+    NoSuchField(&'static str, &'static str),
+    /// The default settings of a service are not valid.
+    #[error("the default settings are not valid: {0}")]
+    DefaultSettings(String),
+    /// The load line would be refused, or its outcome cannot be observed.
     #[error("the load line: {0}")]
     LoadLine(String),
 }
@@ -71,7 +74,7 @@ pub(crate) fn system<E: PublishedLanguage>(
 fn load_line<E: PublishedLanguage>(line: &LoadLine, services: &[Service<E>]) -> Result<(), String> {
     let at = |path: &str| {
         let mut resources = services.iter().flat_map(|service| &service.resources);
-        resources.find(|resource| resource.path == path).ok_or_else(|| format!("nothing is at {path}"))
+        resources.find(|resource| resource.path == path).ok_or_else(|| format!("there is no {path}"))
     };
     let has = |resource: &ResourceModel, field: &str| {
         let is_there = resource.fields.iter().any(|known| known.name == field);
@@ -80,7 +83,7 @@ fn load_line<E: PublishedLanguage>(line: &LoadLine, services: &[Service<E>]) -> 
     let resource = at(line.path)?;
     let command = |verb| resource.commands.iter().find(|command| command.verb == verb);
     let post = command(Verb::Post).ok_or_else(|| format!("clients cannot POST {}", line.path))?;
-    post.read(line.body.as_bytes()).map_err(|why| format!("POST {} does not take its body: {why:?}", line.path))?;
+    post.read(line.body.as_bytes()).map_err(|why| format!("POST {} refuses its body: {why:?}", line.path))?;
     if let Some((field, _)) = line.canceled {
         command(Verb::Delete).ok_or_else(|| format!("clients cannot DELETE {}", line.path))?;
         has(resource, field)?;
@@ -97,22 +100,29 @@ fn language<E: PublishedLanguage>(examples: &str, services: &[Service<E>]) -> Ve
             Err(problem) => problems.push(problem),
         }
     }
-    for kind in E::TYPES {
-        let mut of_kind = events.iter().filter(|event| event.event_type() == *kind).peekable();
-        if of_kind.peek().is_none() {
-            problems.push(Problem::NoExample(kind.name));
-        } else if !of_kind.any(|event| services.iter().any(|service| service.is_concerned_by(event))) {
-            problems.push(Problem::NobodyHandles(kind.name));
+    let hears: Vec<_> = services.iter().flat_map(|service| &service.hears).collect();
+    for kind in E::KINDS {
+        let event: EventType = (*kind).into();
+        if !events.iter().any(|example| example.kind() == *kind) {
+            problems.push(Problem::NoExample(event.name));
         }
-        if !services.iter().any(|service| service.name == kind.source) {
-            problems.push(Problem::NobodyEmits(kind.name));
+        if !hears.iter().any(|(_, kinds)| kinds.contains(kind)) {
+            problems.push(Problem::NotHeard(event.name));
+        }
+        if !services.iter().any(|service| service.name == event.source) {
+            problems.push(Problem::NotPublished(event.name));
+        }
+        for (path, kinds) in &hears {
+            if kinds.iter().filter(|heard| *heard == kind).count() > 1 {
+                problems.push(Problem::Twice(format!("{} in what {path} hears", event.name)));
+            }
         }
     }
     problems
 }
 
-/// The events that a system gives as examples, one a line.
-pub(crate) fn examples<E: PublishedLanguage>(lines: &str) -> impl Iterator<Item = Result<E, Problem>> {
+/// The examples of a system, one event a line.
+fn examples<E: PublishedLanguage>(lines: &str) -> impl Iterator<Item = Result<E, Problem>> {
     let lines = lines.lines().enumerate().filter(|(_, line)| !line.trim().is_empty());
     lines.map(|(at, line)| read_example(line).map_err(|why| Problem::UnreadableExample { line: at + 1, why }))
 }
@@ -134,24 +144,24 @@ fn asks<E: PublishedLanguage>(services: &[Service<E>]) -> Vec<Problem> {
             }
         }
         for ask in &service.asks {
-            if ask.is_outside() {
+            if ask.is_external() {
                 let mut settles = service.resources.iter().flat_map(|resource| &resource.settles);
                 if !settles.any(|settle| settle.target == *ask) {
-                    problems.push(Problem::NobodySettles(service.name, *ask));
+                    problems.push(Problem::NotSettled(service.name, *ask));
                 }
                 continue;
             }
             graph.entry(service.name).or_default().insert(ask.service);
             let mut resources = services.iter().flat_map(|service| &service.resources);
             if !resources.any(|resource| resource.ask.as_ref().is_some_and(|answered| answered.target == *ask)) {
-                problems.push(Problem::NobodyAnswers(service.name, *ask));
+                problems.push(Problem::NotAnswered(service.name, *ask));
             }
         }
         for resource in &service.resources {
             if let Some(ask) = &resource.ask
                 && (ask.target.service, ask.target.path) != (service.name, resource.path)
             {
-                problems.push(Problem::NobodyAnswers(service.name, ask.target));
+                problems.push(Problem::NotAnswered(service.name, ask.target));
             }
         }
     }
@@ -161,7 +171,7 @@ fn asks<E: PublishedLanguage>(services: &[Service<E>]) -> Vec<Problem> {
     problems
 }
 
-/// Follows asks from the end of a chain; reports a circle once, from its smallest name.
+/// Follows asks from the end of a chain. Reports a circle once, from its smallest name.
 fn follow(
     graph: &BTreeMap<&'static str, BTreeSet<&'static str>>,
     chain: &mut Vec<&'static str>,
@@ -197,9 +207,8 @@ fn names<E: PublishedLanguage>(services: &[Service<E>]) -> Vec<Problem> {
             for command in &resource.commands {
                 problems.extend(once(format!("the command {:?} {}", command.verb, resource.path)));
             }
-            for field in resource.fields.iter().filter(|field| field.name.ends_with('?')) {
-                problems.push(Problem::NoSuchField(resource.collection, field.name.trim_end_matches('?').to_owned()));
-            }
+            let no_such_field = |field: &&'static str| Problem::NoSuchField(resource.collection, field);
+            problems.extend(resource.missing_fields.iter().map(no_such_field));
         }
     }
     problems

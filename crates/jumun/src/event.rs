@@ -1,37 +1,55 @@
 //! Events: the published language of a system (Evans, *Domain-Driven Design*, chapter 14).
 
+use crate::value::Id;
 use jiff::Timestamp;
 use serde::Serialize;
 use std::fmt::Debug;
 
-/// A kind of event: its name on the wire and the service that it comes from.
+/// The name of a kind of event on the wire and the service that publishes it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct EventType {
     /// `Ordered`
     pub name: &'static str,
-    /// The service that publishes it, and no other.
+    /// The only service that publishes it.
     pub source: &'static str,
 }
 
-/// All events of one system. Made by [`published_language!`](crate::published_language).
+/// All events of one system. Implemented by [`published_language!`](crate::published_language).
 pub trait PublishedLanguage: Clone + Debug + PartialEq + Send + Sync + 'static {
+    /// The event without its payload: what [`HEARS`](crate::Aggregate::HEARS) lists.
+    type Kind: Copy + Debug + Eq + Into<EventType> + Send + Sync + 'static;
+
     /// All kinds, in the order of their declaration.
+    const KINDS: &'static [Self::Kind];
+
+    /// The names and sources of all kinds, in the same order.
     const TYPES: &'static [EventType];
 
-    /// Its kind.
-    fn event_type(&self) -> EventType;
+    /// The kind of this event.
+    fn kind(&self) -> Self::Kind;
 
-    /// The id of the order that it all began with.
-    fn correlation_key(&self) -> i64;
+    /// The name and the source of this event.
+    fn event_type(&self) -> EventType {
+        self.kind().into()
+    }
 
-    /// As it is published: `eventType`, `timestamp` (milliseconds since 1970), then its fields.
+    /// The correlation key: the id of the order that the event belongs to, as the id of what is made for that order.
+    /// Payment 7 and delivery 7 belong to order 7.
+    fn key<T>(&self) -> Id<T>;
+
+    /// The correlation key as a number.
+    fn correlation_key(&self) -> i64 {
+        self.key::<()>().get()
+    }
+
+    /// Encodes the event as it is published: `eventType`, `timestamp` (milliseconds since 1970), then its fields.
     fn encode(&self, time: Timestamp) -> String;
 
-    /// Reads a published event. None: a type that this release does not know; it is to be ignored.
+    /// Decodes a published event. None: this release does not know the type and ignores the event.
     fn decode(event_type: &str, body: &str) -> Result<Option<Self>, serde_json::Error>;
 }
 
-/// An event with what goes before its own fields.
+/// An event as it is published: its type and time before its own fields.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 struct Envelope<'a, P> {
@@ -48,29 +66,36 @@ pub fn encode<P: Serialize>(event_type: &'static str, time: Timestamp, payload: 
     serde_json::to_string(&envelope).expect("an aggregate is a struct with named fields")
 }
 
-/// Declares the events of a system: which service publishes them, by which field they belong to an order, what they
-/// carry. `Ordered(Order) hides card_no` keeps a field (an `Option`) to the service that publishes the event: others read
-/// `null`.
+/// Declares the events of a system: which service publishes them, which field of their payload is the correlation key,
+/// and what they carry.
+///
+/// Two enums come of it: the events and, without payloads, their kinds. The field after `by` is an [`Id`]. `Ordered(Order)
+/// hides card_no` publishes `null` in place of a field (an `Option`) that only the service itself may know.
 ///
 /// ```
 /// # use serde::{Serialize, Deserialize};
-/// # #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)] pub struct Order { id: i64 }
-/// # #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)] pub struct Payinfo { order_id: i64 }
+/// use jumun::{Id, PublishedLanguage};
+///
+/// # #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)] pub struct Order { id: Id<Order> }
+/// # #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)] pub struct Payinfo { order_id: Id<Order> }
 /// jumun::published_language! {
-///     /// What happens in food delivery.
-///     pub enum Event {
+///     /// An event of food delivery.
+///     pub enum Event, EventKind {
 ///         order(by id): Ordered(Order), OrderCanceled(Order);
 ///         payment(by order_id): PaymentApproved(Payinfo);
 ///     }
 /// }
-/// # use jumun::PublishedLanguage;
-/// assert_eq!(Event::TYPES[2].source, "payment");
+///
+/// let event = Event::PaymentApproved(Payinfo { order_id: Id::new(7).expect("1 or more") });
+/// assert_eq!(event.kind(), EventKind::PaymentApproved);
+/// assert_eq!(event.event_type().source, "payment");
+/// assert_eq!(event.key::<Order>().get(), 7);
 /// ```
 #[macro_export]
 macro_rules! published_language {
     (
         $(#[$meta:meta])*
-        $vis:vis enum $name:ident {
+        $vis:vis enum $name:ident, $kind:ident {
             $( $source:ident (by $key:ident): $( $(#[$doc:meta])* $event:ident ($payload:ty) $(hides $hidden:ident)? ),+ $(,)? ; )+
         }
     ) => {
@@ -82,19 +107,37 @@ macro_rules! published_language {
             $event($payload),
         )+)+ }
 
+        #[doc = concat!("The kind of an [`", stringify!($name), "`]: the event without its payload.")]
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        $vis enum $kind { $($(
+            $(#[$doc])*
+            #[doc = concat!("Published by `", stringify!($source), "`.")]
+            $event,
+        )+)+ }
+
+        impl From<$kind> for $crate::EventType {
+            fn from(kind: $kind) -> Self {
+                match kind { $($(
+                    $kind::$event => Self { name: stringify!($event), source: stringify!($source) },
+                )+)+ }
+            }
+        }
+
         impl $crate::PublishedLanguage for $name {
+            type Kind = $kind;
+
+            const KINDS: &'static [$kind] = &[ $($( $kind::$event, )+)+ ];
+
             const TYPES: &'static [$crate::EventType] = &[ $($(
                 $crate::EventType { name: stringify!($event), source: stringify!($source) },
             )+)+ ];
 
-            fn event_type(&self) -> $crate::EventType {
-                match self { $($(
-                    Self::$event(_) => $crate::EventType { name: stringify!($event), source: stringify!($source) },
-                )+)+ }
+            fn kind(&self) -> $kind {
+                match self { $($( Self::$event(_) => $kind::$event, )+)+ }
             }
 
-            fn correlation_key(&self) -> i64 {
-                match self { $($( Self::$event(payload) => i64::from(payload.$key), )+)+ }
+            fn key<T>(&self) -> $crate::Id<T> {
+                match self { $($( Self::$event(payload) => payload.$key.cast(), )+)+ }
             }
 
             fn encode(&self, time: $crate::jiff::Timestamp) -> String {

@@ -1,21 +1,22 @@
-//! Making a view anew: events folded into rows at hand, many at a time, without a document in between.
+//! Rebuilding a view: folds batches of events into rows in memory, without a document in between.
 
 use crate::{
     aggregate::View,
     event::PublishedLanguage,
     model::{Damaged, Folded, Folding},
+    subscription,
 };
 use std::collections::{HashMap, hash_map::Entry};
 
-/// The rows of one view, with its type hidden.
+/// The rows of one view, with its type erased.
 pub(crate) struct Fold<V: View> {
     collection: &'static str,
-    /// Taken and not yet folded, with the rows that they concern.
+    /// Events of the batch that are not folded yet, with the rows that they concern.
     events: Vec<(i64, V::Event)>,
-    /// Rows of now. None: an event concerns it, and nothing is known of it yet.
+    /// Rows that events have concerned since the last `give`. None: the row is not loaded yet.
     rows: HashMap<i64, Option<Row<V>>>,
-    /// Rows that no event has concerned since rows were last given. What happens to an order happens within a while,
-    /// mostly: so most rows are given once, when it is over.
+    /// Rows that no event has concerned since the last `give`. The events of an order come close together, so most rows
+    /// are given once, when the order is finished.
     resting: HashMap<i64, Row<V>>,
     missing: Vec<i64>,
 }
@@ -39,8 +40,8 @@ impl<V: View> Fold<V> {
 impl<V: View> Folding for Fold<V> {
     fn take(&mut self, event_type: &str, body: &str) -> Result<bool, Damaged> {
         let event = V::Event::decode(event_type, body).map_err(|error| self.damaged(0, error))?;
-        let Some(event) = event else { return Ok(false) }; // a later release's; not for us
-        let Some(id) = V::concerns(&event) else { return Ok(false) };
+        let Some(event) = event else { return Ok(false) }; // a later release publishes it
+        let Some(id) = subscription::concerned_row::<V>(&event) else { return Ok(false) };
         if let Entry::Vacant(unknown) = self.rows.entry(id) {
             let row = self.resting.remove(&id);
             if row.is_none() {

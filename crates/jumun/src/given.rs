@@ -1,4 +1,4 @@
-//! Given, when, then: the business specified by example.
+//! Given, when, then: specifies an aggregate by example.
 //!
 //! ```text
 //! given::<Order>([Event::Ordered(order())]).when(7, Command::Cancel).then([Event::OrderCanceled(cancelled())]);
@@ -7,14 +7,16 @@
 //! ```
 
 use crate::{
-    aggregate::{Aggregate, Context, Decision, Rejection, Stop},
+    aggregate::{Aggregate, Context, Decision, Stop},
     ask::{Ask, Asked, Reply},
+    rejection::Rejection,
+    subscription,
     value::Id,
 };
 use jiff::Timestamp;
 use serde::{Serialize, de::DeserializeOwned};
 
-/// What has happened so far.
+/// A history of events.
 #[derive(Debug)]
 pub struct Given<A: Aggregate> {
     history: Vec<A::Event>,
@@ -22,41 +24,41 @@ pub struct Given<A: Aggregate> {
     now: Timestamp,
 }
 
-/// Starts from what has happened so far.
+/// Starts from a history of events.
 pub fn given<A: Aggregate>(history: impl IntoIterator<Item = A::Event>) -> Given<A> {
     Given { history: history.into_iter().collect(), settings: A::Settings::default(), now: Timestamp::UNIX_EPOCH }
 }
 
 impl<A: Aggregate> Given<A> {
-    /// Under these settings.
+    /// Sets what the operator has set.
     #[must_use]
     pub fn with(mut self, settings: A::Settings) -> Self {
         self.settings = settings;
         self
     }
 
-    /// At this time.
+    /// Sets the time of the command.
     #[must_use]
     pub fn at(mut self, now: Timestamp) -> Self {
         self.now = now;
         self
     }
 
-    /// A command comes in for the instance of this id.
+    /// The instance of this id gets a command.
     pub fn when(self, id: i64, command: A::Command) -> When<A> {
         let id = Id::new(id).expect("an id is 1 or more");
         let state = evolve(id, None, &self.history);
         Case { id, state, command, given: self }.run(None)
     }
 
-    /// The state after this history, for the instance of this id.
+    /// The state of the instance of this id after this history.
     pub fn state(&self, id: i64) -> Option<A> {
         evolve(Id::new(id).expect("an id is 1 or more"), None, &self.history)
     }
 }
 
 fn evolve<A: Aggregate>(id: Id<A>, state: Option<A>, events: &[A::Event]) -> Option<A> {
-    events.iter().filter(|event| A::concerns(event) == Some(id)).fold(state, |state, event| A::evolve(state, event))
+    events.iter().fold(state, |state, event| subscription::evolved(id, state, event))
 }
 
 struct Case<A: Aggregate> {
@@ -66,7 +68,7 @@ struct Case<A: Aggregate> {
     given: Given<A>,
 }
 
-/// A command and what came of it.
+/// A command and its decision.
 pub struct When<A: Aggregate> {
     case: Case<A>,
     decision: Decision<A::Event>,
@@ -82,11 +84,11 @@ impl<A: Aggregate> Case<A> {
     }
 }
 
-/// A question that was asked and is not answered yet.
+/// A decision that waits for an answer.
 pub struct Asking<A: Aggregate>(Case<A>);
 
 impl<A: Aggregate> When<A> {
-    /// Exactly these events follow. Gives the state after them.
+    /// Asserts that the decision emits exactly these events. Returns the state after them.
     #[track_caller]
     pub fn then(self, events: impl IntoIterator<Item = A::Event>) -> Option<A> {
         let expected: Vec<_> = events.into_iter().collect();
@@ -94,13 +96,13 @@ impl<A: Aggregate> When<A> {
         evolve(self.case.id, self.case.state, &expected)
     }
 
-    /// The answer is no.
+    /// Asserts that the command is rejected.
     #[track_caller]
     pub fn then_rejected(self, why: Rejection) {
         assert_eq!(self.decision, Err(Stop::Reject(why)));
     }
 
-    /// This is to be asked once what is decided is committed, and nothing else.
+    /// Asserts that the decision leaves exactly this delayed ask.
     #[must_use]
     #[track_caller]
     pub fn then_asks_later<Q: Serialize, T>(self, ask: &Ask<Q, T>, question: &Q) -> Self {
@@ -108,7 +110,7 @@ impl<A: Aggregate> When<A> {
         self
     }
 
-    /// A neighbour is asked first.
+    /// Asserts that the decision asks this first.
     #[track_caller]
     pub fn then_asks<Q: Serialize, T: DeserializeOwned>(self, ask: &Ask<Q, T>, question: &Q) -> Asking<A> {
         assert_eq!(self.decision, Err(Stop::Ask(Box::new(ask.asked(question)))));
@@ -117,23 +119,23 @@ impl<A: Aggregate> When<A> {
 }
 
 impl<A: Aggregate> Asking<A> {
-    /// The neighbour says yes.
+    /// The other service accepts.
     pub fn answered<T: Serialize>(self, answer: &T) -> When<A> {
         let body = serde_json::to_string(answer).expect("an answer is plain data");
         self.0.run(Some(&Reply::Accepted(body)))
     }
 
-    /// The neighbour says no, for good.
+    /// The other service refuses for good.
     pub fn refused(self, why: Rejection) -> When<A> {
         self.0.run(Some(&Reply::Refused(why)))
     }
 
-    /// The neighbour does not answer, and may do so later.
+    /// The other service does not answer yet.
     pub fn delayed(self) -> When<A> {
         self.0.run(Some(&Reply::Later))
     }
 
-    /// The neighbour does not answer.
+    /// The other service does not answer.
     pub fn unavailable(self) -> When<A> {
         self.0.run(Some(&Reply::Unavailable))
     }

@@ -1,16 +1,16 @@
-//! Reads what clients send: tolerant in form, strict in substance, and a no says which field.
+//! Reads what clients send: tolerant of form, strict in content. Errors name the field.
 
-use crate::aggregate::Rejection;
+use crate::rejection::Rejection;
 use serde::de::{DeserializeOwned, IgnoredAny};
 use serde_json::Value;
 use std::borrow::Cow;
 
-/// Why a body was not taken.
+/// Why a body is refused.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum BadInput {
     /// It is not JSON. 400.
     Malformed(String),
-    /// It is JSON, but not what is asked for. 422.
+    /// It is JSON, but not valid. 422.
     Rejected(Rejection),
 }
 
@@ -23,29 +23,29 @@ impl From<Rejection> for BadInput {
 /// Reads a JSON object as a `T`; unknown fields are ignored.
 pub(crate) fn read<T: DeserializeOwned>(body: &[u8]) -> Result<T, BadInput> {
     let body = str::from_utf8(body).map_err(|error| BadInput::Malformed(error.to_string()))?;
-    // Derived structs also read arrays, in the order of their fields. That is nobody's intention here.
+    // Derived structs also read arrays, in the order of their fields. No client intends that.
     if body.trim_ascii_start().starts_with(['[', '"']) {
         return Err(malformed(body).unwrap_or(invalid("must be a JSON object")));
     }
     let mut deserializer = serde_json::Deserializer::from_str(body);
     let value = serde_path_to_error::deserialize(&mut deserializer).map_err(|error| {
-        // A bad value may stand before a bad end: what is not JSON is nothing else.
+        // A bad value may precede malformed JSON, which is then the error to report.
         malformed(body).unwrap_or_else(|| classify(error.path().to_string(), error.inner()))
     })?;
     deserializer.end().map_err(|error| BadInput::Malformed(error.to_string()))?;
     Ok(value)
 }
 
-/// Why a text is not JSON, if it is not.
+/// Why a text is not JSON. None: it is.
 fn malformed(body: &str) -> Option<BadInput> {
-    // The first passes over what is wrong inside a text; the second stops at 1e999, which is a number, and an impossible one.
+    // `IgnoredAny` does not check the inside of strings. `Value` refuses 1e999, which is JSON, but out of range.
     let shape = serde_json::from_str::<IgnoredAny>(body).err();
     let error = shape.or_else(|| serde_json::from_str::<Value>(body).err())?.to_string();
     (!error.starts_with("number out of range")).then_some(BadInput::Malformed(error))
 }
 
 fn classify(path: String, error: &serde_json::Error) -> BadInput {
-    // It is JSON: what serde_json calls a syntax error, such as a number for a word, is an impossible value.
+    // The text is JSON: what serde_json calls a syntax error, such as a number in place of a string, is a bad value.
     let text = error.to_string();
     let why = text.split(" at line ").next().unwrap_or(&text).to_owned();
     let field = if path == "." { named_field(&why) } else { Some(path) };
@@ -53,7 +53,7 @@ fn classify(path: String, error: &serde_json::Error) -> BadInput {
     Rejection::Invalid { field, why }.into()
 }
 
-/// The field that is missing or there twice: it stands in the message, as the path is that of the object around it.
+/// The field that is missing or occurs twice. It is in the message: the path is that of the object around it.
 fn named_field(why: &str) -> Option<String> {
     let is_named = why.starts_with("missing field") || why.starts_with("duplicate field");
     is_named.then(|| why.split('`').nth(1)).flatten().map(str::to_owned)
@@ -91,7 +91,7 @@ mod tests {
     }
 
     #[test]
-    fn a_no_names_the_field() {
+    fn an_error_names_the_field() {
         assert_eq!(field_of(r#"{"itemQty":1}"#).as_deref(), Some("storeName"));
         assert_eq!(field_of(r#"{"storeName":"","itemQty":1}"#).as_deref(), Some("storeName"));
         assert_eq!(field_of(r#"{"storeName":7,"itemQty":1}"#).as_deref(), Some("storeName"));

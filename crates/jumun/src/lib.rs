@@ -1,15 +1,129 @@
 //! The kernel of Jumun: a business as event storming describes it, in plain Rust.
 //!
-//! A [`System`] is made of [`Service`]s, a service of [`Aggregate`]s. An aggregate decides what follows from a command
-//! and evolves with events; where it needs a neighbour's yes first, it [asks](Ask). Everything here is a pure function
-//! over data: no I/O, no async, no clock. What turns it into microservices (HTTP, databases, retries, recovery) is the
-//! runtime's and is not visible from here.
+//! A [`System`] is made of [`Service`]s that share a published language of events. A service keeps [`Aggregate`]s and
+//! [`View`]s. An aggregate decides commands and evolves with events; if it needs the agreement of another service first, it
+//! [asks](Ask). All of it is pure functions over data: no I/O, no async, no clock. The runtime turns a system into
+//! microservices (HTTP, databases, retries, recovery) and is not visible here.
 //!
-//! Start reading at [`Aggregate`].
+//! # A complete system
+//!
+//! One service with one aggregate: a customer places an order and can cancel it.
+//!
+//! ```
+//! use jumun::{
+//!     Aggregate, Context, Decision, Id, Name, NoSettings, Resource, Service, System, SystemModel, conflict, emit,
+//!     not_found,
+//! };
+//! use schemars::JsonSchema;
+//! use serde::{Deserialize, Serialize};
+//!
+//! /// The state of an order: a document that clients see.
+//! #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+//! struct Order {
+//!     id: Id<Order>,
+//!     item: Name,
+//!     canceled: bool,
+//! }
+//!
+//! /// What a client posts.
+//! #[derive(Debug, Clone, Deserialize)]
+//! struct Basket {
+//!     item: Name,
+//! }
+//!
+//! #[derive(Debug, Clone)]
+//! enum Command {
+//!     Place(Basket),
+//!     Cancel,
+//! }
+//!
+//! jumun::published_language! {
+//!     /// An event, and which service publishes it.
+//!     enum Event, EventKind {
+//!         order(by id): Ordered(Order), OrderCanceled(Order);
+//!     }
+//! }
+//!
+//! impl Aggregate for Order {
+//!     type Command = Command;
+//!     type Event = Event;
+//!     type Settings = NoSettings;
+//!
+//!     const HEARS: &'static [EventKind] = &[EventKind::Ordered, EventKind::OrderCanceled];
+//!
+//!     fn decide(order: Option<&Order>, command: Command, ctx: &Context<'_, Order>) -> Decision<Event> {
+//!         match (command, order) {
+//!             (Command::Place(basket), None) => {
+//!                 emit(Event::Ordered(Order { id: ctx.id, item: basket.item, canceled: false }))
+//!             }
+//!             (Command::Place(_), Some(_)) => conflict("this order was placed already"),
+//!             (Command::Cancel, Some(order)) if order.canceled => conflict("this order is cancelled already"),
+//!             (Command::Cancel, Some(order)) => {
+//!                 emit(Event::OrderCanceled(Order { canceled: true, ..order.clone() }))
+//!             }
+//!             (Command::Cancel, None) => not_found(),
+//!         }
+//!     }
+//!
+//!     fn evolve(_: Option<Order>, event: &Event) -> Option<Order> {
+//!         match event {
+//!             Event::Ordered(order) | Event::OrderCanceled(order) => Some(order.clone()),
+//!         }
+//!     }
+//! }
+//!
+//! fn system() -> SystemModel {
+//!     let orders = Resource::<Order>::at("/orders").on_post(Command::Place).on_delete(Command::Cancel);
+//!     let examples = r#"{"eventType":"Ordered","timestamp":0,"id":1,"item":"tea","canceled":false}
+//! {"eventType":"OrderCanceled","timestamp":0,"id":1,"item":"tea","canceled":true}"#;
+//!     System::new("cafe", examples).service(Service::new("order", 8081).aggregate(orders)).build()
+//! }
+//!
+//! assert_eq!(system().problems(), []);
+//!
+//! // An example specifies the business …
+//! let tea = || Order { id: Id::new(7).expect("1 or more"), item: Name::new("tea").expect("a name"), canceled: false };
+//! let canceled = Order { canceled: true, ..tea() };
+//! jumun::given::given::<Order>([Event::Ordered(tea())])
+//!     .when(7, Command::Cancel)
+//!     .then([Event::OrderCanceled(canceled)]);
+//!
+//! // … and an exploration tries everything that can happen to an order.
+//! use jumun::saga::{Action, Saga};
+//! let saga = Saga::new(system(), Action::post("/orders", r#"{"item":"tea"}"#)).actions([Action::delete("/orders")]);
+//! assert_eq!(saga.explore().states, 3); // nothing, placed, cancelled
+//! ```
+//!
+//! # What to know
+//!
+//! * **Subscriptions.** [`Aggregate::HEARS`] lists the events that an aggregate hears, its own and those of other services.
+//!   No other event reaches it. A service subscribes to what its aggregates and views hear.
+//! * **One commit.** One aggregate decides. All aggregates and views of the service that hear the emitted events evolve in the
+//!   same commit. Other services get the events later, each service's in order.
+//! * **Policies.** An event causes a command: [`Aggregate::react`] for the instance that it concerns,
+//!   [`Aggregate::react_anew`] for new instances. A policy command that the state does not allow is dropped.
+//! * **Ids are shared.** All that belongs to an order has the order's id, the correlation key: payment 7 and delivery 7 belong
+//!   to order 7. So there is nothing to look up. [`PublishedLanguage::key`] is that id, read from an event.
+//! * **An event may come before its order.** Events of different services arrive in any order. The cancellation of order 7 may
+//!   reach the delivery before `Ordered` does. Then `evolve` gets `None`, remembers what it needs and
+//!   [does not show](Aggregate::shown) it until the founding event arrives.
+//! * **Asks.** An [`Ask`] is a request to another service that must be answered before an event is emitted: no order without
+//!   its payment. **A decision that asks runs twice**: the first run stops at [`Context::ask`], the runtime sends the question,
+//!   the second run gets the answer. So decide from state, command and context alone. If the answer is lost, the runtime
+//!   undoes the ask: the service that answers declares how, with [`Resource::on_ask`].
+//! * **Delayed asks.** With [`Context::ask_or_later`] a decision can go on without the answer. The runtime repeats the ask, and
+//!   [`Resource::settle`] names the command that decides on the result.
+//! * **Problems.** [`System::build`] checks the system. One with [problems](SystemModel::problems) must not start.
+//!
+//! # Where to start
+//!
+//! Read [`Aggregate`], then [`published_language!`], [`Context`] and [`Resource`]; test with [`given`] and [`saga`]. The modules
+//! behind [`SystemModel`] are for runtimes.
 
 mod aggregate;
 mod ask;
 mod audit;
+mod behaviour;
 mod check;
 mod event;
 mod folding;
@@ -18,13 +132,16 @@ mod input;
 pub mod limits;
 mod load;
 mod model;
+mod rejection;
+pub mod saga;
 mod service;
+mod subscription;
 mod system;
 mod value;
 
 pub use aggregate::{
-    Aggregate, Context, Decision, NoSettings, Rejection, Settings, Stop, View, conflict, declined, emit, invalid,
-    not_found, nothing,
+    Aggregate, Context, Decision, NoSettings, Settings, Stop, View, conflict, declined, emit, invalid, not_found,
+    nothing,
 };
 pub use ask::{Answer, Answers, Ask, AskTarget, Asked, Reply};
 pub use audit::{Case, Findings, Ledger};
@@ -39,6 +156,7 @@ pub use model::{
     EncodedEvent, FieldModel, Folded, Folding, Heard, NEW_ID, Outcome, ResourceModel, ServiceModel, SettingsError,
     SettleModel, Step, Stored, Text, Verb,
 };
+pub use rejection::Rejection;
 pub use service::{ReadModel, Resource, Service};
 pub use system::{System, SystemModel};
 pub use value::{Id, Name, Quantity, Won};

@@ -1,4 +1,4 @@
-//! Every bound of the kernel, in one place.
+//! The limits of the kernel.
 
 /// The largest amount of money, quantity or other number that business data holds.
 pub const AMOUNT_MAX: i64 = 1_000_000_000_000;

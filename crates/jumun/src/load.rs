@@ -1,18 +1,17 @@
-//! Load lines: what a system's customers send all day, so that load, drills and benchmarks send it, too.
+//! Load lines: the requests that load tests, drills and benchmarks send.
 
-/// The request that founds an order, and what becomes of it by itself. Each word is checked by
-/// [`System::check`](crate::System::check).
+/// The request that founds an order, and how to see its outcome. [`System::build`](crate::System::build) checks it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct LoadLine {
-    /// Where it is posted: `/orders`.
+    /// The path that it is posted to: `/orders`.
     pub path: &'static str,
-    /// What is posted, JSON.
+    /// The body, JSON.
     pub body: &'static str,
-    /// What a document at that path says once a `DELETE` of it was answered, if it can be given up.
+    /// The field of a document at that path after a `DELETE`, if orders can be cancelled.
     pub canceled: Option<FieldValue>,
-    /// What a view shows once all that follows without a person has followed: its path, and the field that says so.
+    /// The path of a view, and its field when everything that needs no person is done.
     pub finished: Option<(&'static str, FieldValue)>,
 }
 
-/// A field with a text in it: `("status", "ORDER_CONFIRMED")`.
+/// A field and its value: `("status", "ORDER_CONFIRMED")`.
 pub type FieldValue = (&'static str, &'static str);

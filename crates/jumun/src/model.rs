@@ -1,10 +1,10 @@
-//! A system as a runtime sees it: the types erased, everything else derived from them.
+//! A service as a runtime sees it: its types erased, everything else derived from them.
 
 use crate::{
-    aggregate::Rejection,
     ask::{AskTarget, Asked, Reply},
     event::EventType,
     input::BadInput,
+    rejection::Rejection,
 };
 use jiff::{
     Timestamp,
@@ -22,40 +22,40 @@ use std::{
 /// A function that clones of a model share.
 pub(crate) type Shared<I, O> = Arc<dyn Fn(&I) -> O + Send + Sync>;
 
-/// A text of messages as a system brings it: its language, its name, and the text itself.
+/// A text of a message: its language, its name, the text.
 pub type Text = (&'static str, &'static str, &'static str);
 
-/// In place of an id: one that nothing has yet is needed. See [`Heard::new_ids`].
+/// Stands for an id that is not taken yet. See [`Heard::new_ids`].
 pub const NEW_ID: i64 = 0;
 
-/// A service without its types.
+/// A service with its types erased.
 #[derive(Clone)]
 pub struct ServiceModel {
     /// `order`
     pub name: &'static str,
-    /// The port that its users know it by.
+    /// Its public port.
     pub port: u16,
-    /// What it keeps, an aggregate each.
+    /// Its aggregates and views.
     pub resources: Vec<ResourceModel>,
-    /// Whom it asks.
+    /// The asks that it makes.
     pub asks: Vec<AskTarget>,
     /// The texts of its messages.
     pub texts: &'static [Text],
-    /// The events of other services that concern it, read off its aggregates.
+    /// The events of other services that its aggregates and views hear.
     pub listens: BTreeSet<EventType>,
-    /// Whether it publishes events of its own.
+    /// Whether it publishes events.
     pub publishes: bool,
     pub(crate) settings: Map<String, Value>,
     pub(crate) start: Shared<Map<String, Value>, Result<Arc<dyn Behaviour>, SettingsError>>,
 }
 
 impl ServiceModel {
-    /// The keys that an operator may set, with their defaults.
+    /// The keys that an operator can set, with their defaults.
     pub fn default_settings(&self) -> &Map<String, Value> {
         &self.settings
     }
 
-    /// The service's behaviour under these settings; what is not given is as by default.
+    /// The behaviour of the service under these settings. Keys that are not given have their defaults.
     pub fn behaviour(&self, settings: &Map<String, Value>) -> Result<Arc<dyn Behaviour>, SettingsError> {
         if let Some(key) = settings.keys().find(|key| !self.settings.contains_key(*key)) {
             return Err(SettingsError { service: self.name, why: format!("the key `{key}` is unknown") });
@@ -63,7 +63,7 @@ impl ServiceModel {
         (self.start)(settings)
     }
 
-    /// Where in [`Self::resources`] a path such as `/orders` stands.
+    /// The position in [`Self::resources`] of a path such as `/orders`.
     pub fn resource_at(&self, path: &str) -> Option<usize> {
         self.resources.iter().position(|resource| resource.path == path)
     }
@@ -75,17 +75,17 @@ impl fmt::Debug for ServiceModel {
     }
 }
 
-/// A setting that cannot be.
+/// A setting that is not valid.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("[{service}]: {why}")]
 pub struct SettingsError {
-    /// The service whose table it stands in.
+    /// The service that it belongs to.
     pub service: &'static str,
     /// What is wrong.
     pub why: String,
 }
 
-/// An aggregate as a collection of documents with commands.
+/// An aggregate or a view as a collection of documents with commands.
 #[derive(Clone)]
 pub struct ResourceModel {
     /// `/orders`
@@ -94,29 +94,38 @@ pub struct ResourceModel {
     pub collection: &'static str,
     /// The fields of its documents.
     pub fields: Vec<FieldModel>,
-    /// What clients can do.
+    /// The commands of clients.
     pub commands: Vec<CommandModel>,
-    /// The question it answers, if it answers one. Its `POST` is then for asks only.
+    /// The ask that it answers, if any. Its `POST` then takes asks only.
     pub ask: Option<AskModel>,
-    /// The questions whose answers may come later, and what settles them.
+    /// The asks that may be delayed, and the commands that settle them.
     pub settles: Vec<SettleModel>,
-    /// The field that holds the correlation key, where that is not the id.
+    /// The field that holds the correlation key, if that is not the id.
     pub belongs_by: Option<&'static str>,
-    /// The events that it is made of, own and foreign, where it is a view; an aggregate has none.
+    /// For a view: the events that it hears, of its own and of other services. None for an aggregate.
     pub folds: Option<BTreeSet<EventType>>,
+    /// Finders that name a field which its documents do not have.
+    pub(crate) missing_fields: Vec<&'static str>,
     pub(crate) type_id: TypeId,
     pub(crate) is_readable: fn(&str) -> bool,
 }
 
 impl ResourceModel {
+    pub(crate) fn find_by(&mut self, field: &'static str) {
+        match self.fields.iter_mut().find(|known| known.name == field) {
+            Some(known) => known.is_finder = true,
+            None => self.missing_fields.push(field),
+        }
+    }
+
     /// Whether this release can read a stored document.
     pub fn is_readable(&self, body: &str) -> bool {
         (self.is_readable)(body)
     }
 
-    /// A document as its users see it: dates in their time zone, and a link to itself.
+    /// A document as clients see it: dates in their time zone, and a link to itself.
     pub fn render(&self, id: i64, body: &str, zone: &TimeZone) -> String {
-        // Documents are stored in UTC; most servers run in it.
+        // Documents are stored in UTC, and most servers run in it.
         let is_utc = zone.to_fixed_offset().is_ok_and(Offset::is_zero);
         let localized = if is_utc { None } else { self.localize(body, zone) };
         let body = localized.as_deref().unwrap_or(body);
@@ -152,7 +161,7 @@ pub struct FieldModel {
     pub name: String,
     /// Whether it is a point in time.
     pub is_date: bool,
-    /// Whether there is a finder for it: `/orders/search/findByStoreName?storeName=`.
+    /// Whether it has a finder: `/orders/search/findByStoreName?storeName=`.
     pub is_finder: bool,
 }
 
@@ -166,72 +175,72 @@ impl FieldModel {
     }
 }
 
-/// How a command comes in.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+/// The request that carries a command.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Verb {
-    /// `POST /orders`: makes one.
+    /// `POST /orders`: makes an instance.
     Post,
     /// `DELETE /orders/{id}`
     Delete,
     /// `PUT /stores/{id}/<action>`
     Put(&'static str),
-    /// `PATCH /deliveries/{id}`: what is to be different.
+    /// `PATCH /deliveries/{id}`: changes fields.
     Patch,
 }
 
 impl Verb {
-    /// The last part of the path, where the command has one.
+    /// The last part of the path, for a `PUT`.
     pub const fn action(self) -> Option<&'static str> {
         if let Self::Put(action) = self { Some(action) } else { None }
     }
 }
 
-/// A command as clients send it.
+/// A command of clients.
 #[derive(Clone)]
 pub struct CommandModel {
-    /// How it comes in.
+    /// The request that carries it.
     pub verb: Verb,
     pub(crate) read: Shared<[u8], Result<AnyCommand, BadInput>>,
 }
 
 impl CommandModel {
-    /// The command that a body stands for.
+    /// Reads the command from the body of a request.
     pub fn read(&self, body: &[u8]) -> Result<AnyCommand, BadInput> {
         (self.read)(body)
     }
 }
 
-/// A question that a service answers.
+/// An ask that a service answers.
 #[derive(Clone)]
 pub struct AskModel {
-    /// Where.
+    /// The service and the path.
     pub target: AskTarget,
-    /// What undoes it.
+    /// The command that undoes it.
     pub void: AnyCommand,
     pub(crate) read: Shared<[u8], Result<(i64, AnyCommand), BadInput>>,
 }
 
 impl AskModel {
-    /// The id of the instance that a question is about, and the command that it stands for.
+    /// Reads the id of the instance that the question is about, and the command.
     pub fn read(&self, body: &[u8]) -> Result<(i64, AnyCommand), BadInput> {
         (self.read)(body)
     }
 }
 
-/// A question whose answer may come later.
+/// An ask that may be delayed.
 #[derive(Clone)]
 pub struct SettleModel {
-    /// Who is asked.
+    /// The service and the path that answer.
     pub target: AskTarget,
-    /// Whether the second body is a yes to the first.
+    /// Whether the second body is an answer to the first.
     pub is_answer: fn(&str, &str) -> bool,
-    /// The command whose decision gets the answer; or hears, once the deadline is over, that there is none.
+    /// The command whose decision gets the answer, or learns that the deadline has passed without one.
     pub command: AnyCommand,
     /// Whether a document waits for the answer.
     pub(crate) waits: Shared<str, bool>,
 }
 
-/// A command of some aggregate.
+/// A command with its type erased.
 #[derive(Clone)]
 pub struct AnyCommand {
     pub(crate) command: Arc<dyn Any + Send + Sync>,
@@ -239,7 +248,7 @@ pub struct AnyCommand {
 }
 
 impl AnyCommand {
-    /// Whether it ends something, and so makes less work: it is done even where new work is turned away.
+    /// Whether it ends something. It reduces the load, so the service takes it even when it sheds new work.
     pub const fn is_ending(&self) -> bool {
         self.is_ending
     }
@@ -251,19 +260,19 @@ impl fmt::Debug for AnyCommand {
     }
 }
 
-/// A document by the place of its resource in [`ServiceModel::resources`] and its id.
+/// A document: the position of its resource in [`ServiceModel::resources`], and its id.
 pub type DocumentKey = (usize, i64);
 
-/// A document as it was read.
+/// A document as it was read from the database.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Stored {
-    /// 1 when new, one more with each change.
+    /// 1 when new; each change adds 1.
     pub version: u64,
     /// JSON.
     pub body: String,
 }
 
-/// What was read so far. `None`: looked for, not there.
+/// The documents that were read so far. `None`: it does not exist.
 pub type Documents = BTreeMap<DocumentKey, Option<Stored>>;
 
 /// One step of a service: a command for an instance.
@@ -271,11 +280,11 @@ pub type Documents = BTreeMap<DocumentKey, Option<Stored>>;
 pub struct Step<'a> {
     /// The instance that decides.
     pub decider: DocumentKey,
-    /// What is asked of it.
+    /// The command.
     pub command: &'a AnyCommand,
     /// The time of the command.
     pub now: Timestamp,
-    /// What the neighbour said, once it was asked.
+    /// The reply of the other service, once it was asked.
     pub reply: Option<&'a Reply>,
 }
 
@@ -286,38 +295,38 @@ pub struct Heard<'a> {
     pub event_type: &'a str,
     /// As published.
     pub body: &'a str,
-    /// The time that its consequences have.
+    /// The time of its consequences.
     pub now: Timestamp,
-    /// Ids for what it makes afresh, by the place of the resource. Each that is missing is asked for as a [`NEW_ID`], with
-    /// [`Outcome::Needs`].
+    /// Ids for the instances that it makes, by the position of their resource. [`Outcome::Needs`] requests each missing one as
+    /// a [`NEW_ID`].
     pub new_ids: &'a BTreeMap<usize, Vec<i64>>,
 }
 
-/// What comes of a step.
+/// The result of a step.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Outcome {
-    /// These documents must be read first; then the step is taken again.
+    /// The runtime must read these documents and take the step again.
     Needs(Vec<DocumentKey>),
-    /// A neighbour must be asked first.
+    /// The runtime must ask another service and take the step again.
     Ask(Box<Asked>),
-    /// No.
+    /// The command is rejected.
     Rejected(Rejection),
-    /// This is to be committed, all of it.
+    /// The runtime must commit all of this.
     Decided(Decided),
 }
 
-/// What is to be committed.
+/// What a step commits.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Decided {
-    /// What happened, in order.
+    /// The events, in order.
     pub events: Vec<EncodedEvent>,
-    /// Every document that is another one now.
+    /// The documents that change.
     pub documents: Vec<DocumentAfter>,
-    /// How many policies wanted something that the state did not allow. That is normal: a cancel overtakes a cook.
+    /// How many policy commands were rejected. That is normal: a cancellation may overtake a cook.
     pub dropped: u32,
-    /// Questions to be asked once this is committed, each with the document that settles it.
+    /// The asks to make after the commit, each with the document that settles it.
     pub later: Vec<(DocumentKey, Asked)>,
-    /// Documents that do not wait for an answer any more, and whose: what was asked is to be taken back.
+    /// The asks to withdraw and undo: their documents no longer wait for the answer.
     pub withdrawn: Vec<(DocumentKey, AskTarget)>,
 }
 
@@ -335,17 +344,17 @@ pub struct EncodedEvent {
 /// A document after a step.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DocumentAfter {
-    /// Which.
+    /// The document.
     pub key: DocumentKey,
-    /// The version that the step saw; 0 for none.
+    /// The version that the step read; 0 if there was none.
     pub expected_version: u64,
-    /// Whether it is in lists.
+    /// Whether clients see it.
     pub shown: bool,
     /// JSON.
     pub body: String,
 }
 
-/// A stored document that this release cannot read, or a decision that breaks the rules of its system. A defect.
+/// A defect: a stored document that this release cannot read, or a decision that breaks the rules of its system.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{collection}/{id}: {why}")]
 pub struct Damaged {
@@ -357,54 +366,54 @@ pub struct Damaged {
     pub why: String,
 }
 
-/// What a service does, without its types. Pure.
+/// What a service does, with its types erased. Pure.
 pub trait Behaviour: Send + Sync {
-    /// Takes a step on the documents read so far.
+    /// Decides a command on the documents that were read so far.
     fn take(&self, step: Step<'_>, documents: &Documents) -> Result<Outcome, Damaged>;
 
-    /// Hears an event of another service: whatever it concerns evolves, then policies decide on the state of then.
+    /// Applies an event of another service: everything that it concerns evolves, then policies decide on the new state.
     fn hear(&self, heard: Heard<'_>, documents: &Documents) -> Result<Outcome, Damaged>;
 
-    /// Makes rows of a view anew, by the place of its resource; None for an aggregate, which cannot be.
+    /// Rebuilds a view, by the position of its resource. None for an aggregate, which cannot be rebuilt.
     fn folding(&self, _resource: usize) -> Option<Box<dyn Folding>> {
         None
     }
 }
 
-/// Rows of one view that are made anew, without their type.
+/// A rebuild of one view, with its type erased.
 ///
-/// Events are taken in batches: take them, read what rows are missing and put them, fold each; and from time to time
-/// let the rows be given, to be stored.
+/// It works in batches: take the events, put the rows that are missing, fold each event, end the batch. From time to time,
+/// `give` returns rows to be stored.
 pub trait Folding: Send {
-    /// Takes an event; true if it concerns a row. The first that does so is the 0th of the batch.
+    /// Takes an event. True if it concerns a row; the first of these has number 0 in the batch.
     fn take(&mut self, event_type: &str, body: &str) -> Result<bool, Damaged>;
 
-    /// The rows that events concern and that are not at hand. Each is said once.
+    /// The ids of rows that events concern and that are not loaded. Returns each id once.
     fn missing(&mut self) -> Vec<i64>;
 
-    /// A row that is missing, as it was given. What is missing and not put begins anew.
+    /// Loads a missing row as `give` returned it. A row that is not put starts empty.
     fn put(&mut self, id: i64, body: &str) -> Result<(), Damaged>;
 
-    /// Lets the nth event of the batch have its effect.
+    /// Applies an event of the batch.
     fn fold(&mut self, nth: usize);
 
     /// Ends the batch.
     fn is_folded(&mut self);
 
-    /// How many rows events have concerned since rows were last given.
+    /// How many rows events have concerned since the last `give`.
     fn rows(&self) -> usize;
 
-    /// Rows that were changed, in order of id; they are at hand no more. All of them, or those that no event has
-    /// concerned since rows were last given.
+    /// Unloads and returns the changed rows in order of id: all of them, or those that no event has concerned since the last
+    /// `give`.
     fn give(&mut self, all: bool) -> Result<Vec<Folded>, Damaged>;
 }
 
 /// A row of a view after events.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Folded {
-    /// Which.
+    /// Its id.
     pub id: i64,
-    /// Whether it is in lists.
+    /// Whether clients see it.
     pub shown: bool,
     /// JSON.
     pub body: String,
@@ -424,6 +433,7 @@ mod tests {
             settles: Vec::new(),
             belongs_by: None,
             folds: None,
+            missing_fields: Vec::new(),
             type_id: TypeId::of::<()>(),
             is_readable: |_| true,
         }

@@ -1,4 +1,4 @@
-//! Systems: services that share a language.
+//! Systems: services that share a published language.
 
 use crate::{
     audit::{Case, Findings, Ledger},
@@ -8,9 +8,11 @@ use crate::{
     model::ServiceModel,
     service::Service,
 };
+use serde_json::Map;
 
-/// A system as its team writes it down: services, language, audit. Routes, ports, tables and checks derive from it.
-pub struct System<E> {
+/// A system as its team declares it: services, published language, audit. Routes, ports, collections and checks derive
+/// from it.
+pub struct System<E: PublishedLanguage> {
     name: &'static str,
     examples: &'static str,
     services: Vec<Service<E>>,
@@ -20,8 +22,8 @@ pub struct System<E> {
 }
 
 impl<E: PublishedLanguage> System<E> {
-    /// A system and examples of everything that it has ever published, one event a line. They are what a release must
-    /// be able to read for ever, and what [`System::check`] follows through the services.
+    /// A system, and examples of every event that it has ever published, one a line. Each release must be able to read
+    /// them. They are a fixture: the running system does not use them.
     pub fn new(name: &'static str, examples: &'static str) -> Self {
         Self {
             name,
@@ -40,49 +42,46 @@ impl<E: PublishedLanguage> System<E> {
         self
     }
 
-    /// What must be true of all rows of one order, and which sums it adds to.
+    /// Sets the audit: what must be true of all rows of one order, and what they add to the sums.
     #[must_use]
     pub fn audit(mut self, audit: fn(&Case<'_>) -> Findings) -> Self {
         self.audit = audit;
         self
     }
 
-    /// What must be true of the sums over all orders: `whole = the sum of parts`.
+    /// Sets what must be true of the sums over all orders: `whole = parts[0] + parts[1] + …`.
     #[must_use]
     pub fn ledger(mut self, whole: &'static str, parts: &'static [&'static str]) -> Self {
         self.ledger = Ledger { whole, parts };
         self
     }
 
-    /// What its customers send all day.
+    /// Sets the requests that load tests send.
     #[must_use]
     pub fn load(mut self, line: LoadLine) -> Self {
         self.load = Some(line);
         self
     }
 
-    /// What is wrong with it: events that nobody emits or nobody handles, asks that nobody answers, that go in a circle
-    /// or nest too deep, paths, ports and names that are taken twice, finders for fields that are not there, a load line that would not be
-    /// taken.
-    pub fn check(&self) -> Vec<Problem> {
-        check::system(self.examples, &self.services, self.load.as_ref())
-    }
-
-    /// The system as a runtime sees it.
-    pub fn into_model(self) -> SystemModel {
-        let examples: Vec<E> = check::examples(self.examples).filter_map(Result::ok).collect();
+    /// Builds the system as a runtime sees it, and checks it: see [`SystemModel::problems`].
+    pub fn build(self) -> SystemModel {
+        let mut problems = check::system(self.examples, &self.services, self.load.as_ref());
+        let services: Vec<_> = self.services.into_iter().map(Service::into_model).collect();
+        let defaults = services.iter().filter_map(|service| service.behaviour(&Map::new()).err());
+        problems.extend(defaults.map(|error| Problem::DefaultSettings(error.to_string())));
         SystemModel {
             name: self.name,
-            services: self.services.into_iter().map(|service| service.into_model(&examples)).collect(),
+            services,
             event_types: E::TYPES,
             audit: self.audit,
             ledger: self.ledger,
             load: self.load,
+            problems,
         }
     }
 }
 
-/// A system without its types.
+/// A system with its types erased.
 #[derive(Debug, Clone)]
 pub struct SystemModel {
     /// `food-delivery`; also the name of its topic.
@@ -93,15 +92,23 @@ pub struct SystemModel {
     pub event_types: &'static [EventType],
     /// What must be true of one order.
     pub audit: fn(&Case<'_>) -> Findings,
-    /// What must be true of all together.
+    /// What must be true of the sums over all orders.
     pub ledger: Ledger,
-    /// What its customers send all day, if it says.
+    /// The requests that load tests send, if it declares them.
     pub load: Option<LoadLine>,
+    problems: Vec<Problem>,
 }
 
 impl SystemModel {
     /// The service of that name.
     pub fn service(&self, name: &str) -> Option<&ServiceModel> {
         self.services.iter().find(|service| service.name == name)
+    }
+
+    /// What is wrong with the system: events that no service publishes or hears, examples that this release cannot read,
+    /// asks that no service answers, that form a circle or nest too deep, names that occur twice, finders for fields that do
+    /// not exist, a load line that would be refused. Do not start a system that has problems.
+    pub fn problems(&self) -> &[Problem] {
+        &self.problems
     }
 }

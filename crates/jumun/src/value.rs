@@ -1,13 +1,13 @@
-//! The values that business data is made of. Each can only be built valid, and each reads what clients really send:
-//! numbers may come as strings or as `22000.0`.
+//! The values of business data. A value that exists is valid. Numbers are also read from strings and from `22000.0`, as clients
+//! send them.
 
 use crate::limits::{AMOUNT_MAX, NAME_MAX_CHARS};
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 use std::{borrow::Cow, cmp::Ordering, fmt, hash, marker::PhantomData};
 
-/// The id of a `T`. Ids of different things cannot be mixed up; [`Id::cast`] says so where one thing is made for
-/// another and carries its id.
+/// The id of a `T`. The compiler keeps ids of different types apart; [`Id::cast`] converts one where an instance is made for
+/// another and shares its id.
 pub struct Id<T>(i64, PhantomData<fn() -> T>);
 
 impl<T> Id<T> {
@@ -21,13 +21,13 @@ impl<T> Id<T> {
         self.0
     }
 
-    /// The same number as the id of something made for this one: the payment of order 7 is payment 7.
+    /// The same number as the id of another type: the payment of order 7 is payment 7.
     pub const fn cast<U>(self) -> Id<U> {
         Id(self.0, PhantomData)
     }
 }
 
-// Written out, because derives would ask the same of `T`.
+// By hand, because derives would require the same of `T`.
 impl<T> Clone for Id<T> {
     fn clone(&self) -> Self {
         *self
@@ -92,7 +92,7 @@ impl<T> JsonSchema for Id<T> {
     }
 }
 
-/// A whole number within bounds, with its constructor, its tolerant reading and its schema.
+/// A whole number within bounds, with its constructor, its deserializer and its schema.
 macro_rules! bounded_number {
     ($(#[$doc:meta])* $name:ident, $least:expr, $most:expr) => {
         $(#[$doc])*
@@ -142,7 +142,7 @@ bounded_number! {
     Won, 0, AMOUNT_MAX
 }
 bounded_number! {
-    /// How many of something are wanted, 1 to 10^12.
+    /// A number of items, 1 to 10^12.
     Quantity, 1, AMOUNT_MAX
 }
 
@@ -152,7 +152,7 @@ bounded_number! {
 pub struct Name(String);
 
 impl Name {
-    /// The text, if it is one.
+    /// A name, if the text is not blank and not too long.
     pub fn new(text: impl Into<String>) -> Option<Self> {
         let text = text.into();
         (!text.trim().is_empty() && text.chars().count() <= NAME_MAX_CHARS).then_some(Self(text))

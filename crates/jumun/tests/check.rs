@@ -1,4 +1,4 @@
-//! What `System::check` finds.
+//! What is wrong with a system, found by `System::build`.
 
 use jumun::{
     Aggregate, Answers, Ask, Context, Decision, Id, LoadLine, NoSettings, Problem, Resource, Service, System, nothing,
@@ -6,7 +6,7 @@ use jumun::{
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// An aggregate of no business at all.
+/// An aggregate without business.
 macro_rules! thing {
     ($name:ident) => {
         #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -24,12 +24,7 @@ macro_rules! thing {
             type Command = ();
             type Event = Event;
             type Settings = NoSettings;
-            fn concerns(event: &Event) -> Option<Id<Self>> {
-                match event {
-                    Event::Made(thing) => Some(thing.id.cast()),
-                    Event::Lost(_) => None,
-                }
-            }
+            const HEARS: &'static [Kind] = &[Kind::Made];
             fn decide(_: Option<&Self>, _: (), _: &Context<'_, Self>) -> Decision<Event> {
                 nothing()
             }
@@ -45,7 +40,7 @@ thing!(C);
 thing!(D);
 
 jumun::published_language! {
-    enum Event {
+    enum Event, Kind {
         a(by id): Made(A), Lost(A);
     }
 }
@@ -88,8 +83,8 @@ fn one<T>() -> Id<T> {
 
 fn check(services: impl IntoIterator<Item = Service<Event>>) -> Vec<Problem> {
     let system = System::new("things", EXAMPLES);
-    let problems = services.into_iter().fold(system, System::service).check();
-    problems.into_iter().filter(|problem| *problem != Problem::NobodyHandles("Lost")).collect()
+    let model = services.into_iter().fold(system, System::service).build();
+    model.problems().iter().filter(|problem| **problem != Problem::NotHeard("Lost")).cloned().collect()
 }
 
 #[test]
@@ -112,23 +107,25 @@ fn a_circle_is_found_once() {
 
 #[test]
 fn a_question_without_an_answerer_is_found() {
-    assert_eq!(check([a().asks(&ASK_B)]), [Problem::NobodyAnswers("a", ASK_B.target())]);
+    assert_eq!(check([a().asks(&ASK_B)]), [Problem::NotAnswered("a", ASK_B.target())]);
     let stray = Service::new("b", 2).aggregate(Resource::<A>::at("/elsewhere").on_ask(&ASK_A, |_| one(), |_| (), ()));
-    assert!(check([a(), stray]).contains(&Problem::NobodyAnswers("b", ASK_A.target())));
+    assert!(check([a(), stray]).contains(&Problem::NotAnswered("b", ASK_A.target())));
 }
 
 #[test]
-fn events_are_followed_by_their_examples() {
-    let check = |examples| System::<Event>::new("things", examples).service(a()).check();
-    assert_eq!(check(EXAMPLES), [Problem::NobodyHandles("Lost")]);
-    assert_eq!(check(""), [Problem::NoExample("Made"), Problem::NoExample("Lost")]);
+fn every_event_is_published_and_heard_and_has_an_example() {
+    let check =
+        |examples, service| System::<Event>::new("things", examples).service(service).build().problems().to_vec();
+    let (check, of_b) = (|examples| check(examples, a()), check(EXAMPLES, b()));
+    assert_eq!(check(EXAMPLES), [Problem::NotHeard("Lost")]);
+    assert_eq!(check(""), [Problem::NoExample("Made"), Problem::NoExample("Lost"), Problem::NotHeard("Lost")]);
     assert!(check("{}\n").iter().any(|problem| matches!(problem, Problem::UnreadableExample { line: 1, .. })));
     assert!(
         check("\n{\"eventType\":\"Made\"}")
             .iter()
             .any(|problem| matches!(problem, Problem::UnreadableExample { line: 2, .. }))
     );
-    assert!(System::<Event>::new("things", EXAMPLES).service(b()).check().contains(&Problem::NobodyEmits("Made")));
+    assert!(of_b.contains(&Problem::NotPublished("Made")));
 }
 
 #[test]
@@ -142,7 +139,7 @@ fn what_must_be_there_once_is_found_twice() {
 #[test]
 fn a_finder_needs_its_field() {
     let service = Service::new("a", 1).aggregate(Resource::<A>::at("/as").find_by("id").find_by("colour"));
-    assert_eq!(check([service]), [Problem::NoSuchField("as", "colour".into())]);
+    assert_eq!(check([service]), [Problem::NoSuchField("as", "colour")]);
 }
 
 #[test]
@@ -157,8 +154,12 @@ fn a_load_line_must_be_one_that_is_taken_and_whose_outcome_can_be_seen() {
         let a = Resource::<A>::at("/as").on_post(|_: Sent| ()).on_delete(());
         let services = [Service::new("a", 1).aggregate(a), Service::new("b", 2).aggregate(Resource::<B>::at("/bs"))];
         let system = services.into_iter().fold(System::new("things", EXAMPLES), System::service);
-        let mut problems = system.load(line).check().into_iter();
-        problems.find_map(|problem| if let Problem::LoadLine(why) = problem { Some(why) } else { None })
+        let model = system.load(line).build();
+        model
+            .problems()
+            .iter()
+            .cloned()
+            .find_map(|problem| if let Problem::LoadLine(why) = problem { Some(why) } else { None })
     };
     assert_eq!(of(LINE), None);
     for (line, named) in [

@@ -11,7 +11,7 @@ const PAY: Ask<Pay, Payment> = Ask::post("payment", "/pays");
 const EARN: Ask<Pay, Mileage> = Ask::post("mileage", "/mileages");
 
 jumun::published_language! {
-    pub(super) enum Event {
+    pub(super) enum Event, On {
         order(by id): Ordered(Order);
         payment(by id): Paid(Payment), PayCancelled(Payment);
         mileage(by id): MileageAdded(Mileage), MileageRemoved(Mileage);
@@ -76,9 +76,7 @@ impl Aggregate for Order {
     type Event = Event;
     type Settings = NoSettings;
 
-    fn concerns(event: &Event) -> Option<Id<Order>> {
-        if let Event::Ordered(order) = event { Some(order.id) } else { None }
-    }
+    const HEARS: &'static [On] = &[On::Ordered];
 
     fn decide(order: Option<&Order>, basket: Basket, ctx: &Context<'_, Order>) -> Decision<Event> {
         if order.is_some() {
@@ -98,12 +96,7 @@ impl Aggregate for Payment {
     type Event = Event;
     type Settings = NoSettings;
 
-    fn concerns(event: &Event) -> Option<Id<Payment>> {
-        match event {
-            Event::Paid(payment) | Event::PayCancelled(payment) => Some(payment.id),
-            _ => None,
-        }
-    }
+    const HEARS: &'static [On] = &[On::Paid, On::PayCancelled];
 
     fn decide(payment: Option<&Payment>, command: Command, ctx: &Context<'_, Payment>) -> Decision<Event> {
         match (command, payment) {
@@ -132,12 +125,7 @@ impl Aggregate for Mileage {
     type Event = Event;
     type Settings = NoSettings;
 
-    fn concerns(event: &Event) -> Option<Id<Mileage>> {
-        match event {
-            Event::MileageAdded(mileage) | Event::MileageRemoved(mileage) => Some(mileage.id),
-            _ => None,
-        }
-    }
+    const HEARS: &'static [On] = &[On::MileageAdded, On::MileageRemoved];
 
     fn decide(mileage: Option<&Mileage>, command: Command, ctx: &Context<'_, Mileage>) -> Decision<Event> {
         match (command, mileage) {
@@ -183,5 +171,5 @@ pub(super) fn model() -> SystemModel {
         .service(Service::new("payment", 2).aggregate(payment).asks(&EARN))
         .service(Service::new("mileage", 3).aggregate(mileage))
         .audit(audit)
-        .into_model()
+        .build()
 }

@@ -43,7 +43,7 @@ const CALM_AFTER_MS: i64 = 15_000;
 const LATE_MAX_MS: i64 = 1_500;
 
 pub(super) const SCENARIO: Scenario = Scenario {
-    model: || course_enrollment::system().into_model(),
+    model: course_enrollment::system,
     bodies: |name, dice| {
         let card = if dice == 0 { DECLINED } else { "4242" };
         format!(r#"{{"orderId":"{name}","customerId":"{name}","eduNo":{},"cardNo":"4111-1111-1111-{card}"}}"#, 1 + dice)

@@ -1,43 +1,35 @@
-//! What happens in course enrollment, as everybody hears it.
+//! The published language of course enrollment.
 
 use crate::{notification::Notification, order::Order, pay::Payment, reservation::Reservation};
-use jumun::{Id, PublishedLanguage};
 
 jumun::published_language! {
     /// An event of course enrollment.
-    pub enum Event {
+    pub enum Event, EventKind {
         order(by id):
-            /// The order stands: it is paid, or will be. Its status says which.
+            /// The order is placed. Its status says whether it is paid or its payment is delayed.
             Ordered(Order) hides card_no,
-            /// The payment of an order that stood without it has come.
+            /// The delayed payment of an order was taken.
             PaymentSettled(Order) hides card_no,
-            /// The order is given up. Everything that followed from it is undone.
+            /// The order is cancelled. Every service undoes its part.
             OrderCanceled(Order) hides card_no;
         pay(by id):
-            /// Money was taken.
+            /// The payment is taken.
             Paid(Payment) hides card_no,
-            /// Money was given back.
+            /// The payment is refunded or voided.
             PaymentCanceled(Payment) hides card_no;
         reservation(by id):
-            /// There is a seat; or, where the course's manager confirms, one is requested first. Its status says which.
+            /// A seat is requested or confirmed. Its status says which.
             Reserved(Reservation),
             /// The course has started.
             CourseStarted(Reservation),
-            /// There is no seat any more: the order was cancelled, or the manager has turned it down.
+            /// The reservation ended: the order was cancelled, or the manager has rejected it.
             ReservationCanceled(Reservation);
         notification(by enrollment_id):
             /// A message is to be sent to the customer.
             NotificationRequested(Notification),
-            /// It was sent.
+            /// The sender has accepted the message.
             NotificationSent(Notification),
-            /// It could not be sent, and waits for somebody to look at it.
+            /// The message could not be sent and waits for an operator.
             NotificationParked(Notification);
-    }
-}
-
-impl Event {
-    /// The order that it all began with, as the id of whatever is made for it: payment 7, reservation 7 of order 7.
-    pub fn enrollment_id<T>(&self) -> Id<T> {
-        Id::new(self.correlation_key()).expect("it comes from an id")
     }
 }

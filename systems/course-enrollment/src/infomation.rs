@@ -1,40 +1,45 @@
-//! Everything about an order on one line. Its name is spelt as its users know it.
+//! All about one order in one row. Its name is spelled as its users know it.
 
 use crate::{
-    events::Event,
-    order::{OrderStatus, Reference},
+    events::{Event, EventKind as On},
+    order::OrderStatus,
     pay::PaymentStatus,
     reservation::ReservationStatus,
+    values::Reference,
 };
-use jumun::{PublishedLanguage, View};
+use jumun::View;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// What the customer looks at. Each status is the word of one service.
+/// What the customer sees of an order. Each status comes from one service.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Infomation {
     /// The order's id.
     pub id: i64,
-    /// The order's reference. None: the order has not been heard of yet.
+    /// The client's reference. None: `Ordered` has not arrived yet.
     pub order_id: Option<Reference>,
-    /// What became of the order.
+    /// The status of the order.
     pub order_status: Option<OrderStatus>,
-    /// What became of the money.
+    /// The status of the payment.
     pub pay_status: Option<PaymentStatus>,
-    /// How far its reservation has come.
+    /// The status of the reservation.
     pub reservation_status: Option<ReservationStatus>,
 }
 
 impl View for Infomation {
     type Event = Event;
 
-    fn concerns(event: &Event) -> Option<i64> {
-        match event {
-            Event::NotificationRequested(_) | Event::NotificationSent(_) | Event::NotificationParked(_) => None,
-            _ => Some(event.correlation_key()),
-        }
-    }
+    const HEARS: &'static [On] = &[
+        On::Ordered,
+        On::PaymentSettled,
+        On::OrderCanceled,
+        On::Paid,
+        On::PaymentCanceled,
+        On::Reserved,
+        On::CourseStarted,
+        On::ReservationCanceled,
+    ];
 
     fn row(id: i64) -> Self {
         Self { id, order_id: None, order_status: None, pay_status: None, reservation_status: None }
@@ -52,10 +57,10 @@ impl View for Infomation {
             Event::Paid(payment) | Event::PaymentCanceled(payment) => {
                 self.pay_status = self.pay_status.max(Some(payment.status));
             }
-            Event::Reserved(told) | Event::CourseStarted(told) | Event::ReservationCanceled(told) => {
-                self.reservation_status = self.reservation_status.max(Some(told.status));
+            Event::Reserved(seat) | Event::CourseStarted(seat) | Event::ReservationCanceled(seat) => {
+                self.reservation_status = self.reservation_status.max(Some(seat.status));
             }
-            Event::NotificationRequested(_) | Event::NotificationSent(_) | Event::NotificationParked(_) => {}
+            _ => {}
         }
     }
 

@@ -1,8 +1,8 @@
-//! Course enrollment: a customer applies for a course and pays, the course's manager confirms and starts it; the customer
-//! may cancel, is told of every change, and looks at the state at any time. An order may stand with its payment delayed,
-//! and says so; there is no seat before it is paid.
+//! Course enrollment: a customer applies for a course and pays, the course's manager confirms the reservation and starts the
+//! course. The customer can cancel, gets a message about every change, and can see the status at any time. An order can be
+//! placed with its payment delayed; a seat is reserved only once it is paid.
 //!
-//! Here the parts are put together; the business is in [`order`], [`pay`], [`reservation`], [`notification`] and
+//! This file wires the system together; the business is in [`order`], [`pay`], [`reservation`], [`notification`] and
 //! [`infomation`].
 
 pub mod audit;
@@ -12,16 +12,16 @@ pub mod notification;
 pub mod order;
 pub mod pay;
 pub mod reservation;
+pub mod values;
 
-use events::Event;
 use infomation::Infomation;
-use jumun::{LoadLine, ReadModel, Resource, Service, System, Text};
-use notification::{Notification, NotificationStatus, SEND};
-use order::{Order, OrderStatus};
+use jumun::{LoadLine, ReadModel, Resource, Service, System, SystemModel, Text};
+use notification::{Notification, SEND};
+use order::Order;
 use pay::{PAY, Pay, Payment};
 use reservation::Reservation;
 
-/// What customers are told: a line for the subject, an empty one, the text. Operators may put their own in its place.
+/// The texts of messages: a line with the subject, an empty line, the text. Operators can replace them.
 macro_rules! texts {
     ($($name:ident)*) => { &[$(
         ("ko", stringify!($name), include_str!(concat!("../templates/ko/", stringify!($name), ".txt"))),
@@ -35,12 +35,12 @@ const TEXTS: &[Text] = texts! {
 };
 
 /// The system.
-pub fn system() -> System<Event> {
+pub fn system() -> SystemModel {
     let order = Resource::<Order>::at("/orders")
         .on_post(order::Command::Place)
         .on_patch(order::Command::Change)
         .on_delete(order::Command::Cancel)
-        .settle(&PAY, order::Command::Settle, |order| order.status == OrderStatus::PaymentDelayed)
+        .settle(&PAY, order::Command::Settle)
         .find_by("orderId");
     let pay = Resource::<Payment>::at("/pays")
         .on_ask(&PAY, Pay::about, pay::Command::Pay, pay::Command::Void)
@@ -52,7 +52,7 @@ pub fn system() -> System<Event> {
         .find_by("orderId");
     let notification = Resource::<Notification>::at("/notifications")
         .on_put("retry", notification::Command::Retry)
-        .settle(&SEND, notification::Command::Settle, |told| told.status == NotificationStatus::Requested)
+        .settle(&SEND, notification::Command::Settle)
         .belongs_by("enrollmentId")
         .find_by("orderId");
     let infomation = ReadModel::<Infomation>::at("/infomations").find_by("orderId");
@@ -70,4 +70,5 @@ pub fn system() -> System<Event> {
             canceled: Some(("status", "Order Canceled")),
             finished: Some(("/infomations", ("reservationStatus", "Reservation Confirmed"))),
         })
+        .build()
 }

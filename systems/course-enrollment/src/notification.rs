@@ -1,55 +1,59 @@
-//! A message to the customer: one for each thing that happens to an order. It is sent once what it tells of is committed,
-//! by somebody outside the system, who knows it by the same message id however often it is handed over.
+//! A message to the customer about one event of an order. An external sender delivers it after the event is committed, and
+//! recognizes repeated requests by the message id.
 
 use crate::{
-    events::Event,
-    order::{EduNo, Order, OrderStatus, Reference},
+    events::{Event, EventKind as On},
+    order::{Order, OrderStatus},
     pay::{Payment, PaymentStatus},
     reservation::{Reservation, ReservationStatus},
+    values::{EduNo, Reference},
 };
 use jiff::Timestamp;
-use jumun::{Aggregate, Answer, Ask, Context, Decision, Id, NoSettings, conflict, emit, not_found, nothing};
+use jumun::{
+    Aggregate, Answer, Ask, AskTarget, Context, Decision, Id, NoSettings, PublishedLanguage, conflict, emit, not_found,
+    nothing,
+};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// Send a message.
-pub const SEND: Ask<Message, Receipt> = Ask::outside("sender");
+pub const SEND: Ask<Message, Receipt> = Ask::external("sender");
 
-/// A message as it is handed over.
+/// A message as the sender gets it.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Message {
-    /// The same whenever this message is handed over, and no other's.
+    /// The message id: unique, and the same in each attempt.
     pub id: String,
-    /// The customer's id; empty where nobody said it.
+    /// The customer's id; empty if it is unknown.
     pub recipient: String,
-    /// What happened.
+    /// The name of the template.
     pub template: Kind,
-    /// What the template is filled with.
+    /// The values of its fields.
     pub fields: Fields,
-    /// When it happened, in milliseconds since 1970.
+    /// When it was first requested, in milliseconds since 1970.
     pub time_ms: i64,
 }
 
-/// What a template is filled with.
+/// The fields of a template.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Fields {
-    /// The order's reference.
+    /// The client's reference.
     pub order_id: Reference,
-    /// Who applied.
+    /// The customer.
     pub customer_id: Option<Reference>,
-    /// For which course.
+    /// The course.
     pub edu_no: EduNo,
-    /// What is told.
+    /// The status.
     pub status: Told,
 }
 
-/// That a message was taken. What else a sender says about it is its own business.
+/// The sender has accepted a message. Other fields of its answer are ignored.
 #[derive(Debug, Deserialize)]
 pub struct Receipt {}
 
-/// A message to the customer and whether it was sent.
+/// A message and whether it was sent.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Notification {
@@ -57,7 +61,7 @@ pub struct Notification {
     pub id: Id<Notification>,
     /// The id that order, payment and reservation share.
     pub enrollment_id: Id<Order>,
-    /// What it tells.
+    /// Its content.
     #[serde(flatten)]
     pub news: News,
     /// Whether it was sent.
@@ -66,48 +70,48 @@ pub struct Notification {
     pub requested_dt: Timestamp,
 }
 
-/// Something that happened to an order.
+/// A change of an order.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct News {
-    /// The order's reference.
+    /// The client's reference.
     pub order_id: Reference,
-    /// Who applied.
+    /// The customer.
     pub customer_id: Option<Reference>,
-    /// For which course.
+    /// The course.
     pub edu_no: EduNo,
-    /// What happened.
+    /// The kind of change.
     pub kind: Kind,
-    /// The status word that is told.
+    /// The status after it.
     pub told: Told,
 }
 
-/// What happened, as templates are named: the event, or what it says where it may say two things.
+/// The kind of change, which is the name of the template: the event, or its status if it can have two.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 pub enum Kind {
-    /// The order stands and is paid.
+    /// The order is placed and paid.
     Ordered,
-    /// The order stands, and its payment is still to come.
+    /// The order is placed, its payment is delayed.
     PaymentDelayed,
-    /// The delayed payment has come.
+    /// The delayed payment is taken.
     PaymentSettled,
-    /// The order is given up.
+    /// The order is cancelled.
     OrderCanceled,
-    /// Money was taken.
+    /// The payment is taken.
     Paid,
-    /// Money was given back.
+    /// The payment is refunded.
     PaymentCanceled,
-    /// The course's manager is asked for a seat.
+    /// The reservation waits for the course's manager.
     Reserved,
-    /// The customer has a seat.
+    /// The reservation is confirmed.
     ReservationConfirmed,
-    /// There is no seat any more.
+    /// The reservation has ended.
     ReservationCanceled,
     /// The course has started.
     CourseStarted,
 }
 
-/// The status word of what happened.
+/// The status of an order, a payment or a reservation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(untagged)]
 pub enum Told {
@@ -122,28 +126,28 @@ pub enum Told {
 /// Whether a message was sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub enum NotificationStatus {
-    /// It is on its way.
+    /// It is to be sent.
     Requested,
-    /// The sender has it.
+    /// The sender has accepted it.
     Sent,
-    /// The sender does not take it, or was away for too long.
+    /// The sender has refused it, or was unavailable until the deadline.
     Parked,
 }
 
-/// What can be asked of a notification.
+/// The commands of a notification.
 #[derive(Debug, Clone)]
 pub enum Command {
-    /// Tell the customer this of that order.
+    /// Send the customer of that order this.
     Tell(Id<Order>, News),
-    /// What the sender makes of it is known.
+    /// The sender has answered, or the deadline has passed.
     Settle,
-    /// Somebody has looked at it: send it again.
+    /// An operator sends it again.
     Retry,
 }
 
 impl News {
-    /// What there is to tell of an event. That a payment was made is told once its order stands: it is the order that says
-    /// so, and nobody hears of a payment for an order that never came to stand.
+    /// The messages about an event. A payment is announced once its order is placed: the customer gets no message about a
+    /// payment for an order that never was.
     fn of(event: &Event) -> Vec<News> {
         let paid = (Kind::Paid, Told::Payment(PaymentStatus::Paid));
         match event {
@@ -196,12 +200,12 @@ impl Notification {
         Notification { status, ..self.clone() }
     }
 
-    /// The message: the same whenever it is handed over.
+    /// The message: the same in each attempt.
     pub fn message(&self) -> Message {
         let News { order_id, customer_id, edu_no, kind, told } = self.news.clone();
         let time_ms = self.requested_dt.as_millisecond();
         Message {
-            // Other databases count from 1, too: with the time it is nobody else's there either.
+            // Ids start at 1 in every database. The time makes the message id unique across databases.
             id: format!("{}-{kind:?}-{}-{time_ms}", self.enrollment_id, self.id),
             recipient: customer_id.as_ref().map_or_else(String::new, Reference::to_string),
             template: kind,
@@ -216,17 +220,34 @@ impl Aggregate for Notification {
     type Event = Event;
     type Settings = NoSettings;
 
+    const HEARS: &'static [On] = &[
+        On::Ordered,
+        On::PaymentSettled,
+        On::OrderCanceled,
+        On::PaymentCanceled,
+        On::Reserved,
+        On::CourseStarted,
+        On::ReservationCanceled,
+        On::NotificationRequested,
+        On::NotificationSent,
+        On::NotificationParked,
+    ];
+
     fn concerns(event: &Event) -> Option<Id<Notification>> {
         match event {
-            Event::NotificationRequested(told) | Event::NotificationSent(told) | Event::NotificationParked(told) => {
-                Some(told.id)
+            Event::NotificationRequested(own) | Event::NotificationSent(own) | Event::NotificationParked(own) => {
+                Some(own.id)
             }
-            _ => None,
+            _ => None, // it makes new ones
         }
     }
 
+    fn waits_for(&self, ask: AskTarget) -> bool {
+        ask == SEND && self.status == NotificationStatus::Requested
+    }
+
     fn react_anew(event: &Event) -> Vec<Command> {
-        News::of(event).into_iter().map(|news| Command::Tell(event.enrollment_id(), news)).collect()
+        News::of(event).into_iter().map(|news| Command::Tell(event.key(), news)).collect()
     }
 
     fn decide(known: Option<&Notification>, command: Command, ctx: &Context<'_, Notification>) -> Decision<Event> {
@@ -258,8 +279,8 @@ impl Aggregate for Notification {
 
     fn evolve(known: Option<Notification>, event: &Event) -> Option<Notification> {
         match event {
-            Event::NotificationRequested(told) | Event::NotificationSent(told) | Event::NotificationParked(told) => {
-                Some(told.clone())
+            Event::NotificationRequested(own) | Event::NotificationSent(own) | Event::NotificationParked(own) => {
+                Some(own.clone())
             }
             _ => known,
         }

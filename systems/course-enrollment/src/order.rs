@@ -1,34 +1,34 @@
-//! An order: a customer applies for a course. It stands once it is paid, or, where the operator lets payments come later,
-//! says that its payment is delayed. It can be cancelled until its course has started.
+//! An order: a customer applies for a course. It is placed once it is paid or, if the operator allows that, with its payment
+//! delayed. It can be cancelled until its course has started.
 
 use crate::{
-    events::Event,
-    pay::{CardNumber, PAY, Pay, PaymentStatus},
+    events::{Event, EventKind as On},
+    pay::{PAY, Pay, PaymentStatus},
+    values::{CardNumber, EduNo, Reference},
 };
-use jumun::{Aggregate, Answer, Context, Decision, Id, NoSettings, Quantity, conflict, emit, not_found, nothing};
-use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+use jumun::{Aggregate, Answer, AskTarget, Context, Decision, Id, NoSettings, conflict, emit, not_found, nothing};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use std::{borrow::Cow, fmt};
 
-/// What a customer applied for, and what became of it.
+/// What a customer applied for, and its status.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Order {
-    /// The correlation key of everything that follows.
+    /// The id, which payment and reservation share.
     pub id: Id<Order>,
-    /// The client's own reference, which need not be unique; the id where there is none.
+    /// The client's own reference, which need not be unique; the id if the client sends none.
     pub order_id: Reference,
-    /// Who applies.
+    /// The customer.
     pub customer_id: Option<Reference>,
-    /// For which course.
+    /// The course.
     pub edu_no: EduNo,
-    /// How it is paid.
+    /// The card.
     pub card_no: Option<CardNumber>,
-    /// The guest, as the client puts it.
+    /// The guest, as the client sends it.
     pub guest: Option<Reference>,
-    /// What became of it.
+    /// Its status.
     pub status: OrderStatus,
-    /// Whether its course has started: then it cannot be cancelled any more.
+    /// Whether its course has started, so that it cannot be cancelled.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub course_started: bool,
 }
@@ -39,75 +39,49 @@ pub struct Order {
 pub struct Application {
     /// The client's own reference.
     pub order_id: Option<Reference>,
-    /// Who applies.
+    /// The customer.
     pub customer_id: Option<Reference>,
-    /// For which course.
+    /// The course.
     #[serde(alias = "EduNo")]
     pub edu_no: EduNo,
-    /// How it is paid.
+    /// The card.
     pub card_no: Option<CardNumber>,
-    /// The guest, as the client puts it.
+    /// The guest, as the client sends it.
     pub guest: Option<Reference>,
 }
 
-/// What is to be different about an order.
+/// A change of an order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 pub struct Change {
-    /// What it is to become.
+    /// The status that it is to have.
     pub status: OrderStatus,
 }
 
-/// What became of an order. A later word never gives way to an earlier one.
+/// The status of an order. It only rises, in this order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 pub enum OrderStatus {
-    /// It stands, and its payment is still to come.
+    /// Placed; the payment is delayed.
     #[serde(rename = "Payment Delayed")]
     PaymentDelayed,
-    /// It stands and is paid.
+    /// Placed and paid.
     Ordered,
-    /// It is given up.
+    /// Cancelled.
     #[serde(rename = "Order Canceled")]
     Canceled,
 }
 
-/// The number of a course, 1 to 10^12. Courses are kept elsewhere.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(transparent)]
-pub struct EduNo(pub Quantity);
-
-/// A client's own word for something: a text of 1 to 64 characters, or a whole number. It is told as it was sent.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(untagged, try_from = "Sent")]
-pub enum Reference {
-    /// A number, which stays one.
-    Number(i64),
-    /// A text.
-    Text(String),
-}
-
-/// What clients write as a text or as a number.
-#[derive(Deserialize)]
-#[serde(untagged, expecting = "must be a text or a whole number of at most 18 digits")]
-pub(crate) enum Sent {
-    Number(i64),
-    Text(String),
-}
-
-/// The longest reference, in characters.
-const REFERENCE_MAX_CHARS: usize = 64;
-
-/// What can be asked of an order.
+/// The commands of an order.
 #[derive(Debug, Clone)]
 pub enum Command {
     /// The customer applies.
     Place(Application),
-    /// What became of the delayed payment is known.
+    /// The delayed payment has a result.
     Settle,
-    /// The customer changes it. All that can be changed is whether it stands.
+    /// The customer changes it. The only possible change is to cancel it.
     Change(Change),
-    /// The customer gives it up.
+    /// The customer cancels it.
     Cancel,
-    /// The course's manager has turned it down.
+    /// The course's manager has rejected the reservation.
     TurnDown,
 }
 
@@ -122,7 +96,7 @@ impl Order {
         Order { status, ..self.clone() }
     }
 
-    /// The question to pay for it: the same whenever it is asked.
+    /// The question of its payment: the same in each attempt.
     fn pay(&self) -> Pay {
         let Order { id, order_id, customer_id, edu_no, card_no, .. } = self.clone();
         Pay { id, order_id, customer_id, card_no, edu_no, status: PaymentStatus::Requested }
@@ -142,16 +116,15 @@ impl Aggregate for Order {
     type Event = Event;
     type Settings = NoSettings;
 
-    fn concerns(event: &Event) -> Option<Id<Order>> {
-        match event {
-            Event::Ordered(_) | Event::PaymentSettled(_) | Event::OrderCanceled(_) => Some(event.enrollment_id()),
-            Event::CourseStarted(_) | Event::ReservationCanceled(_) => Some(event.enrollment_id()),
-            _ => None, // payments it asks for
-        }
-    }
+    const HEARS: &'static [On] =
+        &[On::Ordered, On::PaymentSettled, On::OrderCanceled, On::CourseStarted, On::ReservationCanceled];
 
     fn is_ending(command: &Command) -> bool {
         matches!(command, Command::Cancel | Command::Change(Change { status: OrderStatus::Canceled }))
+    }
+
+    fn waits_for(&self, ask: AskTarget) -> bool {
+        ask == PAY && self.status == OrderStatus::PaymentDelayed
     }
 
     fn react(event: &Event) -> Option<Command> {
@@ -173,7 +146,7 @@ impl Aggregate for Order {
                     Answer::Refused(_) | Answer::Unavailable => emit(Event::OrderCanceled(order.at(Canceled))),
                 }
             }
-            (Command::Settle, Some(_)) => nothing(), // it was cancelled meanwhile
+            (Command::Settle, Some(_)) => nothing(), // it was cancelled in the meantime
             (Command::Change(change), Some(order)) if change.status == order.status => nothing(),
             (Command::Change(Change { status: Canceled }) | Command::Cancel, Some(order)) => order.cancel(),
             (Command::Change(_), Some(_)) => {
@@ -182,7 +155,7 @@ impl Aggregate for Order {
             (Command::TurnDown, Some(order)) if order.status != Canceled => {
                 emit(Event::OrderCanceled(order.at(Canceled)))
             }
-            (Command::TurnDown, Some(_)) => nothing(), // the reservation has followed a cancel
+            (Command::TurnDown, Some(_)) => nothing(), // the reservation was cancelled because the order was
             (_, None) => not_found(),
         }
     }
@@ -196,40 +169,5 @@ impl Aggregate for Order {
             Event::CourseStarted(_) => known.map(|order| Order { course_started: true, ..order }),
             _ => known,
         }
-    }
-}
-
-impl fmt::Display for Reference {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Number(number) => number.fmt(f),
-            Self::Text(text) => text.fmt(f),
-        }
-    }
-}
-
-impl TryFrom<Sent> for Reference {
-    type Error = &'static str;
-
-    fn try_from(sent: Sent) -> Result<Self, Self::Error> {
-        match sent {
-            Sent::Number(number) => Ok(Self::Number(number)),
-            Sent::Text(text) if !text.trim().is_empty() && text.chars().count() <= REFERENCE_MAX_CHARS => {
-                Ok(Self::Text(text))
-            }
-            Sent::Text(_) => Err("must be a text of 1 to 64 characters"),
-        }
-    }
-}
-
-impl JsonSchema for Reference {
-    fn schema_name() -> Cow<'static, str> {
-        "Reference".into()
-    }
-    fn inline_schema() -> bool {
-        true
-    }
-    fn json_schema(_: &mut SchemaGenerator) -> Schema {
-        json_schema!({ "type": ["string", "integer"], "minLength": 1, "maxLength": REFERENCE_MAX_CHARS })
     }
 }

@@ -1,43 +1,42 @@
-//! A payment for one order: taken when the order asks for it, given back once when the order does not come to stand or
-//! is cancelled.
+//! A payment for one order: taken when the order asks for it; given back once if the order is cancelled or was never placed.
 
 use crate::{
-    events::Event,
-    order::{EduNo, Order, Reference, Sent},
+    events::{Event, EventKind as On},
+    order::Order,
+    values::{CardNumber, EduNo, Reference},
 };
 use jumun::{Aggregate, Answers, Ask, Context, Decision, Id, conflict, declined, emit, nothing};
-use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use std::{borrow::Cow, fmt};
 
 /// Pay for an order.
 pub const PAY: Ask<Pay, Payment> = Ask::post("pay", "/pays");
 
-/// What is to be paid, and by whom.
+/// The order to pay for, and the customer who pays.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Pay {
     /// The order.
     pub id: Id<Order>,
-    /// Its client's reference.
+    /// The client's reference.
     pub order_id: Reference,
-    /// Who pays.
+    /// The customer.
     pub customer_id: Option<Reference>,
-    /// How.
+    /// The card.
     pub card_no: Option<CardNumber>,
-    /// For which course.
+    /// The course.
     pub edu_no: EduNo,
     /// `Pay Request`
     pub status: PaymentStatus,
 }
 
 impl Pay {
-    /// The payment of an order carries the order's id.
+    /// The payment has the order's id.
     pub fn about(&self) -> Id<Payment> {
         self.id.cast()
     }
 
-    /// What comes of it.
+    /// The payment that answers it.
     fn paid(self) -> Payment {
         let Pay { id, order_id, customer_id, card_no, edu_no, .. } = self;
         Payment { id: id.cast(), order_id, customer_id, edu_no, card_no, status: PaymentStatus::Paid, voided: false }
@@ -50,17 +49,17 @@ impl Pay {
 pub struct Payment {
     /// The order's id.
     pub id: Id<Payment>,
-    /// The order's reference.
+    /// The client's reference.
     pub order_id: Reference,
-    /// Who paid.
+    /// The customer.
     pub customer_id: Option<Reference>,
-    /// For which course.
+    /// The course.
     pub edu_no: EduNo,
-    /// How.
+    /// The card.
     pub card_no: Option<CardNumber>,
-    /// Whether the money still is taken.
+    /// Its status.
     pub status: PaymentStatus,
-    /// Whether it was given back because its order did not come to stand.
+    /// Whether it was given back because the order was never placed.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub voided: bool,
 }
@@ -71,10 +70,10 @@ impl Answers<Pay> for Payment {
     }
 }
 
-/// What became of the money. A later word never gives way to an earlier one.
+/// The status of a payment. It only rises, in this order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 pub enum PaymentStatus {
-    /// Asked for.
+    /// Requested.
     #[serde(rename = "Pay Request")]
     Requested,
     /// Taken.
@@ -84,29 +83,21 @@ pub enum PaymentStatus {
     Canceled,
 }
 
-/// What is kept of a card's number: its last four digits, whatever is sent.
-#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(try_from = "Sent")]
-pub struct CardNumber(String);
-
-/// The longest card number, in characters: 19 digits and what people write between them.
-const CARD_NUMBER_MAX_CHARS: usize = 32;
-
-/// What can be asked of a payment.
+/// The commands of a payment.
 #[derive(Debug, Clone)]
 pub enum Command {
     /// Take the money.
     Pay(Pay),
-    /// Give it back: its order does not stand.
+    /// Give it back: the order was not placed.
     Void,
-    /// Give it back: its order was cancelled.
+    /// Give it back: the order was cancelled.
     Refund,
 }
 
-/// What an operator may set.
+/// What an operator can set.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub struct Settings {
-    /// Cards whose number ends so are declined. For drills.
+    /// Declines cards whose number ends in these digits. For drills.
     pub decline_card: Option<CardNumber>,
 }
 
@@ -121,12 +112,7 @@ impl Aggregate for Payment {
     type Event = Event;
     type Settings = Settings;
 
-    fn concerns(event: &Event) -> Option<Id<Payment>> {
-        match event {
-            Event::Paid(_) | Event::PaymentCanceled(_) | Event::OrderCanceled(_) => Some(event.enrollment_id()),
-            _ => None,
-        }
-    }
+    const HEARS: &'static [On] = &[On::Paid, On::PaymentCanceled, On::OrderCanceled];
 
     fn react(event: &Event) -> Option<Command> {
         matches!(event, Event::OrderCanceled(_)).then_some(Command::Refund)
@@ -157,42 +143,5 @@ impl Aggregate for Payment {
             }
             _ => known,
         }
-    }
-}
-
-impl TryFrom<Sent> for CardNumber {
-    type Error = &'static str;
-
-    /// A no never repeats what was sent.
-    fn try_from(sent: Sent) -> Result<Self, Self::Error> {
-        let text = match sent {
-            Sent::Number(number) if number < 0 => String::new(),
-            Sent::Number(number) => number.to_string(),
-            Sent::Text(text) => text,
-        };
-        let digits: String = text.chars().filter(char::is_ascii_digit).collect();
-        let is_number = text.chars().all(|letter| letter.is_ascii_digit() || matches!(letter, ' ' | '-'));
-        if !is_number || digits.len() < 4 || text.len() > CARD_NUMBER_MAX_CHARS {
-            return Err("must be a card number: 4 or more digits, at most 32 characters with spaces and dashes");
-        }
-        Ok(Self(digits[digits.len() - 4..].to_owned()))
-    }
-}
-
-impl fmt::Debug for CardNumber {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "…{}", self.0)
-    }
-}
-
-impl JsonSchema for CardNumber {
-    fn schema_name() -> Cow<'static, str> {
-        "CardNumber".into()
-    }
-    fn inline_schema() -> bool {
-        true
-    }
-    fn json_schema(_: &mut SchemaGenerator) -> Schema {
-        json_schema!({ "type": ["string", "integer"], "minLength": 4, "maxLength": CARD_NUMBER_MAX_CHARS })
     }
 }

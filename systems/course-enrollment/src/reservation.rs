@@ -1,11 +1,12 @@
-//! A seat in a course for one order that is paid: the course's manager confirms it, turns it down, starts the course.
+//! A seat in a course for one paid order: the course's manager confirms or rejects it, and starts the course.
 //!
-//! The order says itself when it is paid, so that is all that is listened to: there is nothing to reserve before. A cancel
-//! that comes first is remembered.
+//! It hears from the order that the payment is taken, not from the payment: before that there is nothing to reserve. If the
+//! cancellation arrives first, it is remembered.
 
 use crate::{
-    events::Event,
-    order::{EduNo, Order, OrderStatus, Reference},
+    events::{Event, EventKind as On},
+    order::{Order, OrderStatus},
+    values::{EduNo, Reference},
 };
 use jumun::{Aggregate, Context, Decision, Id, conflict, emit, not_found, nothing};
 use schemars::JsonSchema;
@@ -17,23 +18,23 @@ use serde::{Deserialize, Serialize};
 pub struct Reservation {
     /// The order's id.
     pub id: Id<Reservation>,
-    /// The order's reference.
+    /// The client's reference.
     pub order_id: Reference,
-    /// Whose seat it is.
+    /// The customer.
     pub customer_id: Option<Reference>,
-    /// In which course.
+    /// The course.
     pub edu_no: EduNo,
-    /// How far it has come.
+    /// Its status.
     pub status: ReservationStatus,
 }
 
-/// How far a reservation has come. A later word never gives way to an earlier one.
+/// The status of a reservation. It only rises, in this order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 pub enum ReservationStatus {
-    /// Its order was cancelled before there was anything to reserve. Never shown, never told.
+    /// The order was cancelled before a seat was reserved. Never shown, never published.
     #[schemars(skip)]
     Withheld,
-    /// The manager is asked.
+    /// It waits for the manager.
     #[serde(rename = "Reservation Requested")]
     Requested,
     /// The customer has the seat.
@@ -42,27 +43,27 @@ pub enum ReservationStatus {
     /// The course has started.
     #[serde(rename = "Course Started")]
     CourseStarted,
-    /// There is no seat any more.
+    /// The reservation has ended.
     #[serde(rename = "Reservation Canceled")]
     Canceled,
 }
 
-/// What can be asked of a reservation.
+/// The commands of a reservation.
 #[derive(Debug, Clone)]
 pub enum Command {
-    /// This order is paid.
+    /// Reserve a seat for this order, which is paid.
     Reserve(Order),
     /// The manager confirms it.
     Confirm,
-    /// The manager turns it down.
+    /// The manager rejects it.
     Reject,
-    /// The course starts.
+    /// The manager starts the course.
     Start,
     /// The order is cancelled.
     Cancel,
 }
 
-/// What an operator may set.
+/// What an operator can set.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub struct Settings {
     /// Who confirms reservations.
@@ -73,10 +74,10 @@ pub struct Settings {
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Confirm {
-    /// They are confirmed when they come in.
+    /// The service, as soon as they are made.
     #[default]
     Automatic,
-    /// The course's manager does, with `confirm`.
+    /// The course's manager, with `confirm`.
     Manual,
 }
 
@@ -96,16 +97,11 @@ impl Aggregate for Reservation {
     type Event = Event;
     type Settings = Settings;
 
+    const HEARS: &'static [On] =
+        &[On::Ordered, On::PaymentSettled, On::OrderCanceled, On::Reserved, On::CourseStarted, On::ReservationCanceled];
+
     fn is_ending(command: &Command) -> bool {
         matches!(command, Command::Reject)
-    }
-
-    fn concerns(event: &Event) -> Option<Id<Reservation>> {
-        match event {
-            Event::Ordered(_) | Event::PaymentSettled(_) | Event::OrderCanceled(_) => Some(event.enrollment_id()),
-            Event::Reserved(_) | Event::CourseStarted(_) | Event::ReservationCanceled(_) => Some(event.enrollment_id()),
-            _ => None,
-        }
     }
 
     fn react(event: &Event) -> Option<Command> {
@@ -145,9 +141,9 @@ impl Aggregate for Reservation {
 
     fn evolve(known: Option<Reservation>, event: &Event) -> Option<Reservation> {
         match event {
-            Event::Reserved(told) | Event::CourseStarted(told) | Event::ReservationCanceled(told) => {
-                let status = known.map_or(told.status, |known| known.status.max(told.status));
-                Some(told.at(status))
+            Event::Reserved(seat) | Event::CourseStarted(seat) | Event::ReservationCanceled(seat) => {
+                let status = known.map_or(seat.status, |known| known.status.max(seat.status));
+                Some(seat.at(status))
             }
             Event::OrderCanceled(order) => {
                 Some(known.unwrap_or_else(|| Reservation::new(order, ReservationStatus::Withheld)))

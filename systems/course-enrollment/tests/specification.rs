@@ -4,9 +4,10 @@ use course_enrollment::{
     events::Event,
     infomation::Infomation,
     notification::{self, Fields, Kind, Message, News, Notification, NotificationStatus, SEND, Told},
-    order::{self, Application, Change, EduNo, Order, OrderStatus, Reference},
-    pay::{self, CardNumber, PAY, Pay, Payment, PaymentStatus},
+    order::{self, Application, Change, Order, OrderStatus},
+    pay::{self, PAY, Pay, Payment, PaymentStatus},
     reservation::{self, Confirm, Reservation, ReservationStatus},
+    values::{CardNumber, EduNo, Reference},
 };
 use jiff::Timestamp;
 use jumun::{Aggregate, Id, Quantity, Rejection, given::given};
@@ -111,7 +112,7 @@ mod what_clients_send {
     use jumun::{BadInput, Verb};
 
     fn read(verb: Verb, body: &str) -> Result<(), BadInput> {
-        let model = course_enrollment::system().into_model();
+        let model = course_enrollment::system();
         let commands = &model.service("order").expect("a service").resources[0].commands;
         let command = commands.iter().find(|command| command.verb == verb).expect("a command");
         command.read(body.as_bytes()).map(drop)
@@ -763,7 +764,7 @@ mod the_system {
 
     #[test]
     fn has_nothing_wrong_with_it() {
-        assert_eq!(course_enrollment::system().check(), []);
+        assert_eq!(course_enrollment::system().problems(), []);
     }
 
     #[test]
@@ -785,7 +786,7 @@ mod the_system {
 
     #[test]
     fn says_who_listens_to_what() {
-        let model = course_enrollment::system().into_model();
+        let model = course_enrollment::system();
         let heard = |service: &str| {
             let listens = &model.service(service).expect("a service").listens;
             listens.iter().map(|event| event.name).collect::<Vec<_>>()
@@ -804,7 +805,7 @@ mod the_system {
         view: Option<Infomation>,
         told: &[Kind],
     ) -> (Vec<String>, bool) {
-        let model = course_enrollment::system().into_model();
+        let model = course_enrollment::system();
         let json = |row: Option<serde_json::Value>| row.map(|row| row.to_string());
         let rows = [
             ("order", 0, json(order.map(|row| serde_json::to_value(row).expect("JSON")))),
@@ -915,7 +916,7 @@ mod the_system {
         assert_eq!(wrong(payment(), others, Some(view())), ["the reservation is for another order"]);
         let started = Some(Order { course_started: true, ..order_at(OrderStatus::Ordered) });
         let (violations, _) = audited(started, Some(payment()), Some(reservation()), Some(view()), &told);
-        assert_eq!(violations, ["order and reservation do not agree whether the course has started"]);
+        assert_eq!(violations, ["order and reservation disagree on whether the course has started"]);
         let mistold =
             |told: &[Kind]| audited(order(), Some(payment()), Some(reservation()), Some(view()), told).0.len();
         assert_eq!(mistold(&told), 0);

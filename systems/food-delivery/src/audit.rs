@@ -9,28 +9,29 @@ use crate::{
 };
 use jumun::{Aggregate, Case, Findings, View};
 
-/// All money that was ever taken.
+/// All payments that were ever taken.
 pub const MONEY_IN: &str = "money in";
-/// What standing orders cost.
+/// Prices of orders that are not cancelled.
 pub const STANDING: &str = "standing";
-/// What cancelled orders had cost.
+/// Prices of cancelled orders.
 pub const REFUNDED: &str = "refunded";
-/// What was taken for orders that never came to stand, and was given back.
+/// Payments that were voided because their order was never placed.
 pub const VOIDED: &str = "voided";
 
-/// All that there is about one order.
+/// All rows of one order.
 struct Rows {
     payment: Option<Payinfo>,
-    /// As the shop sees it, if it does.
+    /// None if the shop does not show it.
     store: Option<StoreOrder>,
-    /// A delivery that began.
+    /// None if no rider was assigned.
     delivery: Option<Delivery>,
-    /// As its customer sees it, if there is anything to see.
+    /// None if the dashboard does not show it.
     view: Option<Dashboard>,
 }
 
-/// Every standing order has one approved payment of the same price and one store order; every cancelled order is
-/// refunded, its store order and delivery are cancelled; nothing stands for an order that does not; the view agrees.
+/// An order that is not cancelled has an approved payment of the same price and a store order. A cancelled order is refunded,
+/// its store order and delivery are cancelled. Without an order there is no payment that is not voided, no store order and
+/// no delivery. The view agrees with all of them.
 pub fn audit(case: &Case<'_>) -> Findings {
     let mut findings = Findings::default();
     let rows = Rows {
@@ -43,50 +44,50 @@ pub fn audit(case: &Case<'_>) -> Findings {
         findings.add(MONEY_IN, payment.price.get());
     }
     match case.row::<Order>() {
-        None => nothing_stands(&rows, &mut findings),
-        Some(order) if order.order_status == OrderStatus::Canceled => all_is_undone(&order, &rows, &mut findings),
-        Some(order) => all_goes_on(&order, &rows, &mut findings),
+        None => without_order(&rows, &mut findings),
+        Some(order) if order.order_status == OrderStatus::Canceled => canceled(&order, &rows, &mut findings),
+        Some(order) => standing(&order, &rows, &mut findings),
     }
     findings
 }
 
-fn nothing_stands(rows: &Rows, findings: &mut Findings) {
+fn without_order(rows: &Rows, findings: &mut Findings) {
     match &rows.payment {
         Some(payment) if payment.status == PaymentStatus::Voided => findings.add(VOIDED, payment.price.get()),
         Some(payment) => findings.violation(format_args!("there is no order, its payment is {:?}", payment.status)),
         None => {}
     }
     if rows.store.is_some() || rows.delivery.is_some() || rows.view.is_some() {
-        findings.violation("there is no order, and somebody works on it");
+        findings.violation("there is no order, but a store order, a delivery or a dashboard row");
     }
 }
 
-fn all_is_undone(order: &Order, rows: &Rows, findings: &mut Findings) {
+fn canceled(order: &Order, rows: &Rows, findings: &mut Findings) {
     findings.add(REFUNDED, order.basket.price.get());
     paid(order, PaymentStatus::OrderCanceled, rows, findings);
     if rows.store.as_ref().is_none_or(|store| store.order_status != OrderStatus::Canceled) {
-        findings.violation("the order is cancelled, its shop goes on");
+        findings.violation("the order is cancelled, its store order is not");
     }
     if rows.delivery.as_ref().is_some_and(|delivery| delivery.status != DeliveryStatus::Canceled) {
-        findings.violation("the order is cancelled, its delivery goes on");
+        findings.violation("the order is cancelled, its delivery is not");
     }
     seen(Status::OrderCanceled, PaymentStatus::OrderCanceled, rows, findings);
 }
 
-fn all_goes_on(order: &Order, rows: &Rows, findings: &mut Findings) {
+fn standing(order: &Order, rows: &Rows, findings: &mut Findings) {
     findings.add(STANDING, order.basket.price.get());
     paid(order, PaymentStatus::Approved, rows, findings);
     match &rows.store {
-        None => findings.violation("the shop has not heard of the order"),
+        None => findings.violation("the order has no store order"),
         Some(store) if store.item_price != Some(order.basket.price) => {
-            findings.violation("the shop sees another price than the order has");
+            findings.violation("the store order has another price than the order");
         }
         Some(_) => {}
     }
     if rows.delivery.is_none()
         && rows.store.as_ref().is_some_and(|store| store.order_status == OrderStatus::CookCompleted)
     {
-        findings.violation("the order is cooked, and no rider is called");
+        findings.violation("the order is cooked, but no rider is assigned");
     }
     let reached = [
         Some(OrderStatus::Ordered),
@@ -131,7 +132,7 @@ const fn reached_by(status: DeliveryStatus) -> OrderStatus {
 
 const fn shown_as(status: OrderStatus) -> Status {
     match status {
-        OrderStatus::Ordered => Status::Paid, // an order that stands is paid
+        OrderStatus::Ordered => Status::Paid, // an order is only placed when it is paid
         OrderStatus::OrderConfirmed => Status::OrderConfirmed,
         OrderStatus::CookCompleted => Status::CookCompleted,
         OrderStatus::DeliveryStarted => Status::DeliveryStarted,

@@ -1,12 +1,16 @@
-//! Everything about an order on one line.
+//! All about one order in one row.
 
-use crate::{events::Event, order::Order, payment::PaymentStatus};
+use crate::{
+    events::{Event, EventKind},
+    order::Order,
+    payment::PaymentStatus,
+};
 use jiff::Timestamp;
 use jumun::{Name, PublishedLanguage, Quantity, View, Won};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// What the customer and the shop look at.
+/// What customer and shop see of an order.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Dashboard {
@@ -14,45 +18,45 @@ pub struct Dashboard {
     pub id: i64,
     /// The order.
     pub order_id: i64,
-    /// The shop. None: the order has not been heard of yet.
+    /// The shop. None: `Ordered` has not arrived yet.
     pub store_name: Option<Name>,
     /// The dish.
     pub item_name: Option<Name>,
-    /// How many.
+    /// The number of portions.
     pub item_qty: Option<Quantity>,
-    /// For how much.
+    /// The price of all portions.
     pub price: Option<Won>,
-    /// How far it has come.
+    /// The status of the order.
     pub status: Status,
-    /// What became of the money.
+    /// The status of the payment.
     pub payment_status: Option<PaymentStatus>,
-    /// When it was ordered.
+    /// When the order was placed.
     pub order_dt: Option<Timestamp>,
     /// When it was cooked.
     pub cooked_comp_dt: Option<Timestamp>,
-    /// When the customer got it.
+    /// When it was delivered.
     pub delivery_comp_dt: Option<Timestamp>,
 }
 
-/// How far an order has come, as its customer sees it. A later word never gives way to an earlier one.
+/// The status of an order, as its customer sees it. It only rises, in this order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "SCREAMING_SNAKE_CASE")]
 pub enum Status {
-    /// It stands.
+    /// It is placed.
     Ordered,
-    /// Its payment is known.
+    /// It is paid.
     Paid,
-    /// The shop has taken it.
+    /// The shop has confirmed it.
     OrderConfirmed,
     /// It is cooked.
     CookCompleted,
-    /// A rider is called.
+    /// A rider is assigned.
     DeliveryStarted,
-    /// The rider has it.
+    /// The rider has picked it up.
     PickedUp,
-    /// The customer has it.
+    /// It is delivered.
     DeliveryCompleted,
-    /// It is given up.
+    /// It is cancelled.
     OrderCanceled,
 }
 
@@ -74,9 +78,7 @@ impl Dashboard {
 impl View for Dashboard {
     type Event = Event;
 
-    fn concerns(event: &Event) -> Option<i64> {
-        Some(event.correlation_key())
-    }
+    const HEARS: &'static [EventKind] = Event::KINDS;
 
     fn row(id: i64) -> Self {
         Self {
@@ -104,7 +106,7 @@ impl View for Dashboard {
             }
             Event::PaymentCanceled(payment) => self.payment_status = self.payment_status.max(Some(payment.status)),
             Event::StoreConfirmed(_) => self.reach(Status::OrderConfirmed),
-            Event::StoreCanceled(_) => {} // the order follows, or was first
+            Event::StoreCanceled(_) => {} // `OrderCanceled` follows, or came first
             Event::CookCompleted(order) => {
                 self.reach(Status::CookCompleted);
                 self.cooked_comp_dt = order.completed_date;

@@ -1,6 +1,9 @@
-//! A rider's errand for one order. A cancel stops it whenever it comes, also before it began.
+//! The delivery of one order. A cancellation stops it at any time, also before it has started.
 
-use crate::{events::Event, order::Order};
+use crate::{
+    events::{Event, EventKind as On},
+    order::Order,
+};
 use jiff::Timestamp;
 use jumun::{Aggregate, Context, Decision, Id, NoSettings, conflict, emit, not_found, nothing};
 use schemars::JsonSchema;
@@ -14,39 +17,49 @@ pub struct Delivery {
     pub id: Id<Delivery>,
     /// The order.
     pub order_id: Id<Order>,
-    /// How far it has come.
+    /// Its status.
     pub status: DeliveryStatus,
-    /// When a rider was called. None: it never began.
+    /// When a rider was assigned. None: it never started.
     pub start_dt: Option<Timestamp>,
-    /// When the rider got it.
+    /// When the rider picked it up.
     pub picked_up_dt: Option<Timestamp>,
-    /// When the customer got it.
+    /// When it was delivered.
     pub comp_dt: Option<Timestamp>,
 }
 
-/// How far a delivery has come.
+/// The status of a delivery.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "SCREAMING_SNAKE_CASE")]
 pub enum DeliveryStatus {
-    /// A rider is called.
+    /// A rider is assigned.
     DeliveryStarted,
-    /// The rider has it.
+    /// The rider has picked it up.
     PickedUp,
-    /// The customer has it.
+    /// It is delivered.
     DeliveryCompleted,
     /// The order was cancelled.
     Canceled,
 }
 
-/// What can be asked of a delivery.
+/// The commands of a delivery.
 #[derive(Debug, Clone)]
 pub enum Command {
-    /// Call a rider.
+    /// Assign a rider.
     Start,
-    /// The rider has it.
+    /// The rider picks it up.
     PickUp,
-    /// The customer has it.
+    /// The rider delivers it.
     Complete,
+}
+
+impl Delivery {
+    fn new(order_id: Id<Order>, status: DeliveryStatus) -> Self {
+        Self { id: order_id.cast(), order_id, status, start_dt: None, picked_up_dt: None, comp_dt: None }
+    }
+
+    fn at(&self, status: DeliveryStatus) -> Self {
+        Self { status, ..self.clone() }
+    }
 }
 
 impl Aggregate for Delivery {
@@ -54,13 +67,8 @@ impl Aggregate for Delivery {
     type Event = Event;
     type Settings = NoSettings;
 
-    fn concerns(event: &Event) -> Option<Id<Delivery>> {
-        match event {
-            Event::CookCompleted(_) | Event::OrderCanceled(_) => Some(event.order_id()),
-            Event::DeliveryStarted(_) | Event::PickedUp(_) | Event::DeliveryCompleted(_) => Some(event.order_id()),
-            _ => None,
-        }
-    }
+    const HEARS: &'static [On] =
+        &[On::CookCompleted, On::OrderCanceled, On::DeliveryStarted, On::PickedUp, On::DeliveryCompleted];
 
     fn react(event: &Event) -> Option<Command> {
         matches!(event, Event::CookCompleted(_)).then_some(Command::Start)
@@ -69,27 +77,25 @@ impl Aggregate for Delivery {
     fn decide(delivery: Option<&Delivery>, command: Command, ctx: &Context<'_, Delivery>) -> Decision<Event> {
         use DeliveryStatus::{Canceled, DeliveryCompleted, DeliveryStarted, PickedUp};
         match (command, delivery) {
-            (Command::Start, None) => emit(Event::DeliveryStarted(Delivery {
-                id: ctx.id,
-                order_id: ctx.id.cast(),
-                status: DeliveryStarted,
-                start_dt: Some(ctx.now),
-                picked_up_dt: None,
-                comp_dt: None,
-            })),
-            (Command::Start, Some(_)) => nothing(), // it runs, or was cancelled before it began
+            (Command::Start, None) => {
+                let started = Delivery::new(ctx.id.cast(), DeliveryStarted);
+                emit(Event::DeliveryStarted(Delivery { start_dt: Some(ctx.now), ..started }))
+            }
+            (Command::Start, Some(_)) => nothing(), // it has started, or was cancelled before
             (_, None) => not_found(),
             (_, Some(delivery)) if !delivery.shown() => not_found(),
-            (Command::PickUp, Some(delivery)) if delivery.status == DeliveryStarted => {
-                emit(Event::PickedUp(Delivery { status: PickedUp, picked_up_dt: Some(ctx.now), ..delivery.clone() }))
-            }
-            (Command::Complete, Some(delivery)) if delivery.status == PickedUp => {
-                let completed = Delivery { status: DeliveryCompleted, comp_dt: Some(ctx.now), ..delivery.clone() };
-                emit(Event::DeliveryCompleted(completed))
-            }
-            (_, Some(delivery)) if delivery.status == Canceled => conflict("this delivery is cancelled"),
-            (Command::PickUp, Some(_)) => conflict("the rider has it already"),
-            (Command::Complete, Some(_)) => conflict("the rider does not have it"),
+            (command, Some(delivery)) => match (command, delivery.status) {
+                (Command::PickUp, DeliveryStarted) => {
+                    emit(Event::PickedUp(Delivery { picked_up_dt: Some(ctx.now), ..delivery.at(PickedUp) }))
+                }
+                (Command::Complete, PickedUp) => emit(Event::DeliveryCompleted(Delivery {
+                    comp_dt: Some(ctx.now),
+                    ..delivery.at(DeliveryCompleted)
+                })),
+                (_, Canceled) => conflict("this delivery is cancelled"),
+                (Command::PickUp, _) => conflict("the rider has it already"),
+                (_, _) => conflict("the rider does not have it"),
+            },
         }
     }
 
@@ -98,17 +104,10 @@ impl Aggregate for Delivery {
             Event::DeliveryStarted(delivery) | Event::PickedUp(delivery) | Event::DeliveryCompleted(delivery) => {
                 Some(delivery.clone())
             }
-            Event::OrderCanceled(order) => Some(match known {
-                Some(delivery) => Delivery { status: DeliveryStatus::Canceled, ..delivery },
-                None => Delivery {
-                    id: order.id.cast(),
-                    order_id: order.id,
-                    status: DeliveryStatus::Canceled,
-                    start_dt: None,
-                    picked_up_dt: None,
-                    comp_dt: None,
-                },
-            }),
+            Event::OrderCanceled(order) => {
+                let canceled = DeliveryStatus::Canceled;
+                Some(known.map_or_else(|| Delivery::new(order.id, canceled), |known| known.at(canceled)))
+            }
             _ => known,
         }
     }

@@ -1,41 +1,33 @@
-//! What happens in food delivery, as everybody hears it.
+//! The published language of food delivery.
 
 use crate::{delivery::Delivery, order::Order, payment::Payinfo, store::StoreOrder};
-use jumun::{Id, PublishedLanguage};
 
 jumun::published_language! {
     /// An event of food delivery.
-    pub enum Event {
+    pub enum Event, EventKind {
         order(by id):
-            /// The order stands: it is paid.
+            /// The order is placed and paid.
             Ordered(Order),
-            /// The order is given up. Everything that followed from it is undone.
+            /// The order is cancelled. Every service undoes its part.
             OrderCanceled(Order);
         payment(by order_id):
-            /// Money was taken.
+            /// The payment is taken.
             PaymentApproved(Payinfo),
-            /// Money was given back.
+            /// The payment is refunded or voided.
             PaymentCanceled(Payinfo);
         store(by order_id):
-            /// The shop has taken the order.
+            /// The shop has confirmed the order.
             StoreConfirmed(StoreOrder),
-            /// The shop does not cook it: it was cancelled, or the shop has turned it down.
+            /// The shop does not cook the order: the order was cancelled, or the shop has rejected it.
             StoreCanceled(StoreOrder),
-            /// It is cooked.
+            /// The order is cooked.
             CookCompleted(StoreOrder);
         delivery(by order_id):
-            /// A rider is called.
+            /// A rider is assigned.
             DeliveryStarted(Delivery),
-            /// The rider has it.
+            /// The rider has picked the order up.
             PickedUp(Delivery),
-            /// The customer has it.
+            /// The order is delivered.
             DeliveryCompleted(Delivery);
-    }
-}
-
-impl Event {
-    /// The order that it all began with, as the id of whatever is made for it: store order 7, delivery 7 of order 7.
-    pub fn order_id<T>(&self) -> Id<T> {
-        Id::new(self.correlation_key()).expect("it comes from an id")
     }
 }

@@ -1,7 +1,7 @@
-//! Food delivery: a customer orders and pays, the shop confirms and cooks, a rider delivers; the customer may cancel, and
-//! looks at the state at any time. An order that is not paid never stands.
+//! Food delivery: a customer orders and pays, the shop confirms and cooks, a rider delivers. The customer can cancel, and can
+//! see the status at any time. An order exists only if it is paid.
 //!
-//! Here the parts are put together; the business is in [`order`], [`payment`], [`store`], [`delivery`] and [`dashboard`].
+//! This file wires the system together; the business is in [`order`], [`payment`], [`store`], [`delivery`] and [`dashboard`].
 
 pub mod audit;
 pub mod dashboard;
@@ -13,14 +13,13 @@ pub mod store;
 
 use dashboard::Dashboard;
 use delivery::Delivery;
-use events::Event;
-use jumun::{LoadLine, ReadModel, Resource, Service, System};
+use jumun::{LoadLine, ReadModel, Resource, Service, System, SystemModel};
 use order::Order;
 use payment::{PAY, Pay, Payinfo};
 use store::StoreOrder;
 
 /// The system.
-pub fn system() -> System<Event> {
+pub fn system() -> SystemModel {
     let order = Resource::<Order>::at("/orders")
         .on_post(order::Command::Place)
         .on_delete(order::Command::Cancel)
@@ -54,4 +53,5 @@ pub fn system() -> System<Event> {
             canceled: Some(("orderStatus", "CANCELED")),
             finished: Some(("/dashboards", ("status", "ORDER_CONFIRMED"))),
         })
+        .build()
 }

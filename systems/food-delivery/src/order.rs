@@ -1,7 +1,7 @@
-//! An order. It stands only once its payment does, and can be cancelled until its delivery has started.
+//! An order. It is placed once its payment is taken, and can be cancelled until its delivery has started.
 
 use crate::{
-    events::Event,
+    events::{Event, EventKind as On},
     payment::{PAY, Pay},
 };
 use jiff::Timestamp;
@@ -9,22 +9,22 @@ use jumun::{Aggregate, Context, Decision, Id, Name, NoSettings, Quantity, Won, c
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// What a customer ordered, and how far it has come.
+/// What a customer ordered, and its status.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Order {
-    /// The correlation key of everything that follows.
+    /// The id, which payment, store order and delivery share.
     pub id: Id<Order>,
     /// What was ordered.
     #[serde(flatten)]
     pub basket: Basket,
-    /// How far it has come.
+    /// Its status.
     pub order_status: OrderStatus,
-    /// When it was placed.
+    /// When the order was placed.
     pub order_date: Timestamp,
 }
 
-/// What the customer chose.
+/// What the customer sends.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Basket {
@@ -32,40 +32,40 @@ pub struct Basket {
     pub store_name: Name,
     /// The dish.
     pub item_name: Option<Name>,
-    /// How many.
+    /// The number of portions.
     pub item_qty: Quantity,
-    /// For how much, all together.
+    /// The price of all portions.
     pub price: Won,
 }
 
-/// How far an order has come. A later word never gives way to an earlier one.
+/// The status of an order. It only rises, in this order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "SCREAMING_SNAKE_CASE")]
 pub enum OrderStatus {
-    /// Paid, and on its way to the shop.
+    /// Placed and paid.
     Ordered,
-    /// The shop has taken it.
+    /// The shop has confirmed it.
     OrderConfirmed,
     /// It is cooked.
     CookCompleted,
-    /// A rider is called.
+    /// A rider is assigned.
     DeliveryStarted,
-    /// A rider has it.
+    /// The rider has picked it up.
     PickedUp,
-    /// The customer has it.
+    /// It is delivered.
     DeliveryCompleted,
-    /// Given up.
+    /// Cancelled.
     Canceled,
 }
 
-/// What can be asked of an order.
+/// The commands of an order.
 #[derive(Debug, Clone)]
 pub enum Command {
-    /// The customer orders this.
+    /// The customer places it.
     Place(Basket),
-    /// The customer gives it up.
+    /// The customer cancels it.
     Cancel,
-    /// The shop has turned it down.
+    /// The shop has rejected it.
     TurnDown,
 }
 
@@ -80,12 +80,16 @@ impl Aggregate for Order {
     type Event = Event;
     type Settings = NoSettings;
 
-    fn concerns(event: &Event) -> Option<Id<Order>> {
-        match event {
-            Event::PaymentApproved(_) | Event::PaymentCanceled(_) => None, // it asked for them
-            _ => Some(event.order_id()),
-        }
-    }
+    const HEARS: &'static [On] = &[
+        On::Ordered,
+        On::OrderCanceled,
+        On::StoreConfirmed,
+        On::StoreCanceled,
+        On::CookCompleted,
+        On::DeliveryStarted,
+        On::PickedUp,
+        On::DeliveryCompleted,
+    ];
 
     fn react(event: &Event) -> Option<Command> {
         matches!(event, Event::StoreCanceled(_)).then_some(Command::TurnDown)
@@ -111,7 +115,7 @@ impl Aggregate for Order {
             (Command::TurnDown, Some(order)) if order.order_status != OrderStatus::Canceled => {
                 emit(Event::OrderCanceled(order.at(OrderStatus::Canceled)))
             }
-            (Command::TurnDown, Some(_)) => nothing(), // the shop has followed a cancel
+            (Command::TurnDown, Some(_)) => nothing(), // the shop cancelled because the order was
             (Command::Cancel | Command::TurnDown, None) => not_found(),
         }
     }

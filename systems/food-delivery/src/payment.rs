@@ -1,15 +1,17 @@
-//! A payment for one order: taken when the order asks for it, given back once when the order does not come to stand or
-//! is cancelled.
+//! A payment for one order: taken when the order asks for it; given back once if the order is cancelled or was never placed.
 
-use crate::{events::Event, order::Order};
+use crate::{
+    events::{Event, EventKind as On},
+    order::Order,
+};
 use jumun::{Aggregate, Answers, Ask, Context, Decision, Id, Won, conflict, declined, emit, nothing};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// Pay for an order that is about to stand.
+/// Pay for an order before it is placed.
 pub const PAY: Ask<Pay, Payinfo> = Ask::post("payment", "/payinfos");
 
-/// What is to be paid, and what for.
+/// The amount to pay, and the order that it is for.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Pay {
@@ -20,7 +22,7 @@ pub struct Pay {
 }
 
 impl Pay {
-    /// The payment of an order carries the order's id.
+    /// The payment has the order's id.
     pub fn about(&self) -> Id<Payinfo> {
         self.order_id.cast()
     }
@@ -34,9 +36,9 @@ pub struct Payinfo {
     pub id: Id<Payinfo>,
     /// The order.
     pub order_id: Id<Order>,
-    /// How much was taken.
+    /// The amount.
     pub price: Won,
-    /// Whether it still is.
+    /// Its status.
     pub status: PaymentStatus,
 }
 
@@ -46,30 +48,30 @@ impl Answers<Pay> for Payinfo {
     }
 }
 
-/// What became of the money.
+/// The status of a payment. It only rises, in this order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "SCREAMING_SNAKE_CASE")]
 pub enum PaymentStatus {
     /// Taken.
     Approved,
-    /// Given back: the order was cancelled.
+    /// Refunded: the order was cancelled.
     OrderCanceled,
-    /// Given back: the order never came to stand.
+    /// Voided: the order was never placed.
     Voided,
 }
 
-/// What can be asked of a payment.
+/// The commands of a payment.
 #[derive(Debug, Clone)]
 pub enum Command {
     /// Take the money.
     Pay(Pay),
-    /// Give it back: its order does not stand.
+    /// Give it back: the order was not placed.
     Void,
-    /// Give it back: its order was cancelled.
+    /// Give it back: the order was cancelled.
     Refund,
 }
 
-/// What an operator may set.
+/// What an operator can set.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Settings {
     /// A price above this is declined.
@@ -87,13 +89,7 @@ impl Aggregate for Payinfo {
     type Event = Event;
     type Settings = Settings;
 
-    fn concerns(event: &Event) -> Option<Id<Payinfo>> {
-        match event {
-            Event::PaymentApproved(payment) | Event::PaymentCanceled(payment) => Some(payment.id),
-            Event::OrderCanceled(order) => Some(order.id.cast()),
-            _ => None,
-        }
-    }
+    const HEARS: &'static [On] = &[On::PaymentApproved, On::PaymentCanceled, On::OrderCanceled];
 
     fn react(event: &Event) -> Option<Command> {
         matches!(event, Event::OrderCanceled(_)).then_some(Command::Refund)

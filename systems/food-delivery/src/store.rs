@@ -1,7 +1,7 @@
-//! What a shop sees of an order: it confirms, cooks, or turns it down.
+//! An order at its shop: the shop confirms, cooks or rejects it.
 
 use crate::{
-    events::Event,
+    events::{Event, EventKind as On},
     order::{Order, OrderStatus},
 };
 use jiff::Timestamp;
@@ -17,38 +17,38 @@ pub struct StoreOrder {
     pub id: Id<StoreOrder>,
     /// The order.
     pub order_id: Id<Order>,
-    /// The shop. None: the order has not been heard of yet, only that it is cancelled.
+    /// The shop. None: `OrderCanceled` arrived before `Ordered`.
     pub store_name: Option<Name>,
     /// The dish.
     pub item_name: Option<Name>,
-    /// How many.
+    /// The number of portions.
     pub item_qty: Option<Quantity>,
-    /// For how much.
+    /// The price of all portions.
     pub item_price: Option<Won>,
-    /// How far the shop has come with it.
+    /// Its status at the shop.
     pub order_status: OrderStatus,
-    /// When it was placed.
+    /// When the order was placed.
     pub order_date: Option<Timestamp>,
     /// When it was cooked.
     pub completed_date: Option<Timestamp>,
 }
 
-/// What can be asked of a shop.
+/// The commands of a store order.
 #[derive(Debug, Clone)]
 pub enum Command {
-    /// An order has come in.
+    /// An order was placed.
     Open,
-    /// The owner takes it.
+    /// The owner confirms it.
     Accept,
-    /// The owner turns it down.
+    /// The owner rejects it.
     Reject,
     /// It is cooked.
     CompleteCooking,
-    /// It is cancelled.
+    /// The order is cancelled.
     Cancel,
 }
 
-/// What an operator may set.
+/// What an operator can set.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub struct Settings {
     /// Who confirms orders.
@@ -59,24 +59,24 @@ pub struct Settings {
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Confirm {
-    /// They are confirmed when they come in.
+    /// The service, as soon as they are placed.
     #[default]
     Automatic,
-    /// The owner does, with `accept`.
+    /// The owner, with `accept`.
     Manual,
 }
 
 impl StoreOrder {
-    /// What a shop knows of an order before the order itself is heard of.
-    fn unheard_of(id: Id<Order>, order_status: OrderStatus) -> Self {
+    /// A store order before `Ordered` has arrived.
+    fn without_order(id: Id<Order>, order_status: OrderStatus) -> Self {
         let (store_name, item_name, item_qty, item_price) = (None, None, None, None);
         let (order_date, completed_date) = (None, None);
         let (id, order_id) = (id.cast(), id);
         Self { id, order_id, store_name, item_name, item_qty, item_price, order_status, order_date, completed_date }
     }
 
-    /// With what was ordered. A cancel that was heard of before stays.
-    fn of(self, order: &Order) -> Self {
+    /// Adds what was ordered. An earlier cancellation stays.
+    fn with(self, order: &Order) -> Self {
         let basket = order.basket.clone();
         Self {
             store_name: Some(basket.store_name),
@@ -92,7 +92,7 @@ impl StoreOrder {
         Self { order_status, ..self.clone() }
     }
 
-    /// Whether the order itself has been heard of.
+    /// Whether `Ordered` has arrived.
     fn is_founded(&self) -> bool {
         self.store_name.is_some()
     }
@@ -103,16 +103,11 @@ impl Aggregate for StoreOrder {
     type Event = Event;
     type Settings = Settings;
 
+    const HEARS: &'static [On] =
+        &[On::Ordered, On::OrderCanceled, On::StoreConfirmed, On::StoreCanceled, On::CookCompleted];
+
     fn is_ending(command: &Command) -> bool {
         matches!(command, Command::Reject)
-    }
-
-    fn concerns(event: &Event) -> Option<Id<StoreOrder>> {
-        match event {
-            Event::Ordered(_) | Event::OrderCanceled(_) => Some(event.order_id()),
-            Event::StoreConfirmed(_) | Event::StoreCanceled(_) | Event::CookCompleted(_) => Some(event.order_id()),
-            _ => None,
-        }
     }
 
     fn react(event: &Event) -> Option<Command> {
@@ -131,7 +126,7 @@ impl Aggregate for StoreOrder {
         match (command, order.order_status) {
             (Command::Open, Ordered) if ctx.settings.confirm == Confirm::Manual => nothing(),
             (Command::Open | Command::Accept, Ordered) => emit(Event::StoreConfirmed(order.at(OrderConfirmed))),
-            (Command::Open, Canceled) => emit(Event::StoreCanceled(order.clone())), // the cancel was here first
+            (Command::Open, Canceled) => emit(Event::StoreCanceled(order.clone())), // the cancellation arrived first
             (Command::Open, _) => nothing(),
             (Command::Reject, Ordered | OrderConfirmed) => emit(Event::StoreCanceled(order.at(Canceled))),
             (Command::CompleteCooking, OrderConfirmed) => {
@@ -151,10 +146,10 @@ impl Aggregate for StoreOrder {
     fn evolve(known: Option<StoreOrder>, event: &Event) -> Option<StoreOrder> {
         match event {
             Event::Ordered(order) => {
-                Some(known.unwrap_or_else(|| StoreOrder::unheard_of(order.id, OrderStatus::Ordered)).of(order))
+                Some(known.unwrap_or_else(|| StoreOrder::without_order(order.id, OrderStatus::Ordered)).with(order))
             }
             Event::OrderCanceled(order) => {
-                Some(known.unwrap_or_else(|| StoreOrder::unheard_of(order.id, OrderStatus::Canceled)))
+                Some(known.unwrap_or_else(|| StoreOrder::without_order(order.id, OrderStatus::Canceled)))
             }
             Event::StoreConfirmed(order) | Event::StoreCanceled(order) | Event::CookCompleted(order) => {
                 Some(order.clone())

@@ -444,7 +444,7 @@ mod the_system {
 
     #[test]
     fn has_nothing_wrong_with_it() {
-        assert_eq!(food_delivery::system().check(), []);
+        assert_eq!(food_delivery::system().problems(), []);
     }
 
     #[test]
@@ -473,7 +473,7 @@ mod the_system {
 
     #[test]
     fn says_who_listens_to_what() {
-        let model = food_delivery::system().into_model();
+        let model = food_delivery::system();
         let heard = |service: &str| {
             let listens = &model.service(service).expect("a service").listens;
             listens.iter().map(|event| event.name).collect::<Vec<_>>()
@@ -519,7 +519,7 @@ mod the_system {
 
         /// What the audit says of them: violations, and whether the ledger balances.
         fn audited(&self) -> (Vec<String>, bool) {
-            let model = food_delivery::system().into_model();
+            let model = food_delivery::system();
             let case = self.0.iter().fold(Case::new(7), |case, (service, row)| {
                 case.with(&model.service(service).expect("a service").resources[0], row)
             });

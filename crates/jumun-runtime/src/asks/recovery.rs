@@ -279,7 +279,7 @@ mod tests {
 
     /// Many questions, the oldest of which cannot be undone; what one round comes to, and how many calls it takes.
     async fn round(says: VoidError) -> (Round, usize) {
-        let model = food_delivery::system().into_model().service("order").expect("a service").clone();
+        let model = food_delivery::system().service("order").expect("a service").clone();
         let database = MemoryDatabase::new(schema(&model));
         let ids: Vec<_> = (0..3 * VOIDS_AT_ONCE).map(|_| Uuid::now_v7()).collect();
         let cannot_up_to = ids[2 * VOIDS_AT_ONCE - 1];

@@ -180,7 +180,7 @@ impl Transport for HttpTransport {
     fn ask(&self, question: Question) -> BoxFuture<'_, Outcome> {
         Box::pin(async move {
             let Question { target, id, body, expires_ms, time_limit, is_answer, origin } = question;
-            if target.is_outside() {
+            if target.is_external() {
                 let Some(outside) = self.outside.get(target.service) else {
                     return Outcome::NotDone(format!("nobody carries what is for {}", target.service));
                 };

@@ -28,7 +28,7 @@ use uuid::Uuid;
 const PAY: Ask<Pay, Paid> = Ask::post("till", "/payments");
 
 jumun::published_language! {
-    pub(super) enum Happened {
+    pub(super) enum Happened, Kind {
         shop(by id): Ordered(Order);
     }
 }
@@ -64,10 +64,7 @@ impl Aggregate for Order {
     type Event = Happened;
     type Settings = NoSettings;
 
-    fn concerns(event: &Happened) -> Option<Id<Order>> {
-        let Happened::Ordered(order) = event;
-        Some(order.id)
-    }
+    const HEARS: &'static [Kind] = &[Kind::Ordered];
 
     fn decide(_: Option<&Order>, basket: Basket, ctx: &Context<'_, Order>) -> Decision<Happened> {
         let paid = match ctx.try_ask(&PAY, Pay { order: ctx.id })? {
@@ -117,7 +114,7 @@ struct Shop {
 impl Shop {
     fn new(says: impl IntoIterator<Item = Outcome>) -> Self {
         let shop = Service::new("shop", 1).aggregate(Resource::<Order>::at("/orders").on_post(|basket| basket));
-        let model = System::new("shops", "").service(shop.asks(&PAY)).into_model();
+        let model = System::new("shops", "").service(shop.asks(&PAY)).build();
         let model = model.service("shop").expect("a service").clone();
         let breaker = BreakerConfig { window: Window::Calls(10), ..BreakerConfig::default() };
         let bulkhead = BulkheadConfig { max_concurrent: 1, max_wait: Duration::from_millis(100) };

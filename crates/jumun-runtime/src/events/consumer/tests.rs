@@ -63,7 +63,7 @@ struct Store {
 
 impl Store {
     fn new() -> Self {
-        let model = food_delivery::system().into_model();
+        let model = food_delivery::system();
         let database = MemoryDatabase::new(schema(model.service("store").expect("a service")));
         let bus = MemoryBus::new();
         let source = Source { service: "order".into(), epoch: Uuid::from_u128(1), partitions: 1 };
@@ -77,7 +77,7 @@ impl Store {
     }
 
     async fn try_start(&self) -> Result<(Engine, Consumer), ConsumerError> {
-        let model = food_delivery::system().into_model().service("store").expect("a service").clone();
+        let model = food_delivery::system().service("store").expect("a service").clone();
         let inner = model.behaviour(&serde_json::Map::new()).expect("default settings");
         let behaviour = Faulty { inner, is_mended: self.is_mended.clone(), panics: self.panics };
         let (database, transport) = (Arc::new(self.database.clone()), Arc::new(Nobody));

@@ -22,7 +22,7 @@ use serde_json::json;
 use uuid::Uuid;
 
 jumun::published_language! {
-    pub(super) enum Happened {
+    pub(super) enum Happened, Kind {
         till(by id): Rung(Rung);
         board(by id): Noted(Note);
     }
@@ -30,7 +30,7 @@ jumun::published_language! {
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub(super) struct Rung {
-    id: i64,
+    id: Id<Tally>,
     amount: i64,
 }
 
@@ -51,9 +51,7 @@ impl Aggregate for Note {
     type Event = Happened;
     type Settings = NoSettings;
 
-    fn concerns(event: &Happened) -> Option<Id<Note>> {
-        if let Happened::Noted(note) = event { Some(note.id) } else { None }
-    }
+    const HEARS: &'static [Kind] = &[Kind::Noted];
 
     fn decide(note: Option<&Note>, write: Write, ctx: &Context<'_, Note>) -> Decision<Happened> {
         if note.is_some() {
@@ -77,9 +75,11 @@ struct Tally {
 impl View for Tally {
     type Event = Happened;
 
+    const HEARS: &'static [Kind] = &[Kind::Rung, Kind::Noted];
+
     fn concerns(event: &Happened) -> Option<i64> {
         match event {
-            Happened::Rung(rung) => Some(rung.id),
+            Happened::Rung(rung) => Some(rung.id.get()),
             Happened::Noted(note) => Some(note.tally),
         }
     }
@@ -107,7 +107,7 @@ fn board() -> ServiceModel {
     let board = Service::new("board", 1)
         .aggregate(Resource::<Note>::at("/notes").on_post(|write: Write| write))
         .view(ReadModel::<Tally>::at("/tallies"));
-    System::new("shop", EXAMPLES).service(board).into_model().service("board").expect("a service").clone()
+    System::new("shop", EXAMPLES).service(board).build().service("board").expect("a service").clone()
 }
 
 /// A release that cannot take amounts of 13: not as they happen, and not when a view is made anew.

@@ -253,7 +253,7 @@ async fn a_base_gives_way_to_a_rebuild() {
 
 #[test]
 fn those_count_who_listen_and_whose_views_fold() {
-    let system = food_delivery::system().into_model();
+    let system = food_delivery::system();
     let folder = tempfile::tempdir().expect("a folder");
     let consumers = |service: &str| {
         let log = EmbeddedLog::open(folder.path()).expect("a folder");

@@ -17,7 +17,7 @@ use std::sync::Arc;
 use uuid::Uuid;
 
 jumun::published_language! {
-    pub(super) enum Happened {
+    pub(super) enum Happened, Kind {
         gate(by id): Entered(Visit);
         doorman(by id): Counted(Count);
     }
@@ -25,7 +25,7 @@ jumun::published_language! {
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub(super) struct Visit {
-    id: i64,
+    id: Id<Visit>,
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -42,9 +42,7 @@ impl Aggregate for Count {
     type Event = Happened;
     type Settings = NoSettings;
 
-    fn concerns(event: &Happened) -> Option<Id<Count>> {
-        Id::new(event.correlation_key())
-    }
+    const HEARS: &'static [Kind] = Happened::KINDS;
 
     fn react(event: &Happened) -> Option<()> {
         matches!(event, Happened::Entered(_)).then_some(())
@@ -70,7 +68,7 @@ const EXAMPLES: &str = r#"{"eventType":"Entered","timestamp":1,"id":1}
 
 fn doorman() -> ServiceModel {
     let doorman = Service::new("doorman", 1).aggregate(Resource::<Count>::at("/counts"));
-    System::new("house", EXAMPLES).service(doorman).into_model().service("doorman").expect("a service").clone()
+    System::new("house", EXAMPLES).service(doorman).build().service("doorman").expect("a service").clone()
 }
 
 struct House {

@@ -1,0 +1,36 @@
+//! Subscriptions: the only code that passes events to aggregates and views, so that an event outside `HEARS` reaches none.
+
+use crate::{
+    aggregate::{Aggregate, View},
+    event::PublishedLanguage,
+    value::Id,
+};
+
+/// The instance that an event concerns.
+pub(crate) fn concerned<A: Aggregate>(event: &A::Event) -> Option<Id<A>> {
+    if hears::<A>(event) { A::concerns(event) } else { None }
+}
+
+/// The row that an event concerns.
+pub(crate) fn concerned_row<V: View>(event: &V::Event) -> Option<i64> {
+    if V::HEARS.contains(&event.kind()) { V::concerns(event) } else { None }
+}
+
+/// The command that an event causes, and the instance that decides it.
+pub(crate) fn reaction<A: Aggregate>(event: &A::Event) -> Option<(Id<A>, A::Command)> {
+    Some((concerned::<A>(event)?, A::react(event)?))
+}
+
+/// The commands that make new instances because of an event.
+pub(crate) fn reactions_anew<A: Aggregate>(event: &A::Event) -> Vec<A::Command> {
+    if hears::<A>(event) { A::react_anew(event) } else { Vec::new() }
+}
+
+/// The state of an instance after an event.
+pub(crate) fn evolved<A: Aggregate>(id: Id<A>, state: Option<A>, event: &A::Event) -> Option<A> {
+    if concerned::<A>(event) == Some(id) { A::evolve(state, event) } else { state }
+}
+
+fn hears<A: Aggregate>(event: &A::Event) -> bool {
+    A::HEARS.contains(&event.kind())
+}

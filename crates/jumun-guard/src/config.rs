@@ -18,8 +18,6 @@ pub struct GuardConfig {
     pub breaker: BreakerConfig,
     /// How many calls at once.
     pub bulkhead: BulkheadConfig,
-    /// When to call again. By default never.
-    pub retry: RetryConfig,
 }
 
 /// When a breaker opens and closes.
@@ -64,24 +62,6 @@ pub struct BulkheadConfig {
     pub max_wait: Duration,
 }
 
-/// When to call again. Only what surely was not done is ever repeated.
-#[derive(Debug, Clone, Copy, PartialEq, Deserialize)]
-#[serde(remote = "Self", deny_unknown_fields, default)]
-pub struct RetryConfig {
-    /// Attempts at one call, the first one included; 1 for no retries.
-    pub max_attempts: u32,
-    /// The pause before the second attempt is drawn between nothing and this; it doubles for each further one.
-    #[serde(deserialize_with = "duration")]
-    pub pause: Duration,
-    /// It doubles up to this.
-    #[serde(deserialize_with = "duration")]
-    pub max_pause: Duration,
-    /// Retries are at most this share of calls: from 0 to 1 …
-    pub budget: f64,
-    /// … and so many a second more: with little traffic a share of it is nothing.
-    pub min_per_second: u32,
-}
-
 /// A value that cannot be.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("`{key}`: {why}")]
@@ -98,7 +78,6 @@ impl Default for GuardConfig {
             time_limit: Duration::from_secs(1),
             breaker: BreakerConfig::default(),
             bulkhead: BulkheadConfig::default(),
-            retry: RetryConfig::default(),
         }
     }
 }
@@ -123,18 +102,6 @@ impl Default for BulkheadConfig {
     }
 }
 
-impl Default for RetryConfig {
-    fn default() -> Self {
-        Self {
-            max_attempts: 1,
-            pause: Duration::from_millis(20),
-            max_pause: Duration::from_millis(200),
-            budget: 0.2,
-            min_per_second: 10,
-        }
-    }
-}
-
 impl GuardConfig {
     /// What is read is checked already; what a program makes is checked when a guard is made of it.
     ///
@@ -143,8 +110,7 @@ impl GuardConfig {
     pub fn check(&self) -> Result<(), InvalidConfig> {
         within("time_limit", self.time_limit, &limits::DURATION)?;
         self.breaker.check()?;
-        self.bulkhead.check()?;
-        self.retry.check()
+        self.bulkhead.check()
     }
 }
 
@@ -181,16 +147,6 @@ impl BulkheadConfig {
     fn check(&self) -> Result<(), InvalidConfig> {
         within("max_concurrent", self.max_concurrent, &limits::CONCURRENT)?;
         within("max_wait", self.max_wait, &(Duration::ZERO..=*limits::DURATION.end()))
-    }
-}
-
-impl RetryConfig {
-    fn check(&self) -> Result<(), InvalidConfig> {
-        within("max_attempts", self.max_attempts, &limits::ATTEMPTS)?;
-        within("pause", self.pause, &(Duration::ZERO..=*limits::DURATION.end()))?;
-        within("max_pause", self.max_pause, &(self.pause..=*limits::DURATION.end()))?;
-        within("budget", self.budget, &(0.0..=1.0))?;
-        within("min_per_second", self.min_per_second, &(0..=limits::RETRIES_PER_SECOND_MAX))
     }
 }
 
@@ -237,7 +193,7 @@ macro_rules! checked {
     )+};
 }
 
-checked!(GuardConfig, BreakerConfig, BulkheadConfig, RetryConfig);
+checked!(GuardConfig, BreakerConfig, BulkheadConfig);
 
 fn parse(text: &str) -> Option<Duration> {
     text.parse::<SignedDuration>().ok().and_then(|duration| Duration::try_from(duration).ok())
@@ -301,7 +257,6 @@ mod tests {
                 "wait_open": "5s", "half_open_calls": 5,
             },
             "bulkhead": { "max_concurrent": 256, "max_wait": "100ms" },
-            "retry": { "max_attempts": 1, "pause": "20ms", "max_pause": "200ms", "budget": 0.2, "min_per_second": 10 },
         });
         let mut written = read(keys).expect("a configuration");
         assert_eq!(
@@ -355,11 +310,7 @@ mod tests {
             (json!({ "bulkhead": { "nonsense": 1 } }), "nonsense"),
             (json!({ "bulkhead": { "max_concurrent": 0 } }), "max_concurrent"),
             (json!({ "bulkhead": { "max_concurrent": 100_000 } }), "max_concurrent"),
-            (json!({ "retry": { "nonsense": 1 } }), "nonsense"),
-            (json!({ "retry": { "max_attempts": 0 } }), "max_attempts"),
-            (json!({ "retry": { "pause": "1s", "max_pause": "900ms" } }), "max_pause"),
-            (json!({ "retry": { "budget": 1.5 } }), "budget"),
-            (json!({ "retry": { "min_per_second": -1 } }), "-1"),
+            (json!({ "retry": { "max_attempts": 1 } }), "retry"),
         ] {
             let error = read(keys.clone()).expect_err(&keys.to_string());
             assert!(error.contains(named), "{keys}: {error}");

@@ -18,7 +18,7 @@ use config::{File, FileFormat};
 use http::Uri;
 use jiff::{SignedDuration, Span, SpanRelativeTo};
 use jumun::{ServiceModel, SystemModel};
-use jumun_guard::{BreakerConfig, BulkheadConfig, GuardConfig, RetryConfig, Window};
+use jumun_guard::{BreakerConfig, BulkheadConfig, GuardConfig, Window};
 use jumun_sender::SenderConfig;
 use serde::{Deserialize, Deserializer, de};
 use serde_json::{Map, Value, json};
@@ -130,7 +130,7 @@ impl CallConfig {
     /// What a guard is made of.
     pub fn guard(&self) -> GuardConfig {
         let Self { url: _, time_limit, breaker, bulkhead, delay: _ } = *self;
-        GuardConfig { time_limit, breaker, bulkhead, retry: RetryConfig::default() }
+        GuardConfig { time_limit, breaker, bulkhead }
     }
 }
 

@@ -6,6 +6,7 @@ use crate::{
     circuit::{Circuit, Permit},
     config::{GuardConfig, InvalidConfig},
 };
+use jumun_config::Section;
 use serde::Serialize;
 use std::{
     fmt,

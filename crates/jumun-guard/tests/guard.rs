@@ -381,7 +381,7 @@ async fn who_is_let_in_and_does_not_call_leaves_nothing_behind() {
 #[tokio::test(start_paused = true)]
 async fn what_cannot_be_is_refused() {
     let config = GuardConfig { time_limit: Duration::ZERO, ..GuardConfig::default() };
-    assert_eq!(Guard::new(&config, Parts::default()).unwrap_err().key, "time_limit");
+    assert_eq!(Guard::new(&config, Parts::default()).unwrap_err().0.key, "time_limit");
 }
 
 #[tokio::test(start_paused = true)]

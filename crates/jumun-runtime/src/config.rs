@@ -18,6 +18,7 @@ use config::{File, FileFormat};
 use http::Uri;
 use jiff::{SignedDuration, Span, SpanRelativeTo};
 use jumun::{ServiceModel, SystemModel};
+use jumun_config::Section;
 use jumun_guard::{BreakerConfig, BulkheadConfig, GuardConfig, Window};
 use jumun_sender::SenderConfig;
 use serde::{Deserialize, Deserializer, de};

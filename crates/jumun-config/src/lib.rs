@@ -37,6 +37,7 @@
 //! * [`units`]: the one parser and the one formatter of durations and sizes.
 //! * [`setting`]: what a key may hold. The type of a key decides its unit, and whether it is a secret.
 //! * [`Section`], [`Key`], [`section!`]: a table of keys.
+//! * [`BackendUrl`]: the address of a database or a bus, which never shows its password.
 //! * [`Sources`], [`Layers`]: where values come from (`jumun.toml`, a mounted folder, the environment, flags), and which
 //!   source set a key.
 
@@ -50,6 +51,7 @@ mod section;
 pub mod setting;
 mod sources;
 pub mod units;
+mod url;
 
 pub use check::Invalid;
 #[doc(hidden)]
@@ -57,3 +59,4 @@ pub use section::key as __key;
 pub use section::{Description, Key, Section, describe, flatten, read};
 pub use setting::Setting;
 pub use sources::{ConfigError, Entry, Layers, Origin, Sources};
+pub use url::{BackendUrl, Schemes, UrlError};

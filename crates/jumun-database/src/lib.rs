@@ -17,11 +17,13 @@ pub mod limits;
 mod memory;
 mod rules;
 mod sqlite;
+mod url;
 mod values;
 
 pub use histogram::Histogram;
 pub use memory::MemoryDatabase;
 pub use sqlite::{SqliteDatabase, SqliteReader};
+pub use url::DatabaseUrl;
 
 use futures_util::future::BoxFuture;
 use std::{borrow::Cow, fmt};
@@ -355,10 +357,12 @@ pub enum ReadError {
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
     /// Another process has it open for writing.
-    #[error("{path}: another process has this database open")]
+    #[error("{path}: {} has this database open", holder.map_or_else(|| "another process".to_owned(), |pid| format!("process {pid}")))]
     InUse {
         /// The file.
         path: String,
+        /// The id of that process, where it has written it down.
+        holder: Option<u32>,
     },
     /// There is no database there.
     #[error("{path}: there is no database here")]
@@ -500,6 +504,34 @@ pub struct Identity {
     pub epoch: Uuid,
     /// See [`Schema::partitions`].
     pub partitions: u16,
+    /// How many processes may use it at a time.
+    pub sharing: Sharing,
+}
+
+/// How many processes of a service may use one database at a time. It is recorded in the database, and the one place that
+/// says so: whoever relies on being alone (voiding the requests of other incarnations, holding commits up, counting what is
+/// delayed, queueing commands on one document in memory) asks this.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Sharing {
+    /// One: the database refuses a second one ([`OpenError::InUse`]). So another incarnation has surely ended.
+    OneProcess,
+    /// Several replicas. No adapter offers that yet.
+    Replicas,
+}
+
+impl Sharing {
+    /// The word that is stored.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::OneProcess => "one",
+            Self::Replicas => "many",
+        }
+    }
+
+    /// The meaning of a stored word.
+    pub fn parse(word: &str) -> Option<Self> {
+        [Self::OneProcess, Self::Replicas].into_iter().find(|sharing| sharing.as_str() == word)
+    }
 }
 
 /// What the writer has done since it started.

@@ -2,7 +2,8 @@
 
 use crate::{
     Changes, CommitError, Database, Direction, Document, Identity, JournalRecord, Page, Place, Query, ReadDatabase,
-    ReadError, Receipt, Request, RequestChange, RequestFilter, RequestState, Schema, Stats, limits, partition_of,
+    ReadError, Receipt, Request, RequestChange, RequestFilter, RequestState, Schema, Sharing, Stats, limits,
+    partition_of,
     rules::{self, Facts, RequestFacts},
     values::{self, Number, Wanted},
 };
@@ -48,8 +49,12 @@ struct State {
 impl MemoryDatabase {
     /// An empty database.
     pub fn new(schema: Schema) -> Self {
-        let identity =
-            Identity { service: schema.service.clone(), epoch: Uuid::new_v4(), partitions: schema.partitions.max(1) };
+        let identity = Identity {
+            service: schema.service.clone(),
+            epoch: Uuid::new_v4(),
+            partitions: schema.partitions.max(1),
+            sharing: Sharing::OneProcess,
+        };
         let state = State {
             documents: BTreeMap::new(),
             shadows: BTreeMap::new(),

@@ -31,7 +31,9 @@ use rusqlite::Connection;
 use shadow::Shadow;
 use std::{
     fs::{self, File, TryLockError},
+    io::Write,
     path::Path,
+    process,
     sync::{
         Arc, Mutex, PoisonError,
         atomic::Ordering,
@@ -211,22 +213,28 @@ impl WriterThread {
     }
 }
 
-/// Takes the lock of a database, for as long as the file lives that it gives.
+/// Takes the lock of a database, until the returned file is closed. This is what [`crate::Sharing::OneProcess`] rests on: the
+/// system gives it back when the process ends, however that ends.
 fn lock(path: &Path) -> Result<File, OpenError> {
     let unusable =
         |error: std::io::Error| OpenError::Unusable { path: path.display().to_string(), why: error.to_string() };
     if let Some(folder) = path.parent() {
         fs::create_dir_all(folder).map_err(unusable)?;
     }
-    let file = File::options()
-        .create(true)
-        .truncate(false)
-        .write(true)
-        .open(connection::beside(path, ".lock"))
-        .map_err(unusable)?;
+    let beside = connection::beside(path, ".lock");
+    let mut file = File::options().create(true).truncate(false).write(true).open(&beside).map_err(unusable)?;
     match file.try_lock() {
-        Ok(()) => Ok(file),
-        Err(TryLockError::WouldBlock) => Err(OpenError::InUse { path: path.display().to_string() }),
+        Ok(()) => {
+            // Only for the message of the next one; the lock itself does not depend on it, so a full disk is no reason to stop.
+            if let Err(error) = file.set_len(0).and_then(|()| writeln!(file, "{}", process::id())) {
+                tracing::debug!("the holder of the lock is not written down: {error}");
+            }
+            Ok(file)
+        }
+        Err(TryLockError::WouldBlock) => {
+            let holder = fs::read_to_string(&beside).ok().and_then(|text| text.trim().parse().ok());
+            Err(OpenError::InUse { path: path.display().to_string(), holder })
+        }
         Err(TryLockError::Error(error)) => Err(unusable(error)),
     }
 }

@@ -82,7 +82,12 @@ impl SqliteReader {
             (collection.name.clone(), Known { table: schema::table(&collection.name), fields: collection.fields })
         };
         Ok(Self {
-            identity: Identity { service: stored.service, epoch: stored.epoch, partitions: stored.partitions },
+            identity: Identity {
+                service: stored.service,
+                epoch: stored.epoch,
+                partitions: stored.partitions,
+                sharing: stored.sharing,
+            },
             collections: Arc::new(stored.collections.into_iter().map(known).collect()),
             point: Mutex::new(Some(point)),
             queries,

@@ -107,7 +107,10 @@ fn redacted(url: &str) -> String {
     for (nth, parameter) in query.into_iter().flat_map(|query| query.split('&')).enumerate() {
         text.push(if nth == 0 { '?' } else { '&' });
         match parameter.split_once('=') {
-            Some((name, _)) if is_secret(name) => text.push_str(&format!("{name}=***")),
+            Some((name, _)) if is_secret(name) => {
+                text.push_str(name);
+                text.push_str("=***");
+            }
             _ => text.push_str(parameter),
         }
     }

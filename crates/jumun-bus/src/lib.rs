@@ -10,10 +10,11 @@
 //! source's journal, with the same numbers. A consumer may therefore stand ahead of the bus for a moment, and waits.
 //!
 //! Adapters: [`EmbeddedLog`], files in a folder shared by all processes of one machine, and [`MemoryBus`] for tests. Both
-//! pass the suite in [`mod@conformance`].
+//! pass the suite in `conformance`.
 //!
 //! All calls block, though never for long: they are made from threads of their own, or take microseconds.
 
+#[cfg(feature = "conformance")]
 pub mod conformance;
 mod embedded;
 pub mod limits;

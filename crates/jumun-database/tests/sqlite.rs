@@ -5,7 +5,7 @@
 use futures_util::FutureExt;
 use jumun_database::{
     Changes, Collection, CommitError, Database, Document, DocumentChange, Field, OpenError, Query, ReadDatabase,
-    ReadError, RequestFilter, RequestState, Schema, Sharing, SqliteDatabase, SqliteReader,
+    ReadError, RebuildDatabase, RequestFilter, RequestState, Schema, Sharing, SqliteDatabase, SqliteReader,
     conformance::{event, order, schema},
     limits,
 };

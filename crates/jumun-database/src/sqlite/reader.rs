@@ -114,7 +114,7 @@ impl SqliteReader {
         ready(result).boxed()
     }
 
-    /// See [`crate::Database::read_shadow`].
+    /// See [`crate::RebuildDatabase::read_shadow`].
     pub(super) fn read_shadow(
         &self,
         collection: &'static str,
@@ -135,7 +135,7 @@ impl SqliteReader {
         })
     }
 
-    /// See [`crate::Database::base`].
+    /// See [`crate::RebuildDatabase::base`].
     pub(super) fn base(&self, collection: &'static str) -> BoxFuture<'_, Result<Option<Vec<Place>>, ReadError>> {
         self.queries.run(move |own| {
             let transaction = own.connection.transaction()?;
@@ -149,7 +149,7 @@ impl SqliteReader {
         })
     }
 
-    /// See [`crate::Database::scan_base`].
+    /// See [`crate::RebuildDatabase::scan_base`].
     pub(super) fn scan_base(
         &self,
         collection: &'static str,

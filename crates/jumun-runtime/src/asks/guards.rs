@@ -136,8 +136,7 @@ impl Guards {
 pub(crate) fn verdict(reached: &Reached) -> Verdict {
     match reached {
         Reached::Accepted(_) | Reached::Refused(_) => Verdict::Success,
-        Reached::NotDone(_) => Verdict::NotDone,
-        Reached::Broken(_) | Reached::Unknown(_) => Verdict::Failure,
+        Reached::NotDone(_) | Reached::Broken(_) | Reached::Unknown(_) => Verdict::Failure,
     }
 }
 

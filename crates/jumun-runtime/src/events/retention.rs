@@ -19,7 +19,7 @@ use crate::{
     limits::{RETENTION_LOOKS, RETENTION_PARTS},
 };
 use jumun::{ServiceModel, SystemModel};
-use jumun_bus::{BusError, EmbeddedLog, Released};
+use jumun_bus::{Bus, BusError, EmbeddedLog, Released};
 use jumun_database::{Place, ReadError};
 use std::{
     collections::{BTreeMap, BTreeSet},

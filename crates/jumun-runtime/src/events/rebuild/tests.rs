@@ -14,7 +14,7 @@ use jumun::{
     Resource, Service, Step, System, View, conflict, emit,
 };
 use jumun_bus::{MemoryBus, Publisher, Record, Source};
-use jumun_database::{Changes, DocumentChange, MemoryDatabase};
+use jumun_database::{Changes, DocumentChange, MemoryDatabase, RebuildDatabase};
 use jumun_telemetry::Origin;
 use schemars::JsonSchema;
 use serde_json::json;

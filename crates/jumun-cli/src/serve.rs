@@ -5,7 +5,6 @@ use clap::Args;
 use jiff::tz::TimeZone;
 use jumun::{ServiceModel, SystemModel};
 use jumun_bus::EmbeddedLog;
-use jumun_control as control;
 use jumun_database::SqliteDatabase;
 use jumun_gateway::{self as gateway, GATEWAY, Gateway};
 use jumun_host::config::{Config, ConfigError, SENDER};
@@ -85,7 +84,7 @@ async fn serve_service(
     config: &Config,
     options: &Options,
 ) -> Result<ExitCode, Failure> {
-    let (bus, kept_for) = (&config.bus, config.retention);
+    let (bus, kept_for, folder) = (&config.bus, config.retention, config.folder.clone());
     let unavailable_status = StatusCode::from_u16(config.unavailable_status).unwrap_or(StatusCode::SERVICE_UNAVAILABLE);
     let tracer = match &config.telemetry {
         Some(otlp) => Tracer::start(system.name, service.name, otlp)?,
@@ -98,7 +97,7 @@ async fn serve_service(
     let log = EmbeddedLog::open(bus)?;
     let retention = kept_for.map(|kept_for| Retention::new(system, service, log.clone(), kept_for));
     let bus = Arc::new(retention.as_ref().map_or(log, Retention::bus));
-    let control = control::socket_beside(&config.database);
+    let control = jumun_control::socket_in(&folder, service.name);
     let urls = config.calls.iter().map(|(name, call)| (name.clone(), call.url.clone())).collect();
     let guards = config.calls.iter().map(|(name, call)| (name.clone(), call.guard())).collect();
     let delays = config.calls.iter().map(|(name, call)| (name.clone(), call.delay)).collect();

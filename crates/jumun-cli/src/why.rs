@@ -9,7 +9,7 @@ use jiff::Timestamp;
 use jumun_audit::{is_about_its_order, rows_of};
 use jumun_bus::{Position, Wants};
 use jumun_database::{ReadError, Request, RequestState};
-use jumun_runtime::events::consumer;
+use jumun_runtime::events::parked::parked;
 use serde_json::Value;
 use std::{
     io::{self, Write},
@@ -72,8 +72,8 @@ pub(crate) fn run(options: &Options, systems: Systems<'_>) -> Result<ExitCode, F
             let meant = doubts.iter().filter(|request| is_about_its_order(&model, service.name, request));
             rows.extend(meant.map(|request| in_doubt(service.name, request)));
             if !service.listens.is_empty() {
-                for (_, parked) in consumer::parked(database.as_ref(), Some(order)).await? {
-                    rows.push(format!("  {:<13} {} is parked: {}", service.name, parked.event_type, parked.cause));
+                for (_, event) in parked(database.as_ref(), Some(order)).await? {
+                    rows.push(format!("  {:<13} {} is parked: {}", service.name, event.event_type, event.cause));
                 }
             }
         }

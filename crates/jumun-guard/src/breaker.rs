@@ -24,7 +24,7 @@ use crate::{
     config::{self, BreakerConfig},
     window::{Call, Tally, Window},
 };
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use std::{
     fmt,
     time::{Duration, Instant},
@@ -72,7 +72,7 @@ enum Phase {
 }
 
 /// What a breaker does.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum State {
     /// It lets calls through and counts them.

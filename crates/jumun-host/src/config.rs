@@ -8,6 +8,7 @@ use http::Uri;
 use jiff::{SignedDuration, Span, SpanRelativeTo};
 use jumun::{ServiceModel, SystemModel};
 use jumun_config::Section;
+use jumun_control::Faults;
 use jumun_gateway::{
     GATEWAY, GatewayConfig, Network, RateConfig,
     limits::{GATEWAY_REQUESTS_MAX, GATEWAY_TIME_LIMIT, TRUSTED_PROXIES_MAX, UPSTREAM_REQUESTS_MAX, UPSTREAMS_MAX},
@@ -19,7 +20,7 @@ use jumun_http::{
 };
 use jumun_runtime::{
     asks::DelayConfig,
-    intake::{AdmissionConfig, Faults},
+    intake::AdmissionConfig,
     limits::{DELAY_DEADLINE, DELAY_DEADLINE_MAX, DELAYED_MAX, OUTSIDE_MARGIN, TIME_LIMIT},
 };
 use jumun_sender::SenderConfig;

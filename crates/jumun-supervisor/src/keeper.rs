@@ -5,11 +5,10 @@ use crate::limits::{
     LAST_WORDS_TIME_LIMIT, LOG_LOOKED_AT_EVERY, LOG_MAX_BYTES, PING_EVERY, PINGS_UNANSWERED_MAX, RESTART_PAUSE,
     SOCKET_KEPT_UNREADY, START_TIME_LIMIT, STOP_TIME_LIMIT,
 };
+use jumun_control::{ProcessState, ProcessStatus};
 use rustix::process::{Pid, Signal, kill_process};
-use serde::{Deserialize, Serialize};
 use std::{
     ffi::OsString,
-    fmt,
     fs::{self, File},
     io,
     net::{SocketAddr, TcpListener},
@@ -53,59 +52,11 @@ pub struct Spec {
     pub overlaps: bool,
 }
 
-/// How a process is.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct Status {
-    /// Its name.
-    pub name: String,
-    /// Where it listens.
-    pub address: SocketAddr,
-    /// What it is doing.
-    pub state: State,
-    /// The process, if there is one.
-    pub pid: Option<u32>,
-    /// How often it was started again because it had ended by itself.
-    pub restarts: u32,
-    /// How the last process ended, unless it was told to.
-    pub last_end: Option<String>,
-    /// From the end of the last process, or the start of this one, until it was ready, in milliseconds.
-    pub ready_after_ms: Option<u64>,
-}
-
-/// What a process is doing.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum State {
-    /// It is being started.
-    Starting,
-    /// It answers.
-    Ready,
-    /// It finishes what is at work.
-    Stopping,
-    /// It was told to stop.
-    Stopped,
-    /// It did not become ready, and is started again after a pause.
-    Waiting,
-}
-
-impl fmt::Display for State {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(match self {
-            Self::Starting => "starting",
-            Self::Ready => "ready",
-            Self::Stopping => "stopping",
-            Self::Stopped => "stopped",
-            Self::Waiting => "waiting",
-        })
-    }
-}
-
-/// Answered when an order is carried out: the process is ready, or stopped; or why it is not.
+/// Answered when an instruction is carried out: the process is ready, or stopped; or why it is not.
 pub(super) type Done = oneshot::Sender<Result<(), String>>;
 
 /// What operators may tell a keeper.
-pub(super) enum Order {
+pub(super) enum Instruction {
     /// `kill -9`; done when the next process is ready.
     Kill(Done),
     /// Finish what is at work, end, close the socket.
@@ -123,9 +74,9 @@ pub(super) struct Keeper {
     spec: Spec,
     /// None: callers are to hear that nobody is there.
     listener: Option<TcpListener>,
-    orders: mpsc::Receiver<Order>,
-    changed: mpsc::UnboundedSender<Status>,
-    status: watch::Sender<Status>,
+    instructions: mpsc::Receiver<Instruction>,
+    changed: mpsc::UnboundedSender<ProcessStatus>,
+    status: watch::Sender<ProcessStatus>,
     /// Told when the process is ready, or when it is not going to be.
     waiting: Vec<Done>,
     /// Since when nothing is ready.
@@ -161,14 +112,14 @@ impl Keeper {
     pub(super) fn new(
         spec: Spec,
         listener: TcpListener,
-        orders: mpsc::Receiver<Order>,
-        changed: mpsc::UnboundedSender<Status>,
+        instructions: mpsc::Receiver<Instruction>,
+        changed: mpsc::UnboundedSender<ProcessStatus>,
         first: Done,
     ) -> Self {
-        let status = Status {
+        let status = ProcessStatus {
             name: spec.name.clone(),
             address: listener.local_addr().unwrap_or(spec.listen),
-            state: State::Starting,
+            state: ProcessState::Starting,
             pid: None,
             restarts: 0,
             last_end: None,
@@ -177,7 +128,7 @@ impl Keeper {
         Self {
             spec,
             listener: Some(listener),
-            orders,
+            instructions,
             changed,
             status: watch::Sender::new(status),
             waiting: vec![first],
@@ -185,7 +136,7 @@ impl Keeper {
         }
     }
 
-    pub(super) fn status(&self) -> watch::Receiver<Status> {
+    pub(super) fn status(&self) -> watch::Receiver<ProcessStatus> {
         self.status.subscribe()
     }
 
@@ -214,7 +165,7 @@ impl Keeper {
                         self.unready_since = Instant::now();
                     }
                     self.show(|status| {
-                        status.state = if was_ready { State::Starting } else { State::Waiting };
+                        status.state = if was_ready { ProcessState::Starting } else { ProcessState::Waiting };
                         status.pid = None;
                         status.restarts += 1;
                         status.last_end = Some(why.clone());
@@ -249,7 +200,7 @@ impl Keeper {
             .spawn()?;
         let (reader, leash) = UnixStream::from_std(ours)?.into_split();
         let pid = child.id();
-        self.show(|status| (status.state, status.pid) = (State::Starting, pid));
+        self.show(|status| (status.state, status.pid) = (ProcessState::Starting, pid));
         Ok(Running {
             child,
             says: BufReader::new(reader).lines(),
@@ -308,29 +259,29 @@ impl Keeper {
                     }
                 }
                 _ = log.tick() => drop(tokio::spawn(bound_log(self.spec.log.clone()))),
-                order = self.orders.recv() => match order {
-                    None | Some(Order::End) => {
+                order = self.instructions.recv() => match order {
+                    None | Some(Instruction::End) => {
                         let _ = kill_and_wait(&mut running.child).await;
                         return Ended::End;
                     }
-                    Some(Order::Start(done)) => {
+                    Some(Instruction::Start(done)) => {
                         if running.is_ready { drop(done.send(Ok(()))) } else { self.waiting.push(done) }
                     }
-                    Some(Order::Kill(done)) => {
+                    Some(Instruction::Kill(done)) => {
                         self.waiting.push(done);
                         let _ = kill_and_wait(&mut running.child).await;
                         return Ended::Died { was_ready: true, why: "killed by an operator".into() };
                     }
-                    Some(Order::Stop(done)) => {
+                    Some(Instruction::Stop(done)) => {
                         self.listener = None;
                         self.tell_waiting(&Err("it was stopped".into()));
-                        self.show(|status| status.state = State::Stopping);
+                        self.show(|status| status.state = ProcessState::Stopping);
                         terminate(running).await;
-                        self.show(|status| (status.state, status.pid) = (State::Stopped, None));
+                        self.show(|status| (status.state, status.pid) = (ProcessState::Stopped, None));
                         drop(done.send(Ok(())));
                         return Ended::Stopped;
                     }
-                    Some(Order::Roll(done)) if self.spec.overlaps => match self.replace(running).await {
+                    Some(Instruction::Roll(done)) if self.spec.overlaps => match self.replace(running).await {
                         Ok(next) => {
                             running = next;
                             drop(done.send(Ok(())));
@@ -341,9 +292,9 @@ impl Keeper {
                             drop(done.send(Err(why)));
                         }
                     },
-                    Some(Order::Roll(done)) => {
+                    Some(Instruction::Roll(done)) => {
                         self.waiting.push(done);
-                        self.show(|status| status.state = State::Stopping);
+                        self.show(|status| status.state = ProcessState::Stopping);
                         terminate(running).await;
                         return Ended::Replaced;
                     }
@@ -357,7 +308,7 @@ impl Keeper {
         let took = u64::try_from(self.unready_since.elapsed().as_millis()).unwrap_or(u64::MAX);
         let pid = running.child.id();
         self.show(|status| {
-            (status.state, status.pid, status.ready_after_ms) = (State::Ready, pid, Some(took));
+            (status.state, status.pid, status.ready_after_ms) = (ProcessState::Ready, pid, Some(took));
         });
         self.tell_waiting(&Ok(()));
     }
@@ -399,14 +350,14 @@ impl Keeper {
     /// Waits until it is told to start. False: the keeper is to end.
     async fn rest(&mut self) -> bool {
         loop {
-            match self.orders.recv().await {
-                None | Some(Order::End) => return false,
-                Some(Order::Stop(done)) => drop(done.send(Ok(()))),
-                Some(Order::Start(done)) => {
+            match self.instructions.recv().await {
+                None | Some(Instruction::End) => return false,
+                Some(Instruction::Stop(done)) => drop(done.send(Ok(()))),
+                Some(Instruction::Start(done)) => {
                     self.waiting.push(done);
                     return true;
                 }
-                Some(Order::Kill(done) | Order::Roll(done)) => drop(done.send(Err("it is stopped".into()))),
+                Some(Instruction::Kill(done) | Instruction::Roll(done)) => drop(done.send(Err("it is stopped".into()))),
             }
         }
     }
@@ -426,19 +377,19 @@ impl Keeper {
                         return true;
                     }
                 }
-                order = self.orders.recv() => match order {
-                    None | Some(Order::End) => return false,
-                    Some(Order::Stop(done)) => {
+                order = self.instructions.recv() => match order {
+                    None | Some(Instruction::End) => return false,
+                    Some(Instruction::Stop(done)) => {
                         self.listener = None;
-                        self.show(|status| status.state = State::Stopped);
+                        self.show(|status| status.state = ProcessState::Stopped);
                         drop(done.send(Ok(())));
                         return self.rest().await;
                     }
-                    Some(Order::Start(done) | Order::Roll(done)) => {
+                    Some(Instruction::Start(done) | Instruction::Roll(done)) => {
                         self.waiting.push(done);
                         return true;
                     }
-                    Some(Order::Kill(done)) => drop(done.send(Err("it does not run".into()))),
+                    Some(Instruction::Kill(done)) => drop(done.send(Err("it does not run".into()))),
                 },
             }
         }
@@ -481,7 +432,7 @@ impl Keeper {
         }
     }
 
-    fn show(&self, change: impl FnOnce(&mut Status)) {
+    fn show(&self, change: impl FnOnce(&mut ProcessStatus)) {
         self.status.send_modify(change);
         drop(self.changed.send(self.status.borrow().clone()));
     }

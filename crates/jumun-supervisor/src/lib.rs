@@ -18,12 +18,11 @@ mod leash;
 pub mod limits;
 mod operator;
 
-pub use keeper::{Spec, State, Status};
+pub use keeper::Spec;
 pub use leash::{Leash, listener_from_stdin};
-pub use operator::{Supervised, socket_in};
 
-use jumun_control::Control;
-use keeper::{Keeper, Order};
+use jumun_control::{About, Control, ProcessStatus, SUPERVISOR, socket_in};
+use keeper::{Instruction, Keeper};
 use std::{
     io,
     net::{SocketAddr, TcpListener},
@@ -100,8 +99,8 @@ pub struct Supervisor {
 #[derive(Clone)]
 struct Kept {
     name: String,
-    orders: mpsc::Sender<Order>,
-    status: watch::Receiver<Status>,
+    instructions: mpsc::Sender<Instruction>,
+    status: watch::Receiver<ProcessStatus>,
 }
 
 /// Binds the sockets of all processes. Nothing is changed by it, and it fails if any is taken.
@@ -129,16 +128,16 @@ impl Supervisor {
     pub async fn start(
         specs: Vec<Spec>,
         listeners: Vec<TcpListener>,
-        changed: mpsc::UnboundedSender<Status>,
+        changed: mpsc::UnboundedSender<ProcessStatus>,
     ) -> Result<Self, SuperviseError> {
         let mut kept = Vec::new();
         let mut ready = Vec::new();
         for (spec, listener) in specs.into_iter().zip(listeners) {
-            let (orders, obeyed) = mpsc::channel(8);
+            let (instructions, received) = mpsc::channel(8);
             let (first, outcome) = oneshot::channel();
             let name = spec.name.clone();
-            let keeper = Keeper::new(spec, listener, obeyed, changed.clone(), first);
-            kept.push(Kept { name: name.clone(), orders, status: keeper.status() });
+            let keeper = Keeper::new(spec, listener, received, changed.clone(), first);
+            kept.push(Kept { name: name.clone(), instructions, status: keeper.status() });
             tokio::spawn(keeper.keep());
             ready.push((name, outcome));
         }
@@ -154,16 +153,16 @@ impl Supervisor {
     }
 
     /// Lets operators tell it things, over a socket in the folder of the system.
-    pub fn listen_to_operators(mut self, folder: &Path, about: serde_json::Value) -> Result<Self, SuperviseError> {
-        let path = socket_in(folder);
-        let router = operator::router(self.kept.clone(), about);
+    pub fn listen_to_operators(mut self, folder: &Path, about: About) -> Result<Self, SuperviseError> {
+        let path = socket_in(folder, SUPERVISOR);
+        let routes = operator::routes(self.kept.clone(), about);
         let failed = |why| SuperviseError::Control { path: path.display().to_string(), why };
-        self.control = Some(Control::listen(&path, router).map_err(failed)?);
+        self.control = Some(Control::listen(&path, routes).map_err(failed)?);
         Ok(self)
     }
 
     /// How each of them is, in the order in which they were given.
-    pub fn statuses(&self) -> Vec<Status> {
+    pub fn statuses(&self) -> Vec<ProcessStatus> {
         self.kept.iter().map(|kept| kept.status.borrow().clone()).collect()
     }
 
@@ -171,18 +170,21 @@ impl Supervisor {
     pub async fn stop(&mut self) {
         self.control = None; // nobody starts anything again
         for kept in self.kept.iter().rev() {
-            kept.tell(Order::Stop).await.ok();
-            drop(kept.orders.send(Order::End).await);
+            kept.instruct(Instruction::Stop).await.ok();
+            drop(kept.instructions.send(Instruction::End).await);
         }
     }
 }
 
 impl Kept {
-    /// Tells the keeper something and waits until it is so.
-    async fn tell(&self, order: impl FnOnce(oneshot::Sender<Result<(), String>>) -> Order) -> Result<(), String> {
+    /// Gives the keeper an instruction and waits until it is carried out.
+    async fn instruct(
+        &self,
+        instruction: impl FnOnce(oneshot::Sender<Result<(), String>>) -> Instruction,
+    ) -> Result<(), String> {
         let (done, outcome) = oneshot::channel();
         let gone = || "the supervisor is stopping".to_owned();
-        self.orders.send(order(done)).await.map_err(|_| gone())?;
+        self.instructions.send(instruction(done)).await.map_err(|_| gone())?;
         outcome.await.map_err(|_| gone())?
     }
 }

@@ -3,7 +3,10 @@
 use super::shared::Shared;
 use crate::{
     core::Core,
-    events::consumer::{Consumer, Consumption, PARKED},
+    events::{
+        consumer::{Consumer, Consumption},
+        parked::PARKED,
+    },
 };
 use axum::http::StatusCode;
 use futures_util::future::BoxFuture;
@@ -81,7 +84,7 @@ async fn health(shared: &Shared) -> Reply {
             },
         },
         // A neighbour that is down is no reason to be: what needs it is told so at once, everything else is done.
-        "calls": { "status": "UP", "details": engine.guards().told() },
+        "calls": { "status": "UP", "details": engine.guards().status() },
         // Being busy is not being broken.
         "admission": { "status": "UP", "details": engine.admission().told() },
         "readiness": { "status": word(shared.health.is_ready()) },

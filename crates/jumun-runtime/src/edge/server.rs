@@ -107,7 +107,7 @@ pub async fn serve(engine: Engine, serving: Serving) -> Result<(), ServeError> {
     if let Some(retention) = retention {
         retention.start(engine.core(), &rebuilds);
     }
-    let control = Control::listen(&socket, operator::router(&engine, consumer.clone(), rebuilds));
+    let control = Control::listen(&socket, operator::routes(&engine, consumer.clone(), rebuilds));
     if let Err(error) = &control {
         tracing::warn!(%error, "operators cannot tell this process anything");
     }

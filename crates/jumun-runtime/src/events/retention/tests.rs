@@ -3,12 +3,10 @@
 
 use super::*;
 use crate::events::{
-    consumer::Order,
-    rebuild::{
-        Said,
-        tests::{Shop, note},
-    },
+    consumer::Instruction,
+    rebuild::tests::{Shop, note},
 };
+use jumun_control::RebuildReport;
 use jumun_database::Document;
 use std::sync::atomic::Ordering;
 use tempfile::TempDir;
@@ -130,14 +128,14 @@ async fn nothing_is_let_go_of_while_something_is_parked() {
     kept.shop.ring(3, 13); // parked
     kept.ring(200).await;
     let (done, outcome) = oneshot::channel();
-    assert!(kept.shop.consumer.tell(Order::Discard { key: 3, done }).await);
+    assert!(kept.shop.consumer.instruct(Instruction::Discard { key: 3, done }).await);
     assert_eq!(outcome.await, Ok(Ok(11)));
     kept.keeper.look().await;
     assert_eq!((kept.base().await, kept.released("till"), kept.cut()), (None, Some(0), 1));
 
     kept.shop.as_they_happen.store(false, Ordering::Relaxed);
     let (done, outcome) = oneshot::channel();
-    assert!(kept.shop.consumer.tell(Order::Retry { key: None, done }).await);
+    assert!(kept.shop.consumer.instruct(Instruction::Retry { key: None, done }).await);
     assert_eq!(outcome.await, Ok(Ok((11, 0))));
     let rows = kept.shop.rows().await;
     kept.keeper.look().await;
@@ -193,7 +191,7 @@ async fn without_a_base_on_a_cut_log_a_view_cannot_be_made_anew_and_nothing_more
     kept.log.retain("till", &[250]).expect("a log"); // by somebody who did not ask
     let kept_from = kept.log.kept_from("till").expect("a log")[0];
     assert!(kept_from > 1);
-    let Said::Failed { code, .. } = kept.shop.rebuild().await else { panic!("it must fail") };
+    let RebuildReport::Failed { code, .. } = kept.shop.rebuild().await else { panic!("it must fail") };
     assert_eq!(code, "bus-gone");
     kept.ring(300).await;
     let error = kept.keeper.make_base().await.expect_err("there is no beginning");

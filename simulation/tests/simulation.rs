@@ -5,29 +5,29 @@
 //! `JUMUN_SEED=123 cargo test -p jumun-simulation` repeats one case.
 
 use futures_util::future::{BoxFuture, pending};
-use jiff::{Timestamp, tz::TimeZone};
+use jiff::Timestamp;
 use jumun::{ServiceModel, SystemModel, Verb};
 use jumun_audit::{self as audit, Databases, Verdict};
 use jumun_bus::{BusError, MemoryBus};
 use jumun_database::{
-    Changes, CommitError, Database, Document, Identity, JournalRecord, MemoryDatabase, Page, Place, Query,
-    ReadDatabase, ReadError, Receipt, Request, RequestFilter, Stats,
+    Changes, CommitError, Database, MemoryDatabase, ReadDatabase, ReadError, RebuildDatabase, Receipt, Request,
+    RequestFilter, delegate,
 };
 use jumun_guard::{BulkheadConfig, GuardConfig, Window};
 use jumun_http::Code;
 use jumun_runtime::{
     Engine, Incoming, Key, Parts, Success,
     asks::{
-        DelayConfig, Delays, Guards, recovery,
+        DelayConfig, Delays, Guards, delayed, recovery,
         transport::{Outcome, Question, Transport, VoidError, of_problem},
     },
     events::{Consumer, Relay, RelayError},
     intake::AdmissionConfig,
     schema,
 };
-use jumun_telemetry::{Origin, Tracer};
+use jumun_telemetry::Origin;
 use std::{
-    cell::RefCell,
+    cell::{Cell, RefCell},
     collections::{BTreeMap, BTreeSet},
     ops::Range,
     sync::{
@@ -46,12 +46,22 @@ mod course;
 
 thread_local! {
     static BEGAN: RefCell<Option<(Instant, Timestamp)>> = const { RefCell::new(None) };
+    static IDS: Cell<u64> = const { Cell::new(0) };
 }
 
 /// Virtual time, from the moment that a case began.
 fn now() -> Timestamp {
     let (instant, time) = BEGAN.with_borrow(|began| began.expect("a case runs"));
     time + Instant::now().duration_since(instant)
+}
+
+/// Ids of requests: from virtual time and a counter, so that a seed gives the same ones again.
+fn new_id() -> Uuid {
+    let count = IDS.replace(IDS.get() + 1).to_be_bytes();
+    let mut random = [0; 10];
+    random[2..].copy_from_slice(&count);
+    let ms = u64::try_from(now().as_millisecond()).unwrap_or_default();
+    uuid::Builder::from_unix_timestamp_millis(ms, &random).into_uuid()
 }
 
 /// Splitmix64 (Steele, Lea, Flood 2014): small, and good enough to pick faults.
@@ -185,31 +195,32 @@ impl World {
     async fn start(self: &Arc<Self>, service: &'static str) {
         let model = self.service(service).clone();
         let database = Fragile { world: self.clone(), service, inner: self.databases[service].clone() };
+        let behaviour = model.behaviour(&(self.settings)(service)).expect("settings");
         let engine = Engine::new(Parts {
-            behaviour: model.behaviour(&(self.settings)(service)).expect("settings"),
             guards: Guards::new(&model, &self.calls(&model)).expect("what can be"),
             delays: Delays::new(self.delays.clone()),
-            model,
-            database: Arc::new(database),
-            transport: Arc::new(Network { world: self.clone() }),
             admission: self.admission(),
             clock: now,
-            zone: TimeZone::UTC,
-            tracer: Tracer::default(),
-            restarts: 0,
+            ids: new_id,
+            ..Parts::new(model, behaviour, Arc::new(database), Arc::new(Network { world: self.clone() }))
         });
         // Harsher than a real process, which takes requests only once it has recovered.
         self.running.lock().expect("one thread").insert(service, engine.clone());
-        recovery::start(&engine).await;
-        if engine.model().publishes {
+        recovery::start(engine.core(), engine.transport()).await;
+        delayed::start(&engine).await;
+        if engine.core().model().publishes {
             // The publisher of the process before may not be gone yet.
-            while let Err(error) = Relay::open(&engine, Arc::new(self.bus.clone())).await.map(|relay| relay.start()) {
+            while let Err(error) =
+                Relay::open(engine.core(), Arc::new(self.bus.clone())).await.map(|relay| relay.start())
+            {
                 assert!(matches!(error, RelayError::Bus(BusError::InUse { .. })), "{error}");
                 tokio::time::sleep(Duration::from_millis(1)).await;
             }
         }
-        if !engine.model().listens.is_empty() {
-            Consumer::start(&engine, Arc::new(self.bus.clone())).await.expect("the bus and the database can be read");
+        if !engine.core().model().listens.is_empty() {
+            Consumer::start(engine.core(), Arc::new(self.bus.clone()))
+                .await
+                .expect("the bus and the database can be read");
         }
     }
 }
@@ -248,96 +259,16 @@ impl Database for Fragile {
         })
     }
 
-    fn next_id(&self, collection: &'static str) -> BoxFuture<'_, Result<i64, ReadError>> {
-        self.inner.next_id(collection)
-    }
+    delegate!(inner: next_id purge_requests stats close);
+}
 
-    fn purge_requests(&self, before_ms: i64, keep_at_most: u64) -> BoxFuture<'_, Result<u64, CommitError>> {
-        self.inner.purge_requests(before_ms, keep_at_most)
-    }
-
-    fn clear_shadow(&self, collection: &'static str) -> BoxFuture<'_, Result<bool, CommitError>> {
-        self.inner.clear_shadow(collection)
-    }
-
-    fn write_shadow(
-        &self,
-        collection: &'static str,
-        documents: Vec<Document>,
-    ) -> BoxFuture<'_, Result<(), CommitError>> {
-        self.inner.write_shadow(collection, documents)
-    }
-
-    fn read_shadow(&self, collection: &'static str, ids: Vec<i64>) -> BoxFuture<'_, Result<Vec<Document>, ReadError>> {
-        self.inner.read_shadow(collection, ids)
-    }
-
-    fn switch_shadows(
-        &self,
-        collections: Vec<&'static str>,
-        places: Vec<Place>,
-    ) -> BoxFuture<'_, Result<(), CommitError>> {
-        self.inner.switch_shadows(collections, places)
-    }
-
-    fn write_next_base(
-        &self,
-        collection: &'static str,
-        documents: Vec<Document>,
-    ) -> BoxFuture<'_, Result<(), CommitError>> {
-        self.inner.write_next_base(collection, documents)
-    }
-
-    fn keep_bases(&self, collections: Vec<&'static str>, places: Vec<Place>) -> BoxFuture<'_, Result<(), CommitError>> {
-        self.inner.keep_bases(collections, places)
-    }
-
-    fn base(&self, collection: &'static str) -> BoxFuture<'_, Result<Option<Vec<Place>>, ReadError>> {
-        self.inner.base(collection)
-    }
-
-    fn scan_base(
-        &self,
-        collection: &'static str,
-        after: i64,
-        limit: u32,
-    ) -> BoxFuture<'_, Result<Vec<Document>, ReadError>> {
-        self.inner.scan_base(collection, after, limit)
-    }
-
-    fn stats(&self) -> Stats {
-        self.inner.stats()
-    }
-
-    fn close(&self) -> BoxFuture<'_, ()> {
-        self.inner.close()
-    }
+impl RebuildDatabase for Fragile {
+    delegate!(inner: rebuild);
 }
 
 impl ReadDatabase for Fragile {
-    fn identity(&self) -> &Identity {
-        self.inner.identity()
-    }
-    fn document(&self, collection: &'static str, id: i64) -> BoxFuture<'_, Result<Option<Document>, ReadError>> {
-        self.inner.document(collection, id)
-    }
-    fn page(&self, query: Query) -> BoxFuture<'_, Result<Page, ReadError>> {
-        self.inner.page(query)
-    }
-    fn scan(
-        &self,
-        collection: &'static str,
-        after: i64,
-        limit: u32,
-    ) -> BoxFuture<'_, Result<Vec<Document>, ReadError>> {
-        self.inner.scan(collection, after, limit)
-    }
-    fn request_by_key(&self, key: &str) -> BoxFuture<'_, Result<Option<Request>, ReadError>> {
-        self.inner.request_by_key(key)
-    }
-    fn request(&self, id: Uuid) -> BoxFuture<'_, Result<Option<Request>, ReadError>> {
-        self.inner.request(id)
-    }
+    delegate!(inner: identity document page scan request_by_key request doubts_about journal places);
+
     fn requests(&self, filter: RequestFilter) -> BoxFuture<'_, Result<Vec<Request>, ReadError>> {
         if self.world.delays.is_empty() {
             return self.inner.requests(filter);
@@ -351,15 +282,6 @@ impl ReadDatabase for Fragile {
             }
             self.inner.requests(filter).await
         })
-    }
-    fn doubts_about(&self, subject: i64) -> BoxFuture<'_, Result<Vec<Request>, ReadError>> {
-        self.inner.doubts_about(subject)
-    }
-    fn journal(&self, partition: u16, after: u64, limit: u32) -> BoxFuture<'_, Result<Vec<JournalRecord>, ReadError>> {
-        self.inner.journal(partition, after, limit)
-    }
-    fn places(&self) -> BoxFuture<'_, Result<Vec<Place>, ReadError>> {
-        self.inner.places()
     }
 }
 
@@ -376,8 +298,8 @@ impl Network {
         let Some(engine) = world.engine(question.target.service) else {
             return Outcome::NotDone("connection refused".into());
         };
-        let resource = engine.model().resource_at(question.target.path).expect("a path");
-        let model = engine.model().resources[resource].ask.clone().expect("an ask");
+        let resource = engine.core().model().resource_at(question.target.path).expect("a path");
+        let model = engine.core().model().resources[resource].ask.clone().expect("an ask");
         let (id, command) = model.read(question.body.as_bytes()).expect("a question of ours");
         let incoming = Incoming {
             resource,
@@ -397,7 +319,7 @@ impl Network {
     async fn deliver_void(world: Arc<World>, service: String, path: String, id: Uuid) -> Result<(), VoidError> {
         let refused = || VoidError::NoAnswer("connection refused".into());
         let engine = world.engine(&service).ok_or_else(refused)?;
-        let resource = engine.model().resource_at(&path).expect("a path");
+        let resource = engine.core().model().resource_at(&path).expect("a path");
         engine.void(resource, id, Origin::new(false)).await.map_err(|problem| VoidError::NotUndone(problem.to_string()))
     }
 
@@ -489,8 +411,8 @@ async fn client(world: Arc<World>, name: String, has_key: bool, body: String) ->
     tokio::time::sleep(world.millis(0..2_000)).await;
     loop {
         if let Some(engine) = world.engine("order") {
-            let resource = engine.model().resource_at("/orders").expect("a path");
-            let model = &engine.model().resources[resource];
+            let resource = engine.core().model().resource_at("/orders").expect("a path");
+            let model = &engine.core().model().resources[resource];
             let post = model.commands.iter().find(|command| command.verb == Verb::Post).expect("a command");
             let incoming = Incoming {
                 resource,
@@ -556,7 +478,10 @@ async fn meddle(world: Arc<World>) {
 /// One case. Tells which faults struck.
 async fn case(scenario: Scenario, seed: u64) -> BTreeMap<&'static str, u64> {
     let (model, mut random) = ((scenario.model)(), Random(seed));
-    BEGAN.set(Some((Instant::now(), Timestamp::UNIX_EPOCH))); // the same every time, so that a seed repeats
+    // The same every time, so that a seed repeats: time, ids, and the ids of traces.
+    BEGAN.set(Some((Instant::now(), Timestamp::UNIX_EPOCH)));
+    IDS.set(0);
+    fastrand::seed(seed);
     let databases = model.services.iter().map(|service| (service.name, MemoryDatabase::new(schema(service)))).collect();
     let names: Vec<_> = model.services.iter().map(|service| service.name).collect();
     let world = Arc::new(World {
@@ -682,6 +607,12 @@ async fn undone_once(world: &World, seed: u64) {
     }
 }
 
+/// One case, in virtual time.
+fn run_one(scenario: Scenario, seed: u64) -> BTreeMap<&'static str, u64> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build();
+    runtime.expect("a runtime").block_on(case(scenario, seed))
+}
+
 fn run(scenario: Scenario, cases: u64) {
     let seeds: Vec<u64> = match std::env::var("JUMUN_SEED") {
         Ok(seed) => vec![seed.parse().expect("JUMUN_SEED is a number")],
@@ -689,8 +620,7 @@ fn run(scenario: Scenario, cases: u64) {
     };
     let mut struck: BTreeMap<&'static str, u64> = BTreeMap::new();
     for seed in &seeds {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build();
-        for (fault, times) in runtime.expect("a runtime").block_on(case(scenario, *seed)) {
+        for (fault, times) in run_one(scenario, *seed) {
             *struck.entry(fault).or_default() += times;
         }
     }
@@ -725,4 +655,54 @@ fn an_order_stands_if_and_only_if_it_is_paid_and_its_mileage_is_earned() {
 #[test]
 fn an_order_whose_payment_comes_later_is_paid_or_cancelled_and_its_customer_hears_of_it() {
     run(course::SCENARIO, 1_000);
+}
+
+/// The log of one case, every line with its virtual time.
+fn log_of(scenario: Scenario, seed: u64) -> String {
+    #[derive(Clone, Default)]
+    struct Lines(Arc<Mutex<Vec<u8>>>);
+    impl std::io::Write for Lines {
+        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+            self.0.lock().expect("one thread").extend_from_slice(bytes);
+            Ok(bytes.len())
+        }
+        fn flush(&mut self) -> std::io::Result<()> {
+            Ok(())
+        }
+    }
+    struct VirtualTime;
+    impl tracing_subscriber::fmt::time::FormatTime for VirtualTime {
+        fn format_time(&self, line: &mut tracing_subscriber::fmt::format::Writer<'_>) -> std::fmt::Result {
+            write!(line, "{}", now())
+        }
+    }
+    let lines = Lines::default();
+    let writer = lines.clone();
+    let log = tracing_subscriber::fmt()
+        .with_max_level(tracing::Level::DEBUG)
+        .with_ansi(false)
+        .with_timer(VirtualTime)
+        .with_writer(move || writer.clone())
+        .finish();
+    tracing::subscriber::with_default(log, || run_one(scenario, seed));
+    let bytes = std::mem::take(&mut *lines.0.lock().expect("one thread"));
+    String::from_utf8(bytes).expect("text")
+}
+
+#[test]
+fn a_seed_that_runs_twice_gives_one_log() {
+    for (name, scenario) in [("food delivery", AS_IT_IS), ("course enrollment", course::SCENARIO)] {
+        let mut lines = 0;
+        for seed in 0..20 {
+            let (first, second) = (log_of(scenario, seed), log_of(scenario, seed));
+            lines += first.lines().count();
+            let differing = first.lines().zip(second.lines()).position(|(one, other)| one != other);
+            if let Some(at) = differing {
+                let line = |log: &str| log.lines().nth(at).map(str::to_owned);
+                panic!("{name}, seed {seed}: line {at} differs:\n{:?}\n{:?}", line(&first), line(&second));
+            }
+            assert_eq!(first.len(), second.len(), "{name}, seed {seed}: one log is longer");
+        }
+        assert!(lines > 1_000, "{name}: the log tells what happens, in {lines} lines");
+    }
 }

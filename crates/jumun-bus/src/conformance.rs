@@ -8,8 +8,9 @@
 
 #![allow(clippy::unwrap_used, reason = "these are tests, compiled here so that adapters elsewhere can run them")]
 
-use crate::{Bus, BusError, Delivery, Position, Publisher, Record, Source, Subscription, Wants, limits};
+use crate::{Bus, BusError, Delivery, Position, Publisher, Record, Released, Source, Subscription, Wants, limits};
 use std::{
+    collections::BTreeSet,
     thread,
     time::{Duration, Instant},
 };
@@ -47,6 +48,9 @@ macro_rules! conformance {
             a_reader_ahead_of_the_log_waits_and_reads_nothing_twice
             a_reader_that_lives_through_it_reads_nothing_twice
             what_is_not_kept_is_gone
+            a_log_is_kept_from_its_first_event_on
+            what_a_consumer_published_is_read_again
+            retention_deletes_what_is_old_and_no_consumer_needs
             a_reader_knows_how_far_it_is_behind
         }
     };
@@ -601,6 +605,76 @@ pub fn what_is_not_kept_is_gone<H: Home>(home: &H) {
     publisher.append(&records(0, 401, 401)).unwrap();
     drop(publisher);
     assert_eq!(open(home, 1).last(0), 401);
+}
+
+#[doc(hidden)]
+pub fn a_log_is_kept_from_its_first_event_on<H: Home>(home: &H) {
+    let bus = home.bus();
+    assert_eq!(bus.kept_from("order").unwrap(), [0_u64; 0]);
+    let mut publisher = open(home, 2);
+    for sequence in 1..=400 {
+        publisher.append(&[record(0, sequence), record(1, sequence)]).unwrap();
+    }
+    publisher.sync().unwrap();
+    assert_eq!(bus.kept_from("order").unwrap(), [1, 1]);
+    home.retain("order", &[301, 301]);
+    let kept_from = bus.kept_from("order").unwrap();
+    assert!(kept_from.iter().all(|first| (301 - H::KEPT_LONGER..=301).contains(first)), "{kept_from:?}");
+    let read =
+        poll_all(&mut *reader(home, &[after("order", 0, kept_from[0] - 1), after("order", 1, kept_from[1] - 1)]));
+    assert_eq!(numbers(&read, 0), (kept_from[0]..=400).collect::<Vec<_>>());
+    for nonsense in ["", "a/b"] {
+        assert!(bus.kept_from(nonsense).is_err());
+    }
+}
+
+#[doc(hidden)]
+pub fn what_a_consumer_published_is_read_again(home: &impl Home) {
+    let bus = home.bus();
+    let released = |up_to| Released { epoch: Uuid::from_u128(7), up_to };
+    assert_eq!(bus.released("order", "store").unwrap(), None);
+    for up_to in [vec![3, 1], vec![9, 9], vec![]] {
+        bus.release("order", "store", &released(up_to.clone())).unwrap();
+        assert_eq!(home.bus().released("order", "store").unwrap(), Some(released(up_to)));
+    }
+    assert_eq!(bus.released("order", "delivery").unwrap(), None);
+    assert_eq!(bus.released("payment", "store").unwrap(), None);
+    assert!(bus.release("order", "../x", &released(vec![])).is_err());
+    assert!(bus.release("../x", "store", &released(vec![])).is_err());
+}
+
+#[doc(hidden)]
+pub fn retention_deletes_what_is_old_and_no_consumer_needs<H: Home>(home: &H) {
+    let bus = home.bus();
+    let consumers: BTreeSet<_> = ["delivery", "store"].map(str::to_owned).into();
+    assert_eq!(bus.retain_since("order", i64::MAX, &consumers).unwrap(), 0);
+    let mut publisher = open(home, 1);
+    for sequence in 1..=400 {
+        publisher.append(&[record(0, sequence)]).unwrap();
+    }
+    publisher.sync().unwrap();
+    let time_of = |sequence| record(0, sequence).time_ms;
+    let kept_from = || bus.kept_from("order").unwrap()[0];
+    let is_near = |first: u64, wanted: u64| (wanted.saturating_sub(H::KEPT_LONGER).max(1)..=wanted).contains(&first);
+    assert!(is_near(bus.keep_since("order", time_of(301)).unwrap()[0], 301));
+
+    // One consumer has published nothing, then about another epoch: it needs the whole log.
+    let released = |epoch, up_to| Released { epoch: Uuid::from_u128(epoch), up_to: vec![up_to] };
+    bus.release("order", "store", &released(7, 400)).unwrap();
+    for elsewhere in [None, Some(released(8, 400))] {
+        if let Some(elsewhere) = &elsewhere {
+            bus.release("order", "delivery", elsewhere).unwrap();
+        }
+        assert_eq!((bus.retain_since("order", i64::MAX, &consumers).unwrap(), kept_from()), (0, 1));
+    }
+    // The slowest consumer decides, then the time.
+    bus.release("order", "delivery", &released(7, 250)).unwrap();
+    bus.retain_since("order", i64::MAX, &consumers).unwrap();
+    assert!(is_near(kept_from(), 251), "{}", kept_from());
+    bus.release("order", "delivery", &released(7, 400)).unwrap();
+    bus.retain_since("order", time_of(350), &consumers).unwrap();
+    assert!(is_near(kept_from(), 350), "{}", kept_from());
+    assert_eq!(numbers(&poll_all(&mut *reader(home, &[after("order", 0, 349)])), 0), (350..=400).collect::<Vec<_>>());
 }
 
 #[doc(hidden)]

@@ -10,20 +10,24 @@
 //! source's journal, with the same numbers. A consumer may therefore stand ahead of the bus for a moment, and waits.
 //!
 //! Adapters: [`EmbeddedLog`], files in a folder shared by all processes of one machine, and [`MemoryBus`] for tests. Both
-//! pass the suite in [`mod@conformance`].
+//! pass the suite in `conformance`.
 //!
 //! All calls block, though never for long: they are made from threads of their own, or take microseconds.
 
+#[cfg(feature = "conformance")]
 pub mod conformance;
 mod embedded;
 pub mod limits;
 mod memory;
 mod rules;
+mod url;
 
-pub use embedded::{EmbeddedLog, Released};
+pub use embedded::EmbeddedLog;
 pub use memory::MemoryBus;
+pub use url::{BusOptions, BusUrl};
 
-use std::{fmt, sync::Arc, time::Duration};
+use serde::{Deserialize, Serialize};
+use std::{collections::BTreeSet, fmt, sync::Arc, time::Duration};
 use uuid::Uuid;
 
 /// Who publishes.
@@ -82,7 +86,24 @@ pub struct Delivery {
     pub record: Option<Record>,
 }
 
+/// What a consumer of a log needs no more.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Released {
+    /// The epoch of the log.
+    pub epoch: Uuid,
+    /// By partition, the last number that the consumer needs no more; 0, or a missing entry, for none.
+    pub up_to: Vec<u64>,
+}
+
 /// A bus.
+///
+/// # Retention
+///
+/// A log is kept whole unless its service calls [`Bus::retain_since`]. Each consumer publishes beside the log the number below
+/// which it needs nothing ([`Bus::release`]), after that is durable in the consumer's own database. So the published number may
+/// lag but never runs ahead, and a crash between the two costs only room. A consumer that has published nothing needs the whole
+/// log.
 pub trait Bus: Send + Sync + 'static {
     /// The one that appends for a source. There is one at a time: a second one is refused.
     ///
@@ -101,6 +122,39 @@ pub trait Bus: Send + Sync + 'static {
 
     /// The sources that have a log here.
     fn sources(&self) -> Result<Vec<Source>, BusError>;
+
+    /// The first number of each partition that the log of a service still has; empty where there is no log.
+    ///
+    /// # Errors
+    /// [`BusError::Unavailable`], and [`BusError::Damaged`] where a part cannot be read.
+    fn kept_from(&self, service: &str) -> Result<Vec<u64>, BusError>;
+
+    /// The numbers, one for each partition, from which on a log must be kept for what has happened since a time (in
+    /// milliseconds since 1970 UTC): all events before them happened earlier.
+    ///
+    /// # Errors
+    /// As [`Bus::kept_from`].
+    fn keep_since(&self, service: &str, since_ms: i64) -> Result<Vec<u64>, BusError>;
+
+    /// Publishes what a consumer of this service needs no more. It outlives a power cut.
+    ///
+    /// # Errors
+    /// [`BusError::Unavailable`]; what the consumer published before remains.
+    fn release(&self, service: &str, consumer: &str, released: &Released) -> Result<(), BusError>;
+
+    /// What a consumer has published; None where it has published nothing.
+    ///
+    /// # Errors
+    /// [`BusError::Unavailable`], and [`BusError::Damaged`] where it cannot be read.
+    fn released(&self, service: &str, consumer: &str) -> Result<Option<Released>, BusError>;
+
+    /// Deletes what happened before a time and none of these consumers needs, as far as the adapter can (a log of files: whole
+    /// segments); returns the number of parts deleted. It deletes nothing where a consumer has published nothing, or was about
+    /// another epoch. A reader further back gets [`BusError::Gone`].
+    ///
+    /// # Errors
+    /// As [`Bus::kept_from`], and [`BusError::Damaged`] where what a consumer published cannot be read.
+    fn retain_since(&self, service: &str, since_ms: i64, consumers: &BTreeSet<String>) -> Result<usize, BusError>;
 }
 
 /// Which types of events are wanted.
@@ -109,7 +163,7 @@ pub enum Wants {
     /// All.
     All,
     /// These.
-    Only(std::collections::BTreeSet<String>),
+    Only(BTreeSet<String>),
 }
 
 /// Appends the events of one source.
@@ -201,6 +255,12 @@ pub enum BusError {
         /// What was seen.
         why: String,
     },
+    /// There is no bus at this address.
+    #[error("{path}: there is no bus here")]
+    Missing {
+        /// The folder.
+        path: String,
+    },
     /// The bus cannot be used now.
     #[error("the bus cannot be used: {0}")]
     Unavailable(String),
@@ -215,6 +275,7 @@ impl BusError {
             Self::Gap { .. } => "bus-gap",
             Self::Gone { .. } => "bus-gone",
             Self::Damaged { .. } => "bus-damaged",
+            Self::Missing { .. } => "bus-missing",
             Self::Unavailable(_) => "bus-unavailable",
         }
     }
@@ -232,6 +293,7 @@ impl BusError {
             Self::Gap { .. } | Self::Damaged { .. } => {
                 "Restore the log from a copy, or move it away: the source fills it again from its journal."
             }
+            Self::Missing { .. } => "Check the path (--data); services make it when they first start.",
             Self::Unavailable(_) => "Check that the bus folder exists, has room, and can be written by this user.",
         }
     }

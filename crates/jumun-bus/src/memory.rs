@@ -1,8 +1,10 @@
 //! A bus in memory, for tests.
 
-use crate::{Bus, BusError, Delivery, Position, Publisher, Record, Source, Subscription, Wants, limits, rules};
+use crate::{
+    Bus, BusError, Delivery, Position, Publisher, Record, Released, Source, Subscription, Wants, limits, rules,
+};
 use std::{
-    collections::{BTreeMap, VecDeque},
+    collections::{BTreeMap, BTreeSet, VecDeque},
     sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
@@ -17,6 +19,8 @@ pub struct MemoryBus {
 #[derive(Default)]
 struct Shared {
     logs: Mutex<BTreeMap<String, Log>>,
+    /// By source and consumer.
+    released: Mutex<BTreeMap<(String, String), Released>>,
     appended: Condvar,
 }
 
@@ -50,6 +54,10 @@ impl Partition {
 impl Shared {
     fn logs(&self) -> MutexGuard<'_, BTreeMap<String, Log>> {
         self.logs.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn released(&self) -> MutexGuard<'_, BTreeMap<(String, String), Released>> {
+        self.released.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -122,6 +130,42 @@ impl Bus for MemoryBus {
 
     fn sources(&self) -> Result<Vec<Source>, BusError> {
         Ok(self.shared.logs().values().map(|log| Source::clone(&log.source)).collect())
+    }
+
+    fn kept_from(&self, service: &str) -> Result<Vec<u64>, BusError> {
+        self.keep_since(service, i64::MIN)
+    }
+
+    fn keep_since(&self, service: &str, since_ms: i64) -> Result<Vec<u64>, BusError> {
+        rules::check_service(service)?;
+        let logs = self.shared.logs();
+        let partitions = logs.get(service).map(|log| log.partitions.as_slice()).unwrap_or_default();
+        let first = |partition: &Partition| {
+            let older = partition.records.iter().take_while(|record| record.time_ms < since_ms).count() as u64;
+            partition.before + older + 1
+        };
+        Ok(partitions.iter().map(first).collect())
+    }
+
+    fn release(&self, service: &str, consumer: &str, released: &Released) -> Result<(), BusError> {
+        rules::check_service(service)?;
+        rules::check_service(consumer)?;
+        self.shared.released().insert((service.to_owned(), consumer.to_owned()), released.clone());
+        Ok(())
+    }
+
+    fn released(&self, service: &str, consumer: &str) -> Result<Option<Released>, BusError> {
+        rules::check_service(service)?;
+        rules::check_service(consumer)?;
+        Ok(self.shared.released().get(&(service.to_owned(), consumer.to_owned())).cloned())
+    }
+
+    fn retain_since(&self, service: &str, since_ms: i64, consumers: &BTreeSet<String>) -> Result<usize, BusError> {
+        let Some(epoch) = self.shared.logs().get(service).map(|log| log.source.epoch) else { return Ok(0) };
+        let Some(keep_from) = rules::keep_from(self, service, epoch, since_ms, consumers)? else { return Ok(0) };
+        let before = self.kept_from(service)?;
+        self.retain(service, &keep_from);
+        Ok(before.iter().zip(self.kept_from(service)?).filter(|(before, after)| *before != after).count())
     }
 }
 

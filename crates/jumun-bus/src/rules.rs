@@ -1,6 +1,8 @@
 //! What every adapter refuses.
 
-use crate::{BusError, Record, Source, limits};
+use crate::{Bus, BusError, Record, Source, limits};
+use std::collections::BTreeSet;
+use uuid::Uuid;
 
 /// Whether there can be such a source: its name is that of a folder, too.
 pub(crate) fn check_source(source: &Source) -> Result<(), BusError> {
@@ -59,4 +61,25 @@ pub(crate) fn check_records(source: &Source, last: &[u64], records: &[Record]) -
         }
     }
     Ok(())
+}
+
+/// The numbers from which on a log must be kept, for a time and for consumers; None where nothing may be deleted.
+pub(crate) fn keep_from(
+    bus: &impl Bus,
+    service: &str,
+    epoch: Uuid,
+    since_ms: i64,
+    consumers: &BTreeSet<String>,
+) -> Result<Option<Vec<u64>>, BusError> {
+    let mut keep_from = bus.keep_since(service, since_ms)?;
+    for consumer in consumers {
+        let Some(released) = bus.released(service, consumer)?.filter(|released| released.epoch == epoch) else {
+            return Ok(None);
+        };
+        for (partition, keep_from) in keep_from.iter_mut().enumerate() {
+            let up_to = released.up_to.get(partition).copied().unwrap_or_default();
+            *keep_from = up_to.saturating_add(1).min(*keep_from);
+        }
+    }
+    Ok(Some(keep_from))
 }

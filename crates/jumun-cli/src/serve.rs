@@ -2,7 +2,7 @@
 
 use crate::{Failure, SystemOptions, Systems};
 use clap::Args;
-use jiff::{Timestamp, tz::TimeZone};
+use jiff::tz::TimeZone;
 use jumun::{ServiceModel, SystemModel};
 use jumun_bus::EmbeddedLog;
 use jumun_control as control;
@@ -108,17 +108,13 @@ async fn serve_service(
         transport = transport.with_outside(SENDER, Arc::new(carrier));
     }
     let engine = Engine::new(Parts {
-        model: service.clone(),
-        behaviour,
-        database: Arc::new(database),
-        transport: Arc::new(transport),
         guards: Guards::new(service, &guards)?,
         delays: Delays::new(delays),
         admission: config.admission,
-        clock: Timestamp::now,
         zone: TimeZone::try_system().unwrap_or(TimeZone::UTC),
         tracer,
         restarts: options.supervised.unwrap_or_default(),
+        ..Parts::new(service.clone(), behaviour, Arc::new(database), Arc::new(transport))
     });
     engine.faults().set(config.faults, None);
     let start_delay = config.faults.start_delay;

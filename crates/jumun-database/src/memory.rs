@@ -2,7 +2,8 @@
 
 use crate::{
     Changes, CommitError, Database, Direction, Document, Identity, JournalRecord, Page, Place, Query, ReadDatabase,
-    ReadError, Receipt, Request, RequestChange, RequestFilter, RequestState, Schema, Stats, limits, partition_of,
+    ReadError, RebuildDatabase, Receipt, Request, RequestChange, RequestFilter, RequestState, Schema, Sharing, Stats,
+    limits, partition_of,
     rules::{self, Facts, RequestFacts},
     values::{self, Number, Wanted},
 };
@@ -48,8 +49,12 @@ struct State {
 impl MemoryDatabase {
     /// An empty database.
     pub fn new(schema: Schema) -> Self {
-        let identity =
-            Identity { service: schema.service.clone(), epoch: Uuid::new_v4(), partitions: schema.partitions.max(1) };
+        let identity = Identity {
+            service: schema.service.clone(),
+            epoch: Uuid::new_v4(),
+            partitions: schema.partitions.max(1),
+            sharing: Sharing::OneProcess,
+        };
         let state = State {
             documents: BTreeMap::new(),
             shadows: BTreeMap::new(),
@@ -172,32 +177,7 @@ impl ReadDatabase for MemoryDatabase {
     }
 }
 
-impl Database for MemoryDatabase {
-    fn commit(&self, changes: Changes) -> BoxFuture<'_, Result<Receipt, CommitError>> {
-        self.write(|state| {
-            rules::check_limits(&changes, &state.schema)?;
-            let Ok(conflict) = rules::first_conflict(&changes, state);
-            if let Some(conflict) = conflict {
-                state.stats.conflicts += 1;
-                return Err(CommitError::Conflict(conflict));
-            }
-            Ok(state.apply(changes))
-        })
-    }
-
-    fn next_id(&self, collection: &'static str) -> BoxFuture<'_, Result<i64, ReadError>> {
-        let mut state = self.state();
-        let next = state.last_ids.get_mut(collection).and_then(|last| {
-            *last = last.checked_add(1)?;
-            Some(*last)
-        });
-        ready(next.ok_or_else(|| ReadError::Unavailable(format!("there are no ids for `{collection}`")))).boxed()
-    }
-
-    fn purge_requests(&self, before_ms: i64, keep_at_most: u64) -> BoxFuture<'_, Result<u64, CommitError>> {
-        self.write(|state| Ok(state.purge(before_ms, keep_at_most)))
-    }
-
+impl RebuildDatabase for MemoryDatabase {
     fn clear_shadow(&self, collection: &'static str) -> BoxFuture<'_, Result<bool, CommitError>> {
         self.write(|state| {
             rules::check_collections(&[collection], &state.schema)?;
@@ -289,6 +269,33 @@ impl Database for MemoryDatabase {
             let documents = state.bases.range(of_collection(collection)).map(|(_, document)| document);
             documents.filter(|document| document.id > after).take(rows(limit)).cloned().collect()
         })
+    }
+}
+
+impl Database for MemoryDatabase {
+    fn commit(&self, changes: Changes) -> BoxFuture<'_, Result<Receipt, CommitError>> {
+        self.write(|state| {
+            rules::check_limits(&changes, &state.schema)?;
+            let Ok(conflict) = rules::first_conflict(&changes, state);
+            if let Some(conflict) = conflict {
+                state.stats.conflicts += 1;
+                return Err(CommitError::Conflict(conflict));
+            }
+            Ok(state.apply(changes))
+        })
+    }
+
+    fn next_id(&self, collection: &'static str) -> BoxFuture<'_, Result<i64, ReadError>> {
+        let mut state = self.state();
+        let next = state.last_ids.get_mut(collection).and_then(|last| {
+            *last = last.checked_add(1)?;
+            Some(*last)
+        });
+        ready(next.ok_or_else(|| ReadError::Unavailable(format!("there are no ids for `{collection}`")))).boxed()
+    }
+
+    fn purge_requests(&self, before_ms: i64, keep_at_most: u64) -> BoxFuture<'_, Result<u64, CommitError>> {
+        self.write(|state| Ok(state.purge(before_ms, keep_at_most)))
     }
 
     fn stats(&self) -> Stats {

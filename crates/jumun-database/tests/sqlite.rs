@@ -5,7 +5,7 @@
 use futures_util::FutureExt;
 use jumun_database::{
     Changes, Collection, CommitError, Database, Document, DocumentChange, Field, OpenError, Query, ReadDatabase,
-    ReadError, RequestFilter, RequestState, Schema, SqliteDatabase, SqliteReader,
+    ReadError, RebuildDatabase, RequestFilter, RequestState, Schema, Sharing, SqliteDatabase, SqliteReader,
     conformance::{event, order, schema},
     limits,
 };
@@ -15,7 +15,7 @@ use std::{
     env, fs,
     io::Read,
     path::{Path, PathBuf},
-    process::{Command, Stdio},
+    process::{self, Command, Stdio},
 };
 use tempfile::TempDir;
 
@@ -79,13 +79,32 @@ async fn a_database_is_open_in_one_place_at_a_time() {
     let first = SqliteDatabase::open(&file(&folder), schema(1)).unwrap();
 
     let error = SqliteDatabase::open(&file(&folder), schema(1)).err().unwrap();
-    assert!(matches!(error, OpenError::InUse { .. }), "{error}");
+    assert!(matches!(error, OpenError::InUse { holder: Some(pid), .. } if pid == process::id()), "{error}");
+    assert!(error.to_string().contains(&format!("process {} has this database open", process::id())), "{error}");
     assert_eq!(error.code(), "database-in-use");
     first.commit(documents([order(1, 0, &json!({}))])).await.unwrap();
 
     first.close().await;
     let second = SqliteDatabase::open(&file(&folder), schema(1)).unwrap();
     assert!(second.document("orders", 1).await.unwrap().is_some());
+}
+
+/// As the release before this one left it: schema 4, which does not say how many processes may use it.
+#[tokio::test]
+async fn a_database_of_the_previous_release_opens_and_keeps_what_it_holds() {
+    let folder = folder();
+    stopped(&file(&folder)).await;
+    let before = Connection::open(file(&folder)).unwrap();
+    before.execute("DELETE FROM meta WHERE name = 'processes'", []).unwrap();
+    before.pragma_update(None, "user_version", 4).unwrap();
+    before.close().unwrap();
+    assert!(matches!(SqliteReader::open(&file(&folder)).err(), Some(OpenError::Unusable { .. })), "not migrated yet");
+
+    let database = SqliteDatabase::open(&file(&folder), schema(1)).unwrap();
+    assert_eq!(database.identity().sharing, Sharing::OneProcess);
+    assert!(database.document("orders", 3).await.unwrap().is_some());
+    database.close().await;
+    assert_eq!(SqliteReader::open(&file(&folder)).unwrap().identity().sharing, Sharing::OneProcess);
 }
 
 #[tokio::test]

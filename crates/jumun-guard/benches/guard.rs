@@ -11,7 +11,7 @@
 
 use futures_util::FutureExt;
 use jumun_guard::{
-    Breaker, BreakerConfig, BulkheadConfig, Command, Guard, GuardConfig, Outcome, Parts, Refusal, Verdict, Window,
+    Breaker, BreakerConfig, BulkheadConfig, Command, Guard, GuardConfig, Parts, Refusal, Verdict, Window,
 };
 use std::{
     hint::black_box,
@@ -34,16 +34,16 @@ fn main() {
 
     let guarded = guard(&GuardConfig::default());
     row("guard: a call that is answered at once", length, || {
-        let outcome = guarded.call(success, |_| async { black_box(1) }).now_or_never();
-        assert!(matches!(outcome, Some(Outcome::Done(1))));
+        let outcome = call(&guarded, async { black_box(1) }).now_or_never();
+        assert_eq!(outcome, Some(Ok(Some(1))));
     });
     row("guard: a call that is answered later", length, || {
         runtime.block_on(async {
-            let outcome = guarded.call(success, |_| async {
+            let outcome = call(&guarded, async {
                 tokio::task::yield_now().await;
                 black_box(1)
             });
-            assert!(matches!(outcome.await, Outcome::Done(1)));
+            assert_eq!(outcome.await, Ok(Some(1)));
         });
     });
     row("… of which without the guard", length, || {
@@ -68,17 +68,17 @@ fn main() {
     let open = guard(&GuardConfig::default());
     open.command(Command::ForceOpen);
     row("guard: refused by an open circuit", length, || {
-        let outcome = open.call(success, |_| async { 1 }).now_or_never();
-        assert!(matches!(outcome, Some(Outcome::Refused(Refusal::Open { .. }))));
+        let outcome = call(&open, async { 1 }).now_or_never();
+        assert!(matches!(outcome, Some(Err(Refusal::Open { .. }))));
     });
 
     let bulkhead = BulkheadConfig { max_concurrent: 1, max_wait: Duration::ZERO };
     let full = guard(&GuardConfig { bulkhead, ..GuardConfig::default() });
-    let mut at_work = Box::pin(full.call(success, |_| std::future::pending::<u32>()));
+    let mut at_work = Box::pin(call(&full, std::future::pending()));
     assert!(at_work.as_mut().now_or_never().is_none());
     row("guard: refused by a full bulkhead", length, || {
-        let outcome = full.call(success, |_| async { 1 }).now_or_never();
-        assert_eq!(outcome, Some(Outcome::Refused(Refusal::Full)));
+        let outcome = call(&full, async { 1 }).now_or_never();
+        assert_eq!(outcome, Some(Err(Refusal::Full)));
     });
     row("guard: a snapshot", length, || {
         black_box(guarded.snapshot());
@@ -88,6 +88,11 @@ fn main() {
 #[allow(clippy::trivially_copy_pass_by_ref, reason = "a judge is given a reference")]
 fn success(_: &u32) -> Verdict {
     Verdict::Success
+}
+
+async fn call(guard: &Guard, work: impl Future<Output = u32>) -> Result<Option<u32>, Refusal> {
+    const LIMIT: Duration = Duration::from_secs(1);
+    Ok(guard.admit(LIMIT).await?.run(LIMIT, success, work).await)
 }
 
 fn guard(config: &GuardConfig) -> Guard {

@@ -111,8 +111,6 @@ pub enum Verdict {
     Success,
     /// It does not, or nobody knows.
     Failure,
-    /// It does not, and surely nothing was done there: the call may be repeated.
-    NotDone,
     /// Nothing: the call counts neither way.
     Ignored,
 }
@@ -302,7 +300,7 @@ impl Breaker {
         let is_failed = match verdict {
             Verdict::Ignored => return None,
             Verdict::Success => false,
-            Verdict::Failure | Verdict::NotDone => true,
+            Verdict::Failure => true,
         };
         let is_slow = now.saturating_duration_since(ticket.granted) >= self.rules.slow_call;
         let call = Call { is_failed, is_slow };

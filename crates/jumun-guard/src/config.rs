@@ -1,260 +1,131 @@
-//! What a guard is told: the keys of `[order.calls.payment]` that are about the guard, with their defaults.
-//!
-//! A duration is written `400ms`, `10s`, `2m`. A key that nobody knows, or a value that cannot be, is an error.
+//! What a guard is configured with: `[<service>.calls.<neighbour>]` and the tables below it.
 
 use crate::limits;
-use jiff::SignedDuration;
-use serde::{Deserialize, Deserializer, de};
-use std::{fmt, ops::RangeInclusive, time::Duration};
+use jumun_config::{Invalid, Section, Setting, check, section, units};
+use serde::{Deserializer, Serializer, de};
+use std::{fmt, time::Duration};
 
-/// The guard around one call.
-#[derive(Debug, Clone, Copy, PartialEq, Deserialize)]
-#[serde(remote = "Self", deny_unknown_fields, default)]
-pub struct GuardConfig {
-    /// How long an answer is waited for: from the caller's first wish to the last attempt's end.
-    #[serde(deserialize_with = "duration")]
-    pub time_limit: Duration,
-    /// When to stop calling.
-    pub breaker: BreakerConfig,
-    /// How many calls at once.
-    pub bulkhead: BulkheadConfig,
-    /// When to call again. By default never.
-    pub retry: RetryConfig,
+section! {
+    /// The guard around the calls to one neighbour.
+    #[derive(Copy)]
+    pub struct GuardConfig {
+        /// How long the caller waits for an answer, the wait for a slot included.
+        pub time_limit: Duration = Duration::from_secs(1),
+        /// When the guard stops calling.
+        pub breaker: BreakerConfig = BreakerConfig::default(),
+        /// How many calls may be in flight at once.
+        pub bulkhead: BulkheadConfig = BulkheadConfig::default(),
+    }
 }
 
-/// When a breaker opens and closes.
-#[derive(Debug, Clone, Copy, PartialEq, Deserialize)]
-#[serde(remote = "Self", deny_unknown_fields, default)]
-pub struct BreakerConfig {
-    /// Which calls count.
-    pub window: Window,
-    /// With fewer calls in the window it does not open. By default 20, or the window where that is less.
-    pub minimum_calls: Option<u32>,
-    /// It opens where so large a share of calls fails: above 0, at most 1.
-    pub failure_rate: f64,
-    /// A call that takes so long, or longer, is slow. By default the time limit.
-    #[serde(deserialize_with = "some_duration")]
-    pub slow_call: Option<Duration>,
-    /// It opens where so large a share of calls is slow: above 0, at most 1.
-    pub slow_call_rate: f64,
-    /// How long it is open before it lets calls through again, to see.
-    #[serde(deserialize_with = "duration")]
-    pub wait_open: Duration,
-    /// How many calls it lets through then, and decides by.
-    pub half_open_calls: u32,
+section! {
+    /// When a breaker opens and closes.
+    #[derive(Copy)]
+    pub struct BreakerConfig {
+        /// The calls that count: those of a time (`"10s"`), or the last ones (`100`).
+        pub window: Window = Window::Time(Duration::from_secs(10)),
+        /// With fewer calls in the window the breaker does not open. By default 20, or the size of the window if that is less.
+        pub minimum_calls: Option<u32> = None,
+        /// The breaker opens at this share of failed calls: above 0, at most 1.
+        pub failure_rate: f64 = 0.5,
+        /// From this duration on a call is slow. By default the time limit.
+        pub slow_call: Option<Duration> = None,
+        /// The breaker opens at this share of slow calls: above 0, at most 1.
+        pub slow_call_rate: f64 = 1.0,
+        /// How long the breaker stays open before it probes.
+        pub wait_open: Duration = Duration::from_secs(5),
+        /// How many calls a half-open breaker lets through. It decides by them.
+        pub half_open_calls: u32 = 5,
+    }
 }
 
-/// Which calls a breaker counts: written `"10s"`, or a number of calls.
+section! {
+    /// How many calls may be in flight at once.
+    #[derive(Copy, Eq)]
+    pub struct BulkheadConfig {
+        /// Calls in flight at once.
+        pub max_concurrent: u32 = 256,
+        /// How long one more call waits for a slot, within the time limit. `0s`: the bulkhead refuses it at once.
+        pub max_wait: Duration = Duration::from_millis(100),
+    }
+}
+
+/// The calls that a breaker counts: written `"10s"`, or a number of calls.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Window {
-    /// Those of so much time.
+    /// The calls of this time.
     Time(Duration),
-    /// The last so many.
+    /// The last calls, this many.
     Calls(u32),
 }
 
-/// How many calls at once.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
-#[serde(remote = "Self", deny_unknown_fields, default)]
-pub struct BulkheadConfig {
-    /// Calls at work at once.
-    pub max_concurrent: u32,
-    /// How long one more waits for its turn, within the time limit. Zero: it is refused at once.
-    #[serde(deserialize_with = "duration")]
-    pub max_wait: Duration,
-}
-
-/// When to call again. Only what surely was not done is ever repeated.
-#[derive(Debug, Clone, Copy, PartialEq, Deserialize)]
-#[serde(remote = "Self", deny_unknown_fields, default)]
-pub struct RetryConfig {
-    /// Attempts at one call, the first one included; 1 for no retries.
-    pub max_attempts: u32,
-    /// The pause before the second attempt is drawn between nothing and this; it doubles for each further one.
-    #[serde(deserialize_with = "duration")]
-    pub pause: Duration,
-    /// It doubles up to this.
-    #[serde(deserialize_with = "duration")]
-    pub max_pause: Duration,
-    /// Retries are at most this share of calls: from 0 to 1 …
-    pub budget: f64,
-    /// … and so many a second more: with little traffic a share of it is nothing.
-    pub min_per_second: u32,
-}
-
-/// A value that cannot be.
+/// A guard cannot be configured like this.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("`{key}`: {why}")]
-pub struct InvalidConfig {
-    /// The key.
-    pub key: &'static str,
-    /// What is wrong with its value.
-    pub why: String,
-}
+#[error(transparent)]
+pub struct InvalidConfig(#[from] pub Invalid);
 
-impl Default for GuardConfig {
-    fn default() -> Self {
-        Self {
-            time_limit: Duration::from_secs(1),
-            breaker: BreakerConfig::default(),
-            bulkhead: BulkheadConfig::default(),
-            retry: RetryConfig::default(),
-        }
-    }
-}
-
-impl Default for BreakerConfig {
-    fn default() -> Self {
-        Self {
-            window: Window::Time(Duration::from_secs(10)),
-            minimum_calls: None,
-            failure_rate: 0.5,
-            slow_call: None,
-            slow_call_rate: 1.0,
-            wait_open: Duration::from_secs(5),
-            half_open_calls: 5,
-        }
-    }
-}
-
-impl Default for BulkheadConfig {
-    fn default() -> Self {
-        Self { max_concurrent: 256, max_wait: Duration::from_millis(100) }
-    }
-}
-
-impl Default for RetryConfig {
-    fn default() -> Self {
-        Self {
-            max_attempts: 1,
-            pause: Duration::from_millis(20),
-            max_pause: Duration::from_millis(200),
-            budget: 0.2,
-            min_per_second: 10,
-        }
-    }
-}
-
-impl GuardConfig {
-    /// What is read is checked already; what a program makes is checked when a guard is made of it.
-    ///
-    /// # Errors
-    /// The first value that cannot be.
-    pub fn check(&self) -> Result<(), InvalidConfig> {
-        within("time_limit", self.time_limit, &limits::DURATION)?;
-        self.breaker.check()?;
-        self.bulkhead.check()?;
-        self.retry.check()
+impl Section for GuardConfig {
+    fn check(&self) -> Result<(), Invalid> {
+        check::within("time_limit", &self.time_limit, &limits::DURATION)?;
+        self.breaker.check().map_err(|invalid| invalid.below("breaker"))?;
+        self.bulkhead.check().map_err(|invalid| invalid.below("bulkhead"))
     }
 }
 
 impl BreakerConfig {
-    /// With how many calls it decides at the earliest.
+    /// The number of calls in the window from which on the breaker decides.
     pub fn minimum_calls(&self) -> u32 {
-        const USUALLY: u32 = 20;
+        const DEFAULT: u32 = 20;
         self.minimum_calls.unwrap_or(match self.window {
-            Window::Calls(calls) => calls.min(USUALLY),
-            Window::Time(_) => USUALLY,
+            Window::Calls(calls) => calls.min(DEFAULT),
+            Window::Time(_) => DEFAULT,
         })
     }
+}
 
-    fn check(&self) -> Result<(), InvalidConfig> {
+impl Section for BreakerConfig {
+    fn check(&self) -> Result<(), Invalid> {
         let most = match self.window {
-            Window::Time(time) => within("window", time, &limits::WINDOW).map(|()| u32::MAX)?,
-            Window::Calls(calls) => within("window", calls, &limits::WINDOW_CALLS).map(|()| calls)?,
+            Window::Time(time) => check::within("window", &time, &limits::WINDOW).map(|()| u32::MAX)?,
+            Window::Calls(calls) => check::within("window", &calls, &limits::WINDOW_CALLS).map(|()| calls)?,
         };
         if let Some(minimum) = self.minimum_calls.filter(|minimum| !(1..=most).contains(minimum)) {
-            let why = format!("must be from 1 to what the window holds, {minimum} is not: it would never open");
-            return Err(InvalidConfig { key: "minimum_calls", why });
+            let why = format!("must be from 1 to the size of the window; with {minimum} the breaker would never open");
+            return Err(Invalid::new("minimum_calls", why));
         }
-        rate("failure_rate", self.failure_rate)?;
+        check::share_above_zero("failure_rate", self.failure_rate)?;
         if let Some(slow_call) = self.slow_call {
-            within("slow_call", slow_call, &limits::DURATION)?;
+            check::within("slow_call", &slow_call, &limits::DURATION)?;
         }
-        rate("slow_call_rate", self.slow_call_rate)?;
-        within("wait_open", self.wait_open, &limits::DURATION)?;
-        within("half_open_calls", self.half_open_calls, &limits::HALF_OPEN_CALLS)
+        check::share_above_zero("slow_call_rate", self.slow_call_rate)?;
+        check::within("wait_open", &self.wait_open, &limits::DURATION)?;
+        check::within("half_open_calls", &self.half_open_calls, &limits::HALF_OPEN_CALLS)
     }
 }
 
-impl BulkheadConfig {
-    fn check(&self) -> Result<(), InvalidConfig> {
-        within("max_concurrent", self.max_concurrent, &limits::CONCURRENT)?;
-        within("max_wait", self.max_wait, &(Duration::ZERO..=*limits::DURATION.end()))
-    }
-}
-
-impl RetryConfig {
-    fn check(&self) -> Result<(), InvalidConfig> {
-        within("max_attempts", self.max_attempts, &limits::ATTEMPTS)?;
-        within("pause", self.pause, &(Duration::ZERO..=*limits::DURATION.end()))?;
-        within("max_pause", self.max_pause, &(self.pause..=*limits::DURATION.end()))?;
-        within("budget", self.budget, &(0.0..=1.0))?;
-        within("min_per_second", self.min_per_second, &(0..=limits::RETRIES_PER_SECOND_MAX))
+impl Section for BulkheadConfig {
+    fn check(&self) -> Result<(), Invalid> {
+        check::within("max_concurrent", &self.max_concurrent, &limits::CONCURRENT)?;
+        check::within("max_wait", &self.max_wait, &(Duration::ZERO..=*limits::DURATION.end()))
     }
 }
 
 impl InvalidConfig {
-    /// A code that stays the same over releases.
+    /// The error code. It stays the same over releases.
     pub const fn code(&self) -> &'static str {
         "guard-configuration-invalid"
     }
 
-    /// What to do about it.
+    /// What the operator can do about it.
     pub const fn remedy(&self) -> &'static str {
         "Correct the value under calls in jumun.toml, the environment (JUMUN__…) or --set."
     }
 }
 
-fn within<T: PartialOrd + fmt::Debug>(
-    key: &'static str,
-    value: T,
-    range: &RangeInclusive<T>,
-) -> Result<(), InvalidConfig> {
-    if range.contains(&value) {
-        return Ok(());
-    }
-    Err(InvalidConfig { key, why: format!("must be from {:?} to {:?}, not {value:?}", range.start(), range.end()) })
-}
+impl Setting for Window {
+    const UNIT: &'static str = "duration or number of calls";
 
-fn rate(key: &'static str, value: f64) -> Result<(), InvalidConfig> {
-    if value > 0.0 && value <= 1.0 {
-        return Ok(());
-    }
-    Err(InvalidConfig { key, why: format!("must be a share above 0 and at most 1, not {value:?}") })
-}
-
-/// What is read is checked at once, so that the error can say where it stands.
-macro_rules! checked {
-    ($($config:ty),+) => {$(
-        impl<'de> Deserialize<'de> for $config {
-            fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-                let read = Self::deserialize(deserializer)?; // the derived one: `remote = "Self"` makes it a plain function
-                read.check().map_err(de::Error::custom)?;
-                Ok(read)
-            }
-        }
-    )+};
-}
-
-checked!(GuardConfig, BreakerConfig, BulkheadConfig, RetryConfig);
-
-fn parse(text: &str) -> Option<Duration> {
-    text.parse::<SignedDuration>().ok().and_then(|duration| Duration::try_from(duration).ok())
-}
-
-/// Reads `610ms`, `1s`, `2m`.
-fn duration<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
-    let text = String::deserialize(deserializer)?;
-    parse(&text).ok_or_else(|| de::Error::custom(format!("`{text}` is no duration; write 610ms, 1s or 2m")))
-}
-
-fn some_duration<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Duration>, D::Error> {
-    duration(deserializer).map(Some)
-}
-
-impl<'de> Deserialize<'de> for Window {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+    fn read<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         struct Visitor;
 
         impl de::Visitor<'_> for Visitor {
@@ -265,7 +136,8 @@ impl<'de> Deserialize<'de> for Window {
             }
 
             fn visit_str<E: de::Error>(self, text: &str) -> Result<Window, E> {
-                parse(text).map(Window::Time).ok_or_else(|| E::invalid_value(de::Unexpected::Str(text), &self))
+                let time = units::parse_duration(text).map(Window::Time);
+                time.map_err(|_| E::invalid_value(de::Unexpected::Str(text), &self))
             }
 
             fn visit_u64<E: de::Error>(self, calls: u64) -> Result<Window, E> {
@@ -281,6 +153,13 @@ impl<'de> Deserialize<'de> for Window {
 
         deserializer.deserialize_any(Visitor)
     }
+
+    fn write<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self {
+            Self::Time(time) => serializer.serialize_str(&units::format_duration(*time)),
+            Self::Calls(calls) => serializer.serialize_u32(*calls),
+        }
+    }
 }
 
 #[cfg(test)]
@@ -289,7 +168,7 @@ mod tests {
     use serde_json::{Value, json};
 
     fn read(keys: Value) -> Result<GuardConfig, String> {
-        serde_json::from_value(keys).map_err(|error| error.to_string())
+        jumun_config::read(keys).map_err(|error| error.to_string())
     }
 
     #[test]
@@ -301,7 +180,6 @@ mod tests {
                 "wait_open": "5s", "half_open_calls": 5,
             },
             "bulkhead": { "max_concurrent": 256, "max_wait": "100ms" },
-            "retry": { "max_attempts": 1, "pause": "20ms", "max_pause": "200ms", "budget": 0.2, "min_per_second": 10 },
         });
         let mut written = read(keys).expect("a configuration");
         assert_eq!(
@@ -355,11 +233,7 @@ mod tests {
             (json!({ "bulkhead": { "nonsense": 1 } }), "nonsense"),
             (json!({ "bulkhead": { "max_concurrent": 0 } }), "max_concurrent"),
             (json!({ "bulkhead": { "max_concurrent": 100_000 } }), "max_concurrent"),
-            (json!({ "retry": { "nonsense": 1 } }), "nonsense"),
-            (json!({ "retry": { "max_attempts": 0 } }), "max_attempts"),
-            (json!({ "retry": { "pause": "1s", "max_pause": "900ms" } }), "max_pause"),
-            (json!({ "retry": { "budget": 1.5 } }), "budget"),
-            (json!({ "retry": { "min_per_second": -1 } }), "-1"),
+            (json!({ "retry": { "max_attempts": 1 } }), "retry"),
         ] {
             let error = read(keys.clone()).expect_err(&keys.to_string());
             assert!(error.contains(named), "{keys}: {error}");
@@ -367,10 +241,21 @@ mod tests {
     }
 
     #[test]
+    fn what_is_written_can_be_read() {
+        let breaker = BreakerConfig { window: Window::Calls(50), minimum_calls: Some(9), ..BreakerConfig::default() };
+        for config in [GuardConfig::default(), GuardConfig { breaker, ..GuardConfig::default() }] {
+            assert_eq!(read(serde_json::to_value(config).expect("a table")), Ok(config));
+        }
+        let keys: Vec<_> = jumun_config::flatten(&GuardConfig::default()).into_iter().map(|(key, _)| key).collect();
+        assert_eq!((keys.len(), keys[1].as_str(), keys[9].as_str()), (10, "breaker.window", "bulkhead.max_wait"));
+    }
+
+    #[test]
     fn what_a_program_makes_is_checked_too() {
         let breaker = BreakerConfig { failure_rate: f64::NAN, ..BreakerConfig::default() };
         let error = GuardConfig { breaker, ..GuardConfig::default() }.check().expect_err("not a number");
-        assert_eq!((error.key, error.code()), ("failure_rate", "guard-configuration-invalid"));
+        assert_eq!(error.key, "breaker.failure_rate");
+        assert_eq!(InvalidConfig(error).code(), "guard-configuration-invalid");
         let breaker = BreakerConfig { slow_call_rate: f64::NAN, ..BreakerConfig::default() };
         assert!(GuardConfig { breaker, ..GuardConfig::default() }.check().is_err());
     }

@@ -1,40 +1,45 @@
-//! What stands around one outgoing call, so that a neighbour that is down, slow or overloaded does not take us with it: a
-//! time limit, a circuit breaker, retries, a bulkhead.
+//! The guard around outgoing calls to one neighbour. It keeps a neighbour that is down, slow or overloaded from taking its
+//! callers down, too: a time limit, a circuit breaker, a bulkhead.
 //!
 //! ```
 //! # async fn call(guard: &jumun_guard::Guard) {
-//! use jumun_guard::{Outcome, Verdict};
+//! use jumun_guard::Verdict;
+//! use std::time::Duration;
 //!
 //! let judge = |answer: &Result<u16, std::io::Error>| match answer {
-//!     Ok(200..500) => Verdict::Success,                                  // a refusal is an answer, too
-//!     Ok(_) => Verdict::Failure,
-//!     Err(error) if error.kind() == std::io::ErrorKind::ConnectionRefused => Verdict::NotDone, // may be repeated
-//!     Err(_) => Verdict::Failure,
+//!     Ok(200..500) => Verdict::Success, // a refusal for business reasons is an answer, too
+//!     _ => Verdict::Failure,
 //! };
-//! match guard.call(judge, |_time_limit| async { Ok(201) }).await {
-//!     Outcome::Done(_answer) => {}              // what the call gave
-//!     Outcome::Refused(_why) => {}              // surely nothing was sent
-//!     Outcome::TimedOut(_after) => {}           // nobody knows
+//! match guard.admit(Duration::from_secs(1)).await {
+//!     Err(_refusal) => {} // the neighbour surely got nothing
+//!     Ok(admitted) => match admitted.run(Duration::from_secs(1), judge, async { Ok(201) }).await {
+//!         Some(_answer) => {} // the result of the call
+//!         None => {}          // timed out: the neighbour may have done the work, or may still do it
+//!     },
 //! }
 //! # }
 //! ```
 //!
-//! Who has something to do before the call that must not be done in vain, a commit say, is let in first ([`Guard::admit`])
-//! and makes the call then ([`Admitted::run`]).
+//! # Why two steps
 //!
-//! What then, that is the business's to say: this crate says which outcome it is, and nothing more.
+//! If work before the call would be wasted by a refusal (a commit, say), the caller does it between [`Guard::admit`] and
+//! [`Admitted::run`]. The guard reports outcomes; what follows from them is the caller's decision.
 //!
-//! In the order in which a call meets them:
+//! # Why no retries
 //!
-//! 1. The *time limit* holds over everything: waiting, attempts, pauses ([`Guard`]).
-//! 2. The [`Bulkhead`]: if a place is free, it is taken; if not, an open circuit is told first, without any waiting.
-//! 3. The circuit [`Breaker`]. It comes after the bulkhead, so that nobody waits with a permit in hand, and what
-//!    happened while waiting counts.
-//! 4. The attempt; every attempt counts in the breaker.
-//! 5. A *retry*, if surely nothing was done, a budget allows it and time is left. It begins again with 2.
+//! A second copy of a request that arrives after its caller gave up would take effect, and nobody would undo it. So nothing
+//! between services repeats a request by itself. The runtime repeats asks under their own id, durably.
 //!
-//! The breaker is a pure state machine with an explicit time; the guard takes its clock and its randomness from outside. So
-//! all of it runs in virtual time, and the same seed gives the same pauses.
+//! # Order of the checks
+//!
+//! 1. The *time limit* bounds everything: the wait in the bulkhead and the call ([`Guard`]).
+//! 2. The [`Bulkhead`]: take a free slot. If there is none, an open circuit refuses the call before it queues.
+//! 3. The circuit [`Breaker`]. It comes after the bulkhead, so no call queues with a permit in hand, and the breaker
+//!    decides on the state at the end of the wait.
+//! 4. The call. Its verdict counts in the breaker.
+//!
+//! The breaker is a pure state machine with explicit time; the guard takes its clock from outside. So all of it runs in
+//! virtual time.
 
 mod breaker;
 mod bulkhead;
@@ -42,12 +47,11 @@ mod circuit;
 mod config;
 mod guard;
 pub mod limits;
-mod retry;
 mod window;
 
 pub use breaker::{Breaker, BreakerSnapshot, Cause, Command, Open, State, Ticket, Transition, Verdict};
 pub use bulkhead::{Bulkhead, BulkheadSnapshot, Full, Slot};
 pub use circuit::{Circuit, Permit};
-pub use config::{BreakerConfig, BulkheadConfig, GuardConfig, InvalidConfig, RetryConfig, Window};
-pub use guard::{Admitted, Guard, GuardSnapshot, Outcome, Parts, Refusal};
+pub use config::{BreakerConfig, BulkheadConfig, GuardConfig, InvalidConfig, Window};
+pub use guard::{Admitted, Guard, GuardSnapshot, Parts, Refusal};
 pub use window::Tally;

@@ -22,12 +22,3 @@ pub const CONCURRENT: RangeInclusive<u32> = 1..=65_536;
 
 /// Calls that wait for their turn. One more is refused at once.
 pub const WAITING_MAX: u32 = 1_024;
-
-/// Attempts at one call, the first one included.
-pub const ATTEMPTS: RangeInclusive<u32> = 1..=10;
-
-/// Retries that are saved up while nothing has to be retried: the longest burst of them.
-pub const RETRIES_SAVED_MAX: u32 = 100;
-
-/// Retries a second that may be allowed whatever the traffic.
-pub const RETRIES_PER_SECOND_MAX: u32 = 10_000;

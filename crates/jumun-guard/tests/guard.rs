@@ -4,8 +4,8 @@
 
 use futures_util::{FutureExt, future, poll};
 use jumun_guard::{
-    BreakerConfig, BulkheadConfig, Cause, Command, Guard, GuardConfig, Outcome, Parts, Refusal, RetryConfig, State,
-    Transition, Verdict, Window, limits,
+    BreakerConfig, BulkheadConfig, Cause, Command, Guard, GuardConfig, Parts, Refusal, State, Transition, Verdict,
+    Window, limits,
 };
 use std::{
     cell::{Cell, RefCell},
@@ -22,7 +22,7 @@ fn ms(ms: u64) -> Duration {
     Duration::from_millis(ms)
 }
 
-/// A guard that opens with the second failure and never retries.
+/// A guard that opens with the second failure.
 fn strict() -> GuardConfig {
     GuardConfig {
         breaker: BreakerConfig {
@@ -31,13 +31,12 @@ fn strict() -> GuardConfig {
             half_open_calls: 2,
             ..BreakerConfig::default()
         },
-        retry: RetryConfig { max_attempts: 1, ..RetryConfig::default() },
         ..GuardConfig::default()
     }
 }
 
 fn guard(config: &GuardConfig) -> Guard {
-    Guard::new(config, Parts { seed: 7, ..Parts::default() }).unwrap()
+    Guard::new(config, Parts::default()).unwrap()
 }
 
 /// A result is what it says of the neighbour.
@@ -46,14 +45,44 @@ fn judge(verdict: &Verdict) -> Verdict {
     *verdict
 }
 
+/// The result of a call, as its caller sees it.
+#[derive(Debug, PartialEq)]
+enum Outcome {
+    Done(Verdict),
+    Refused(Refusal),
+    TimedOut(Duration),
+}
+
+/// A call within the guard's own time limit. `attempt` is given the time that is left for it.
+async fn guarded<F>(guard: &Guard, attempt: impl FnOnce(Duration) -> F) -> Outcome
+where
+    F: Future<Output = Verdict>,
+{
+    within(guard, LIMIT, attempt).await
+}
+
+/// Queues and calls within one time limit, as the runtime does.
+async fn within<F>(guard: &Guard, limit: Duration, attempt: impl FnOnce(Duration) -> F) -> Outcome
+where
+    F: Future<Output = Verdict>,
+{
+    let began = Instant::now();
+    let admitted = match guard.admit(limit).await {
+        Ok(admitted) => admitted,
+        Err(why) => return Outcome::Refused(why),
+    };
+    let left = limit - began.elapsed();
+    let result = admitted.run(left, judge, attempt(left)).await;
+    result.map_or(Outcome::TimedOut(began.elapsed()), Outcome::Done)
+}
+
 /// A call that takes a time.
-async fn call(guard: &Guard, takes: Duration, verdict: Verdict) -> Outcome<Verdict> {
-    guard
-        .call(judge, |_| async move {
-            sleep(takes).await;
-            verdict
-        })
-        .await
+async fn call(guard: &Guard, takes: Duration, verdict: Verdict) -> Outcome {
+    let attempt = |_| async move {
+        sleep(takes).await;
+        verdict
+    };
+    guarded(guard, attempt).await
 }
 
 async fn open(guard: &Guard) {
@@ -63,7 +92,7 @@ async fn open(guard: &Guard) {
     assert_eq!(guard.state(), State::Open);
 }
 
-fn refused_for(outcome: Outcome<Verdict>) -> Duration {
+fn refused_for(outcome: Outcome) -> Duration {
     match outcome {
         Outcome::Refused(why @ Refusal::Open { .. }) => why.retry_after().unwrap(),
         other => panic!("{other:?}"),
@@ -91,19 +120,16 @@ async fn no_answer_within_the_limit_is_a_failure_and_slow_and_its_outcome_unknow
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_shorter_limit_holds_and_the_call_is_told_of_it() {
-    let guard = guard(&GuardConfig::default());
+async fn the_shorter_limit_holds_for_the_wait() {
+    let guard = guard(&narrow(1, LIMIT * 10));
+    let _at_work = guard.admit(LIMIT).await.unwrap();
     for (own, expected) in [(ms(400), ms(400)), (ms(4_000), LIMIT)] {
-        let told = Cell::new(None);
-        let outcome = guard.call_within(own, judge, |limit| {
-            told.set(Some(limit));
-            future::pending()
-        });
-        assert_eq!(outcome.await, Outcome::TimedOut(expected));
-        assert_eq!(told.get(), Some(expected));
+        let began = Instant::now();
+        assert_eq!(guard.admit(own).await.unwrap_err(), Refusal::Full);
+        assert_eq!(began.elapsed(), expected);
     }
-    let outcome = guard.call_within(Duration::ZERO, judge, |_| async { unreachable!() }).await;
-    assert_eq!(outcome, Outcome::Refused(Refusal::NoTime));
+    let outcome = within(&guard, Duration::ZERO, |_| async { unreachable!() }).await;
+    assert_eq!(outcome, Outcome::Refused(Refusal::Full));
 }
 
 #[tokio::test(start_paused = true)]
@@ -114,7 +140,7 @@ async fn an_open_circuit_refuses_at_once_and_closes_after_enough_good_calls() {
     let guard = Guard::new(&strict(), Parts { on_transition, ..Parts::default() }).unwrap();
     open(&guard).await;
     let began = Instant::now();
-    assert_eq!(refused_for(guard.call(judge, |_| async { unreachable!() }).await), ms(5_000));
+    assert_eq!(refused_for(guarded(&guard, |_| async { unreachable!() }).await), ms(5_000));
     assert_eq!(began.elapsed(), Duration::ZERO);
     advance(ms(1_500)).await;
     assert_eq!(refused_for(call(&guard, ms(1), Verdict::Success).await), ms(3_500));
@@ -155,7 +181,7 @@ async fn a_caller_who_goes_leaves_nothing_behind_and_does_not_count() {
 async fn a_call_that_panics_leaves_nothing_behind() {
     let guard = guard(&strict());
     for _ in 0..10 {
-        let call = guard.call(judge, |_| async { panic!("it fails") });
+        let call = guarded(&guard, |_| async { panic!("it fails") });
         assert!(AssertUnwindSafe(call).catch_unwind().await.is_err());
     }
     let seen = guard.snapshot();
@@ -194,7 +220,7 @@ async fn one_call_too_many_waits_its_time_and_is_refused_without_counting() {
         let began = Instant::now();
         let calls = future::join_all((0..3).map(|_| call(&guard, ms(500), Verdict::Success)));
         let refused = async {
-            let outcome = guard.call(judge, |_| async { unreachable!() }).await;
+            let outcome = guarded(&guard, |_| async { unreachable!() }).await;
             assert_eq!((outcome, began.elapsed()), (Outcome::Refused(Refusal::Full), max_wait));
         };
         let (outcomes, ()) = future::join(calls, refused).await;
@@ -229,7 +255,7 @@ async fn who_came_first_is_first_served_and_who_goes_makes_room() {
                 sleep(ms(100)).await;
                 Verdict::Success
             };
-            guard.call(judge, attempt).await
+            guarded(guard, attempt).await
         }
     };
     let mut calls: Vec<Pin<Box<_>>> = (0..6).map(|name| Box::pin(call(name))).collect();
@@ -258,12 +284,12 @@ async fn those_who_wait_are_bounded() {
 #[tokio::test(start_paused = true)]
 async fn waiting_is_part_of_the_time_limit() {
     let guard = guard(&narrow(1, LIMIT * 10));
-    let first = guard.call(judge, |_| future::pending());
+    let first = guarded(&guard, |_| future::pending());
     let second = async {
         sleep(ms(300)).await;
         let told = Cell::new(None);
         let began = Instant::now();
-        let outcome = guard.call(judge, |limit| {
+        let outcome = guarded(&guard, |limit| {
             told.set(Some(limit));
             future::pending()
         });
@@ -278,8 +304,8 @@ async fn waiting_is_part_of_the_time_limit() {
 #[tokio::test(start_paused = true)]
 async fn who_waits_too_long_has_not_called() {
     let guard = guard(&narrow(1, LIMIT * 10));
-    let first = guard.call(judge, |_| future::pending());
-    let second = guard.call_within(ms(400), judge, |_| async { unreachable!() });
+    let first = guarded(&guard, |_| future::pending());
+    let second = within(&guard, ms(400), |_| async { unreachable!() });
     let (_, second) = future::join(first, second).await;
     assert_eq!(second, Outcome::Refused(Refusal::Full));
 }
@@ -290,7 +316,7 @@ async fn a_circuit_that_opens_meanwhile_is_not_waited_for() {
     let failing = future::join(call(&guard, ms(50), Verdict::Failure), call(&guard, ms(50), Verdict::Failure));
     let began = Instant::now();
     let waiting = async {
-        let outcome = guard.call(judge, |_| async { unreachable!() }).await;
+        let outcome = guarded(&guard, |_| async { unreachable!() }).await;
         (refused_for(outcome), began.elapsed())
     };
     let (_, waited) = future::join(failing, waiting).await;
@@ -303,7 +329,7 @@ async fn with_a_full_bulkhead_an_open_circuit_refuses_at_once() {
     let mut at_work = pin!(call(&guard, ms(900), Verdict::Success));
     assert!(poll!(at_work.as_mut()).is_pending());
     guard.command(Command::ForceOpen);
-    let refused = guard.call(judge, |_| async { unreachable!() }).now_or_never().unwrap();
+    let refused = guarded(&guard, |_| async { unreachable!() }).now_or_never().unwrap();
     assert_eq!(refused_for(refused), ms(5_000));
     assert_eq!(guard.snapshot().breaker.rejected, 1);
 }
@@ -352,116 +378,10 @@ async fn who_is_let_in_and_does_not_call_leaves_nothing_behind() {
     assert_eq!(guard.state(), State::Closed);
 }
 
-fn retrying(max_attempts: u32) -> GuardConfig {
-    let breaker = BreakerConfig { minimum_calls: Some(100_000), ..BreakerConfig::default() };
-    let retry = RetryConfig { max_attempts, ..RetryConfig::default() };
-    GuardConfig { breaker, retry, ..GuardConfig::default() }
-}
-
-/// Gives these results one after the other, the last one for ever.
-async fn attempts(guard: &Guard, verdicts: &[Verdict]) -> (Outcome<Verdict>, usize) {
-    let made = Cell::new(0);
-    let outcome = guard.call(judge, |_| {
-        let verdict = verdicts[made.get().min(verdicts.len() - 1)];
-        made.set(made.get() + 1);
-        future::ready(verdict)
-    });
-    (outcome.await, made.get())
-}
-
-#[tokio::test(start_paused = true)]
-async fn only_what_surely_was_not_done_is_repeated() {
-    let guard = guard(&retrying(3));
-    for once in [Verdict::Success, Verdict::Failure, Verdict::Ignored] {
-        assert_eq!(attempts(&guard, &[once]).await, (Outcome::Done(once), 1));
-        assert_eq!(attempts(&guard, &[Verdict::NotDone, once]).await, (Outcome::Done(once), 2));
-    }
-    assert_eq!(attempts(&guard, &[Verdict::NotDone]).await, (Outcome::Done(Verdict::NotDone), 3));
-    let seen = guard.snapshot();
-    assert_eq!((seen.retries, seen.breaker.tally.failed), (5, 8), "every attempt counts");
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_repeated_call_that_is_not_answered_is_unknown() {
-    let guard = guard(&retrying(3));
-    let mut is_first = true;
-    let outcome = guard.call(judge, |_| {
-        let first = std::mem::take(&mut is_first);
-        async move { if first { Verdict::NotDone } else { future::pending().await } }
-    });
-    assert_eq!(outcome.await, Outcome::TimedOut(LIMIT), "the limit is that of the whole call");
-}
-
-#[tokio::test(start_paused = true)]
-async fn no_attempt_begins_after_the_time_limit() {
-    let config = GuardConfig {
-        retry: RetryConfig { max_attempts: 10, pause: ms(600), max_pause: ms(600), ..RetryConfig::default() },
-        ..retrying(10)
-    };
-    for seed in 0..100 {
-        let guard = Guard::new(&config, Parts { seed, ..Parts::default() }).unwrap();
-        let began = Instant::now();
-        let outcome = guard.call(judge, |limit| async move {
-            assert_eq!(limit, LIMIT - began.elapsed());
-            assert!(!limit.is_zero());
-            sleep(ms(50)).await;
-            Verdict::NotDone
-        });
-        let outcome = outcome.await;
-        assert!(began.elapsed() <= LIMIT);
-        assert!(matches!(outcome, Outcome::Done(Verdict::NotDone) | Outcome::TimedOut(LIMIT)), "{outcome:?}");
-    }
-}
-
-#[tokio::test(start_paused = true)]
-async fn pauses_are_drawn_from_the_seed() {
-    let took = |seed| async move {
-        let guard = Guard::new(&retrying(5), Parts { seed, ..Parts::default() }).unwrap();
-        let began = Instant::now();
-        assert_eq!(attempts(&guard, &[Verdict::NotDone]).await.1, 5);
-        began.elapsed()
-    };
-    let (first, again, other) = (took(1).await, took(1).await, took(2).await);
-    assert_eq!(first, again);
-    assert_ne!(first, other);
-    assert!(first > Duration::ZERO && first <= ms(20 + 40 + 80 + 160) + ms(4), "{first:?}"); // timers tick in ms
-}
-
-#[tokio::test(start_paused = true)]
-async fn retries_have_a_budget() {
-    let guard = guard(&retrying(2));
-    let began = Instant::now();
-    let mut made = 0;
-    for _ in 0..1_000 {
-        made += attempts(&guard, &[Verdict::NotDone]).await.1 - 1;
-    }
-    let most = 10.0 + 200.0 + 10.0 * began.elapsed().as_secs_f64();
-    let made = f64::from(u32::try_from(made).unwrap());
-    assert!(made <= most && made >= most - 2.0, "{made} of {most}");
-}
-
-#[tokio::test(start_paused = true)]
-async fn an_open_circuit_is_not_retried_and_the_call_before_it_has_the_last_word() {
-    let config = GuardConfig { retry: RetryConfig { max_attempts: 5, ..RetryConfig::default() }, ..strict() };
-    let first = guard(&config);
-    let began = Instant::now();
-    let _ = call(&first, ms(1), Verdict::Failure).await;
-    assert_eq!(attempts(&first, &[Verdict::NotDone]).await, (Outcome::Done(Verdict::NotDone), 1));
-    assert!(began.elapsed() < ms(5), "it opened with that call, and nothing was waited for");
-    assert_eq!(first.snapshot().retries, 0);
-
-    let second = guard(&config);
-    let retried = attempts(&second, &[Verdict::NotDone]);
-    let mut retried = pin!(retried);
-    assert!(poll!(retried.as_mut()).is_pending(), "it pauses");
-    second.command(Command::ForceOpen);
-    assert_eq!(retried.await, (Outcome::Done(Verdict::NotDone), 1));
-}
-
 #[tokio::test(start_paused = true)]
 async fn what_cannot_be_is_refused() {
     let config = GuardConfig { time_limit: Duration::ZERO, ..GuardConfig::default() };
-    assert_eq!(Guard::new(&config, Parts::default()).unwrap_err().key, "time_limit");
+    assert_eq!(Guard::new(&config, Parts::default()).unwrap_err().0.key, "time_limit");
 }
 
 #[tokio::test(start_paused = true)]
@@ -487,7 +407,6 @@ fn all_calls_of_many_threads_are_counted() {
         breaker: BreakerConfig { window: Window::Calls(100_000), failure_rate: 1.0, ..BreakerConfig::default() },
         bulkhead: BulkheadConfig { max_concurrent: 2, max_wait: Duration::from_mins(10) },
         time_limit: Duration::from_mins(10),
-        retry: RetryConfig { max_attempts: 1, ..RetryConfig::default() },
     };
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(4).enable_time().build().unwrap();
     let guard = Arc::new(guard(&config));
@@ -498,7 +417,7 @@ fn all_calls_of_many_threads_are_counted() {
                 tokio::spawn(async move {
                     for number in 0..CALLS {
                         let verdict = if (task + number) % 2 == 0 { Verdict::Success } else { Verdict::Failure };
-                        let outcome = guard.call(judge, |_| async move {
+                        let outcome = guarded(&guard, |_| async move {
                             tokio::task::yield_now().await;
                             verdict
                         });

@@ -7,11 +7,12 @@ use config::{File, FileFormat};
 use http::Uri;
 use jiff::{SignedDuration, Span, SpanRelativeTo};
 use jumun::{ServiceModel, SystemModel};
+use jumun_config::Section;
 use jumun_gateway::{
     GATEWAY, GatewayConfig, Network, RateConfig,
     limits::{GATEWAY_REQUESTS_MAX, GATEWAY_TIME_LIMIT, TRUSTED_PROXIES_MAX, UPSTREAM_REQUESTS_MAX, UPSTREAMS_MAX},
 };
-use jumun_guard::{BreakerConfig, BulkheadConfig, GuardConfig, RetryConfig, Window};
+use jumun_guard::{BreakerConfig, BulkheadConfig, GuardConfig, Window};
 use jumun_http::{
     Shed,
     limits::{BODY_TIME_LIMIT, HEAD_TIME_LIMIT},
@@ -108,7 +109,7 @@ impl CallConfig {
     /// What a guard is made of.
     pub fn guard(&self) -> GuardConfig {
         let Self { url: _, time_limit, breaker, bulkhead, delay: _ } = *self;
-        GuardConfig { time_limit, breaker, bulkhead, retry: RetryConfig::default() }
+        GuardConfig { time_limit, breaker, bulkhead }
     }
 }
 

@@ -5,6 +5,7 @@
 //! model ([`serve`]); the [`gateway`] in front of all services; the way to the neighbours ([`transport`]); [`config`]; and the [`audit`] over all databases.
 
 pub mod asks;
+mod core;
 mod crash;
 mod edge;
 mod engine;
@@ -13,6 +14,7 @@ pub mod intake;
 pub mod limits;
 pub mod metrics;
 
+pub use self::core::Core;
 pub use ::http::StatusCode;
 pub use edge::{ServeError, Serving, serve};
 pub use engine::{Answer, Engine, Incoming, Key, Parts, Success};

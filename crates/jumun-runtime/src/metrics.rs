@@ -1,9 +1,8 @@
 //! What a service counts.
 
-use crate::{asks::Guards, intake::admission::Admission};
 use jumun::ServiceModel;
 use jumun_database::{CommitError, Database, Receipt};
-use jumun_telemetry::{HttpMetrics, Label, Tracer, label, latency, registry, seconds};
+use jumun_telemetry::{HttpMetrics, Label, Tracer, label, latency, seconds};
 use prometheus_client::{
     collector::Collector,
     encoding::{DescriptorEncoder, EncodeMetric, MetricEncoder, NoLabelSet},
@@ -146,18 +145,13 @@ struct States {
 }
 
 impl ServiceMetrics {
-    /// All of them, at nought.
+    /// All of them at zero, beside what the registry has already.
     pub(crate) fn new(
         model: &ServiceModel,
         database: Arc<dyn Database>,
         tracer: Tracer,
-        guards: &Guards,
-        admission: &Admission,
-        restarts: u32,
+        mut registry: Registry,
     ) -> Self {
-        let mut registry = registry(model.name, restarts);
-        guards.register(&mut registry);
-        admission.register(&mut registry);
         let http = HttpMetrics::register(&mut registry);
         let commands = Family::<[Label; 1], Counter>::default();
         registry.register("jumun_commands", "Commands answered yes (accepted) or no (refused)", commands.clone());

@@ -1,6 +1,7 @@
 //! What nobody but the process may know.
 
 use crate::limits::QUOTE_MAX_CHARS;
+use jumun_config::Setting;
 use secrecy::{ExposeSecret, SecretString};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 use std::fmt;
@@ -105,6 +106,19 @@ impl<'de> Deserialize<'de> for Secret {
         }
 
         deserializer.deserialize_any(Text)
+    }
+}
+
+impl Setting for Secret {
+    const UNIT: &'static str = "text";
+    const IS_SECRET: bool = true;
+
+    fn read<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        Self::deserialize(deserializer)
+    }
+
+    fn write<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        self.serialize(serializer)
     }
 }
 

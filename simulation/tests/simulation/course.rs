@@ -144,11 +144,12 @@ pub(super) async fn watch(world: Arc<World>, seed: u64) {
         }
         for service in ["order", "notification"] {
             let Some(engine) = world.engine(service) else { continue };
-            let still = tokio::time::timeout(Duration::from_secs(10), engine.hold_commits()).await;
-            let is_running = world.engine(service).is_some_and(|now| now.incarnation() == engine.incarnation());
-            if is_running && still.is_ok() && engine.delays().is_sure() {
+            let still = tokio::time::timeout(Duration::from_secs(10), engine.core().hold_commits()).await;
+            let is_running =
+                world.engine(service).is_some_and(|now| now.core().incarnation() == engine.core().incarnation());
+            if is_running && still.is_ok() && engine.core().delays().is_sure() {
                 let rows = requests(&world.databases[service], RequestState::Delayed).await.len();
-                assert_eq!(engine.delays().standing(), rows as u64, "seed {seed}: the count of {service}");
+                assert_eq!(engine.core().delays().standing(), rows as u64, "seed {seed}: the count of {service}");
             }
         }
     }

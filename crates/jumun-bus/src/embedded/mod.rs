@@ -19,12 +19,11 @@ mod publisher;
 mod retention;
 mod subscription;
 
-pub use retention::Released;
-
-use crate::{Bus, BusError, Position, Publisher, Source, Subscription, Wants, limits, rules};
+use crate::{Bus, BusError, Position, Publisher, Released, Source, Subscription, Wants, limits, rules};
 use cursor::{Cursor, Opened};
 use format::Frame;
 use std::{
+    collections::BTreeSet,
     fs::{self, File},
     io::ErrorKind,
     path::{Path, PathBuf},
@@ -46,6 +45,18 @@ impl EmbeddedLog {
     /// [`BusError::Unavailable`] where there can be no such folder.
     pub fn open(folder: &Path) -> Result<Self, BusError> {
         Self::with_segments_of(folder, limits::SEGMENT_MAX_BYTES)
+    }
+
+    /// The bus in this folder, for reading: it creates nothing.
+    ///
+    /// # Errors
+    /// [`BusError::Missing`] where there is no such folder.
+    pub fn open_existing(folder: &Path) -> Result<Self, BusError> {
+        if !folder.is_dir() {
+            return Err(BusError::Missing { path: folder.display().to_string() });
+        }
+        let segment_max_bytes = limits::SEGMENT_MAX_BYTES;
+        Ok(Self { folder: folder.to_owned(), segment_max_bytes, segment_max_age: None })
     }
 
     /// The same with segments of another size, in bytes. It matters to publishers only, and may change at any time.
@@ -165,6 +176,26 @@ impl Bus for EmbeddedLog {
         }
         sources.sort_unstable_by(|a, b| a.service.cmp(&b.service));
         Ok(sources)
+    }
+
+    fn kept_from(&self, service: &str) -> Result<Vec<u64>, BusError> {
+        retention::keep_since(self, service, i64::MIN)
+    }
+
+    fn keep_since(&self, service: &str, since_ms: i64) -> Result<Vec<u64>, BusError> {
+        retention::keep_since(self, service, since_ms)
+    }
+
+    fn release(&self, service: &str, consumer: &str, released: &Released) -> Result<(), BusError> {
+        retention::release(self, service, consumer, released)
+    }
+
+    fn released(&self, service: &str, consumer: &str) -> Result<Option<Released>, BusError> {
+        retention::released(self, service, consumer)
+    }
+
+    fn retain_since(&self, service: &str, since_ms: i64, consumers: &BTreeSet<String>) -> Result<usize, BusError> {
+        retention::retain_since(self, service, since_ms, consumers)
     }
 }
 

@@ -20,8 +20,8 @@ mod writer;
 pub use reader::SqliteReader;
 
 use crate::{
-    Changes, CommitError, Database, Document, Identity, JournalRecord, OpenError, Page, Place, Query, ReadDatabase,
-    ReadError, Receipt, Request, RequestFilter, Schema, Stats, limits, rules,
+    Changes, CommitError, Database, Document, OpenError, Place, ReadDatabase, ReadError, RebuildDatabase, Receipt,
+    Schema, Stats, delegate, limits, rules,
 };
 use checkpoint::Checkpoints;
 use counters::Counters;
@@ -31,7 +31,9 @@ use rusqlite::Connection;
 use shadow::Shadow;
 use std::{
     fs::{self, File, TryLockError},
+    io::Write,
     path::Path,
+    process,
     sync::{
         Arc, Mutex, PoisonError,
         atomic::Ordering,
@@ -40,7 +42,6 @@ use std::{
     thread::{self, JoinHandle},
 };
 use tokio::sync::{oneshot, watch};
-use uuid::Uuid;
 use writer::{Done, Job, Shared, Work, Writer};
 
 /// A database in one file of `SQLite`.
@@ -123,7 +124,7 @@ impl SqliteDatabase {
         .boxed()
     }
 
-    fn shadow(
+    fn submit_shadow(
         &self,
         checked: Result<(), CommitError>,
         work: impl FnOnce() -> Shadow,
@@ -211,22 +212,28 @@ impl WriterThread {
     }
 }
 
-/// Takes the lock of a database, for as long as the file lives that it gives.
+/// Takes the lock of a database, until the returned file is closed. This is what [`crate::Sharing::OneProcess`] rests on: the
+/// system gives it back when the process ends, however that ends.
 fn lock(path: &Path) -> Result<File, OpenError> {
     let unusable =
         |error: std::io::Error| OpenError::Unusable { path: path.display().to_string(), why: error.to_string() };
     if let Some(folder) = path.parent() {
         fs::create_dir_all(folder).map_err(unusable)?;
     }
-    let file = File::options()
-        .create(true)
-        .truncate(false)
-        .write(true)
-        .open(connection::beside(path, ".lock"))
-        .map_err(unusable)?;
+    let beside = connection::beside(path, ".lock");
+    let mut file = File::options().create(true).truncate(false).write(true).open(&beside).map_err(unusable)?;
     match file.try_lock() {
-        Ok(()) => Ok(file),
-        Err(TryLockError::WouldBlock) => Err(OpenError::InUse { path: path.display().to_string() }),
+        Ok(()) => {
+            // Only for the message of the next one; the lock itself does not depend on it, so a full disk is no reason to stop.
+            if let Err(error) = file.set_len(0).and_then(|()| writeln!(file, "{}", process::id())) {
+                tracing::debug!("the holder of the lock is not written down: {error}");
+            }
+            Ok(file)
+        }
+        Err(TryLockError::WouldBlock) => {
+            let holder = fs::read_to_string(&beside).ok().and_then(|text| text.trim().parse().ok());
+            Err(OpenError::InUse { path: path.display().to_string(), holder })
+        }
         Err(TryLockError::Error(error)) => Err(unusable(error)),
     }
 }
@@ -236,49 +243,65 @@ fn did_something_else() -> CommitError {
 }
 
 impl ReadDatabase for SqliteDatabase {
-    fn identity(&self) -> &Identity {
-        self.reader.identity()
+    delegate!(reader: read);
+}
+
+impl RebuildDatabase for SqliteDatabase {
+    fn clear_shadow(&self, collection: &'static str) -> BoxFuture<'_, Result<bool, CommitError>> {
+        self.submit_shadow(rules::check_collections(&[collection], &self.schema), || Shadow::Clear(collection))
     }
 
-    fn document(&self, collection: &'static str, id: i64) -> BoxFuture<'_, Result<Option<Document>, ReadError>> {
-        self.reader.document(collection, id)
+    fn write_shadow(
+        &self,
+        collection: &'static str,
+        documents: Vec<Document>,
+    ) -> BoxFuture<'_, Result<(), CommitError>> {
+        let checked = rules::check_shadow(collection, &documents, &self.schema);
+        let written = self.submit_shadow(checked, || Shadow::Write { collection, documents, is_next_base: false });
+        async move { written.await.map(drop) }.boxed()
     }
 
-    fn page(&self, query: Query) -> BoxFuture<'_, Result<Page, ReadError>> {
-        self.reader.page(query)
+    fn read_shadow(&self, collection: &'static str, ids: Vec<i64>) -> BoxFuture<'_, Result<Vec<Document>, ReadError>> {
+        self.reader.read_shadow(collection, ids)
     }
 
-    fn scan(
+    fn switch_shadows(
+        &self,
+        collections: Vec<&'static str>,
+        places: Vec<Place>,
+    ) -> BoxFuture<'_, Result<(), CommitError>> {
+        let checked = rules::check_collections(&collections, &self.schema);
+        let switched = self.submit_shadow(checked, || Shadow::Switch { collections, places });
+        async move { switched.await.map(drop) }.boxed()
+    }
+
+    fn write_next_base(
+        &self,
+        collection: &'static str,
+        documents: Vec<Document>,
+    ) -> BoxFuture<'_, Result<(), CommitError>> {
+        let checked = rules::check_shadow(collection, &documents, &self.schema);
+        let written = self.submit_shadow(checked, || Shadow::Write { collection, documents, is_next_base: true });
+        async move { written.await.map(drop) }.boxed()
+    }
+
+    fn keep_bases(&self, collections: Vec<&'static str>, places: Vec<Place>) -> BoxFuture<'_, Result<(), CommitError>> {
+        let checked = rules::check_collections(&collections, &self.schema);
+        let kept = self.submit_shadow(checked, || Shadow::Keep { collections, places });
+        async move { kept.await.map(drop) }.boxed()
+    }
+
+    fn base(&self, collection: &'static str) -> BoxFuture<'_, Result<Option<Vec<Place>>, ReadError>> {
+        self.reader.base(collection)
+    }
+
+    fn scan_base(
         &self,
         collection: &'static str,
         after: i64,
         limit: u32,
     ) -> BoxFuture<'_, Result<Vec<Document>, ReadError>> {
-        self.reader.scan(collection, after, limit)
-    }
-
-    fn request_by_key(&self, key: &str) -> BoxFuture<'_, Result<Option<Request>, ReadError>> {
-        self.reader.request_by_key(key)
-    }
-
-    fn request(&self, id: Uuid) -> BoxFuture<'_, Result<Option<Request>, ReadError>> {
-        self.reader.request(id)
-    }
-
-    fn requests(&self, filter: RequestFilter) -> BoxFuture<'_, Result<Vec<Request>, ReadError>> {
-        self.reader.requests(filter)
-    }
-
-    fn doubts_about(&self, subject: i64) -> BoxFuture<'_, Result<Vec<Request>, ReadError>> {
-        self.reader.doubts_about(subject)
-    }
-
-    fn journal(&self, partition: u16, after: u64, limit: u32) -> BoxFuture<'_, Result<Vec<JournalRecord>, ReadError>> {
-        self.reader.journal(partition, after, limit)
-    }
-
-    fn places(&self) -> BoxFuture<'_, Result<Vec<Place>, ReadError>> {
-        self.reader.places()
+        self.reader.scan_base(collection, after, limit)
     }
 }
 
@@ -311,63 +334,6 @@ impl Database for SqliteDatabase {
             }
         }
         .boxed()
-    }
-
-    fn clear_shadow(&self, collection: &'static str) -> BoxFuture<'_, Result<bool, CommitError>> {
-        self.shadow(rules::check_collections(&[collection], &self.schema), || Shadow::Clear(collection))
-    }
-
-    fn write_shadow(
-        &self,
-        collection: &'static str,
-        documents: Vec<Document>,
-    ) -> BoxFuture<'_, Result<(), CommitError>> {
-        let checked = rules::check_shadow(collection, &documents, &self.schema);
-        let written = self.shadow(checked, || Shadow::Write { collection, documents, is_next_base: false });
-        async move { written.await.map(drop) }.boxed()
-    }
-
-    fn read_shadow(&self, collection: &'static str, ids: Vec<i64>) -> BoxFuture<'_, Result<Vec<Document>, ReadError>> {
-        self.reader.read_shadow(collection, ids)
-    }
-
-    fn switch_shadows(
-        &self,
-        collections: Vec<&'static str>,
-        places: Vec<Place>,
-    ) -> BoxFuture<'_, Result<(), CommitError>> {
-        let checked = rules::check_collections(&collections, &self.schema);
-        let switched = self.shadow(checked, || Shadow::Switch { collections, places });
-        async move { switched.await.map(drop) }.boxed()
-    }
-
-    fn write_next_base(
-        &self,
-        collection: &'static str,
-        documents: Vec<Document>,
-    ) -> BoxFuture<'_, Result<(), CommitError>> {
-        let checked = rules::check_shadow(collection, &documents, &self.schema);
-        let written = self.shadow(checked, || Shadow::Write { collection, documents, is_next_base: true });
-        async move { written.await.map(drop) }.boxed()
-    }
-
-    fn keep_bases(&self, collections: Vec<&'static str>, places: Vec<Place>) -> BoxFuture<'_, Result<(), CommitError>> {
-        let checked = rules::check_collections(&collections, &self.schema);
-        let kept = self.shadow(checked, || Shadow::Keep { collections, places });
-        async move { kept.await.map(drop) }.boxed()
-    }
-
-    fn base(&self, collection: &'static str) -> BoxFuture<'_, Result<Option<Vec<Place>>, ReadError>> {
-        self.reader.base(collection)
-    }
-
-    fn scan_base(
-        &self,
-        collection: &'static str,
-        after: i64,
-        limit: u32,
-    ) -> BoxFuture<'_, Result<Vec<Document>, ReadError>> {
-        self.reader.scan_base(collection, after, limit)
     }
 
     fn stats(&self) -> Stats {

@@ -82,7 +82,12 @@ impl SqliteReader {
             (collection.name.clone(), Known { table: schema::table(&collection.name), fields: collection.fields })
         };
         Ok(Self {
-            identity: Identity { service: stored.service, epoch: stored.epoch, partitions: stored.partitions },
+            identity: Identity {
+                service: stored.service,
+                epoch: stored.epoch,
+                partitions: stored.partitions,
+                sharing: stored.sharing,
+            },
             collections: Arc::new(stored.collections.into_iter().map(known).collect()),
             point: Mutex::new(Some(point)),
             queries,
@@ -109,7 +114,7 @@ impl SqliteReader {
         ready(result).boxed()
     }
 
-    /// See [`crate::Database::read_shadow`].
+    /// See [`crate::RebuildDatabase::read_shadow`].
     pub(super) fn read_shadow(
         &self,
         collection: &'static str,
@@ -130,7 +135,7 @@ impl SqliteReader {
         })
     }
 
-    /// See [`crate::Database::base`].
+    /// See [`crate::RebuildDatabase::base`].
     pub(super) fn base(&self, collection: &'static str) -> BoxFuture<'_, Result<Option<Vec<Place>>, ReadError>> {
         self.queries.run(move |own| {
             let transaction = own.connection.transaction()?;
@@ -144,7 +149,7 @@ impl SqliteReader {
         })
     }
 
-    /// See [`crate::Database::scan_base`].
+    /// See [`crate::RebuildDatabase::scan_base`].
     pub(super) fn scan_base(
         &self,
         collection: &'static str,

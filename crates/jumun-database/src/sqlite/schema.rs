@@ -1,7 +1,8 @@
 //! What is in the file: tables, how they came to be, and whether it is ours at all.
 //!
 //! ```text
-//! meta                service, epoch, partitions, and the collections as JSON, so that a reader needs no configuration
+//! meta                service, epoch, partitions, processes (how many may use it at a time: one), and the collections as
+//!                     JSON, so that a reader needs no configuration
 //! counters            journal/<partition>   the last number given out
 //!                     ids/<collection>      the largest subject of any request; survives the purge of the request
 //!                     shown/<collection>    how many documents are shown
@@ -16,7 +17,7 @@
 //! All counters are in one table because that is one page: a commit changes several of them at once.
 
 use super::failure::open_error;
-use crate::{OpenError, Schema};
+use crate::{OpenError, Schema, Sharing};
 use rusqlite::{Connection, OptionalExtension, params};
 use std::{iter, path::Path};
 use uuid::Uuid;
@@ -85,6 +86,9 @@ pub(super) const MIGRATIONS: &[&str] = &[
     CREATE INDEX requests_in_doubt_by_state ON requests (state, id) WHERE state IN ('asking', 'delayed', 'voiding');
     CREATE INDEX requests_in_doubt_by_subject ON requests (subject) WHERE state IN ('asking', 'delayed', 'voiding');
     CREATE INDEX requests_delayed_by_until ON requests (until_ms) WHERE state = 'delayed';
+",
+    "
+    INSERT INTO meta VALUES ('processes', 'one');
 ",
 ];
 
@@ -157,6 +161,10 @@ fn check_meta(connection: &Connection, path: &Path, schema: &Schema) -> Result<(
             let (found, wanted) = (stored.partitions, partitions);
             return Err(OpenError::Partitions { path: path.display().to_string(), found, wanted });
         }
+        if stored.sharing != Sharing::OneProcess {
+            let why = "it is for several processes at a time; this release opens it for one only".to_owned();
+            return Err(OpenError::Unusable { path: path.display().to_string(), why });
+        }
     } else {
         set_meta(connection, "service", &schema.service).map_err(failed)?;
         set_meta(connection, "epoch", &Uuid::new_v4().to_string()).map_err(failed)?;
@@ -171,6 +179,7 @@ pub(super) struct Stored {
     pub(super) service: String,
     pub(super) epoch: Uuid,
     pub(super) partitions: u16,
+    pub(super) sharing: Sharing,
     pub(super) collections: Vec<StoredCollection>,
 }
 
@@ -197,6 +206,7 @@ pub(super) fn load(connection: &Connection, path: &Path) -> Result<Stored, OpenE
         service: value("service")?,
         epoch: value("epoch")?.parse().map_err(|_| unreadable("epoch"))?,
         partitions: value("partitions")?.parse().map_err(|_| unreadable("partitions"))?,
+        sharing: Sharing::parse(&value("processes")?).ok_or_else(|| unreadable("processes"))?,
         collections: collections_from_json(&value("collections")?).ok_or_else(|| unreadable("collections"))?,
     })
 }
@@ -418,6 +428,24 @@ mod tests {
         let sql = "SELECT partition, sequence, event_type, key, time_ms, body, trace FROM journal";
         let event = connection.query_row(sql, [], crate::sqlite::rows::event).unwrap();
         assert_eq!((event.sequence, event.key, event.trace), (1, 7, None));
+    }
+
+    #[test]
+    fn a_database_of_the_release_before_this_one_is_for_one_process() {
+        let connection = Connection::open_in_memory().unwrap();
+        migrate(&connection, path(), &MIGRATIONS[..4]).unwrap();
+        let made = "INSERT INTO meta VALUES ('service', 'order'), ('partitions', '1'), ('collections', '[]'),
+            ('epoch', '00000000-0000-0000-0000-000000000007')";
+        run_script(&connection, made).unwrap();
+        migrate(&connection, path(), MIGRATIONS).unwrap();
+        let schema = Schema { service: "order".to_owned(), partitions: 1, collections: vec![] };
+        adopt(&connection, path(), &schema).unwrap();
+        let stored = load(&connection, path()).unwrap();
+        assert_eq!((stored.sharing, stored.epoch), (Sharing::OneProcess, Uuid::from_u128(7)));
+
+        set_meta(&connection, "processes", "many").unwrap();
+        let error = adopt(&connection, path(), &schema).unwrap_err();
+        assert!(error.to_string().contains("several processes"), "{error}");
     }
 
     #[test]

@@ -22,7 +22,7 @@
 use super::transport::{Outcome as Reached, Question};
 use crate::{
     crash,
-    engine::{Engine, Place},
+    engine::{Engine, QueueKey},
     limits::{
         DECISIONS_MAX, DELAYED_AT_ONCE, DELAYED_EVERY, DELAYED_PAUSE, DELAYED_READ_ROWS, DELAYED_ROUND_ROWS,
         EXPIRE_EVERY,
@@ -35,41 +35,42 @@ use jumun_database::{
     Changes, CommitError, Conflict, ReadError, Request, RequestChange, RequestFilter, RequestState,
     limits::PAGE_MAX_ROWS,
 };
-use jumun_guard::{Command, Refusal, State};
+use jumun_guard::{Admitted, Command, Refusal, State};
 use jumun_http::Problem;
 use jumun_telemetry::Origin;
 use std::{
     collections::{BTreeSet, VecDeque},
     panic::AssertUnwindSafe,
+    time::Duration,
 };
 use tokio::time::Instant;
 use uuid::Uuid;
 
 /// Counts what earlier processes left, and starts the workers. To be called before the first command is taken.
-pub(crate) async fn start(engine: &Engine) {
+pub async fn start(engine: &Engine) {
     if let Err(error) = count(engine).await {
         // The workers will.
         tracing::warn!(%error, "what is delayed could not be counted yet");
     }
-    let settles = engine.model().resources.iter().flat_map(|resource| &resource.settles);
+    let settles = engine.core().model().resources.iter().flat_map(|resource| &resource.settles);
     let callees: BTreeSet<_> = settles.map(|settle| settle.target.service).collect();
     for callee in callees {
         let worker = Worker { engine: engine.clone(), callee, ended_at: None };
-        engine.spawn_worker(worker.clone().run());
-        engine.spawn_worker(worker.expire());
+        engine.core().spawn_worker(worker.clone().run());
+        engine.core().spawn_worker(worker.expire());
     }
 }
 
 async fn count(engine: &Engine) -> Result<(), ReadError> {
-    let _still = engine.hold_commits().await;
+    let _still = engine.core().hold_commits().await;
     let (mut after, mut standing) = (None, 0);
     loop {
-        let found = engine.database().requests(delayed(None, after, PAGE_MAX_ROWS)).await?;
+        let found = engine.core().database().requests(delayed(None, after, PAGE_MAX_ROWS)).await?;
         let Some(last) = found.last() else { break };
         after = Some(last.id);
         standing += found.len() as u64;
     }
-    engine.delays().counted(standing);
+    engine.core().delays().counted(standing);
     Ok(())
 }
 
@@ -113,7 +114,7 @@ impl Worker {
     async fn run(mut self) {
         let (shortest, longest) = DELAYED_PAUSE;
         let mut pause = shortest;
-        let mut more = self.engine.delays().subscribe();
+        let mut more = self.engine.core().delays().subscribe();
         loop {
             more.mark_unchanged();
             let is_from_the_oldest = self.ended_at.is_none();
@@ -148,7 +149,7 @@ impl Worker {
     /// Asks each of them once, the oldest first; ends early while the neighbour must not be asked, or does not answer, and
     /// then goes on from there the next time.
     async fn round(&mut self) -> Result<Round, ReadError> {
-        if !self.engine.delays().is_sure() {
+        if !self.engine.core().delays().is_sure() {
             count(&self.engine).await?;
         }
         let mut asked = self.ended_at.take();
@@ -160,9 +161,9 @@ impl Worker {
         let (mut unreadable, mut asked_rows, mut next_at) = (None, 0, Instant::now());
         loop {
             // However many come, the oldest get their turn again; and they are counted where nobody knows how many there are.
-            is_last |= asked_rows >= DELAYED_ROUND_ROWS || !engine.delays().is_sure();
+            is_last |= asked_rows >= DELAYED_ROUND_ROWS || !engine.core().delays().is_sure();
             if waiting.is_empty() && !is_last {
-                match engine.database().requests(delayed(Some(callee), after, DELAYED_READ_ROWS)).await {
+                match engine.core().database().requests(delayed(Some(callee), after, DELAYED_READ_ROWS)).await {
                     Ok(found) => {
                         is_last = found.len() < DELAYED_READ_ROWS as usize;
                         after = found.last().map(|request| request.id).or(after);
@@ -223,15 +224,15 @@ impl Worker {
     async fn expire_once(&self) -> Result<(), ReadError> {
         let mut after = None;
         loop {
-            let before = Some(self.engine.now().as_millisecond());
+            let before = Some(self.engine.core().now().as_millisecond());
             let filter =
                 RequestFilter { until_before_ms: before, ..delayed(Some(self.callee), after, DELAYED_READ_ROWS) };
-            let expired = self.engine.database().requests(filter).await?;
+            let expired = self.engine.core().database().requests(filter).await?;
             let Some(last) = expired.last() else { return Ok(()) };
             after = Some(last.id);
             for request in &expired {
                 let Some(settle) = settle_model(&self.engine, request) else { continue };
-                let origin = Origin::following(request.trace.as_ref(), || self.engine.tracer().samples());
+                let origin = Origin::following(request.trace.as_ref(), || self.engine.core().tracer().samples());
                 tracing::warn!(order = request.subject, ask = %request.id, callee = self.callee, "no answer before the deadline");
                 let settled = settled(&self.engine, request, settle, &Reply::Unavailable, &origin);
                 seen_through(request, settled).await;
@@ -243,7 +244,7 @@ impl Worker {
 /// What settles a request. None: an earlier release delayed it, and this one knows nothing of that.
 fn settle_model<'a>(engine: &'a Engine, request: &Request) -> Option<(usize, &'a SettleModel)> {
     let ask = request.ask.as_ref()?;
-    let mut resources = engine.model().resources.iter().enumerate();
+    let mut resources = engine.core().model().resources.iter().enumerate();
     let (at, resource) = resources.find(|(_, resource)| resource.collection == request.collection)?;
     let settle = resource
         .settles
@@ -268,13 +269,22 @@ async fn seen_through(request: &Request, work: impl Future<Output = Attempt>) ->
     })
 }
 
+/// Lets a question pass the guard that no client waits for. Gives the time that it may take, admitted or not.
+async fn admit<'a>(
+    engine: &'a Engine,
+    callee: &'static str,
+) -> Result<(Result<Admitted<'a>, Refusal>, Duration), Problem> {
+    let time_limit = engine.guards().time_limit(callee)?;
+    Ok((engine.guards().admit(callee, time_limit).await?, time_limit))
+}
+
 async fn attempt(engine: &Engine, callee: &'static str, request: &Request) -> Attempt {
     let Some(settle) = settle_model(engine, request) else { return Attempt::Left };
     // Nobody waits for it, so it may find out whether a neighbour whose circuit is open answers again.
     let may_probe = |refusal: &Refusal| {
         matches!(refusal, Refusal::Open { .. }) && engine.guards().state(callee) == Some(State::Open)
     };
-    let (admitted, refusal, time_limit) = match engine.admit_later(callee).await {
+    let (admitted, refusal, time_limit) = match admit(engine, callee).await {
         Ok((Ok(admitted), time_limit)) => (Some(admitted), None, time_limit),
         Ok((Err(refusal), time_limit)) if may_probe(&refusal) => (None, Some(refusal), time_limit),
         Ok((Err(refusal), _)) => return Attempt::Refused(refusal),
@@ -283,7 +293,7 @@ async fn attempt(engine: &Engine, callee: &'static str, request: &Request) -> At
             return Attempt::Left;
         }
     };
-    let origin = Origin::following(request.trace.as_ref(), || engine.tracer().samples());
+    let origin = Origin::following(request.trace.as_ref(), || engine.core().tracer().samples());
     let question = Question {
         target: settle.1.target,
         id: request.id,
@@ -316,17 +326,17 @@ async fn settled(
     reply: &Reply,
     origin: &Origin,
 ) -> Attempt {
-    let (decider, now) = ((resource, request.subject), engine.now());
+    let (decider, now) = ((resource, request.subject), engine.core().now());
     let mut documents = Documents::new();
     for _ in 0..DECISIONS_MAX {
-        let Ok(turn) = engine.turn(Place::Document(decider)).await else { return Attempt::Left };
+        let Ok(turn) = engine.turn(QueueKey::Document(decider)).await else { return Attempt::Left };
         let step = Step { decider, command: &settle.command, now, reply: Some(reply) };
         let mut changes = Changes::default();
         let is_decided = match engine.decide(step, &mut documents, origin).await {
             Ok(Outcome::Decided(decided)) => {
                 // Nothing follows where it does not wait any more: then it is not taken.
                 let is_taken = !decided.documents.is_empty();
-                if engine.add(decided, now, &origin.trace, Some(request.id), &mut changes).await.is_err() {
+                if engine.core().add(decided, now, &origin.trace, Some(request.id), &mut changes).await.is_err() {
                     return Attempt::Left;
                 }
                 is_taken
@@ -344,13 +354,13 @@ async fn settled(
         let to = if is_taken { RequestState::Done } else { RequestState::Voiding };
         changes.requests.push(RequestChange::Move { id: request.id, from: RequestState::Delayed, to, answer: None });
         crash::point("settle.before-commit");
-        match engine.commit_of(origin, changes).await {
+        match engine.core().commit_of(origin, changes).await {
             Ok(_) => {
                 crash::point("settle.after-commit");
                 let (trace, order, ask) = (origin.trace.id(), request.subject, request.id);
                 tracing::debug!(request = %origin.request, %trace, order, %ask, state = %to, "settled");
                 if !is_taken {
-                    engine.to_undo().notify_one();
+                    engine.core().to_undo().notify_one();
                 }
                 return Attempt::Settled;
             }

@@ -46,6 +46,11 @@ impl Guards {
         Ok(Self { metrics, guards })
     }
 
+    /// One for each neighbour that the service asks, by default.
+    pub fn usual(model: &ServiceModel) -> Self {
+        Self::new(model, &BTreeMap::new()).unwrap_or_else(|invalid| unreachable!("the defaults are valid: {invalid}"))
+    }
+
     fn of(&self, callee: &str) -> Result<&Guarded, Problem> {
         let undeclared =
             || format!("{callee} is asked, and the service does not say that it asks it. This is a defect.");
@@ -131,8 +136,7 @@ impl Guards {
 pub(crate) fn verdict(reached: &Reached) -> Verdict {
     match reached {
         Reached::Accepted(_) | Reached::Refused(_) => Verdict::Success,
-        Reached::NotDone(_) => Verdict::NotDone,
-        Reached::Broken(_) | Reached::Unknown(_) => Verdict::Failure,
+        Reached::NotDone(_) | Reached::Broken(_) | Reached::Unknown(_) => Verdict::Failure,
     }
 }
 

@@ -3,10 +3,10 @@
 //! Three workers, each level-triggered (it looks at what is there, not at what was signalled): one gives up requests
 //! whose process died or whose time is up, one has them undone by their neighbours, one deletes old answers.
 
-use super::{delayed, transport::VoidError};
+use super::transport::{Transport, VoidError};
 use crate::{
+    core::Core,
     crash,
-    engine::Engine,
     limits::{ANSWERS_KEPT, PURGE_EVERY, SWEEP_EVERY, VOID_PAUSE, VOIDS_AT_ONCE},
     metrics::AskOutcome,
 };
@@ -19,53 +19,43 @@ use jumun_telemetry::{Kind, Origin, Span};
 use std::{
     collections::{BTreeMap, BTreeSet},
     hash::{DefaultHasher, Hash, Hasher},
-    time::{Duration, Instant},
+    sync::Arc,
+    time::Duration,
 };
+use tokio::time::Instant;
 use uuid::Uuid;
 
 /// Gives up what an earlier process of this database left, then starts the workers. To be called before the first
 /// command is taken. Tells how many requests are to be undone.
-pub async fn start(engine: &Engine) -> usize {
+pub async fn start(core: &Core, transport: &Arc<dyn Transport>) -> usize {
     crash::point("recovery.before-commit");
-    let given_up = give_up(engine, None).await.unwrap_or_else(|why| {
+    let given_up = give_up(core, None).await.unwrap_or_else(|why| {
         // They stay in doubt, and the sweep finds them once their time is up.
-        tracing::warn!(why, "what the last process left could not be looked through yet");
+        tracing::warn!(why, "requests that the last process left in doubt cannot be looked through yet");
         0
     });
     crash::point("recovery.after-commit");
-    delayed::start(engine).await;
-    for worker in [Worker::Sweep, Worker::Undo, Worker::Purge] {
-        let engine = engine.clone();
-        engine.clone().spawn_worker(async move {
-            match worker {
-                Worker::Sweep => sweep(&engine).await,
-                Worker::Undo => undo(&engine).await,
-                Worker::Purge => purge(&engine).await,
-            }
-        });
-    }
+    let sweeper = core.clone();
+    core.spawn_worker(async move { sweep(&sweeper).await });
+    let undoer = Undoer { core: core.clone(), transport: transport.clone() };
+    core.spawn_worker(async move { undoer.run().await });
+    let purger = core.clone();
+    core.spawn_worker(async move { purge(&purger).await });
     given_up
 }
 
-#[derive(Clone, Copy)]
-enum Worker {
-    Sweep,
-    Undo,
-    Purge,
-}
-
 /// Moves requests from asking to voiding: those given up before a time, or all of other processes.
-async fn give_up(engine: &Engine, until_before_ms: Option<i64>) -> Result<usize, String> {
+async fn give_up(core: &Core, until_before_ms: Option<i64>) -> Result<usize, String> {
     let mut after = None;
     let mut given_up = 0;
     loop {
         let found =
-            requests(engine, RequestState::Asking, until_before_ms, after).await.map_err(|error| error.to_string())?;
+            requests(core, RequestState::Asking, until_before_ms, after).await.map_err(|error| error.to_string())?;
         let Some(last) = found.last() else { return Ok(given_up) };
         after = Some(last.id);
-        let theirs = |request: &&Request| until_before_ms.is_some() || request.incarnation != engine.incarnation();
+        let theirs = |request: &&Request| until_before_ms.is_some() || request.incarnation != core.incarnation();
         let moves = join_all(found.iter().filter(theirs).map(|request| async {
-            match change_state(engine, request.id, RequestState::Asking, RequestState::Voiding).await {
+            match change_state(core, request.id, RequestState::Asking, RequestState::Voiding).await {
                 Ok(()) => Ok(1),
                 Err(CommitError::Conflict(_)) => Ok(0), // it got its answer after all
                 Err(error) => Err(error.to_string()),
@@ -75,145 +65,155 @@ async fn give_up(engine: &Engine, until_before_ms: Option<i64>) -> Result<usize,
     }
 }
 
-async fn sweep(engine: &Engine) {
+async fn sweep(core: &Core) {
     loop {
         tokio::time::sleep(SWEEP_EVERY).await;
-        match give_up(engine, Some(engine.now().as_millisecond())).await {
+        match give_up(core, Some(core.now().as_millisecond())).await {
             Ok(0) => {}
             Ok(count) => {
                 tracing::info!(count, "requests in doubt are given up and undone");
-                engine.to_undo().notify_one();
+                core.to_undo().notify_one();
             }
             Err(why) => tracing::debug!(why, "requests in doubt could not be looked through"),
         }
     }
 }
 
-/// Has everything undone that is to be undone, oldest first; while nothing succeeds, ever more slowly.
-async fn undo(engine: &Engine) {
-    let (shortest, longest) = VOID_PAUSE;
-    let mut pause = shortest;
-    loop {
-        match undo_all(engine).await {
-            Ok(Round { undone: 0, left: 0 }) => {
-                // A missed notice costs a sweep's time, no more.
-                let _ = tokio::time::timeout(SWEEP_EVERY, engine.to_undo().notified()).await;
-                continue;
-            }
-            Ok(Round { left: 0, .. }) => {
-                pause = shortest;
-                continue;
-            }
-            Ok(Round { undone, .. }) if undone > 0 => pause = shortest,
-            Ok(Round { left, .. }) => tracing::debug!(left, ?pause, "asks wait to be undone"),
-            Err(error) => tracing::debug!(%error, "what is to be undone could not be read"),
-        }
-        tokio::time::sleep(jittered(engine, pause)).await;
-        pause = (pause * 2).min(longest);
-    }
+/// Has asks undone by the neighbours that were asked.
+struct Undoer {
+    core: Core,
+    transport: Arc<dyn Transport>,
 }
 
+/// One look at everything that is to be undone.
 #[derive(Debug, Default)]
 struct Round {
     undone: usize,
     left: usize,
 }
 
-async fn undo_all(engine: &Engine) -> Result<Round, ReadError> {
-    let mut round = Round::default();
-    let mut after = None;
-    let mut down = BTreeSet::new(); // a neighbour that is down is down for the next thousand, too
-    loop {
-        let found = requests(engine, RequestState::Voiding, None, after).await?;
-        let Some(last) = found.last() else { return Ok(round) };
-        after = Some(last.id);
-        let mut by_neighbour: BTreeMap<_, Vec<_>> = BTreeMap::new();
-        for request in &found {
-            let neighbour = request.ask.as_ref().map(|ask| ask.service.clone()).unwrap_or_default();
-            by_neighbour.entry(neighbour).or_default().push(request);
-        }
-        for (neighbour, requests) in by_neighbour {
-            for some in requests.chunks(VOIDS_AT_ONCE) {
-                if down.contains(&neighbour) {
-                    round.left += some.len();
+/// What came of one attempt to undo.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Attempt {
+    Undone,
+    /// The neighbour answers, but not that this ask is undone: the next one may be.
+    Failed,
+    /// The neighbour does not answer, or our own database does not: the next ask would fare no better.
+    NoAnswer,
+}
+
+impl Undoer {
+    /// Undoes the oldest first; backs off while nothing succeeds.
+    async fn run(&self) {
+        let (shortest, longest) = VOID_PAUSE;
+        let mut pause = shortest;
+        loop {
+            match self.round().await {
+                Ok(Round { undone: 0, left: 0 }) => {
+                    // A missed notice costs a sweep's time, no more.
+                    let _ = tokio::time::timeout(SWEEP_EVERY, self.core.to_undo().notified()).await;
                     continue;
                 }
-                let attempts = join_all(some.iter().map(|request| undo_one(engine, request))).await;
-                if attempts.iter().all(|attempt| *attempt == Attempt::InVain) {
-                    down.insert(neighbour.clone());
+                Ok(Round { left: 0, .. }) => {
+                    pause = shortest;
+                    continue;
                 }
-                let undone = attempts.iter().filter(|attempt| **attempt == Attempt::Undone).count();
-                round.undone += undone;
-                round.left += some.len() - undone;
+                Ok(Round { undone, .. }) if undone > 0 => pause = shortest,
+                Ok(Round { left, .. }) => tracing::debug!(left, ?pause, "asks wait to be undone"),
+                Err(error) => tracing::debug!(%error, "asks that wait to be undone cannot be read"),
+            }
+            tokio::time::sleep(jittered(&self.core, pause)).await;
+            pause = (pause * 2).min(longest);
+        }
+    }
+
+    async fn round(&self) -> Result<Round, ReadError> {
+        let mut round = Round::default();
+        let mut after = None;
+        let mut down = BTreeSet::new(); // a neighbour that is down is down for the next thousand, too
+        loop {
+            let found = requests(&self.core, RequestState::Voiding, None, after).await?;
+            let Some(last) = found.last() else { return Ok(round) };
+            after = Some(last.id);
+            let mut by_neighbour: BTreeMap<_, Vec<_>> = BTreeMap::new();
+            for request in &found {
+                let neighbour = request.ask.as_ref().map(|ask| ask.service.clone()).unwrap_or_default();
+                by_neighbour.entry(neighbour).or_default().push(request);
+            }
+            for (neighbour, requests) in by_neighbour {
+                for chunk in requests.chunks(VOIDS_AT_ONCE) {
+                    if down.contains(&neighbour) {
+                        round.left += chunk.len();
+                        continue;
+                    }
+                    let attempts = join_all(chunk.iter().map(|request| self.attempt(request))).await;
+                    if attempts.iter().all(|attempt| *attempt == Attempt::NoAnswer) {
+                        down.insert(neighbour.clone());
+                    }
+                    let undone = attempts.iter().filter(|attempt| **attempt == Attempt::Undone).count();
+                    round.undone += undone;
+                    round.left += chunk.len() - undone;
+                }
+            }
+        }
+    }
+
+    async fn attempt(&self, request: &Request) -> Attempt {
+        let core = &self.core;
+        let Some(ask) = &request.ask else {
+            tracing::error!(order = request.subject, ask = %request.id, "a request without an ask waits to be undone; this is a defect");
+            return Attempt::Failed;
+        };
+        let origin = Origin::following(request.trace.as_ref(), || core.tracer().samples());
+        let (trace, order) = (&origin.trace, request.subject);
+        crash::point("void.before-call");
+        let began = Instant::now();
+        let undone = if ask.path.is_empty() {
+            Ok(()) // what was sent outside the system cannot be taken back
+        } else {
+            self.transport.void(&ask.service, &ask.path, request.id, &origin).await
+        };
+        let took = began.elapsed();
+        core.tracer().record(trace, || Span {
+            context: *trace,
+            parent: origin.parent,
+            kind: Kind::Client,
+            name: format!("POST {}{}/void", ask.service, ask.path).into(),
+            took,
+            attributes: vec![("peer.service", ask.service.clone().into()), ("jumun.order", order.to_string().into())],
+            is_failed: undone.is_err(),
+        });
+        let (trace, callee, ask_id) = (trace.id(), &ask.service, request.id);
+        tracing::debug!(request = %origin.request, %trace, order, ask = %ask_id, callee, ?undone, ?took, "asked to undo");
+        if let Err(why) = undone {
+            return match why {
+                VoidError::NoAnswer(_) => Attempt::NoAnswer,
+                VoidError::NotUndone(_) => Attempt::Failed,
+            };
+        }
+        crash::point("void.after-answer");
+        match change_state(core, request.id, RequestState::Voiding, RequestState::Voided).await {
+            Ok(()) => {
+                crash::point("void.after-commit");
+                core.metrics().ask(&ask.service, AskOutcome::Voided, took);
+                Attempt::Undone
+            }
+            Err(CommitError::Conflict(_)) => Attempt::Undone, // another commit was first
+            Err(error) => {
+                tracing::debug!(%error, order, ask = %ask_id, "the neighbour has undone an ask; that is not committed yet");
+                Attempt::NoAnswer
             }
         }
     }
 }
 
-/// What came of one attempt to undo.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Attempt {
-    Undone,
-    /// The neighbour answers, and not that this one is undone: the next one may be.
-    Failed,
-    /// The neighbour does not answer, or our own database does not: it is the same for all others.
-    InVain,
-}
-
-async fn undo_one(engine: &Engine, request: &Request) -> Attempt {
-    let Some(ask) = &request.ask else {
-        tracing::error!(order = request.subject, ask = %request.id, "it is to be undone and asked nobody; this is a defect");
-        return Attempt::Failed;
-    };
-    let origin = Origin::following(request.trace.as_ref(), || engine.tracer().samples());
-    let (trace, order) = (&origin.trace, request.subject);
-    crash::point("void.before-call");
-    let began = Instant::now();
-    let undone = if ask.path.is_empty() {
-        Ok(()) // what was said to somebody outside cannot be taken back
-    } else {
-        engine.transport().void(&ask.service, &ask.path, request.id, &origin).await
-    };
-    let took = began.elapsed();
-    engine.tracer().record(trace, || Span {
-        context: *trace,
-        parent: origin.parent,
-        kind: Kind::Client,
-        name: format!("POST {}{}/void", ask.service, ask.path).into(),
-        took,
-        attributes: vec![("peer.service", ask.service.clone().into()), ("jumun.order", order.to_string().into())],
-        is_failed: undone.is_err(),
-    });
-    let (trace, callee, ask_id) = (trace.id(), &ask.service, request.id);
-    tracing::debug!(request = %origin.request, %trace, order, ask = %ask_id, callee, ?undone, ?took, "asked to undo");
-    if let Err(why) = undone {
-        return match why {
-            VoidError::NoAnswer(_) => Attempt::InVain,
-            VoidError::NotUndone(_) => Attempt::Failed,
-        };
-    }
-    crash::point("void.after-answer");
-    match change_state(engine, request.id, RequestState::Voiding, RequestState::Voided).await {
-        Ok(()) => {
-            crash::point("void.after-commit");
-            engine.metrics().ask(&ask.service, AskOutcome::Voided, took);
-            Attempt::Undone
-        }
-        Err(CommitError::Conflict(_)) => Attempt::Undone, // another worker was first
-        Err(error) => {
-            tracing::debug!(%error, order, ask = %ask_id, "an ask is undone; that could not be noted yet");
-            Attempt::InVain
-        }
-    }
-}
-
-async fn purge(engine: &Engine) {
+async fn purge(core: &Core) {
     loop {
         tokio::time::sleep(PURGE_EVERY).await;
         let kept = i64::try_from(ANSWERS_KEPT.as_millis()).unwrap_or(i64::MAX);
-        let before_ms = engine.now().as_millisecond().saturating_sub(kept);
+        let before_ms = core.now().as_millisecond().saturating_sub(kept);
         loop {
-            match engine.database().purge_requests(before_ms, REQUESTS_KEPT_MAX).await {
+            match core.database().purge_requests(before_ms, REQUESTS_KEPT_MAX).await {
                 Ok(0) => break,
                 Ok(deleted) => tracing::debug!(deleted, "old answers are deleted"),
                 Err(error) => {
@@ -226,24 +226,24 @@ async fn purge(engine: &Engine) {
 }
 
 async fn requests(
-    engine: &Engine,
+    core: &Core,
     state: RequestState,
     until_before_ms: Option<i64>,
     after: Option<Uuid>,
 ) -> Result<Vec<Request>, ReadError> {
     let filter = RequestFilter { state, service: None, until_before_ms, after, limit: PAGE_MAX_ROWS };
-    engine.database().requests(filter).await
+    core.database().requests(filter).await
 }
 
-async fn change_state(engine: &Engine, id: Uuid, from: RequestState, to: RequestState) -> Result<(), CommitError> {
+async fn change_state(core: &Core, id: Uuid, from: RequestState, to: RequestState) -> Result<(), CommitError> {
     let change = RequestChange::Move { id, from, to, answer: None };
-    engine.commit(Changes { requests: vec![change], ..Changes::default() }).await.map(drop)
+    core.commit(Changes { requests: vec![change], ..Changes::default() }).await.map(drop)
 }
 
 /// Half to one and a half times a pause, so that services that lost the same neighbour do not come back all at once.
-fn jittered(engine: &Engine, pause: Duration) -> Duration {
+fn jittered(core: &Core, pause: Duration) -> Duration {
     let mut hash = DefaultHasher::new();
-    (engine.model().name, engine.now().as_millisecond()).hash(&mut hash);
+    (core.model().name, core.now().as_millisecond()).hash(&mut hash);
     let share = u32::try_from(hash.finish() % 1_000).unwrap_or_default();
     pause / 2 + pause * share / 1_000
 }
@@ -252,22 +252,13 @@ fn jittered(engine: &Engine, pause: Duration) -> Duration {
 mod tests {
     use super::*;
     use crate::{
-        Parts,
-        asks::{
-            Delays, Guards,
-            transport::{Outcome, Question, Transport},
-        },
-        intake::AdmissionConfig,
+        Engine, Parts,
+        asks::transport::{Outcome, Question},
         schema,
     };
     use futures_util::future::{BoxFuture, ready};
-    use jiff::{Timestamp, tz::TimeZone};
     use jumun_database::{AskRecord, MemoryDatabase};
-    use jumun_telemetry::Tracer;
-    use std::sync::{
-        Arc,
-        atomic::{AtomicUsize, Ordering},
-    };
+    use std::sync::atomic::{AtomicUsize, Ordering};
 
     /// A neighbour that has undone what was asked after an id, and about what was asked up to it says the same each time.
     struct Neighbour {
@@ -293,19 +284,10 @@ mod tests {
         let ids: Vec<_> = (0..3 * VOIDS_AT_ONCE).map(|_| Uuid::now_v7()).collect();
         let cannot_up_to = ids[2 * VOIDS_AT_ONCE - 1];
         let neighbour = Arc::new(Neighbour { cannot_up_to, says, calls: AtomicUsize::new(0) });
-        let engine = Engine::new(Parts {
-            guards: Guards::new(&model, &BTreeMap::new()).expect("defaults"),
-            delays: Delays::default(),
-            behaviour: model.behaviour(&serde_json::Map::new()).expect("default settings"),
-            model,
-            database: Arc::new(database),
-            transport: Arc::new(neighbour.clone()),
-            admission: AdmissionConfig::default(),
-            clock: Timestamp::now,
-            zone: TimeZone::UTC,
-            tracer: Tracer::default(),
-            restarts: 0,
-        });
+        let behaviour = model.behaviour(&serde_json::Map::new()).expect("default settings");
+        let transport: Arc<dyn Transport> = Arc::new(neighbour.clone());
+        let engine = Engine::new(Parts::new(model, behaviour, Arc::new(database), transport.clone()));
+        let undoer = Undoer { core: engine.core().clone(), transport };
         let ask = AskRecord { service: "payment".into(), path: "/payinfos".into(), question: None };
         let requests = ids.into_iter().zip(1..).map(|(id, subject)| {
             RequestChange::Insert(Box::new(Request {
@@ -322,8 +304,8 @@ mod tests {
                 until_ms: 0,
             }))
         });
-        engine.commit(Changes { requests: requests.collect(), ..Changes::default() }).await.expect("a commit");
-        let round = undo_all(&engine).await.expect("memory can be read");
+        undoer.core.commit(Changes { requests: requests.collect(), ..Changes::default() }).await.expect("a commit");
+        let round = undoer.round().await.expect("memory can be read");
         (round, neighbour.calls.load(Ordering::Relaxed))
     }
 

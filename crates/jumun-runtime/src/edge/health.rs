@@ -2,7 +2,7 @@
 
 use super::shared::Shared;
 use crate::{
-    engine::Engine,
+    core::Core,
     events::consumer::{Consumer, Consumption, PARKED},
 };
 use axum::http::StatusCode;
@@ -50,14 +50,14 @@ pub(crate) const PAGES: [(&str, Page); 5] = [
 async fn health(shared: &Shared) -> Reply {
     let engine = &shared.engine;
     let mut in_doubt = 0;
-    let mut database = engine.trouble();
+    let mut database = engine.core().trouble();
     for state in IN_DOUBT {
-        match in_state(engine, state).await {
+        match in_state(engine.core(), state).await {
             Ok(requests) => in_doubt += requests,
             Err(error) => database = Some(error.to_string()),
         }
     }
-    let stats = engine.database().stats();
+    let stats = engine.core().database().stats();
     let consumption = shared.consumer.as_ref().map(Consumer::consumption).unwrap_or_default();
     let trouble = consumption.trouble();
     let is_up = shared.health.is_ready() && database.is_none() && trouble.is_none();
@@ -70,7 +70,7 @@ async fn health(shared: &Shared) -> Reply {
             },
         },
         // Requests in doubt are normal for a moment; `jumun asks` tells which.
-        "asks": { "status": "UP", "details": { "inDoubt": in_doubt, "delayed": engine.delays().standing() } },
+        "asks": { "status": "UP", "details": { "inDoubt": in_doubt, "delayed": engine.core().delays().standing() } },
         "events": {
             "status": word(trouble.is_none()),
             "details": {
@@ -94,25 +94,25 @@ async fn health(shared: &Shared) -> Reply {
 
 /// The metrics. What is a state, and not counted as it happens, is looked at now; what cannot be read stays as it was.
 async fn prometheus(shared: &Shared) -> Reply {
-    let (engine, metrics) = (&shared.engine, shared.engine.metrics());
+    let (engine, metrics) = (&shared.engine, shared.engine.core().metrics());
     for state in IN_DOUBT {
-        match in_state(engine, state).await {
+        match in_state(engine.core(), state).await {
             Ok(requests) => metrics.set_in_doubt(state.as_str(), requests as u64),
             Err(error) => tracing::debug!(%error, "the requests in doubt cannot be counted"),
         }
     }
-    metrics.set_in_doubt(RequestState::Delayed.as_str(), engine.delays().standing());
+    metrics.set_in_doubt(RequestState::Delayed.as_str(), engine.core().delays().standing());
     metrics.set_backlog();
     engine.guards().set_metrics();
     engine.admission().set_metrics();
     if let Some(consumer) = &shared.consumer {
         let Consumption { behind, parked_keys, dropped, .. } = consumer.consumption();
-        let now_ms = engine.now().as_millisecond();
+        let now_ms = engine.core().now().as_millisecond();
         for (source, events) in behind {
             metrics.set_behind(&source, events, now_ms);
         }
         let all = Query { collection: PARKED, filter: None, sort: None, offset: 0, size: 1 };
-        match engine.database().page(all).await {
+        match engine.core().database().page(all).await {
             Ok(page) => metrics.set_parked(page.total, parked_keys, dropped),
             Err(error) => tracing::debug!(%error, "the parked events cannot be counted"),
         }
@@ -123,7 +123,7 @@ async fn prometheus(shared: &Shared) -> Reply {
 const IN_DOUBT: [RequestState; 2] = [RequestState::Asking, RequestState::Voiding];
 
 /// How many requests are in a state, counted up to a bound.
-async fn in_state(engine: &Engine, state: RequestState) -> Result<usize, ReadError> {
+async fn in_state(core: &Core, state: RequestState) -> Result<usize, ReadError> {
     let filter = RequestFilter { state, service: None, until_before_ms: None, after: None, limit: PAGE_MAX_ROWS };
-    Ok(engine.database().requests(filter).await?.len())
+    Ok(core.database().requests(filter).await?.len())
 }

@@ -25,7 +25,8 @@ use jumun_http::{
 };
 use jumun_telemetry::{Kind, Origin, REQUEST_ID, Route, Span};
 use sha2::{Digest, Sha256};
-use std::{borrow::Cow, fmt::Write, time::Instant};
+use std::{borrow::Cow, fmt::Write};
+use tokio::time::Instant;
 use uuid::Uuid;
 
 /// A request as a handler sees it: the resource that it is for, by its place in the model, and where it comes from.
@@ -37,7 +38,7 @@ struct At {
 
 impl At {
     fn model(&self) -> &ResourceModel {
-        &self.shared.engine.model().resources[self.resource]
+        &self.shared.engine.core().model().resources[self.resource]
     }
 }
 
@@ -46,9 +47,9 @@ type Handler = fn(At, Request) -> BoxFuture<'static, Handled>;
 
 /// All paths of a service.
 pub(crate) fn router(shared: &Shared) -> Router {
-    let http = &shared.engine.metrics().http;
+    let http = &shared.engine.core().metrics().http;
     let mut router = Router::new();
-    for (resource, model) in shared.engine.model().resources.iter().enumerate() {
+    for (resource, model) in shared.engine.core().model().resources.iter().enumerate() {
         let serve = |method: Method, path: &str, handler: Handler| {
             let (shared, route) = (shared.clone(), http.route(method.as_str(), path));
             move |request: Request| {
@@ -126,7 +127,7 @@ async fn answer<F: Future<Output = Handled>>(
     handler: impl FnOnce(Request, Origin) -> F,
 ) -> Response {
     let began = Instant::now();
-    let tracer = shared.engine.tracer();
+    let tracer = shared.engine.core().tracer();
     let origin = Origin::of_head(request.headers(), || tracer.samples());
     let Origin { trace, parent, request: request_id, .. } = origin.clone();
     let accepts_json = request.headers().get(header::ACCEPT).is_some_and(|accept| accept == "application/json");
@@ -313,7 +314,7 @@ async fn catch_up(at: &At, head: &HeaderMap) -> Result<(), Problem> {
     let token = seen.to_str().ok().and_then(|token| token.parse::<Token>().ok());
     let token = token.ok_or_else(|| Problem::new(Code::Malformed, "Jumun-Seen names an event: order/0/7."))?;
     let Some(consumer) = &at.shared.consumer else { return Ok(()) };
-    let listens = &at.shared.engine.model().listens;
+    let listens = &at.shared.engine.core().model().listens;
     if !listens.iter().any(|event| event.source == token.service) || consumer.has_heard(&token, SEEN_TIME_LIMIT).await {
         return Ok(()); // what does not concern it needs no waiting
     }
@@ -326,15 +327,21 @@ async fn catch_up(at: &At, head: &HeaderMap) -> Result<(), Problem> {
 async fn show(at: At, request: Request) -> Handled {
     catch_up(&at, request.headers()).await?;
     let id = parse_id(last_segment(&request))?;
-    let _place = at.shared.engine.admission().read().await?;
-    let document =
-        at.shared.engine.database().document(at.model().collection, id).await.map_err(|error| unreadable(&error))?;
+    let _permit = at.shared.engine.admission().read().await?;
+    let document = at
+        .shared
+        .engine
+        .core()
+        .database()
+        .document(at.model().collection, id)
+        .await
+        .map_err(|error| unreadable(&error))?;
     let document = document.filter(|document| document.shown).ok_or_else(not_there)?;
     Ok(Reply::Hal(render(&at, &document)))
 }
 
 fn render(at: &At, document: &Document) -> String {
-    at.model().render(document.id, &document.body, at.shared.engine.zone())
+    at.model().render(document.id, &document.body, at.shared.engine.core().zone())
 }
 
 async fn list(at: At, request: Request) -> Handled {
@@ -416,7 +423,7 @@ fn invalid(field: &str, why: impl Into<Cow<'static, str>>) -> Problem {
 
 async fn pages(at: &At, path: &str, wanted: Wanted, filter: Option<(String, String)>) -> Handled {
     let Wanted { page, size, sort } = wanted;
-    let _place = at.shared.engine.admission().read().await?;
+    let _permit = at.shared.engine.admission().read().await?;
     let rest = query_without_page(size, sort.as_ref(), filter.as_ref());
     let query = Query {
         collection: at.model().collection,
@@ -425,7 +432,7 @@ async fn pages(at: &At, path: &str, wanted: Wanted, filter: Option<(String, Stri
         offset: page * u64::from(size),
         size,
     };
-    let found = at.shared.engine.database().page(query).await.map_err(|error| unreadable(&error))?;
+    let found = at.shared.engine.core().database().page(query).await.map_err(|error| unreadable(&error))?;
     let pages = found.total.div_ceil(u64::from(size));
     let last = pages.saturating_sub(1);
 

@@ -6,7 +6,7 @@ use super::{
     shared::{Shared, SharedParts},
 };
 use crate::{
-    asks::recovery,
+    asks::{delayed, recovery},
     engine::Engine,
     events::{
         consumer::{Consumer, ConsumerError},
@@ -84,11 +84,13 @@ impl ServeError {
 pub async fn serve(engine: Engine, serving: Serving) -> Result<(), ServeError> {
     let Serving { listener, unavailable_status, bus, retention, control: socket, start_delay, announce, stop } =
         serving;
-    let relay = if engine.model().publishes { Some(Relay::open(&engine, bus.clone()).await?) } else { None };
-    let name = engine.model().name;
+    let relay =
+        if engine.core().model().publishes { Some(Relay::open(engine.core(), bus.clone()).await?) } else { None };
+    let name = engine.core().model().name;
     let info = json!({ "service": name, "version": env!("CARGO_PKG_VERSION") });
     let health = Health::new(info.as_object().cloned().unwrap_or_default());
-    let given_up = recovery::start(&engine).await;
+    let given_up = recovery::start(engine.core(), engine.transport()).await;
+    delayed::start(&engine).await;
     if given_up > 0 {
         tracing::info!(given_up, "an earlier process left requests in doubt; they are being undone");
     }
@@ -96,11 +98,14 @@ pub async fn serve(engine: Engine, serving: Serving) -> Result<(), ServeError> {
     if let Some(relay) = &relay {
         relay.start();
     }
-    let consumer =
-        if engine.model().listens.is_empty() { None } else { Some(Consumer::start(&engine, bus.clone()).await?) };
-    let rebuilds = Rebuilds::start(&engine, bus, consumer.clone());
+    let consumer = if engine.core().model().listens.is_empty() {
+        None
+    } else {
+        Some(Consumer::start(engine.core(), bus.clone()).await?)
+    };
+    let rebuilds = Rebuilds::start(engine.core(), bus, consumer.clone());
     if let Some(retention) = retention {
-        retention.start(&engine, &rebuilds);
+        retention.start(engine.core(), &rebuilds);
     }
     let control = Control::listen(&socket, operator::router(&engine, consumer.clone(), rebuilds));
     if let Err(error) = &control {
@@ -134,14 +139,14 @@ pub async fn serve(engine: Engine, serving: Serving) -> Result<(), ServeError> {
     if let Some(relay) = relay {
         relay.finish().await; // and lets go of the log, before the next process may take the database
     }
-    engine.database().close().await;
-    engine.tracer().finish(SPAN_EXPORT_TIME_LIMIT).await;
+    engine.core().database().close().await;
+    engine.core().tracer().finish(SPAN_EXPORT_TIME_LIMIT).await;
     Ok(())
 }
 
 /// One line a second while there is traffic.
 async fn summarize(shared: Shared) {
-    let metrics = shared.engine.metrics();
+    let metrics = shared.engine.core().metrics();
     let mut every = tokio::time::interval(Duration::from_secs(1));
     let mut before = metrics.http.traffic();
     loop {

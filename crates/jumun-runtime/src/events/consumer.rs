@@ -10,8 +10,8 @@
 
 use super::token::Token;
 use crate::{
+    core::Core,
     crash,
-    engine::Engine,
     limits::{
         BEHIND_EVERY, BUSY_PAUSE, DATABASE_PAUSE, DECISIONS_MAX, EVENTS_AT_ONCE, EVENTS_BETWEEN_YIELDS, IDLE_PAUSE,
         PARKED_KEYS_MAX, PLACES_EVERY, RETRY_PAUSE, STANDING_STILL_SHOWN,
@@ -21,10 +21,8 @@ use crate::{
 use jumun::{Damaged, Documents, Heard, NEW_ID, Outcome, Stored};
 use jumun_bus::{Bus, BusError, Delivery, Position, Record, Source, Subscription, Wants};
 use jumun_database::{
-    Changes, CommitError, Conflict, Document, DocumentChange, JournalEntry, Place, PlaceChange, Query, ReadDatabase,
-    ReadError, RequestChange,
+    Changes, CommitError, Conflict, Document, DocumentChange, Place, PlaceChange, Query, ReadDatabase, ReadError,
 };
-use jumun_http::Problem;
 use jumun_telemetry::{Kind, Span, SpanId, TraceContext};
 use serde::{Deserialize, Serialize};
 use std::{
@@ -120,13 +118,13 @@ pub struct Consumer {
 }
 
 impl Consumer {
-    /// Starts the consumer of a service; it works until the engine is drained.
-    pub async fn start(engine: &Engine, bus: Arc<dyn Bus>) -> Result<Self, ConsumerError> {
+    /// Starts the consumer of a service; it works until the service is drained.
+    pub async fn start(core: &Core, bus: Arc<dyn Bus>) -> Result<Self, ConsumerError> {
         let (show, shown) = watch::channel(Consumption::default());
         let (orders, told) = mpsc::channel(8);
         let as_parked = Arc::<Mutex<()>>::default();
-        let mut worker = Worker::open(engine, bus, show, as_parked.clone()).await?;
-        engine.spawn_worker(async move { worker.run(told).await });
+        let mut worker = Worker::open(core, bus, show, as_parked.clone()).await?;
+        core.spawn_worker(async move { worker.run(told).await });
         Ok(Self { shown, orders, as_parked })
     }
 
@@ -195,7 +193,7 @@ struct Stand {
 }
 
 struct Worker {
-    engine: Engine,
+    core: Core,
     bus: Arc<dyn Bus>,
     subscription: Box<dyn Subscription>,
     /// As committed.
@@ -221,9 +219,8 @@ struct Worker {
 struct Effect {
     documents: Documents,
     changed: BTreeMap<jumun::DocumentKey, bool>,
-    journal: Vec<JournalEntry>,
-    /// What is to be asked later, and what is taken back.
-    requests: Vec<RequestChange>,
+    /// Events, questions to be asked later, and questions that are taken back.
+    changes: Changes,
     parked: Vec<Parked>,
     heard: BTreeMap<PlaceKey, Stand>,
     dropped: u64,
@@ -257,16 +254,16 @@ impl From<ReadError> for Halt {
 
 impl Worker {
     async fn open(
-        engine: &Engine,
+        core: &Core,
         bus: Arc<dyn Bus>,
         show: watch::Sender<Consumption>,
         as_parked: Arc<Mutex<()>>,
     ) -> Result<Self, ConsumerError> {
-        let places = places(engine).await?;
-        let subscription = subscribe(engine, bus.as_ref(), &places)?;
-        let parked_keys = parked_keys(engine).await?;
+        let places = places(core).await?;
+        let subscription = subscribe(core, bus.as_ref(), &places)?;
+        let parked_keys = parked_keys(core).await?;
         Ok(Self {
-            engine: engine.clone(),
+            core: core.clone(),
             bus,
             subscription,
             heard: places.clone(),
@@ -310,7 +307,7 @@ impl Worker {
                     standing_still = Some(Instant::now());
                     self.show.send_modify(|shown| shown.stopped = Some(error.to_string()));
                     tokio::time::sleep(DATABASE_PAUSE).await;
-                    match subscribe(&self.engine, self.bus.as_ref(), &self.places) {
+                    match subscribe(&self.core, self.bus.as_ref(), &self.places) {
                         Ok(subscription) => {
                             self.subscription = subscription;
                             self.heard = self.places.clone();
@@ -399,8 +396,8 @@ impl Worker {
     /// Where we stand after a commit of unknown outcome: what was done is a duplicate now. What was heard beyond the places
     /// had no effect, and is kept.
     async fn look_again(&mut self) -> Result<(), ReadError> {
-        let places = places(&self.engine).await?;
-        self.parked_keys = parked_keys(&self.engine).await?;
+        let places = places(&self.core).await?;
+        self.parked_keys = parked_keys(&self.core).await?;
         for (key, place) in &places {
             let heard = self.heard.entry(key.clone()).or_insert(*place);
             if heard.epoch != place.epoch || heard.sequence < place.sequence {
@@ -436,9 +433,9 @@ impl Worker {
     }
 
     async fn hear(&self, source: &str, record: &Record, effect: &mut Effect) -> Result<(), Halt> {
-        let began = std::time::Instant::now();
+        let began = Instant::now();
         let cause = TraceContext::of_headers(&record.headers);
-        let context = TraceContext::following(cause, || self.engine.tracer().samples());
+        let context = TraceContext::following(cause, || self.core.tracer().samples());
         let (trace, Record { sequence, event_type, key: order, .. }) = (context.id(), record);
         let is_parked = self.parked_keys.contains(&record.key) || effect.parked.iter().any(|one| one.key == record.key);
         let why = if is_parked {
@@ -449,7 +446,7 @@ impl Worker {
             match self.consequences(&record.event_type, &record.body, &context, effect).await? {
                 Ok(()) => {
                     tracing::debug!(source, sequence, event_type, order, %trace, "heard");
-                    if self.engine.tracer().takes(&context) {
+                    if self.core.tracer().takes(&context) {
                         let parent = cause.map(|cause| cause.span_id);
                         effect.spans.push(span(source, record, context, parent, began.elapsed()));
                     }
@@ -487,23 +484,22 @@ impl Worker {
         trace: &TraceContext,
         effect: &mut Effect,
     ) -> Result<Result<(), String>, Halt> {
-        let now = self.engine.now();
+        let now = self.core.now();
         let mut new_ids = BTreeMap::<_, Vec<_>>::new();
         loop {
             let heard = Heard { event_type, body, now, new_ids: &new_ids };
-            let behaviour = self.engine.behaviour();
+            let behaviour = self.core.behaviour();
             let outcome = catch_unwind(AssertUnwindSafe(|| behaviour.hear(heard, &effect.documents)));
             let decided = match outcome {
                 Ok(Ok(Outcome::Needs(keys))) => {
-                    let unreadable = |problem: Problem| Halt::Database(problem.to_string());
                     for (resource, id) in keys {
                         if id == NEW_ID {
-                            let id = self.engine.new_id(resource).await.map_err(unreadable)?;
+                            let id = self.core.new_document_id(resource).await?;
                             new_ids.entry(resource).or_default().push(id);
                             effect.documents.insert((resource, id), None); // nobody else has heard of this id
                             continue;
                         }
-                        let stored = self.engine.read((resource, id)).await.map_err(unreadable)?;
+                        let stored = self.core.read((resource, id)).await?;
                         effect.documents.insert((resource, id), stored);
                     }
                     continue;
@@ -515,38 +511,12 @@ impl Worker {
                 Ok(Err(damaged @ Damaged { .. })) => return Ok(Err(damaged.to_string())),
                 Err(panic) => return Ok(Err(format!("the code panicked: {}", panic_text(panic.as_ref())))),
             };
-            for (key, target) in &decided.withdrawn {
-                // What this very batch would have asked is not asked at all.
-                let collection = self.engine.model().resources[key.0].collection;
-                effect.requests.retain(|change| match change {
-                    RequestChange::Insert(request) => {
-                        let ask = request.ask.as_ref().map(|ask| (ask.service.as_str(), ask.path.as_str()));
-                        ask != Some((target.service, target.path))
-                            || (&*request.collection, request.subject) != (collection, key.1)
-                    }
-                    _ => true,
-                });
-                for withdrawn in self.engine.withdraw(*key, *target, None).await? {
-                    if !effect.requests.contains(&withdrawn) {
-                        effect.requests.push(withdrawn);
-                    }
-                }
-            }
-            let later = decided.later.into_iter().map(|(key, asked)| self.engine.later(key, asked, now, trace));
-            effect.requests.extend(later);
-            for document in decided.documents {
+            effect.dropped += u64::from(decided.dropped);
+            for document in self.core.add_consequences(decided, now, trace, None, &mut effect.changes).await? {
                 let version = document.expected_version;
                 effect.documents.insert(document.key, Some(Stored { version, body: document.body }));
                 effect.changed.insert(document.key, document.shown);
             }
-            effect.journal.extend(decided.events.into_iter().map(|event| JournalEntry {
-                event_type: event.event_type,
-                key: event.key,
-                time_ms: now.as_millisecond(),
-                trace: Some(trace.to_stored()),
-                body: event.body,
-            }));
-            effect.dropped += u64::from(decided.dropped);
             return Ok(Ok(()));
         }
     }
@@ -577,7 +547,7 @@ impl Worker {
         if is_effect {
             crash::point("heard.before-commit");
         }
-        match self.engine.commit(changes).await {
+        match self.core.commit(changes).await {
             Ok(_) => {}
             Err(CommitError::Conflict(Conflict::Document { .. } | Conflict::Request { .. })) => {
                 return Err(Halt::Conflict);
@@ -594,21 +564,20 @@ impl Worker {
         self.places.clone_from(&effect.heard);
         self.heard = effect.heard;
         self.places_written = Instant::now();
-        let now_ms = self.engine.now().as_millisecond();
+        let now_ms = self.core.now().as_millisecond();
         for (source, time_ms) in &effect.times {
-            self.engine.metrics().heard(&source.service, *time_ms, now_ms);
+            self.core.metrics().heard(&source.service, *time_ms, now_ms);
         }
         for span in effect.spans {
-            self.engine.tracer().record(&span.context.clone(), || span);
+            self.core.tracer().record(&span.context.clone(), || span);
         }
         self.show.send_modify(|shown| shown.dropped += effect.dropped);
         Ok(())
     }
 
     async fn changes(&self, effect: &Effect) -> Result<Changes, Halt> {
-        let resources = &self.engine.model().resources;
-        let (journal, requests) = (effect.journal.clone(), effect.requests.clone());
-        let mut changes = Changes { journal, requests, ..Changes::default() };
+        let resources = &self.core.model().resources;
+        let mut changes = effect.changes.clone();
         for (key, shown) in &effect.changed {
             if let Some(Some(stored)) = effect.documents.get(key) {
                 changes.documents.push(DocumentChange {
@@ -621,7 +590,7 @@ impl Worker {
             }
         }
         for parked in &effect.parked {
-            let id = self.engine.database().next_id(PARKED).await?;
+            let id = self.core.database().next_id(PARKED).await?;
             let body = serde_json::to_string(parked).unwrap_or_default();
             changes.documents.push(DocumentChange { collection: PARKED, id, expected_version: 0, shown: true, body });
         }
@@ -681,7 +650,7 @@ impl Worker {
 
     async fn retry_once(&mut self, key: Option<i64>) -> Retried {
         let mut round = Retried { heard: 0, stuck: BTreeSet::new(), is_conflict: false };
-        let all = match parked(self.engine.database().as_ref(), key).await {
+        let all = match parked(self.core.database().as_ref(), key).await {
             Ok(all) => all,
             Err(error) => {
                 tracing::warn!(%error, "parked events cannot be read");
@@ -696,7 +665,7 @@ impl Worker {
             }
             let mut effect = Effect { heard: self.heard.clone(), ..Effect::default() };
             let cause = event.traceparent.as_deref().and_then(TraceContext::parse);
-            let trace = TraceContext::following(cause, || self.engine.tracer().samples());
+            let trace = TraceContext::following(cause, || self.core.tracer().samples());
             let concluded = match self.consequences(&event.event_type, &event.body, &trace, &mut effect).await {
                 Ok(Ok(())) => self.conclude(document, event, false, effect).await,
                 Ok(Err(why)) => {
@@ -721,7 +690,7 @@ impl Worker {
     }
 
     async fn discard(&mut self, key: i64) -> usize {
-        let all = parked(self.engine.database().as_ref(), Some(key)).await.unwrap_or_default();
+        let all = parked(self.core.database().as_ref(), Some(key)).await.unwrap_or_default();
         let mut discarded = 0;
         for (document, event) in &all {
             discarded += usize::from(self.conclude(document, event, true, Effect::default()).await.is_ok());
@@ -749,7 +718,7 @@ impl Worker {
             shown: false,
             body: serde_json::to_string(&concluded).unwrap_or_else(|_| document.body.clone()),
         });
-        match self.engine.commit(changes).await {
+        match self.core.commit(changes).await {
             Ok(_) => Ok(()),
             Err(CommitError::Conflict(_)) => Err(Halt::Conflict),
             Err(CommitError::Limit(why)) => Err(Halt::Limit(why)),
@@ -784,13 +753,13 @@ struct Retried {
     is_conflict: bool,
 }
 
-async fn parked_keys(engine: &Engine) -> Result<BTreeSet<i64>, ReadError> {
-    let parked = parked(engine.database().as_ref(), None).await?;
+async fn parked_keys(core: &Core) -> Result<BTreeSet<i64>, ReadError> {
+    let parked = parked(core.database().as_ref(), None).await?;
     Ok(parked.into_iter().map(|(_, parked)| parked.key).collect())
 }
 
-async fn places(engine: &Engine) -> Result<BTreeMap<PlaceKey, Stand>, ReadError> {
-    let places = engine.database().places().await?;
+async fn places(core: &Core) -> Result<BTreeMap<PlaceKey, Stand>, ReadError> {
+    let places = core.database().places().await?;
     let stand =
         |place: Place| ((place.source, place.partition), Stand { epoch: place.epoch, sequence: place.sequence });
     Ok(places.into_iter().map(stand).collect())
@@ -817,13 +786,13 @@ pub async fn parked(database: &dyn ReadDatabase, key: Option<i64>) -> Result<Vec
 }
 
 fn subscribe(
-    engine: &Engine,
+    core: &Core,
     bus: &dyn Bus,
     places: &BTreeMap<PlaceKey, Stand>,
 ) -> Result<Box<dyn Subscription>, BusError> {
-    let listens = &engine.model().listens;
+    let listens = &core.model().listens;
     let sources: BTreeSet<_> = listens.iter().map(|event| event.source).collect();
-    let partitions = engine.database().identity().partitions;
+    let partitions = core.database().identity().partitions;
     let positions: Vec<_> = sources
         .into_iter()
         .flat_map(|source| (0..partitions).map(move |partition| (source.to_owned(), partition)))

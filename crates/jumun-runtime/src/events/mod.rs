@@ -5,7 +5,7 @@ pub mod envelope;
 pub mod rebuild;
 pub mod relay;
 pub(crate) mod retention;
-mod token;
+pub(crate) mod token;
 
 pub use consumer::Consumer;
 pub use relay::{Relay, RelayError};

@@ -25,8 +25,8 @@
 
 use super::consumer::{self, Consumer, Order, Parked};
 use crate::{
+    core::Core,
     crash,
-    engine::Engine,
     limits::{
         DATABASE_PAUSE, EVENTS_AT_ONCE, FOLD_LAST_EVENTS, FOLD_MAX_BYTES, FOLD_MAX_EVENTS, FOLD_MAX_ROWS,
         FOLD_ROUNDS_MAX, FOLD_WAIT_MAX, PROGRESS_EVERY,
@@ -222,7 +222,7 @@ enum Goal {
 /// Rebuilds the views of one service.
 #[derive(Clone)]
 pub(crate) struct Rebuilds {
-    engine: Engine,
+    core: Core,
     bus: Arc<dyn Bus>,
     consumer: Option<Consumer>,
     at_work: Arc<Mutex<()>>,
@@ -247,9 +247,9 @@ pub fn views_named(service: &ServiceModel, wanted: &str) -> Result<Vec<usize>, R
 
 impl Rebuilds {
     /// Also clears what a rebuild has left behind that did not live to its end.
-    pub(crate) fn start(engine: &Engine, bus: Arc<dyn Bus>, consumer: Option<Consumer>) -> Self {
+    pub(crate) fn start(core: &Core, bus: Arc<dyn Bus>, consumer: Option<Consumer>) -> Self {
         let rebuilds = Self {
-            engine: engine.clone(),
+            core: core.clone(),
             bus,
             consumer,
             at_work: Arc::default(),
@@ -257,10 +257,10 @@ impl Rebuilds {
             is_wanted: Arc::default(),
         };
         let clearing = rebuilds.clone();
-        engine.spawn_worker(async move {
+        core.spawn_worker(async move {
             let _shadows = clearing.shadows.lock().await;
-            let views = views_named(clearing.engine.model(), clearing.engine.model().name).unwrap_or_default();
-            while let Err(error) = clear(&clearing.engine, &views, async || Ok(())).await {
+            let views = views_named(clearing.core.model(), clearing.core.model().name).unwrap_or_default();
+            while let Err(error) = clear(&clearing.core, &views, async || Ok(())).await {
                 tracing::debug!(%error, "what is left of a rebuild cannot be cleared yet");
                 tokio::time::sleep(DATABASE_PAUSE).await;
             }
@@ -271,7 +271,7 @@ impl Rebuilds {
     /// Begins to rebuild these views. It says how far it is, and in the end what came of it; it is given up when nobody
     /// listens any more.
     pub(crate) fn begin(&self, wanted: &str) -> Result<mpsc::Receiver<Said>, RebuildError> {
-        let views = views_named(self.engine.model(), wanted)?;
+        let views = views_named(self.core.model(), wanted)?;
         let alone = self.at_work.clone().try_lock_owned().map_err(|_| RebuildError::AtWork)?;
         self.is_wanted.store(true, Ordering::Relaxed);
         let (say, heard) = mpsc::channel(8);
@@ -291,7 +291,7 @@ impl Rebuilds {
         };
         let outcome = self.rebuild(&views, &say).await;
         // What is the shadow now: the new rows of a rebuild that was given up, or the old ones.
-        if let Err(error) = clear(&self.engine, &views, async || Ok(())).await {
+        if let Err(error) = clear(&self.core, &views, async || Ok(())).await {
             tracing::debug!(%error, "what is left of a rebuild is cleared later");
         }
         drop((kept_parked, shadows));
@@ -299,7 +299,7 @@ impl Rebuilds {
             Ok(Gone { events, left_out, from_base }) => {
                 let (parked_heard, parked_failed) = self.retry_parked().await;
                 let took_ms = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
-                let resources = &self.engine.model().resources;
+                let resources = &self.core.model().resources;
                 let views = views.iter().map(|view| resources[*view].collection.to_owned()).collect();
                 tracing::info!(?views, events, left_out, from_base, took_ms, "views are rebuilt");
                 Said::Rebuilt(Rebuilt { views, events, left_out, took_ms, parked_heard, parked_failed, from_base })
@@ -321,7 +321,7 @@ impl Rebuilds {
 
     /// Makes a base from the first event, if there is one of an earlier release.
     async fn renew_base(&self) {
-        let views = views_named(self.engine.model(), self.engine.model().name).unwrap_or_default();
+        let views = views_named(self.core.model(), self.core.model().name).unwrap_or_default();
         match self.base_of(&views).await {
             Ok(None) => {}
             Ok(Some(_)) => match self.make_base_here(true).await {
@@ -364,7 +364,7 @@ impl Rebuilds {
     }
 
     async fn work_through(&self, views: &[usize], work: &mut Work<'_>) -> Result<(), RebuildError> {
-        clear(&self.engine, views, async || work.check_wanted()).await?;
+        clear(&self.core, views, async || work.check_wanted()).await?;
         work.copy_base().await?;
         for _ in 0..FOLD_ROUNDS_MAX {
             let before = work.events;
@@ -374,26 +374,26 @@ impl Rebuilds {
             }
         }
         work.store(true).await?;
-        let held = self.engine.hold_commits().await;
+        let held = self.core.hold_commits().await;
         let known = self.known().await?;
         work.go_to(&known).await?;
         work.store(true).await?;
         crash::point("rebuild.before-switch");
-        self.engine.database().switch_shadows(self.collections(views), known.places).await?;
+        self.core.database().switch_shadows(self.collections(views), known.places).await?;
         crash::point("rebuild.after-switch");
         drop(held);
         Ok(())
     }
 
     fn collections(&self, views: &[usize]) -> Vec<&'static str> {
-        views.iter().map(|view| self.engine.model().resources[*view].collection).collect()
+        views.iter().map(|view| self.core.model().resources[*view].collection).collect()
     }
 
     /// The places of the base of these views. None: not all of them have one, and the same.
     async fn base_of(&self, views: &[usize]) -> Result<Option<Vec<Place>>, ReadError> {
         let mut bases = Vec::new();
         for collection in self.collections(views) {
-            bases.push(self.engine.database().base(collection).await?);
+            bases.push(self.core.database().base(collection).await?);
         }
         bases.dedup();
         Ok(if bases.len() == 1 { bases.remove(0) } else { None })
@@ -410,7 +410,7 @@ impl Rebuilds {
 
     async fn make_base_here(&self, is_anew: bool) -> Result<Based, RebuildError> {
         let Ok(_shadows) = self.shadows.try_lock() else { return Ok(Based::InTheWay) };
-        let views = views_named(self.engine.model(), self.engine.model().name)?;
+        let views = views_named(self.core.model(), self.core.model().name)?;
         let known = self.known().await?;
         if known.is_parked {
             return Ok(Based::Parked);
@@ -421,7 +421,7 @@ impl Rebuilds {
         let outcome = self.keep_base(&views, &known, &mut work).await;
         work.end_storing().await;
         // What is the shadow now: the base before it, or half of a new one.
-        if let Err(error) = clear(&self.engine, &views, async || Ok(())).await {
+        if let Err(error) = clear(&self.core, &views, async || Ok(())).await {
             tracing::debug!(%error, "what is left of a base is cleared later");
         }
         match outcome {
@@ -432,12 +432,12 @@ impl Rebuilds {
     }
 
     async fn keep_base(&self, views: &[usize], known: &Known, work: &mut Work<'_>) -> Result<(), RebuildError> {
-        clear(&self.engine, views, async || work.check_wanted()).await?;
+        clear(&self.core, views, async || work.check_wanted()).await?;
         work.copy_base().await?;
         work.go_to(known).await?;
         work.store(true).await?;
         crash::point("base.before-kept");
-        self.engine.database().keep_bases(self.collections(views), work.reached()).await?;
+        self.core.database().keep_bases(self.collections(views), work.reached()).await?;
         crash::point("base.after-kept");
         tracing::info!(events = work.events, "a new base of the views is kept");
         Ok(())
@@ -445,10 +445,10 @@ impl Rebuilds {
 
     /// The places first: what is parked up to them is then among what is parked.
     async fn known(&self) -> Result<Known, RebuildError> {
-        let places = self.engine.database().places().await?;
+        let places = self.core.database().places().await?;
         let mut known = Known { places, left_out: HashSet::new(), is_parked: false };
         if self.consumer.is_some() {
-            known.read_parked(self.engine.database().as_ref()).await?;
+            known.read_parked(self.core.database().as_ref()).await?;
         }
         Ok(known)
     }
@@ -490,12 +490,12 @@ impl Known {
 }
 
 async fn clear(
-    engine: &Engine,
+    core: &Core,
     views: &[usize],
     go_on: impl AsyncFn() -> Result<(), RebuildError>,
 ) -> Result<(), RebuildError> {
     for view in views {
-        while !engine.database().clear_shadow(engine.model().resources[*view].collection).await? {
+        while !core.database().clear_shadow(core.model().resources[*view].collection).await? {
             go_on().await?;
         }
     }
@@ -569,12 +569,12 @@ impl<'a> Work<'a> {
         known: &Known,
         base: Option<&[Place]>,
     ) -> Result<Self, RebuildError> {
-        let engine = &rebuilds.engine;
-        let model = engine.model();
+        let core = &rebuilds.core;
+        let model = core.model();
         let folds = || views.iter().filter_map(|view| model.resources[*view].folds.as_ref()).flatten();
         let wanted: BTreeSet<_> = folds().map(|event| event.name.to_owned()).collect();
         let sources: BTreeSet<_> = folds().map(|event| event.source.to_owned()).collect();
-        let identity = engine.database().identity();
+        let identity = core.database().identity();
         let partitions = identity.partitions;
         let epoch_of = |service: &str| {
             let place = known.places.iter().find(|place| place.source == service);
@@ -603,7 +603,7 @@ impl<'a> Work<'a> {
         let feeds = feeds.collect::<Result<_, BusError>>()?;
         let rows = views.iter().filter_map(|view| {
             let collection = model.resources[*view].collection;
-            let folding = engine.behaviour().folding(*view)?;
+            let folding = core.behaviour().folding(*view)?;
             Some(Rows { collection, folding, taken: Vec::new(), stored_to: i64::MIN })
         });
         let now = Instant::now();
@@ -618,7 +618,7 @@ impl<'a> Work<'a> {
             rows: rows.collect(),
             bytes: 0,
             storing: None,
-            version: u64::try_from(engine.now().as_millisecond()).unwrap_or(1),
+            version: u64::try_from(core.now().as_millisecond()).unwrap_or(1),
             events: 0,
             left_out: 0,
             began: now,
@@ -627,12 +627,12 @@ impl<'a> Work<'a> {
     }
 
     fn database(&self) -> &Arc<dyn Database> {
-        self.rebuilds.engine.database()
+        self.rebuilds.core.database()
     }
 
     fn check_wanted(&self) -> Result<(), RebuildError> {
         let is_over = self.say.is_closed()
-            || self.rebuilds.engine.stopping().is_cancelled()
+            || self.rebuilds.core.stopping().is_cancelled()
             || (self.goal == Goal::Base && self.rebuilds.is_wanted.load(Ordering::Relaxed));
         if is_over { Err(RebuildError::GivenUp) } else { Ok(()) }
     }
@@ -703,7 +703,7 @@ impl<'a> Work<'a> {
                     .iter()
                     .find(|place| place.source == feed.service && usize::from(place.partition) == nth);
                 partition.target = if feed.service == self.own {
-                    last_own(self.rebuilds.engine.database().as_ref(), nth, partition.target).await?
+                    last_own(self.rebuilds.core.database().as_ref(), nth, partition.target).await?
                 } else {
                     place.map_or(0, |place| place.sequence).max(partition.target)
                 };

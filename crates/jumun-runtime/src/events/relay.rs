@@ -5,15 +5,15 @@
 //! crash or a power cut took from the bus; the numbers are the journal's.
 
 use crate::{
+    core::Core,
     crash,
-    engine::Engine,
     limits::{EVENTS_AT_ONCE, RELAY_PAUSE, SYNC_EVERY},
 };
 use jumun_bus::{Bus, BusError, Publisher, Record, Source};
 use jumun_database::{JournalRecord, ReadError};
 use jumun_telemetry::{TRACEPARENT, TraceContext};
-use std::{sync::Arc, time::Instant};
-use tokio::sync::Mutex;
+use std::sync::Arc;
+use tokio::{sync::Mutex, time::Instant};
 
 /// Why a relay cannot work.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -63,7 +63,7 @@ impl RelayError {
 /// The relay of one service.
 #[derive(Clone)]
 pub struct Relay {
-    engine: Engine,
+    core: Core,
     bus: Arc<dyn Bus>,
     source: Source,
     /// None: the disk did not confirm a write, and it is to be opened again.
@@ -72,33 +72,33 @@ pub struct Relay {
 
 impl Relay {
     /// A relay. Refuses to work if the bus is ahead of the journal.
-    pub async fn open(engine: &Engine, bus: Arc<dyn Bus>) -> Result<Self, RelayError> {
-        let identity = engine.database().identity();
+    pub async fn open(core: &Core, bus: Arc<dyn Bus>) -> Result<Self, RelayError> {
+        let identity = core.database().identity();
         let source =
             Source { service: identity.service.clone(), epoch: identity.epoch, partitions: identity.partitions };
         let publisher = bus.publisher(&source)?;
         for partition in 0..identity.partitions {
             let on_bus = publisher.last(partition);
             // The journal has the last number of the bus, or the bus is ahead.
-            if on_bus > 0 && engine.database().journal(partition, on_bus - 1, 1).await?.is_empty() {
-                let journal = last_of(engine, partition, on_bus).await?;
+            if on_bus > 0 && core.database().journal(partition, on_bus - 1, 1).await?.is_empty() {
+                let journal = last_of(core, partition, on_bus).await?;
                 return Err(RelayError::BusAhead { service: source.service, partition, bus: on_bus, journal });
             }
             let mut beyond = on_bus.max(1);
-            while !engine.database().journal(partition, beyond - 1, 1).await?.is_empty() {
+            while !core.database().journal(partition, beyond - 1, 1).await?.is_empty() {
                 beyond *= 2;
             }
-            engine.metrics().in_journal(partition, last_of(engine, partition, beyond).await?);
-            engine.metrics().on_bus(partition, on_bus);
+            core.metrics().in_journal(partition, last_of(core, partition, beyond).await?);
+            core.metrics().on_bus(partition, on_bus);
         }
-        Ok(Self { engine: engine.clone(), bus, source, publisher: Arc::new(Mutex::new(Some(publisher))) })
+        Ok(Self { core: core.clone(), bus, source, publisher: Arc::new(Mutex::new(Some(publisher))) })
     }
 
-    /// Works until the engine is drained.
+    /// Works until the service is drained.
     pub fn start(&self) {
         let (publishing, syncing) = (self.clone(), self.clone());
-        self.engine.spawn_worker(async move { publishing.publish().await });
-        self.engine.spawn_worker(async move { syncing.sync_often().await });
+        self.core.spawn_worker(async move { publishing.publish().await });
+        self.core.spawn_worker(async move { syncing.sync_often().await });
     }
 
     /// Publishes what is there, and makes it last: the end of a service that stops.
@@ -113,7 +113,7 @@ impl Relay {
         loop {
             match self.catch_up().await {
                 Ok(()) => {
-                    let published = self.engine.to_publish().notified();
+                    let published = self.core.to_publish().notified();
                     // A missed notice costs a pause, no more.
                     drop(tokio::time::timeout(RELAY_PAUSE, published).await);
                 }
@@ -126,7 +126,7 @@ impl Relay {
     }
 
     async fn catch_up(&self) -> Result<(), RelayError> {
-        for partition in 0..self.engine.database().identity().partitions {
+        for partition in 0..self.core.database().identity().partitions {
             loop {
                 let mut publisher = self.publisher.lock().await;
                 let publisher = match &mut *publisher {
@@ -134,14 +134,14 @@ impl Relay {
                     closed => closed.insert(self.bus.publisher(&self.source)?),
                 };
                 let last = publisher.last(partition);
-                let events = self.engine.database().journal(partition, last, EVENTS_AT_ONCE).await?;
+                let events = self.core.database().journal(partition, last, EVENTS_AT_ONCE).await?;
                 if events.is_empty() {
                     break;
                 }
                 let records: Vec<_> = events.into_iter().map(record).collect();
                 crash::point("relay.before-append");
                 let appended = publisher.append(&records);
-                let metrics = self.engine.metrics();
+                let metrics = self.core.metrics();
                 metrics.on_bus(partition, publisher.last(partition));
                 appended?;
                 crash::point("relay.after-append");
@@ -174,18 +174,18 @@ impl Relay {
             synced
         });
         match synced.await {
-            Ok(Ok(_)) => self.engine.metrics().synced(began.elapsed()),
+            Ok(Ok(_)) => self.core.metrics().synced(began.elapsed()),
             Ok(Err(error)) => tracing::warn!(%error, "the bus could not be synced; the journal holds what it may lose"),
             Err(error) => tracing::error!(%error, "the sync of the bus has failed"),
         }
     }
 }
 
-async fn last_of(engine: &Engine, partition: u16, below: u64) -> Result<u64, ReadError> {
+async fn last_of(core: &Core, partition: u16, below: u64) -> Result<u64, ReadError> {
     let (mut low, mut high) = (0, below);
     while low < high {
         let middle = low.midpoint(high);
-        if engine.database().journal(partition, middle, 1).await?.is_empty() { high = middle } else { low = middle + 1 }
+        if core.database().journal(partition, middle, 1).await?.is_empty() { high = middle } else { low = middle + 1 }
     }
     Ok(low)
 }

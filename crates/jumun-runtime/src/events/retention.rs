@@ -14,12 +14,12 @@
 
 use super::rebuild::{Based, RebuildError, Rebuilds};
 use crate::{
+    core::Core,
     crash,
-    engine::Engine,
     limits::{RETENTION_LOOKS, RETENTION_PARTS},
 };
 use jumun::{ServiceModel, SystemModel};
-use jumun_bus::{BusError, EmbeddedLog, Released};
+use jumun_bus::{Bus, BusError, EmbeddedLog, Released};
 use jumun_database::{Place, ReadError};
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -47,12 +47,12 @@ impl Retention {
         self.log.clone().with_segments_for(self.kept_for / RETENTION_PARTS)
     }
 
-    /// Works until the engine is drained.
-    pub(crate) fn start(self, engine: &Engine, rebuilds: &Rebuilds) {
+    /// Works until the service is drained.
+    pub(crate) fn start(self, core: &Core, rebuilds: &Rebuilds) {
         let (least, most) = RETENTION_LOOKS;
         let pace = (self.kept_for / RETENTION_PARTS).clamp(least, most);
-        let keeper = Keeper::new(self, engine, rebuilds);
-        engine.spawn_worker(async move {
+        let keeper = Keeper::new(self, core, rebuilds);
+        core.spawn_worker(async move {
             loop {
                 keeper.look().await;
                 tokio::time::sleep(pace).await;
@@ -82,15 +82,15 @@ enum Delay {
 
 struct Keeper {
     retention: Retention,
-    engine: Engine,
+    core: Core,
     rebuilds: Rebuilds,
     sources: BTreeSet<&'static str>,
 }
 
 impl Keeper {
-    fn new(retention: Retention, engine: &Engine, rebuilds: &Rebuilds) -> Self {
-        let sources = sources(engine.model());
-        Self { retention, engine: engine.clone(), rebuilds: rebuilds.clone(), sources }
+    fn new(retention: Retention, core: &Core, rebuilds: &Rebuilds) -> Self {
+        let sources = sources(core.model());
+        Self { retention, core: core.clone(), rebuilds: rebuilds.clone(), sources }
     }
 
     /// Does all parts; what hinders one does not hinder the others.
@@ -130,7 +130,7 @@ impl Keeper {
     async fn release(&self) -> Result<(), Delay> {
         for (source, need) in self.needs().await? {
             let Some(Need { now, .. }) = need else { continue };
-            let consumer = self.engine.model().name;
+            let consumer = self.core.model().name;
             let is_news = self.on_disk(move |log| {
                 // One that cannot be read is written anew.
                 let is_news = log.released(source, consumer).ok().flatten().as_ref() != Some(&now);
@@ -145,7 +145,7 @@ impl Keeper {
 
     /// Deletes what is old and needed by nobody.
     async fn cut(&self) -> Result<(), Delay> {
-        let model = self.engine.model();
+        let model = self.core.model();
         if !model.publishes {
             return Ok(());
         }
@@ -160,12 +160,12 @@ impl Keeper {
 
     fn since_ms(&self) -> i64 {
         let kept_ms = i64::try_from(self.retention.kept_for.as_millis()).unwrap_or(i64::MAX);
-        self.engine.now().as_millisecond().saturating_sub(kept_ms)
+        self.core.now().as_millisecond().saturating_sub(kept_ms)
     }
 
     /// By source; None where nothing is known of it yet.
     async fn needs(&self) -> Result<BTreeMap<&'static str, Option<Need>>, ReadError> {
-        let (model, database) = (self.engine.model(), self.engine.database());
+        let (model, database) = (self.core.model(), self.core.database());
         let places = database.places().await?;
         let mut bases = Vec::new();
         for view in model.resources.iter().filter(|resource| resource.folds.is_some()) {

@@ -95,16 +95,16 @@ struct Gate {
 /// A place among those at work; given back when dropped.
 #[derive(Debug)]
 #[must_use = "dropped at once, it is no place"]
-pub(crate) struct Place {
+pub(crate) struct Permit {
     gate: Arc<Gate>,
     since: Instant,
     _permit: OwnedSemaphorePermit,
-    _in_narrows: Option<OwnedSemaphorePermit>,
+    _fault_permit: Option<OwnedSemaphorePermit>,
 }
 
 /// Fewer places than there usually are, for a drill. Who queues for one when they are closed goes on without.
 #[derive(Debug, Clone)]
-pub(crate) struct Narrows {
+pub(crate) struct FaultLimit {
     pub(crate) places: Arc<Semaphore>,
     pub(crate) width: u32,
 }
@@ -157,16 +157,16 @@ impl Admission {
         &self,
         is_ending: bool,
         left: Option<Duration>,
-        narrows: Option<Narrows>,
-    ) -> Result<Option<Place>, Problem> {
+        fault_limit: Option<FaultLimit>,
+    ) -> Result<Option<Permit>, Problem> {
         if is_ending && self.shed == Shed::New {
             return Ok(None);
         }
-        self.enter(&self.commands, left, narrows).await.map(Some)
+        self.enter(&self.commands, left, fault_limit).await.map(Some)
     }
 
     /// A place for a read.
-    pub(crate) async fn read(&self) -> Result<Place, Problem> {
+    pub(crate) async fn read(&self) -> Result<Permit, Problem> {
         self.enter(&self.reads, None, None).await
     }
 
@@ -174,9 +174,9 @@ impl Admission {
         &self,
         gate: &Arc<Gate>,
         left: Option<Duration>,
-        narrows: Option<Narrows>,
-    ) -> Result<Place, Problem> {
-        gate.enter(left, narrows).await.map_err(|(reason, turn)| {
+        fault_limit: Option<FaultLimit>,
+    ) -> Result<Permit, Problem> {
+        gate.enter(left, fault_limit).await.map_err(|(reason, turn)| {
             gate.shed[reason as usize].inc();
             self.shedding.one_more(gate.what, reason.word());
             overloaded(gate.what, reason, turn)
@@ -245,12 +245,12 @@ impl Gate {
     async fn enter(
         self: &Arc<Self>,
         left: Option<Duration>,
-        narrows: Option<Narrows>,
-    ) -> Result<Place, (Reason, Duration)> {
-        if let Some(place) = self.try_enter(narrows.as_ref()) {
+        fault_limit: Option<FaultLimit>,
+    ) -> Result<Permit, (Reason, Duration)> {
+        if let Some(place) = self.try_enter(fault_limit.as_ref()) {
             return Ok(place); // even with too little time: without anybody at work nothing would ever be measured again
         }
-        let turn = self.turn_in(narrows.as_ref());
+        let turn = self.turn_in(fault_limit.as_ref());
         if left.is_some_and(|left| turn + self.takes() > left) {
             return Err((Reason::Expired, turn));
         }
@@ -262,29 +262,29 @@ impl Gate {
             Some(left) if left < self.max_wait => (left, Reason::Expired),
             _ => (self.max_wait, Reason::Waited),
         };
-        let place = tokio::time::timeout(limit, self.wait(narrows.as_ref())).await;
+        let place = tokio::time::timeout(limit, self.wait(fault_limit.as_ref())).await;
         drop(waiting);
-        place.ok().flatten().ok_or_else(|| (reason, self.turn_in(narrows.as_ref())))
+        place.ok().flatten().ok_or_else(|| (reason, self.turn_in(fault_limit.as_ref())))
     }
 
     /// A place, if one is free: then nobody waits for it, as who waits is handed what becomes free.
-    fn try_enter(self: &Arc<Self>, narrows: Option<&Narrows>) -> Option<Place> {
-        let in_narrows = match narrows.filter(|narrows| !narrows.places.is_closed()) {
-            Some(narrows) => Some(narrows.places.clone().try_acquire_owned().ok()?),
+    fn try_enter(self: &Arc<Self>, fault_limit: Option<&FaultLimit>) -> Option<Permit> {
+        let fault_permit = match fault_limit.filter(|fault_limit| !fault_limit.places.is_closed()) {
+            Some(fault_limit) => Some(fault_limit.places.clone().try_acquire_owned().ok()?),
             None => None,
         };
         let permit = self.places.clone().try_acquire_owned().ok()?;
-        Some(Place { gate: self.clone(), since: Instant::now(), _permit: permit, _in_narrows: in_narrows })
+        Some(Permit { gate: self.clone(), since: Instant::now(), _permit: permit, _fault_permit: fault_permit })
     }
 
-    /// Waits in the narrows first, so that nobody holds a place who cannot use it.
-    async fn wait(self: &Arc<Self>, narrows: Option<&Narrows>) -> Option<Place> {
-        let in_narrows = match narrows {
-            Some(narrows) => narrows.places.clone().acquire_owned().await.ok(),
+    /// Waits in the fault_limit first, so that nobody holds a place who cannot use it.
+    async fn wait(self: &Arc<Self>, fault_limit: Option<&FaultLimit>) -> Option<Permit> {
+        let fault_permit = match fault_limit {
+            Some(fault_limit) => fault_limit.places.clone().acquire_owned().await.ok(),
             None => None,
         };
         let permit = self.places.clone().acquire_owned().await.ok()?;
-        Some(Place { gate: self.clone(), since: Instant::now(), _permit: permit, _in_narrows: in_narrows })
+        Some(Permit { gate: self.clone(), since: Instant::now(), _permit: permit, _fault_permit: fault_permit })
     }
 
     /// How long one has a place.
@@ -293,8 +293,8 @@ impl Gate {
     }
 
     /// When the turn of one would come who comes now.
-    fn turn_in(&self, narrows: Option<&Narrows>) -> Duration {
-        let width = narrows.map_or(self.width, |narrows| narrows.width.min(self.width)).max(1);
+    fn turn_in(&self, fault_limit: Option<&FaultLimit>) -> Duration {
+        let width = fault_limit.map_or(self.width, |fault_limit| fault_limit.width.min(self.width)).max(1);
         let before = self.waiting.load(Relaxed).saturating_add(1);
         self.takes().saturating_mul(before) / width
     }
@@ -304,7 +304,7 @@ impl Gate {
     }
 }
 
-impl Drop for Place {
+impl Drop for Permit {
     fn drop(&mut self) {
         let took = u64::try_from(self.since.elapsed().as_nanos()).unwrap_or(u64::MAX);
         let takes = match self.gate.takes_ns.load(Relaxed) {

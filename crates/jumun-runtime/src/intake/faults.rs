@@ -3,7 +3,7 @@
 //!
 //! They are off by default, and then cost a command one look at a flag.
 
-use super::admission::Narrows;
+use super::admission::FaultLimit;
 use crate::limits::{FAULT_CPU_MAX, FAULT_DELAY_MAX, FAULT_START_DELAY_MAX, TIMER_LATENESS};
 use jiff::SignedDuration;
 use jumun_http::{Code, Problem};
@@ -207,9 +207,9 @@ impl FaultSwitch {
     }
 
     /// How few commands may be at work at once, if they may not as usual.
-    pub(crate) fn narrows(&self) -> Option<Narrows> {
+    pub(crate) fn limit(&self) -> Option<FaultLimit> {
         let active = self.active()?;
-        Some(Narrows { places: active.places.clone()?, width: active.faults.concurrency })
+        Some(FaultLimit { places: active.places.clone()?, width: active.faults.concurrency })
     }
 
     /// What a command that was let in goes through before anything of it is done.

@@ -143,8 +143,7 @@ enum Action {
 fn verdict() -> impl Strategy<Value = Verdict> {
     prop_oneof![
         3 => Just(Verdict::Success),
-        2 => Just(Verdict::Failure),
-        1 => Just(Verdict::NotDone),
+        3 => Just(Verdict::Failure),
         1 => Just(Verdict::Ignored)
     ]
 }

@@ -7,7 +7,6 @@ use crate::{
     schema,
 };
 use futures_util::future::{BoxFuture, ready};
-use jiff::{Timestamp, tz::TimeZone};
 use jumun::{
     Aggregate, Answer, Answers, Ask, Context, Decision, Id, NoSettings, Rejection, Resource, Service, System, Verb,
     emit,
@@ -15,7 +14,7 @@ use jumun::{
 use jumun_database::{Database, MemoryDatabase, RequestFilter, RequestState};
 use jumun_guard::{BreakerConfig, BulkheadConfig, Command, GuardConfig, Window};
 use jumun_http::{Code, Problem};
-use jumun_telemetry::{Origin, Tracer};
+use jumun_telemetry::Origin;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
@@ -122,24 +121,15 @@ impl Shop {
         let config = GuardConfig { breaker, bulkhead, ..GuardConfig::default() };
         let database = MemoryDatabase::new(schema(&model));
         let till = Till { says: Arc::new(Mutex::new(says.into_iter().collect())) };
-        let engine = Engine::new(Parts {
-            guards: Guards::new(&model, &BTreeMap::from([("till".to_owned(), config)])).expect("what can be"),
-            delays: crate::asks::Delays::default(),
-            behaviour: model.behaviour(&serde_json::Map::new()).expect("default settings"),
-            model,
-            database: Arc::new(database.clone()),
-            transport: Arc::new(till.clone()),
-            admission: crate::intake::AdmissionConfig::default(),
-            clock: Timestamp::now,
-            zone: TimeZone::UTC,
-            tracer: Tracer::default(),
-            restarts: 0,
-        });
+        let guards = Guards::new(&model, &BTreeMap::from([("till".to_owned(), config)])).expect("what can be");
+        let behaviour = model.behaviour(&serde_json::Map::new()).expect("default settings");
+        let parts = Parts::new(model, behaviour, Arc::new(database.clone()), Arc::new(till.clone()));
+        let engine = Engine::new(Parts { guards, ..parts });
         Self { engine, till, database }
     }
 
     async fn order(&self, on_credit: bool, key: Option<&str>) -> Result<Success, Problem> {
-        let model = &self.engine.model().resources[0];
+        let model = &self.engine.core().model().resources[0];
         let post = model.commands.iter().find(|command| command.verb == Verb::Post).expect("a command");
         let incoming = Incoming {
             resource: 0,
@@ -161,7 +151,7 @@ impl Shop {
         let mut found = Vec::new();
         for state in [RequestState::Asking, RequestState::Done, RequestState::Voiding, RequestState::Voided] {
             let filter = RequestFilter { state, service: None, until_before_ms: None, after: None, limit: 10 };
-            let requests = self.engine.database().requests(filter).await.expect("memory can be read");
+            let requests = self.engine.core().database().requests(filter).await.expect("memory can be read");
             found.extend(requests.iter().map(|request| request.state));
         }
         found

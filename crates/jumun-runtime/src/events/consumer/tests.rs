@@ -5,16 +5,15 @@ mod scripted;
 
 use super::*;
 use crate::{
-    Parts,
+    Engine, Parts,
     asks::transport::{Outcome as Reached, Question, Transport, VoidError},
     schema,
 };
 use futures_util::future::{BoxFuture, ready};
-use jiff::{Timestamp, tz::TimeZone};
 use jumun::{Behaviour, Step};
 use jumun_bus::{MemoryBus, Publisher, Source};
 use jumun_database::MemoryDatabase;
-use jumun_telemetry::{Origin, Tracer};
+use jumun_telemetry::Origin;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 /// A release whose code fails on one order, until it is mended.
@@ -81,20 +80,9 @@ impl Store {
         let model = food_delivery::system().service("store").expect("a service").clone();
         let inner = model.behaviour(&serde_json::Map::new()).expect("default settings");
         let behaviour = Faulty { inner, is_mended: self.is_mended.clone(), panics: self.panics };
-        let engine = Engine::new(Parts {
-            guards: crate::asks::Guards::new(&model, &BTreeMap::new()).expect("defaults"),
-            delays: crate::asks::Delays::default(),
-            model,
-            behaviour: Arc::new(behaviour),
-            database: Arc::new(self.database.clone()),
-            transport: Arc::new(Nobody),
-            admission: crate::intake::AdmissionConfig::default(),
-            clock: Timestamp::now,
-            zone: TimeZone::UTC,
-            tracer: Tracer::default(),
-            restarts: 0,
-        });
-        let consumer = Consumer::start(&engine, Arc::new(self.bus.clone())).await?;
+        let (database, transport) = (Arc::new(self.database.clone()), Arc::new(Nobody));
+        let engine = Engine::new(Parts::new(model, Arc::new(behaviour), database, transport));
+        let consumer = Consumer::start(engine.core(), Arc::new(self.bus.clone())).await?;
         Ok((engine, consumer))
     }
 

@@ -3,20 +3,19 @@
 
 use super::*;
 use crate::{
-    Incoming, Parts,
+    Engine, Incoming, Parts,
     asks::transport::{Outcome as Reached, Question, Transport, VoidError},
     events::Relay,
     schema,
 };
 use futures_util::future::{BoxFuture, join_all, ready};
-use jiff::{Timestamp, tz::TimeZone};
 use jumun::{
     Aggregate, Behaviour, Context, Damaged, Decision, Documents, Folded, Heard, Id, NoSettings, Outcome, ReadModel,
     Resource, Service, Step, System, View, conflict, emit,
 };
 use jumun_bus::{MemoryBus, Publisher, Record, Source};
-use jumun_database::{Changes, DocumentChange, MemoryDatabase};
-use jumun_telemetry::{Origin, Tracer};
+use jumun_database::{Changes, DocumentChange, MemoryDatabase, RebuildDatabase};
+use jumun_telemetry::Origin;
 use schemars::JsonSchema;
 use serde_json::json;
 
@@ -205,23 +204,12 @@ impl Shop {
         let (as_they_happen, anew) = (Arc::<AtomicBool>::default(), Arc::<AtomicBool>::default());
         let inner = model.behaviour(&serde_json::Map::new()).expect("default settings");
         let behaviour = Superstitious { inner, as_they_happen: as_they_happen.clone(), anew: anew.clone() };
-        let engine = Engine::new(Parts {
-            guards: crate::asks::Guards::new(&model, &std::collections::BTreeMap::new()).expect("defaults"),
-            delays: crate::asks::Delays::default(),
-            model,
-            behaviour: Arc::new(behaviour),
-            database: Arc::new(database.clone()),
-            transport: Arc::new(Nobody),
-            admission: crate::intake::AdmissionConfig::default(),
-            clock: Timestamp::now,
-            zone: TimeZone::UTC,
-            tracer: Tracer::default(),
-            restarts: 0,
-        });
+        let transport = Arc::new(Nobody);
+        let engine = Engine::new(Parts::new(model, Arc::new(behaviour), Arc::new(database.clone()), transport));
         let bus: Arc<dyn Bus> = Arc::new(bus);
-        Relay::open(&engine, bus.clone()).await.expect("a bus").start();
-        let consumer = Consumer::start(&engine, bus.clone()).await.expect("a bus");
-        let rebuilds = Rebuilds::start(&engine, bus, Some(consumer.clone()));
+        Relay::open(engine.core(), bus.clone()).await.expect("a bus").start();
+        let consumer = Consumer::start(engine.core(), bus.clone()).await.expect("a bus");
+        let rebuilds = Rebuilds::start(engine.core(), bus, Some(consumer.clone()));
         Self { database, engine, consumer, rebuilds, till, as_they_happen, anew }
     }
 
@@ -270,7 +258,7 @@ impl Shop {
 }
 
 pub(crate) async fn note(engine: &Engine, tally: i64) {
-    let command = engine.model().resources[0].commands[0].read(json!({ "tally": tally }).to_string().as_bytes());
+    let command = engine.core().model().resources[0].commands[0].read(json!({ "tally": tally }).to_string().as_bytes());
     let incoming = Incoming {
         resource: 0,
         id: None,
@@ -528,7 +516,7 @@ async fn what_a_rebuild_left_that_did_not_end_is_cleared_at_the_start() {
     let left = Document { id: 5, version: 1, shown: true, body: "{}".into() };
     shop.database.write_shadow("tallies", vec![left]).await.expect("memory has room");
     let bus: Arc<dyn Bus> = Arc::new(MemoryBus::new());
-    drop(Rebuilds::start(&shop.engine, bus, None));
+    drop(Rebuilds::start(shop.engine.core(), bus, None));
     let cleared = async {
         while shop.database.read_shadow("tallies", vec![5]).await != Ok(vec![]) {
             tokio::task::yield_now().await;

@@ -31,7 +31,7 @@ impl Kept {
         let kept_for = Duration::from_millis(1);
         let consumers = BTreeSet::from(["board".to_owned()]);
         let retention = Retention { log: log.clone(), kept_for, consumers };
-        let keeper = Keeper::new(retention, &shop.engine, &shop.rebuilds);
+        let keeper = Keeper::new(retention, shop.engine.core(), &shop.rebuilds);
         Self { shop, keeper, log, _folder: folder }
     }
 
@@ -43,7 +43,7 @@ impl Kept {
         // What is committed, and not only heard, is what counts.
         let till = self.shop.till.sync().expect("a disk")[0];
         let committed = async {
-            while place(&self.shop.engine.database().places().await.expect("memory can be read")) < till {
+            while place(&self.shop.engine.core().database().places().await.expect("memory can be read")) < till {
                 tokio::task::yield_now().await;
             }
         };
@@ -58,7 +58,7 @@ impl Kept {
     }
 
     async fn base(&self) -> Option<Vec<Place>> {
-        self.shop.engine.database().base("tallies").await.expect("memory can be read")
+        self.shop.engine.core().database().base("tallies").await.expect("memory can be read")
     }
 
     fn released(&self, source: &str) -> Option<u64> {
@@ -103,7 +103,7 @@ async fn views_get_a_base_before_the_log_is_cut_and_are_made_anew_from_it() {
             assert!(rebuilt.from_base);
             assert_eq!(rebuilt.events, 2 + 2 * nth, "{rebuilt:?}");
             // Or a step that has read it before could write over it.
-            let row = kept.shop.engine.database().document("tallies", 20).await.expect("memory can be read");
+            let row = kept.shop.engine.core().database().document("tallies", 20).await.expect("memory can be read");
             let before = std::mem::replace(&mut version, row.expect("a row").version);
             assert!(version > before, "a row of the base has a version of now");
             assert_eq!(kept.shop.rows().await, rows, "round {round}");
@@ -117,7 +117,7 @@ async fn views_get_a_base_before_the_log_is_cut_and_are_made_anew_from_it() {
         }
     };
     tokio::time::timeout(Duration::from_secs(10), own).await.expect("it is cut");
-    assert_eq!(kept.shop.engine.database().journal(0, 0, 1_000).await.expect("memory can be read").len(), 90);
+    assert_eq!(kept.shop.engine.core().database().journal(0, 0, 1_000).await.expect("memory can be read").len(), 90);
     assert!(kept.shop.rebuilt().await.from_base);
 }
 
@@ -177,7 +177,7 @@ async fn each_step_may_be_the_last_one_for_a_while() {
     let kept_from = kept.cut();
     assert!(kept_from > 1);
     // Another process, which knows nothing of what the one before has done.
-    kept.keeper = Keeper::new(kept.keeper.retention, &kept.shop.engine, &kept.shop.rebuilds);
+    kept.keeper = Keeper::new(kept.keeper.retention, kept.shop.engine.core(), &kept.shop.rebuilds);
     kept.keeper.look().await;
     assert_eq!((kept.cut(), kept.released("till")), (kept_from, Some(300)));
     assert!(kept.shop.rebuilt().await.from_base);
@@ -209,7 +209,7 @@ async fn as_long_as_the_log_is_whole_a_rebuild_makes_a_base_of_an_earlier_releas
     let mut kept = Kept::open().await;
     kept.ring(300).await;
     let rows = kept.shop.rows().await;
-    let database = kept.shop.engine.database().clone();
+    let database = kept.shop.engine.core().database().clone();
     let places = database.places().await.expect("memory can be read");
     let earlier = Document { id: 1, version: 1, shown: true, body: r#"{"id":1,"sum":-5,"notes":0}"#.into() };
     database.write_next_base("tallies", vec![earlier]).await.expect("memory has room");
@@ -237,8 +237,11 @@ async fn as_long_as_the_log_is_whole_a_rebuild_makes_a_base_of_an_earlier_releas
 async fn a_base_gives_way_to_a_rebuild() {
     let mut kept = Kept::open().await;
     kept.ring(300).await;
+    // The rebuild waits for this before it reads anything: it is still running when the base is asked for.
+    let parked = kept.shop.consumer.keep_parked().await;
     let rebuilding = kept.shop.rebuilds.begin("board").expect("nothing is in the way");
     assert_eq!(kept.shop.rebuilds.make_base().await.expect("no error"), Based::InTheWay);
+    drop(parked);
     drop(rebuilding);
     let made = async {
         while kept.shop.rebuilds.make_base().await.expect("no error") != Based::Kept {

@@ -21,7 +21,7 @@ fn ms(ms: u64) -> Duration {
     Duration::from_millis(ms)
 }
 
-async fn enter(admission: &Admission) -> Result<Place, Problem> {
+async fn enter(admission: &Admission) -> Result<Permit, Problem> {
     admission.command(false, None, None).await.map(|place| place.expect("a command needs a place"))
 }
 
@@ -131,11 +131,11 @@ async fn reads_and_commands_take_no_places_from_each_other() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn in_the_narrows_as_few_are_at_work_as_a_drill_wants_and_nobody_holds_a_place_who_waits() {
+async fn in_the_fault_limit_as_few_are_at_work_as_a_drill_wants_and_nobody_holds_a_place_who_waits() {
     let admission = admission(4, 2);
     let places = Arc::new(Semaphore::new(1));
-    let narrows = || Some(Narrows { places: places.clone(), width: 1 });
-    let enter = || admission.command(false, None, narrows());
+    let fault_limit = || Some(FaultLimit { places: places.clone(), width: 1 });
+    let enter = || admission.command(false, None, fault_limit());
     let first = enter().await.expect("a place");
     let mut second = pin!(enter());
     let mut third = pin!(enter());

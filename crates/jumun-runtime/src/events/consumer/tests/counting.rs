@@ -2,20 +2,18 @@
 //! twice, or not at all; the businesses that ship are too forgiving to show it.
 
 use super::{
-    Consumer, Duration, Engine, Nobody, Order, retry,
+    Consumer, Duration, Nobody, Order, retry,
     scripted::{End, Scripted},
 };
-use crate::{Parts, events::Token, schema};
-use jiff::{Timestamp, tz::TimeZone};
+use crate::{Engine, Parts, events::Token, schema};
 use jumun::{
     Aggregate, Context, Decision, Id, NoSettings, PublishedLanguage, Resource, Service, ServiceModel, System, emit,
 };
 use jumun_bus::{Bus, MemoryBus, Publisher, Record, Source};
 use jumun_database::{MemoryDatabase, ReadDatabase};
-use jumun_telemetry::Tracer;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use std::{collections::BTreeMap, sync::Arc};
+use std::sync::Arc;
 use uuid::Uuid;
 
 jumun::published_language! {
@@ -90,20 +88,10 @@ impl House {
     /// A process.
     async fn start(&self) -> (Engine, Consumer) {
         let model = doorman();
-        let engine = Engine::new(Parts {
-            guards: crate::asks::Guards::new(&model, &BTreeMap::new()).expect("defaults"),
-            delays: crate::asks::Delays::default(),
-            behaviour: model.behaviour(&serde_json::Map::new()).expect("default settings"),
-            model,
-            database: Arc::new(self.database.clone()),
-            transport: Arc::new(Nobody),
-            admission: crate::intake::AdmissionConfig::default(),
-            clock: Timestamp::now,
-            zone: TimeZone::UTC,
-            tracer: Tracer::default(),
-            restarts: 0,
-        });
-        let consumer = Consumer::start(&engine, Arc::new(self.bus.clone())).await.expect("it can hear");
+        let behaviour = model.behaviour(&serde_json::Map::new()).expect("default settings");
+        let (database, transport) = (Arc::new(self.database.clone()), Arc::new(Nobody));
+        let engine = Engine::new(Parts::new(model, behaviour, database, transport));
+        let consumer = Consumer::start(engine.core(), Arc::new(self.bus.clone())).await.expect("it can hear");
         (engine, consumer)
     }
 

@@ -2,8 +2,7 @@
 
 use futures_util::future::{BoxFuture, pending};
 use jumun_database::{
-    Changes, CommitError, Conflict, Database, Document, Identity, JournalRecord, MemoryDatabase, Page, Place, Query,
-    ReadDatabase, ReadError, Receipt, Request, RequestFilter, Stats,
+    Changes, CommitError, Conflict, Database, MemoryDatabase, ReadDatabase, RebuildDatabase, Receipt, delegate,
 };
 use std::{
     collections::VecDeque,
@@ -12,7 +11,6 @@ use std::{
         atomic::{AtomicU64, Ordering},
     },
 };
-use uuid::Uuid;
 
 /// How one commit ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -88,95 +86,14 @@ impl Database for Scripted {
             }
         })
     }
-    fn next_id(&self, collection: &'static str) -> BoxFuture<'_, Result<i64, ReadError>> {
-        self.inner.next_id(collection)
-    }
-    fn purge_requests(&self, before_ms: i64, keep_at_most: u64) -> BoxFuture<'_, Result<u64, CommitError>> {
-        self.inner.purge_requests(before_ms, keep_at_most)
-    }
-    fn clear_shadow(&self, collection: &'static str) -> BoxFuture<'_, Result<bool, CommitError>> {
-        self.inner.clear_shadow(collection)
-    }
-    fn write_shadow(&self, collection: &'static str, rows: Vec<Document>) -> BoxFuture<'_, Result<(), CommitError>> {
-        self.inner.write_shadow(collection, rows)
-    }
-    fn read_shadow(&self, collection: &'static str, ids: Vec<i64>) -> BoxFuture<'_, Result<Vec<Document>, ReadError>> {
-        self.inner.read_shadow(collection, ids)
-    }
-    fn switch_shadows(
-        &self,
-        collections: Vec<&'static str>,
-        places: Vec<Place>,
-    ) -> BoxFuture<'_, Result<(), CommitError>> {
-        self.inner.switch_shadows(collections, places)
-    }
-    fn write_next_base(
-        &self,
-        collection: &'static str,
-        documents: Vec<Document>,
-    ) -> BoxFuture<'_, Result<(), CommitError>> {
-        self.inner.write_next_base(collection, documents)
-    }
 
-    fn keep_bases(&self, collections: Vec<&'static str>, places: Vec<Place>) -> BoxFuture<'_, Result<(), CommitError>> {
-        self.inner.keep_bases(collections, places)
-    }
+    delegate!(inner: next_id purge_requests stats close);
+}
 
-    fn base(&self, collection: &'static str) -> BoxFuture<'_, Result<Option<Vec<Place>>, ReadError>> {
-        self.inner.base(collection)
-    }
-
-    fn scan_base(
-        &self,
-        collection: &'static str,
-        after: i64,
-        limit: u32,
-    ) -> BoxFuture<'_, Result<Vec<Document>, ReadError>> {
-        self.inner.scan_base(collection, after, limit)
-    }
-
-    fn stats(&self) -> Stats {
-        self.inner.stats()
-    }
-    fn close(&self) -> BoxFuture<'_, ()> {
-        self.inner.close()
-    }
+impl RebuildDatabase for Scripted {
+    delegate!(inner: rebuild);
 }
 
 impl ReadDatabase for Scripted {
-    fn identity(&self) -> &Identity {
-        self.inner.identity()
-    }
-    fn document(&self, collection: &'static str, id: i64) -> BoxFuture<'_, Result<Option<Document>, ReadError>> {
-        self.inner.document(collection, id)
-    }
-    fn page(&self, query: Query) -> BoxFuture<'_, Result<Page, ReadError>> {
-        self.inner.page(query)
-    }
-    fn scan(
-        &self,
-        collection: &'static str,
-        after: i64,
-        limit: u32,
-    ) -> BoxFuture<'_, Result<Vec<Document>, ReadError>> {
-        self.inner.scan(collection, after, limit)
-    }
-    fn request_by_key(&self, key: &str) -> BoxFuture<'_, Result<Option<Request>, ReadError>> {
-        self.inner.request_by_key(key)
-    }
-    fn request(&self, id: Uuid) -> BoxFuture<'_, Result<Option<Request>, ReadError>> {
-        self.inner.request(id)
-    }
-    fn requests(&self, filter: RequestFilter) -> BoxFuture<'_, Result<Vec<Request>, ReadError>> {
-        self.inner.requests(filter)
-    }
-    fn doubts_about(&self, subject: i64) -> BoxFuture<'_, Result<Vec<Request>, ReadError>> {
-        self.inner.doubts_about(subject)
-    }
-    fn journal(&self, partition: u16, after: u64, limit: u32) -> BoxFuture<'_, Result<Vec<JournalRecord>, ReadError>> {
-        self.inner.journal(partition, after, limit)
-    }
-    fn places(&self) -> BoxFuture<'_, Result<Vec<Place>, ReadError>> {
-        self.inner.places()
-    }
+    delegate!(inner: read);
 }

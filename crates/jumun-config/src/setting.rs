@@ -1,0 +1,163 @@
+//! What a key may hold. The type of a key decides how its value is read and written, what its unit is called, and whether
+//! it is a secret: so a declaration cannot say one thing and do another.
+//!
+//! Here are the usual types. A component implements [`Setting`] for its own: by hand, or
+//! with [`settings_by_serde!`](crate::settings_by_serde!).
+
+use crate::{Key, units, units::ByteSize};
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
+use serde_json::Value;
+use std::{fmt::Display, net::SocketAddr, path::PathBuf, str::FromStr, time::Duration};
+
+/// A type that a key may have.
+pub trait Setting: Sized {
+    /// What a user writes there: *duration*, *number*, `console` or `file`.
+    const UNIT: &'static str;
+    /// Whether only the process may know the value. It is written as `***`.
+    const IS_SECRET: bool = false;
+    /// The keys below it in the order of their declaration, where it is a section.
+    const KEYS: &'static [Key] = &[];
+
+    /// Reads a value.
+    ///
+    /// # Errors
+    /// Says what a user may write instead.
+    fn read<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error>;
+
+    /// Writes a value so that it can be read again. A secret is written as `***`.
+    ///
+    /// # Errors
+    /// Those of the serializer.
+    fn write<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error>;
+}
+
+/// For `#[serde(with = "jumun_config::setting")]`, which [`section!`](crate::section!) puts on every key.
+///
+/// # Errors
+/// Those of [`Setting::read`].
+pub fn deserialize<'de, T: Setting, D: Deserializer<'de>>(deserializer: D) -> Result<T, D::Error> {
+    T::read(deserializer)
+}
+
+/// See [`deserialize()`].
+///
+/// # Errors
+/// Those of the serializer.
+pub fn serialize<T: Setting, S: Serializer>(value: &T, serializer: S) -> Result<S::Ok, S::Error> {
+    value.write(serializer)
+}
+
+/// Implements [`Setting`] for types by their own `Serialize` and `Deserialize`.
+#[macro_export]
+macro_rules! settings_by_serde {
+    ($($Type:ty: $unit:expr),+ $(,)?) => {$(
+        impl $crate::Setting for $Type {
+            const UNIT: &'static str = $unit;
+
+            fn read<'de, D: ::serde::Deserializer<'de>>(deserializer: D) -> ::core::result::Result<Self, D::Error> {
+                ::serde::Deserialize::deserialize(deserializer)
+            }
+
+            fn write<S: ::serde::Serializer>(&self, serializer: S) -> ::core::result::Result<S::Ok, S::Error> {
+                ::serde::Serialize::serialize(self, serializer)
+            }
+        }
+    )+};
+}
+
+settings_by_serde! {
+    bool: "true or false",
+    u16: "number",
+    u32: "number",
+    u64: "number",
+    f64: "number",
+    String: "text",
+    PathBuf: "path",
+    SocketAddr: "address:port",
+}
+
+impl Setting for Duration {
+    const UNIT: &'static str = "duration";
+
+    fn read<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        units::duration::deserialize(deserializer)
+    }
+
+    fn write<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        units::duration::serialize(self, serializer)
+    }
+}
+
+impl Setting for ByteSize {
+    const UNIT: &'static str = "size";
+
+    fn read<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let value = Value::deserialize(deserializer)?;
+        if let Some(bytes) = value.as_u64() {
+            return Ok(Self(bytes));
+        }
+        let text = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+        units::parse_size(&text).map(Self).map_err(de::Error::custom)
+    }
+
+    fn write<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+/// A key that may be left open. An empty text is none, and none is written as one.
+impl<T: Setting> Setting for Option<T> {
+    const UNIT: &'static str = T::UNIT;
+    const IS_SECRET: bool = T::IS_SECRET;
+
+    fn read<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let value = Value::deserialize(deserializer)?;
+        if value.is_null() || value == "" {
+            return Ok(None);
+        }
+        T::read(value).map(Some).map_err(de::Error::custom)
+    }
+
+    fn write<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self {
+            Some(value) => value.write(serializer),
+            None => serializer.serialize_str(""),
+        }
+    }
+}
+
+/// A list: of texts, or as the environment and flags have it, `a, b`.
+impl<T: FromStr<Err: Display> + Display> Setting for Vec<T> {
+    const UNIT: &'static str = "list";
+
+    fn read<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        #[derive(Deserialize)]
+        #[serde(untagged, expecting = "must be a list of texts")]
+        enum OneOrMany {
+            One(String),
+            Many(Vec<String>),
+        }
+        let parse = |text: &str| text.parse().map_err(|error| de::Error::custom(format_args!("{error}")));
+        match OneOrMany::deserialize(deserializer)? {
+            OneOrMany::One(text) => text.split(',').map(str::trim).filter(|one| !one.is_empty()).map(parse).collect(),
+            OneOrMany::Many(list) => list.iter().map(|one| parse(one)).collect(),
+        }
+    }
+
+    fn write<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_seq(self.iter().map(ToString::to_string))
+    }
+}
+
+/// Any table or value, for a component that reads it itself.
+impl Setting for serde_json::Map<String, Value> {
+    const UNIT: &'static str = "table";
+
+    fn read<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        Self::deserialize(deserializer)
+    }
+
+    fn write<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        self.serialize(serializer)
+    }
+}

@@ -1,0 +1,357 @@
+//! Where values come from: defaults, then `jumun.toml`, then a folder of files that are named as their keys, then the
+//! environment (`JUMUN__ORDER__CALLS__PAYMENT__TIME_LIMIT=610ms`), then flags. The later source wins.
+
+use crate::{Invalid, limits::VALUE_MAX_BYTES};
+use config::{File, FileFormat};
+use serde_json::{Map, Value};
+use std::{
+    collections::HashMap,
+    env, fmt, fs,
+    io::Read,
+    path::{Path, PathBuf},
+};
+
+/// The file that is read where none is named.
+const FILE: &str = "jumun.toml";
+
+/// How a variable of ours begins.
+const VARIABLE_PREFIX: &str = "JUMUN__";
+
+/// The sources of configuration.
+#[derive(Debug, Clone, Default)]
+pub struct Sources {
+    /// A file that must be there; otherwise `jumun.toml` in the current folder, if it is there.
+    pub file: Option<PathBuf>,
+    /// A folder with a file for each value, named as its key: as Kubernetes mounts configuration and secrets.
+    pub folder: Option<PathBuf>,
+    /// The folder of all data; `./data` by default. It is a flag, and no key.
+    pub data: Option<PathBuf>,
+    /// Keys set by flags: `payment.decline_over` and its value. The last one wins.
+    pub set: Vec<(String, String)>,
+    /// The environment; that of the process where it is `None`.
+    pub environment: Option<HashMap<String, String>>,
+}
+
+/// The source that set a value.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Origin {
+    /// No source sets the key: its default holds.
+    Default,
+    /// The file of configuration.
+    File(PathBuf),
+    /// The folder of values.
+    Folder(PathBuf),
+    /// A variable of the environment.
+    Environment,
+    /// A flag of the command.
+    Flag,
+}
+
+/// A key with its value, as it may be written into `jumun.toml`, and with the source that set it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Entry {
+    /// `order.calls.payment.time_limit`
+    pub key: String,
+    /// The value in effect. Secrets are redacted.
+    pub value: Value,
+    /// The source that set it.
+    pub origin: Origin,
+}
+
+/// Why there is no configuration.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    /// A file or a variable cannot be read.
+    #[error("the configuration cannot be read: {0}")]
+    Unreadable(#[from] config::ConfigError),
+    /// No component declares this key.
+    #[error("the key `{0}` is unknown")]
+    UnknownKey(String),
+    /// A value that its key cannot have.
+    #[error("`{key}`: {why}")]
+    Invalid {
+        /// The key.
+        key: String,
+        /// What is wrong with its value.
+        why: String,
+    },
+}
+
+impl ConfigError {
+    /// The error code. It stays the same over releases.
+    pub const fn code(&self) -> &'static str {
+        match self {
+            Self::Unreadable(_) => "configuration-unreadable",
+            Self::UnknownKey(_) => "configuration-unknown-key",
+            Self::Invalid { .. } => "configuration-invalid",
+        }
+    }
+
+    /// What the operator can do about it.
+    pub const fn remedy(&self) -> &'static str {
+        match self {
+            Self::Unreadable(_) => "Correct the file, or name another one with --config.",
+            Self::UnknownKey(_) => {
+                "Correct its spelling in jumun.toml, the environment (JUMUN__…) or --set; or delete it."
+            }
+            Self::Invalid { .. } => "Correct the value in jumun.toml, the environment (JUMUN__…) or --set.",
+        }
+    }
+}
+
+impl From<Invalid> for ConfigError {
+    fn from(Invalid { key, why }: Invalid) -> Self {
+        Self::Invalid { key, why }
+    }
+}
+
+impl fmt::Display for Origin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Default => f.write_str("default"),
+            Self::File(path) | Self::Folder(path) => path.display().fmt(f),
+            Self::Environment => f.write_str("environment"),
+            Self::Flag => f.write_str("flag"),
+        }
+    }
+}
+
+/// What the sources say, the weakest first.
+#[derive(Debug, Clone)]
+pub struct Layers(Vec<Layer>);
+
+/// What one source says.
+#[derive(Debug, Clone)]
+struct Layer {
+    origin: Origin,
+    values: config::Config,
+    /// The keys that it sets.
+    keys: Vec<String>,
+}
+
+impl Sources {
+    /// Reads all sources.
+    ///
+    /// # Errors
+    /// [`ConfigError::Unreadable`] names the file or the value.
+    pub fn layers(&self) -> Result<Layers, ConfigError> {
+        let (path, is_required) = match &self.file {
+            Some(path) => (path.as_path(), true),
+            None => (Path::new(FILE), false),
+        };
+        let file = File::from(path).format(FileFormat::Toml).required(is_required);
+        let mut layers =
+            vec![Layer::new(Origin::File(path.to_owned()), config::Config::builder().add_source(file).build()?)?];
+        if let Some(folder) = &self.folder {
+            layers.push(Layer::new(Origin::Folder(folder.clone()), mounted(folder)?)?);
+        }
+        layers.push(Layer::new(Origin::Environment, keys_and_values(&self.variables())?)?);
+        layers.push(Layer::new(Origin::Flag, keys_and_values(&self.set)?)?);
+        Ok(Layers(layers))
+    }
+
+    /// A variable of the environment, by its full name; None where it is not set or not Unicode.
+    pub fn variable(&self, name: &str) -> Option<String> {
+        match &self.environment {
+            Some(environment) => environment.get(name).cloned(),
+            None => env::var(name).ok(),
+        }
+    }
+
+    /// The keys that variables of the environment set: `JUMUN__ORDER__LISTEN` is `order.listen`.
+    fn variables(&self) -> Vec<(String, String)> {
+        let key = |name: &str| Some(name.strip_prefix(VARIABLE_PREFIX)?.to_lowercase().replace("__", "."));
+        match &self.environment {
+            Some(given) => given.iter().filter_map(|(name, value)| Some((key(name)?, value.clone()))).collect(),
+            // A name that is not Unicode is not one of ours.
+            None => env::vars_os()
+                .filter_map(|(name, value)| Some((key(name.to_str()?)?, value.to_string_lossy().into_owned())))
+                .collect(),
+        }
+    }
+}
+
+impl Layers {
+    /// All values in one table.
+    ///
+    /// # Errors
+    /// [`ConfigError::Unreadable`] where sources contradict each other in shape, as a value and a table of the same name do.
+    pub fn merged(&self) -> Result<Map<String, Value>, ConfigError> {
+        let mut builder = config::Config::builder();
+        for layer in &self.0 {
+            builder = builder.add_source(layer.values.clone());
+        }
+        Ok(builder.build()?.try_deserialize()?)
+    }
+
+    /// The strongest source that sets this key, or a key below it.
+    pub fn origin(&self, key: &str) -> Origin {
+        let below = format!("{key}.");
+        let sets_it = |layer: &&Layer| layer.keys.iter().any(|given| given == key || given.starts_with(&below));
+        self.0.iter().rev().find(sets_it).map_or(Origin::Default, |layer| layer.origin.clone())
+    }
+
+    /// Adds to each key and value in effect the source that set it. Secrets must be redacted already; see
+    /// [`flatten`](crate::flatten).
+    pub fn explain(&self, values: impl IntoIterator<Item = (String, Value)>) -> Vec<Entry> {
+        let explained = |(key, value): (String, Value)| Entry { origin: self.origin(&key), key, value };
+        values.into_iter().map(explained).collect()
+    }
+}
+
+impl Layer {
+    fn new(origin: Origin, values: config::Config) -> Result<Self, ConfigError> {
+        let mut keys = Vec::new();
+        keys_of("", &Value::Object(values.clone().try_deserialize()?), &mut keys);
+        Ok(Self { origin, values, keys })
+    }
+}
+
+fn keys_of(path: &str, value: &Value, keys: &mut Vec<String>) {
+    match value {
+        Value::Object(table) => {
+            let dot = if path.is_empty() { "" } else { "." };
+            table.iter().for_each(|(key, value)| keys_of(&format!("{path}{dot}{key}"), value, keys));
+        }
+        _ => keys.push(path.to_owned()),
+    }
+}
+
+/// Reads texts as what they look like: a number, a truth value, or a text.
+fn keys_and_values(set: &[(String, String)]) -> Result<config::Config, ConfigError> {
+    let mut builder = config::Config::builder();
+    for (key, value) in set {
+        // As a number, a text such as 0000 would lose its zeros.
+        let is_text = value.len() > 1 && value.starts_with('0') && !value.starts_with("0.");
+        let value: config::Value = match (value.parse::<i64>(), value.parse::<f64>(), value.parse::<bool>()) {
+            _ if is_text => value.as_str().into(),
+            (Ok(value), ..) => value.into(),
+            (_, Ok(value), _) => value.into(),
+            (.., Ok(value)) => value.into(),
+            _ => value.as_str().into(),
+        };
+        builder = builder.set_override(key, value)?;
+    }
+    Ok(builder.build()?)
+}
+
+/// Reads a folder of values. Kubernetes keeps files of its own there, which begin with a dot.
+fn mounted(folder: &Path) -> Result<config::Config, ConfigError> {
+    let unreadable = |path: &Path, why: &dyn fmt::Display| {
+        ConfigError::Unreadable(config::ConfigError::Message(format!("{}: {why}", path.display())))
+    };
+    let mut set = Vec::new();
+    for file in fs::read_dir(folder).map_err(|error| unreadable(folder, &error))? {
+        let path = file.map_err(|error| unreadable(folder, &error))?.path();
+        let key = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        if key.starts_with('.') {
+            continue;
+        }
+        let mut value = String::new();
+        let file = fs::File::open(&path).map_err(|error| unreadable(&path, &error))?;
+        let read = file.take(VALUE_MAX_BYTES + 1).read_to_string(&mut value);
+        let bytes = read.map_err(|error| unreadable(&path, &error))?;
+        if bytes as u64 > VALUE_MAX_BYTES {
+            return Err(unreadable(&path, &format!("a value has at most {VALUE_MAX_BYTES} bytes")));
+        }
+        set.push((key, value.trim().to_owned()));
+    }
+    keys_and_values(&set)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn sources(environment: &[(&str, &str)], set: &[(&str, &str)]) -> Sources {
+        let own = |(key, value): &(&str, &str)| ((*key).to_owned(), (*value).to_owned());
+        Sources {
+            environment: Some(environment.iter().map(own).collect()),
+            set: set.iter().map(own).collect(),
+            ..Sources::default()
+        }
+    }
+
+    #[test]
+    fn only_what_is_written_as_a_number_is_one() {
+        let given =
+            [("zeros", "0000"), ("card", "0123"), ("none", "0"), ("share", "0.5"), ("many", "10"), ("on", "true")];
+        let read = sources(&[], &given).layers().and_then(|layers| layers.merged()).expect("values");
+        let expected = json!({ "zeros": "0000", "card": "0123", "none": 0, "share": 0.5, "many": 10, "on": true });
+        assert_eq!(Value::Object(read), expected);
+    }
+
+    #[test]
+    fn the_later_source_wins_and_is_named() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let (file, mounted) = (folder.path().join("jumun.toml"), folder.path().join("mounted"));
+        let toml = "[order]\nlisten = \"127.0.0.1:1\"\ndatabase = \"a\"\n[order.calls.payment]\ntime_limit = \"9s\"\n";
+        fs::write(&file, toml).expect("a file");
+        fs::create_dir_all(mounted.join("..data")).expect("a folder");
+        fs::write(mounted.join("order.database"), "b\n").expect("a file");
+        fs::write(mounted.join("order.calls.payment.time_limit"), "1s\n").expect("a file");
+        let environment =
+            [("JUMUN__ORDER__CALLS__PAYMENT__TIME_LIMIT", "610ms"), ("JUMUN__STORE__CONFIRM", "auto"), ("OTHER", "1")];
+        let mut sources = sources(&environment, &[("store.confirm", "manual"), ("store.confirm", "never")]);
+        (sources.file, sources.folder) = (Some(file.clone()), Some(mounted.clone()));
+        let layers = sources.layers().expect("layers");
+        let expected = json!({
+            "order": { "listen": "127.0.0.1:1", "database": "b", "calls": { "payment": { "time_limit": "610ms" } } },
+            "store": { "confirm": "never" },
+        });
+        assert_eq!(Value::Object(layers.merged().expect("a table")), expected);
+        let keys = [
+            "order.listen",
+            "order.database",
+            "order.calls.payment.time_limit",
+            "order.calls",
+            "store.confirm",
+            "store.x",
+        ];
+        let entries = layers.explain(keys.map(|key| (key.to_owned(), Value::Null)));
+        let origins: Vec<_> = entries.into_iter().map(|entry| entry.origin).collect();
+        let file = Origin::File(file);
+        let expected =
+            [file, Origin::Folder(mounted), Origin::Environment, Origin::Environment, Origin::Flag, Origin::Default];
+        assert_eq!(origins, expected);
+        assert_eq!((sources.variable("OTHER").as_deref(), sources.variable("PATH")), (Some("1"), None));
+    }
+
+    #[test]
+    fn files_that_cannot_be_read_are_named() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let mut sources = sources(&[], &[]);
+        sources.file = Some(folder.path().join("missing.toml"));
+        let error = sources.layers().expect_err("no file");
+        assert!(error.to_string().contains("missing.toml") && error.code() == "configuration-unreadable", "{error}");
+        sources.file = None;
+        sources.folder = Some(folder.path().join("missing"));
+        assert!(sources.layers().expect_err("no folder").to_string().contains("missing"));
+        sources.folder = Some(folder.path().to_owned());
+        let too_long = vec![b'1'; usize::try_from(VALUE_MAX_BYTES).expect("a size") + 1];
+        for value in [b"\xff".to_vec(), too_long] {
+            let path = folder.path().join("order.listen");
+            fs::write(&path, value).expect("a file");
+            let error = sources.layers().expect_err("no value").to_string();
+            assert!(error.contains("order.listen"), "{error}");
+            fs::remove_file(path).expect("a file");
+        }
+        fs::create_dir(folder.path().join("order.listen")).expect("a folder");
+        assert!(sources.layers().is_err(), "a folder is not a value");
+    }
+
+    #[test]
+    fn every_error_has_a_remedy() {
+        let invalid: ConfigError = Invalid::new("window", "must be more").below("breaker").into();
+        assert_eq!(invalid.to_string(), "`breaker.window`: must be more");
+        for (error, code) in [
+            (invalid, "configuration-invalid"),
+            (ConfigError::UnknownKey("x".into()), "configuration-unknown-key"),
+            (config::ConfigError::Message("x".into()).into(), "configuration-unreadable"),
+        ] {
+            assert_eq!(error.code(), code);
+            assert!(!error.remedy().is_empty());
+        }
+    }
+}

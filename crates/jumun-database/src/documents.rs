@@ -1,0 +1,94 @@
+//! Documents: how collections are declared, read and changed.
+
+use std::borrow::Cow;
+
+/// What a service keeps, as far as a database must know to set itself up.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Schema {
+    /// The service's name; it is the source that its events are published under.
+    pub service: String,
+    /// Into how many partitions the journal is numbered. Fixed for the life of a database.
+    pub partitions: u16,
+    /// The kinds of documents.
+    pub collections: Vec<Collection>,
+}
+
+/// One kind of document.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Collection {
+    /// Its name as in the path: `orders`.
+    pub name: &'static str,
+    /// The fields of its documents that a reader of the database sees as columns.
+    pub fields: Vec<Field>,
+}
+
+/// A top-level field of a document.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Field {
+    /// Its name as in the JSON: `storeName`.
+    pub name: Cow<'static, str>,
+    /// Whether documents are found by it: such a field has an index.
+    pub indexed: bool,
+}
+
+/// A document as it is stored: the state of one aggregate, or one row of a view.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Document {
+    /// Its id within the collection.
+    pub id: i64,
+    /// 1 when new, one more with each change.
+    pub version: u64,
+    /// False: remembered, in no list and no total.
+    pub shown: bool,
+    /// A JSON object.
+    pub body: String,
+}
+
+/// One document as it shall be.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DocumentChange {
+    /// The collection it belongs to.
+    pub collection: &'static str,
+    /// Its id.
+    pub id: i64,
+    /// The version this change was made from; 0 for a document that is not there yet.
+    pub expected_version: u64,
+    /// See [`Document::shown`].
+    pub shown: bool,
+    /// A JSON object.
+    pub body: String,
+}
+
+/// Which documents, in which order.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Query {
+    /// The collection.
+    pub collection: &'static str,
+    /// Only documents whose field has this value; the value as JSON shows it, without quotes (`스토어99`, `7`).
+    /// Fields that are not indexed are never asked for.
+    pub filter: Option<(Cow<'static, str>, String)>,
+    /// By which field, and whether the largest comes first. By id where there is none; id decides between equals.
+    pub sort: Option<(Cow<'static, str>, Direction)>,
+    /// How many documents to skip.
+    pub offset: u64,
+    /// How many to give, at most [`limits::PAGE_MAX_ROWS`].
+    pub size: u32,
+}
+
+/// Which end of an order comes first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Direction {
+    /// The smallest first.
+    Ascending,
+    /// The largest first.
+    Descending,
+}
+
+/// Some documents of many.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Page {
+    /// The documents, hidden ones left out.
+    pub documents: Vec<Document>,
+    /// How many there are in all. It may be up to a second old where counting is slow.
+    pub total: u64,
+}

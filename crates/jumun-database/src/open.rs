@@ -1,0 +1,135 @@
+//! Which database it is, and why one cannot be opened.
+
+use uuid::Uuid;
+
+/// Why a database could not be opened.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// Another process has it open for writing.
+    #[error("{path}: {} has this database open", holder.map_or_else(|| "another process".to_owned(), |pid| format!("process {pid}")))]
+    InUse {
+        /// The file.
+        path: String,
+        /// The id of that process, where it has written it down.
+        holder: Option<u32>,
+    },
+    /// There is no database there.
+    #[error("{path}: there is no database here")]
+    Missing {
+        /// The file.
+        path: String,
+    },
+    /// It was written by a newer release.
+    #[error("{path}: its schema has version {found}; this release knows versions up to {known}")]
+    Newer {
+        /// The file.
+        path: String,
+        /// The version found.
+        found: u32,
+        /// The newest version known here.
+        known: u32,
+    },
+    /// It is a database of another program, or of another service.
+    #[error("{path}: {why}")]
+    Foreign {
+        /// The file.
+        path: String,
+        /// What it is instead.
+        why: String,
+    },
+    /// It was made with another number of partitions.
+    #[error("{path}: it has {found} partitions, {wanted} are configured")]
+    Partitions {
+        /// The file.
+        path: String,
+        /// How many it has.
+        found: u16,
+        /// How many are configured.
+        wanted: u16,
+    },
+    /// It is damaged.
+    #[error("{path}: the file is damaged: {why}")]
+    Damaged {
+        /// The file.
+        path: String,
+        /// What was seen.
+        why: String,
+    },
+    /// The file or its folder cannot be used.
+    #[error("{path}: {why}")]
+    Unusable {
+        /// The file.
+        path: String,
+        /// What the system said.
+        why: String,
+    },
+}
+
+impl OpenError {
+    /// A code that stays the same over releases.
+    pub const fn code(&self) -> &'static str {
+        match self {
+            Self::InUse { .. } => "database-in-use",
+            Self::Missing { .. } => "database-missing",
+            Self::Newer { .. } => "database-newer",
+            Self::Foreign { .. } => "database-foreign",
+            Self::Partitions { .. } => "database-partitions",
+            Self::Damaged { .. } => "database-damaged",
+            Self::Unusable { .. } => "database-unusable",
+        }
+    }
+
+    /// What to do about it.
+    pub const fn remedy(&self) -> &'static str {
+        match self {
+            Self::InUse { .. } => "Stop the other process, or give this one another data folder (--data).",
+            Self::Missing { .. } => "Check the path (--data); a service makes its database when it first starts.",
+            Self::Newer { .. } => "Use the newer release, or restore the copy that was made before the upgrade.",
+            Self::Foreign { .. } => "Give this service a database of its own: check `database` and --data.",
+            Self::Partitions { .. } => {
+                "Set `partitions` to what the database has: it is fixed when a database is made."
+            }
+            Self::Damaged { .. } => "Keep the file as it is, restore the latest copy beside it, and start again.",
+            Self::Unusable { .. } => "Check that the folder exists, has room, and can be written by this user.",
+        }
+    }
+}
+
+/// Who a database is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Identity {
+    /// The service it belongs to.
+    pub service: String,
+    /// Random, made with the database: numbers of two epochs have nothing to do with each other.
+    pub epoch: Uuid,
+    /// See [`Schema::partitions`].
+    pub partitions: u16,
+    /// How many processes may use it at a time.
+    pub sharing: Sharing,
+}
+
+/// How many processes of a service may use one database at a time. It is recorded in the database, and the one place that
+/// says so: whoever relies on being alone (voiding the requests of other incarnations, holding commits up, counting what is
+/// delayed, queueing commands on one document in memory) asks this.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Sharing {
+    /// One: the database refuses a second one ([`OpenError::InUse`]). So another incarnation has surely ended.
+    OneProcess,
+    /// Several replicas. No adapter offers that yet.
+    Replicas,
+}
+
+impl Sharing {
+    /// The word that is stored.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::OneProcess => "one",
+            Self::Replicas => "many",
+        }
+    }
+
+    /// The meaning of a stored word.
+    pub fn parse(word: &str) -> Option<Self> {
+        [Self::OneProcess, Self::Replicas].into_iter().find(|sharing| sharing.as_str() == word)
+    }
+}

@@ -1,0 +1,25 @@
+//! How far consumers have come.
+
+use uuid::Uuid;
+
+/// How far a consumer has come in one partition of one source.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Place {
+    /// The service whose journal it is.
+    pub source: String,
+    /// The partition.
+    pub partition: u16,
+    /// The epoch of the source's database.
+    pub epoch: Uuid,
+    /// The last number that has had its effect here; 0 for none.
+    pub sequence: u64,
+}
+
+/// A step forward of a consumer; the fence against a second consumer at work.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PlaceChange {
+    /// Where it shall stand.
+    pub place: Place,
+    /// The number it stood at; 0 where it has no place yet.
+    pub expected_sequence: u64,
+}

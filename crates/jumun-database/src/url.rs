@@ -1,0 +1,131 @@
+//! The address of a database: its scheme chooses the adapter, so that nothing above this crate names one.
+
+use crate::{Database, OpenError, ReadDatabase, Schema, SqliteDatabase, SqliteReader};
+use jumun_config::{BackendUrl, Schemes, Setting, UrlError};
+use serde::{Deserialize, Deserializer, Serializer, de};
+use std::{
+    fmt,
+    path::{Path, PathBuf},
+    str::FromStr,
+    sync::Arc,
+};
+
+const SCHEMES: Schemes = Schemes {
+    built: &["sqlite"],
+    by_feature: &[("postgres", "postgres"), ("mysql", "mysql"), ("redb", "redb")],
+    example: "sqlite://path",
+};
+
+/// The address of a database: `sqlite://path`. `Display` and `Debug` never show a password.
+#[derive(Clone, PartialEq, Eq, Hash)]
+pub struct DatabaseUrl(Target);
+
+#[derive(Clone, PartialEq, Eq, Hash)]
+enum Target {
+    Sqlite(PathBuf),
+}
+
+impl DatabaseUrl {
+    /// The embedded database in this file: what a service has without any configuration.
+    pub fn embedded(file: impl Into<PathBuf>) -> Self {
+        Self(Target::Sqlite(file.into()))
+    }
+
+    /// The file of an embedded database; None for a database that is a server.
+    pub fn file(&self) -> Option<&Path> {
+        match &self.0 {
+            Target::Sqlite(file) => Some(file),
+        }
+    }
+
+    /// Opens the database for its service, or creates it. Blocks.
+    ///
+    /// # Errors
+    /// Where it is of no use to this service; it is unchanged then.
+    pub fn open(&self, schema: Schema) -> Result<Arc<dyn Database>, OpenError> {
+        match &self.0 {
+            Target::Sqlite(file) => Ok(Arc::new(SqliteDatabase::open(file, schema)?)),
+        }
+    }
+
+    /// Opens the database for reading, beside the service that uses it, or while that is stopped. Blocks.
+    ///
+    /// # Errors
+    /// [`OpenError::Missing`] where its service has not created it yet, and the like.
+    pub fn open_reader(&self) -> Result<Arc<dyn ReadDatabase>, OpenError> {
+        match &self.0 {
+            Target::Sqlite(file) => Ok(Arc::new(SqliteReader::open(file)?)),
+        }
+    }
+}
+
+impl FromStr for DatabaseUrl {
+    type Err = UrlError;
+
+    fn from_str(text: &str) -> Result<Self, UrlError> {
+        let url = BackendUrl::parse(text, &SCHEMES)?;
+        Ok(Self(Target::Sqlite(url.rest().into())))
+    }
+}
+
+impl fmt::Display for DatabaseUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.0 {
+            Target::Sqlite(file) => write!(f, "sqlite://{}", file.display()),
+        }
+    }
+}
+
+impl fmt::Debug for DatabaseUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+impl Setting for DatabaseUrl {
+    const UNIT: &'static str = "url";
+
+    fn read<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        String::deserialize(deserializer)?.parse().map_err(de::Error::custom)
+    }
+
+    fn write<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Changes, Sharing};
+
+    fn schema() -> Schema {
+        Schema { service: "order".to_owned(), partitions: 1, collections: vec![] }
+    }
+
+    #[test]
+    fn an_address_is_written_as_it_is_read() {
+        for text in ["sqlite:///data/order.db", "sqlite://data/a:b@c.db"] {
+            let url: DatabaseUrl = text.parse().expect("an address");
+            assert_eq!((url.to_string(), url.file()), (text.to_owned(), text.strip_prefix("sqlite://").map(Path::new)));
+        }
+        assert_eq!(DatabaseUrl::embedded("a.db"), "sqlite://a.db".parse().expect("an address"));
+        for (text, named) in [("oracle://x", "sqlite://path"), ("postgres://kim:s3cret@h", "feature `postgres`")] {
+            let error = text.parse::<DatabaseUrl>().expect_err(text).to_string();
+            assert!(error.contains(named) && !error.contains("s3cret"), "{error}");
+        }
+    }
+
+    #[tokio::test]
+    async fn whoever_has_the_address_opens_and_reads_the_database() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let url = DatabaseUrl::embedded(folder.path().join("order.db"));
+        assert!(matches!(url.open_reader().err(), Some(OpenError::Missing { .. })));
+        let database = url.open(schema()).expect("a database");
+        database.commit(Changes::default()).await.expect("a commit");
+        let reader = url.open_reader().expect("a reader");
+        assert_eq!(reader.identity(), database.identity());
+        assert_eq!((reader.identity().service.as_str(), reader.identity().sharing), ("order", Sharing::OneProcess));
+        database.close().await;
+    }
+}

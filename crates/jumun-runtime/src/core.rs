@@ -1,0 +1,428 @@
+//! The core of a service: reads, decides, commits and hands events on to whoever publishes them. It asks nobody.
+//!
+//! Every worker of a service gets this and only what else it needs; the [`Engine`](crate::Engine) adds commands, asks and
+//! undoing on top.
+//!
+//! # One commit a step
+//!
+//! Whatever a step changes (documents, events, requests, positions of consumers) goes through [`Core::commit`], which is the
+//! only place that writes. It counts what it does, wakes the relay when there are events, wakes recovery when something is
+//! to be undone, and keeps the reason of the last commit that was not done for the health page.
+
+use crate::{asks::delays::Delays, events::token::Token, metrics::ServiceMetrics};
+use futures_util::{FutureExt, future::BoxFuture};
+use jiff::{Timestamp, tz::TimeZone};
+use jumun::{
+    AskTarget, Asked, Behaviour, Damaged, Decided, DocumentAfter, DocumentKey, Documents, Outcome, ServiceModel, Step,
+    Stored,
+};
+use jumun_database::{
+    AskRecord, Changes, CommitError, Database, DocumentChange, JournalEntry, ReadError, Receipt, Request,
+    RequestChange, RequestState,
+};
+use jumun_telemetry::{Kind, Origin, Span, TraceContext, Tracer};
+use std::{
+    future::Future,
+    panic::AssertUnwindSafe,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+use tokio::{
+    sync::{Notify, RwLock, RwLockWriteGuard},
+    time::Instant,
+};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use uuid::Uuid;
+
+/// Reads, decides and commits for one service. Cheap to clone; all clones are one core.
+#[derive(Clone)]
+pub struct Core(Arc<Inner>);
+
+struct Inner {
+    model: ServiceModel,
+    behaviour: Arc<dyn Behaviour>,
+    database: Arc<dyn Database>,
+    delays: Delays,
+    clock: fn() -> Timestamp,
+    ids: fn() -> Uuid,
+    zone: TimeZone,
+    tracer: Tracer,
+    metrics: ServiceMetrics,
+    incarnation: Uuid,
+    tasks: TaskTracker,
+    killed: CancellationToken,
+    workers_stopped: CancellationToken,
+    to_undo: Notify,
+    to_publish: Notify,
+    trouble: Mutex<Option<String>>,
+    /// Shared by all commits; held exclusively by a worker that needs that no commit runs.
+    commits: RwLock<()>,
+}
+
+/// What a core is made of; see [`Parts`](crate::Parts).
+pub(crate) struct CoreParts {
+    pub(crate) model: ServiceModel,
+    pub(crate) behaviour: Arc<dyn Behaviour>,
+    pub(crate) database: Arc<dyn Database>,
+    pub(crate) delays: Delays,
+    pub(crate) clock: fn() -> Timestamp,
+    pub(crate) ids: fn() -> Uuid,
+    pub(crate) zone: TimeZone,
+    pub(crate) tracer: Tracer,
+    pub(crate) metrics: ServiceMetrics,
+}
+
+/// Why a step cannot be taken.
+#[derive(Debug)]
+pub(crate) enum StepError {
+    /// The database cannot be read now.
+    Unreadable(ReadError),
+    /// A document cannot be read by this release, or a decision breaks the rules of its system.
+    Defect(Damaged),
+}
+
+impl From<ReadError> for StepError {
+    fn from(error: ReadError) -> Self {
+        Self::Unreadable(error)
+    }
+}
+
+impl Core {
+    pub(crate) fn new(parts: CoreParts) -> Self {
+        let CoreParts { model, behaviour, database, delays, clock, ids, zone, tracer, metrics } = parts;
+        Self(Arc::new(Inner {
+            incarnation: ids(),
+            model,
+            behaviour,
+            database,
+            delays,
+            clock,
+            ids,
+            zone,
+            tracer,
+            metrics,
+            tasks: TaskTracker::new(),
+            killed: CancellationToken::new(),
+            workers_stopped: CancellationToken::new(),
+            to_undo: Notify::new(),
+            to_publish: Notify::new(),
+            trouble: Mutex::new(None),
+            commits: RwLock::new(()),
+        }))
+    }
+
+    /// The service.
+    pub fn model(&self) -> &ServiceModel {
+        &self.0.model
+    }
+
+    /// What its aggregates do.
+    pub(crate) fn behaviour(&self) -> &dyn Behaviour {
+        self.0.behaviour.as_ref()
+    }
+
+    /// Its database.
+    pub fn database(&self) -> &Arc<dyn Database> {
+        &self.0.database
+    }
+
+    /// The budget of delayed asks.
+    pub fn delays(&self) -> &Delays {
+        &self.0.delays
+    }
+
+    /// The zone that dates are shown in.
+    pub fn zone(&self) -> &TimeZone {
+        &self.0.zone
+    }
+
+    /// Takes spans of what the service does.
+    pub fn tracer(&self) -> &Tracer {
+        &self.0.tracer
+    }
+
+    /// What the service counts.
+    pub fn metrics(&self) -> &ServiceMetrics {
+        &self.0.metrics
+    }
+
+    /// The id of this run of the process: a request names the run that made it.
+    pub fn incarnation(&self) -> Uuid {
+        self.0.incarnation
+    }
+
+    /// The reason of the last commit, if that was not done.
+    pub fn trouble(&self) -> Option<String> {
+        self.0.trouble.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// The time, to the millisecond.
+    pub(crate) fn now(&self) -> Timestamp {
+        let now = (self.0.clock)();
+        Timestamp::from_millisecond(now.as_millisecond()).unwrap_or(now)
+    }
+
+    /// An id for a new request: UUID version 7.
+    pub(crate) fn new_request_id(&self) -> Uuid {
+        (self.0.ids)()
+    }
+
+    /// Wakes the worker that has asks undone.
+    pub(crate) fn to_undo(&self) -> &Notify {
+        &self.0.to_undo
+    }
+
+    /// Wakes the relay.
+    pub(crate) fn to_publish(&self) -> &Notify {
+        &self.0.to_publish
+    }
+
+    // ---- tasks
+
+    /// Runs work beside the caller until it is done or the service is killed. `None`: killed.
+    pub(crate) fn spawn<T: Send + 'static>(
+        &self,
+        work: impl Future<Output = T> + Send + 'static,
+    ) -> BoxFuture<'static, Option<T>> {
+        let killed = self.0.killed.clone();
+        let task = self.0.tasks.spawn(async move { killed.run_until_cancelled(work).await });
+        Box::pin(async move { task.await.ok().flatten() })
+    }
+
+    /// Runs a worker until the service is drained or killed. A worker that panics ends the process: half a service would
+    /// acknowledge orders of which no other service hears.
+    pub(crate) fn spawn_worker(&self, work: impl Future<Output = ()> + Send + 'static) {
+        let stopped = self.0.workers_stopped.clone();
+        drop(self.spawn(async move {
+            if AssertUnwindSafe(stopped.run_until_cancelled(work)).catch_unwind().await.is_err() {
+                tracing::error!("a worker panicked; this process ends, and the next one recovers what is in doubt");
+                std::process::abort();
+            }
+        }));
+    }
+
+    /// Stops the workers, waits for the commands in progress up to the limit, then ends the rest as a crash would.
+    pub(crate) async fn drain(&self, time_limit: Duration) {
+        self.0.workers_stopped.cancel();
+        self.0.tasks.close();
+        if tokio::time::timeout(time_limit, self.0.tasks.wait()).await.is_err() {
+            tracing::warn!(?time_limit, "not every command ended in time; the next start undoes what is left");
+        }
+        self.kill();
+        self.0.tasks.wait().await;
+    }
+
+    /// Ends everything where it stands.
+    pub(crate) fn kill(&self) {
+        self.0.killed.cancel();
+    }
+
+    /// Cancelled when the service is drained.
+    pub(crate) fn stopping(&self) -> &CancellationToken {
+        &self.0.workers_stopped
+    }
+
+    // ---- reading and deciding
+
+    /// A document as it is stored now; `None` if there is none.
+    pub(crate) async fn read(&self, (resource, id): DocumentKey) -> Result<Option<Stored>, ReadError> {
+        let collection = self.model().resources[resource].collection;
+        let document = self.database().document(collection, id).await?;
+        Ok(document.map(|document| Stored { version: document.version, body: document.body }))
+    }
+
+    /// An id for a new document.
+    pub(crate) async fn new_document_id(&self, resource: usize) -> Result<i64, ReadError> {
+        self.database().next_id(self.model().resources[resource].collection).await
+    }
+
+    /// Takes a step, reading the documents that it needs.
+    pub(crate) async fn decide(&self, step: Step<'_>, documents: &mut Documents) -> Result<Outcome, StepError> {
+        loop {
+            match self.behaviour().take(step, documents) {
+                Ok(Outcome::Needs(keys)) => {
+                    for key in keys {
+                        documents.insert(key, self.read(key).await?);
+                    }
+                }
+                Ok(outcome) => return Ok(outcome),
+                Err(damaged) => return Err(StepError::Defect(damaged)),
+            }
+        }
+    }
+
+    /// Adds to a commit what was decided, all but its documents, which it returns: events, questions asked later, and
+    /// questions taken back. `settled` is the request that this commit ends, if it ends one: it is not taken back.
+    pub(crate) async fn add_consequences(
+        &self,
+        decided: Decided,
+        now: Timestamp,
+        trace: &TraceContext,
+        settled: Option<Uuid>,
+        changes: &mut Changes,
+    ) -> Result<Vec<DocumentAfter>, ReadError> {
+        for (key, target) in &decided.withdrawn {
+            self.withdraw(*key, *target, settled, &mut changes.requests).await?;
+        }
+        let later = decided.later.into_iter().map(|(key, asked)| self.asked_later(key, asked, now, trace));
+        changes.requests.extend(later);
+        changes.journal.extend(decided.events.into_iter().map(|event| JournalEntry {
+            event_type: event.event_type,
+            key: event.key,
+            time_ms: now.as_millisecond(),
+            trace: Some(trace.to_stored()),
+            body: event.body,
+        }));
+        Ok(decided.documents)
+    }
+
+    /// Adds to a commit everything that was decided; see [`Self::add_consequences`].
+    pub(crate) async fn add(
+        &self,
+        decided: Decided,
+        now: Timestamp,
+        trace: &TraceContext,
+        settled: Option<Uuid>,
+        changes: &mut Changes,
+    ) -> Result<(), ReadError> {
+        let documents = self.add_consequences(decided, now, trace, settled, changes).await?;
+        let resources = &self.model().resources;
+        changes.documents.extend(documents.into_iter().map(|document| DocumentChange {
+            collection: resources[document.key.0].collection,
+            id: document.key.1,
+            expected_version: document.expected_version,
+            shown: document.shown,
+            body: document.body,
+        }));
+        Ok(())
+    }
+
+    /// A question that is asked once it is committed.
+    fn asked_later(
+        &self,
+        (resource, subject): DocumentKey,
+        asked: Asked,
+        now: Timestamp,
+        trace: &TraceContext,
+    ) -> RequestChange {
+        let Asked { target, body, .. } = asked;
+        RequestChange::Insert(Box::new(Request {
+            id: self.new_request_id(),
+            key: None,
+            fingerprint: [0; 16],
+            state: RequestState::Delayed,
+            collection: self.model().resources[resource].collection.into(),
+            subject,
+            ask: Some(AskRecord {
+                service: target.service.to_owned(),
+                path: target.path.to_owned(),
+                question: Some(body),
+            }),
+            answer: None,
+            incarnation: self.incarnation(),
+            until_ms: self.delays().until_ms(target.service, now.as_millisecond()),
+            trace: Some(trace.to_stored()),
+        }))
+    }
+
+    /// Takes back the delayed questions of a document to a neighbour: stored ones become voiding, those that this very
+    /// commit would ask are not asked at all. The settled one stays.
+    async fn withdraw(
+        &self,
+        (resource, subject): DocumentKey,
+        target: AskTarget,
+        settled: Option<Uuid>,
+        requests: &mut Vec<RequestChange>,
+    ) -> Result<(), ReadError> {
+        let collection = self.model().resources[resource].collection;
+        let is_it = |request: &Request| {
+            let ask = request.ask.as_ref().map(|ask| (ask.service.as_str(), ask.path.as_str()));
+            let is_about = request.collection == collection && request.subject == subject;
+            is_about && ask == Some((target.service, target.path)) && request.state == RequestState::Delayed
+        };
+        requests.retain(|change| !matches!(change, RequestChange::Insert(request) if is_it(request)));
+        let (from, to) = (RequestState::Delayed, RequestState::Voiding);
+        for request in self.database().doubts_about(subject).await? {
+            let change = RequestChange::Move { id: request.id, from, to, answer: None };
+            if is_it(&request) && Some(request.id) != settled && !requests.contains(&change) {
+                requests.push(change);
+            }
+        }
+        Ok(())
+    }
+
+    // ---- committing
+
+    /// Waits until no commit runs, and lets none begin while the guard lives.
+    pub async fn hold_commits(&self) -> RwLockWriteGuard<'_, ()> {
+        self.0.commits.write().await
+    }
+
+    /// Commits as a part of what came in: a sampled trace gets a span.
+    pub(crate) async fn commit_of(&self, origin: &Origin, changes: Changes) -> Result<Receipt, CommitError> {
+        if !self.tracer().takes(&origin.trace) {
+            return self.commit(changes).await;
+        }
+        let began = Instant::now();
+        let result = self.commit(changes).await;
+        self.tracer().record(&origin.trace, || Span {
+            context: origin.trace.child(),
+            parent: Some(origin.trace.span_id),
+            kind: Kind::Internal,
+            name: "commit".into(),
+            took: began.elapsed(),
+            attributes: Vec::new(),
+            is_failed: result.is_err(),
+        });
+        result
+    }
+
+    /// Commits. Nothing else writes to the database, but for the purge of old answers.
+    pub(crate) async fn commit(&self, changes: Changes) -> Result<Receipt, CommitError> {
+        if changes == Changes::default() {
+            return Ok(Receipt::default());
+        }
+        let has_events = !changes.journal.is_empty();
+        let is_withdrawal = changes.requests.iter().any(|change| {
+            matches!(change, RequestChange::Move { from: RequestState::Delayed, to: RequestState::Voiding, .. })
+        });
+        let delayed = Delays::difference(&changes.requests);
+        let running = self.0.commits.read().await;
+        let result = self.database().commit(changes).await;
+        self.delays().committed(delayed, &result);
+        drop(running);
+        self.metrics().commit(&result);
+        if is_withdrawal && result.is_ok() {
+            self.to_undo().notify_one();
+        }
+        if has_events && result.is_ok() {
+            self.to_publish().notify_one();
+        }
+        self.note_trouble(&result);
+        result
+    }
+
+    /// Logs once when commits begin to fail, and once when they are done again.
+    fn note_trouble(&self, result: &Result<Receipt, CommitError>) {
+        let trouble = match result {
+            Err(CommitError::NotDone(why) | CommitError::Unknown(why)) => Some(why.clone()),
+            Err(CommitError::Limit(_)) => return, // says nothing about the disk
+            _ => None,
+        };
+        let mut last = self.0.trouble.lock().unwrap_or_else(PoisonError::into_inner);
+        if *last != trouble {
+            if let Some(why) = &trouble {
+                tracing::warn!(why, "commits are not done; clients are answered 503");
+            } else {
+                tracing::info!("commits are done again");
+            }
+            *last = trouble;
+        }
+    }
+
+    /// The name of the last event of a commit.
+    pub(crate) fn last_event(&self, receipt: &Receipt) -> Option<String> {
+        let (partition, sequence) = *receipt.sequences.last()?;
+        Some(Token { service: self.model().name.to_owned(), partition, sequence }.to_string())
+    }
+}

@@ -1,0 +1,123 @@
+//! Answers: what is kept under a key, what a known key is answered with, and the problems that the engine answers with.
+
+use super::incoming::{Answer, Incoming, Success};
+use crate::limits::ANSWERS_KEPT;
+use jiff::Timestamp;
+use jumun::Damaged;
+use jumun_database::{CommitError, ReadError, Request, RequestState, StoredAnswer};
+use jumun_http::{Code, Problem};
+use jumun_telemetry::Origin;
+use uuid::Uuid;
+
+/// What a known request means for one that comes with its key: its answer, or (None) that it gives the key away.
+pub(super) fn replay(known: &Request, incoming: &Incoming) -> Result<Option<Answer>, Problem> {
+    let is_tombstone = known.fingerprint == [0; 16];
+    if known.fingerprint != incoming.fingerprint && !is_tombstone {
+        return Err(Problem::new(
+            Code::KeyReused,
+            "This Idempotency-Key came with another request before. Take a new one.",
+        ));
+    }
+    match (&known.answer, known.state) {
+        (Some(answer), _) => Ok(Some(stored_answer(answer))),
+        (None, RequestState::Voiding | RequestState::Voided) => Ok(None),
+        (None, RequestState::Asking | RequestState::Delayed | RequestState::Done) => Err(Problem::new(
+            Code::OutcomeUnknown,
+            "This request is still being worked on. Ask again with the same Idempotency-Key.",
+        )),
+    }
+}
+
+/// Whether an ask may still be answered: in time, and not older than answers are kept.
+pub(super) fn check_ask(id: Uuid, expires_ms: i64, now: Timestamp) -> Result<(), Problem> {
+    let now_ms = now.as_millisecond();
+    if now_ms >= expires_ms {
+        let late = now_ms.saturating_sub(expires_ms);
+        return Err(Problem::new(
+            Code::AskExpired,
+            format!("It came {late} ms after its time limit. If that is always so, the clocks of the services differ."),
+        ));
+    }
+    if is_older_than_answers(id, now) {
+        return Err(Problem::new(Code::AskExpired, "The ask is older than answers are kept."));
+    }
+    Ok(())
+}
+
+/// Whether the answer to an ask may be deleted already.
+pub(super) fn is_older_than_answers(id: Uuid, now: Timestamp) -> bool {
+    let made = id.get_timestamp().and_then(|made| i64::try_from(made.to_unix().0).ok()).unwrap_or_default();
+    made.saturating_add(ANSWERS_KEPT.as_secs().cast_signed()) < now.as_second()
+}
+
+/// What is kept of an answer under its key: final ones only.
+pub(super) fn to_store(answer: &Answer) -> Option<StoredAnswer> {
+    match answer {
+        Ok(Success { status, location, body, .. }) => {
+            Some(StoredAnswer { status: *status, location: location.clone(), body: body.clone() })
+        }
+        Err(problem) if problem.code.is_final() => Some(StoredAnswer {
+            status: problem.code.status(),
+            location: None,
+            body: serde_json::to_string(problem).unwrap_or_default(),
+        }),
+        Err(_) => None,
+    }
+}
+
+pub(super) fn stored_answer(stored: &StoredAnswer) -> Answer {
+    if stored.status < 400 {
+        let StoredAnswer { status, location, body } = stored.clone();
+        return Ok(Success { status, location, body, seen: None });
+    }
+    let problem = serde_json::from_str(&stored.body);
+    Err(problem.unwrap_or_else(|_| Problem::new(Code::Internal, "The stored answer cannot be read.")))
+}
+
+/// The answer to an ask that was undone: it is never done again.
+pub(super) fn tombstone() -> StoredAnswer {
+    let problem = Problem::new(Code::Voided, "This ask was undone; it is not done again.");
+    StoredAnswer {
+        status: problem.code.status(),
+        location: None,
+        body: serde_json::to_string(&problem).unwrap_or_default(),
+    }
+}
+
+pub(super) fn given_up() -> Problem {
+    Problem::new(Code::NeighbourUnavailable, "The answer came too late and is undone. Nothing stands; try again.")
+}
+
+pub(super) fn asks_twice() -> Problem {
+    Problem::new(Code::Internal, "A decision asks twice. This is a defect.")
+}
+
+pub(super) fn too_many_conflicts() -> Problem {
+    Problem::new(Code::NotDone, "Too many change the same thing. Try again a little later.")
+}
+
+pub(super) fn refuse(error: &CommitError) -> Problem {
+    match error {
+        CommitError::Limit(why) => Problem::new(Code::Invalid, why.clone()),
+        CommitError::NotDone(why) => {
+            Problem::new(Code::NotDone, format!("It could not be stored: {why}. Try again later."))
+        }
+        CommitError::Unknown(why) => {
+            Problem::new(Code::OutcomeUnknown, format!("{why}. Ask again with the same Idempotency-Key."))
+        }
+        CommitError::Conflict(_) => too_many_conflicts(),
+    }
+}
+
+pub(super) fn unreadable(error: &ReadError) -> Problem {
+    Problem::new(Code::NotDone, format!("{error}. Try again later."))
+}
+
+pub(super) fn defect(damaged: &Damaged, order: i64, origin: &Origin) -> Problem {
+    let Origin { trace, request, .. } = origin;
+    tracing::error!(%request, trace = %trace.id(), order, %damaged, "a document or a decision is not as it must be");
+    Problem::new(
+        Code::Internal,
+        format!("{}/{} cannot be worked on. This is a defect.", damaged.collection, damaged.id),
+    )
+}

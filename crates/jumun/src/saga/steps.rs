@@ -561,6 +561,7 @@ impl Saga {
                     for key in keys {
                         if key.1 == NEW_ID {
                             let ids = new_ids.entry(key.0).or_default();
+                            assert!(ids.len() < 10, "an event makes at most 10 new instances");
                             ids.push(first + i64::try_from(ids.len()).expect("a small number"));
                         } else {
                             documents.insert(key, stored(memory, key));

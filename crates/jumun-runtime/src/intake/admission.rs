@@ -98,8 +98,8 @@ struct Gate {
 pub(crate) struct Permit {
     gate: Arc<Gate>,
     since: Instant,
-    _permit: OwnedSemaphorePermit,
-    _fault_permit: Option<OwnedSemaphorePermit>,
+    _place: OwnedSemaphorePermit,
+    _fault: Option<OwnedSemaphorePermit>,
 }
 
 /// Fewer places than there usually are, for a drill. Who queues for one when they are closed goes on without.
@@ -274,17 +274,17 @@ impl Gate {
             None => None,
         };
         let permit = self.places.clone().try_acquire_owned().ok()?;
-        Some(Permit { gate: self.clone(), since: Instant::now(), _permit: permit, _fault_permit: fault_permit })
+        Some(Permit { gate: self.clone(), since: Instant::now(), _place: permit, _fault: fault_permit })
     }
 
-    /// Waits in the fault_limit first, so that nobody holds a place who cannot use it.
+    /// Waits for a permit of the fault limit first, so that a caller that cannot use a place does not hold one.
     async fn wait(self: &Arc<Self>, fault_limit: Option<&FaultLimit>) -> Option<Permit> {
         let fault_permit = match fault_limit {
             Some(fault_limit) => fault_limit.places.clone().acquire_owned().await.ok(),
             None => None,
         };
         let permit = self.places.clone().acquire_owned().await.ok()?;
-        Some(Permit { gate: self.clone(), since: Instant::now(), _permit: permit, _fault_permit: fault_permit })
+        Some(Permit { gate: self.clone(), since: Instant::now(), _place: permit, _fault: fault_permit })
     }
 
     /// How long one has a place.

@@ -78,6 +78,15 @@ struct Rows {
     stored_to: i64,
 }
 
+/// What is rebuilt, for what, and from where.
+pub(super) struct Scope<'a> {
+    /// The views, by their places among the resources of the service.
+    pub(super) views: &'a [usize],
+    pub(super) goal: Goal,
+    /// The positions of the base that the rows begin with; `None`: they begin with the first event.
+    pub(super) base: Option<&'a [Place]>,
+}
+
 /// Folds the log into rows, for a view or for its base.
 pub(super) struct Work<'a> {
     core: &'a Core,
@@ -109,12 +118,11 @@ impl<'a> Work<'a> {
         core: &'a Core,
         bus: &dyn Bus,
         is_wanted: &'a AtomicBool,
-        views: &[usize],
-        goal: Goal,
         say: &'a mpsc::Sender<RebuildReport>,
+        scope: &Scope<'_>,
         known: &Known,
-        base: Option<&[Place]>,
     ) -> Result<Self, RebuildError> {
+        let Scope { views, goal, base } = *scope;
         let model = core.model();
         let folds = || views.iter().filter_map(|view| model.resources[*view].folds.as_ref()).flatten();
         let wanted: BTreeSet<_> = folds().map(|event| event.name.to_owned()).collect();

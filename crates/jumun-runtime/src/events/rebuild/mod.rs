@@ -35,7 +35,7 @@ use crate::{
     crash,
     limits::{DATABASE_PAUSE, FOLD_LAST_EVENTS, FOLD_ROUNDS_MAX},
 };
-use fold::{Goal, Known, Work};
+use fold::{Goal, Known, Scope, Work};
 use jumun::ServiceModel;
 use jumun_bus::{Bus, BusError};
 use jumun_control::{RebuildReport, RebuildStats, limits::REPORTS_WAITING_MAX};
@@ -210,7 +210,8 @@ impl Rebuilds {
         views: &[usize],
         say: &mpsc::Sender<RebuildReport>,
     ) -> Result<Gone, RebuildError> {
-        let mut work = self.work(views, Goal::View, say, &self.known().await?, base.as_deref())?;
+        let scope = Scope { views, goal: Goal::View, base: base.as_deref() };
+        let mut work = self.work(say, &scope, &self.known().await?)?;
         let outcome = self.work_through(views, &mut work).await;
         work.end_storing().await; // nothing may come into the shadow after it is cleared
         outcome.map(|()| Gone { events: work.events, left_out: work.left_out, from_base: base.is_some() })
@@ -218,13 +219,11 @@ impl Rebuilds {
 
     fn work<'a>(
         &'a self,
-        views: &[usize],
-        goal: Goal,
         say: &'a mpsc::Sender<RebuildReport>,
+        scope: &Scope<'_>,
         known: &Known,
-        base: Option<&[Place]>,
     ) -> Result<Work<'a>, RebuildError> {
-        Work::new(&self.core, self.bus.as_ref(), &self.is_wanted, views, goal, say, known, base)
+        Work::new(&self.core, self.bus.as_ref(), &self.is_wanted, say, scope, known)
     }
 
     async fn work_through(&self, views: &[usize], work: &mut Work<'_>) -> Result<(), RebuildError> {
@@ -281,7 +280,8 @@ impl Rebuilds {
         }
         let base = if is_anew { None } else { self.base_of(&views).await? };
         let (say, _heard) = mpsc::channel(1);
-        let mut work = self.work(&views, Goal::Base, &say, &known, base.as_deref())?;
+        let scope = Scope { views: &views, goal: Goal::Base, base: base.as_deref() };
+        let mut work = self.work(&say, &scope, &known)?;
         let outcome = self.keep_base(&views, &known, &mut work).await;
         work.end_storing().await;
         // What is the shadow now: the base before it, or half of a new one.

@@ -54,9 +54,9 @@ pub mod units;
 mod url;
 
 pub use check::Invalid;
+pub use section::{Description, Section, describe, flatten, read};
 #[doc(hidden)]
-pub use section::key as __key;
-pub use section::{Description, Key, Section, describe, flatten, read};
-pub use setting::Setting;
+pub use setting::key as __key;
+pub use setting::{Key, Setting};
 pub use sources::{ConfigError, Entry, Layers, Origin, Sources};
 pub use url::{BackendUrl, Schemes, UrlError};

@@ -1,23 +1,8 @@
 //! A table of configuration, declared once.
 
-use crate::{Invalid, Setting};
+use crate::{Invalid, Key, Setting};
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::{Map, Value};
-
-/// A key of a section, as its declaration says.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Key {
-    /// Its name in the table.
-    pub name: &'static str,
-    /// What a user writes there: *duration*, *number*; of a section below nothing.
-    pub unit: &'static str,
-    /// Its documentation.
-    pub doc: &'static str,
-    /// Whether only the process may know the value.
-    pub secret: bool,
-    /// The keys below it, where it is a section itself.
-    pub below: &'static [Key],
-}
 
 /// A table of configuration. Its component owns it, declares it with [`section!`](crate::section!) and checks it here.
 pub trait Section: Setting + Serialize + DeserializeOwned + Default {
@@ -94,17 +79,6 @@ fn redacted(key: &Key, value: &Value) -> Value {
         value if value == "" => value.clone(),
         _ => "***".into(),
     }
-}
-
-/// The key of a field, from its type.
-#[doc(hidden)]
-pub const fn key<T: Setting>(name: &'static str, doc: &'static str) -> Key {
-    Key { name, unit: T::UNIT, doc: trimmed(doc), secret: T::IS_SECRET, below: T::KEYS }
-}
-
-/// Without the space that a doc comment begins with, and without the end of its last line.
-const fn trimmed(doc: &'static str) -> &'static str {
-    doc.trim_ascii()
 }
 
 /// Declares a section: the struct with its keys, their types, documentation and defaults.

@@ -1,6 +1,6 @@
 //! One exchange over HTTP/1.1, with TLS where the address says `https`.
 
-use crate::{SendError, chain, limits, tls};
+use crate::{SendError, limits, message::chain, tls};
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Request, StatusCode, Uri, header};
 use http_body_util::{BodyExt, Full, Limited};

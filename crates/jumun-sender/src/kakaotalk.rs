@@ -7,9 +7,11 @@
 //! The API knows no key by which it would tell a repeated message: where an outcome is unknown, a customer may be told twice.
 
 use crate::{
-    Channel, InvalidConfig, KakaoTalkConfig, Letter, Message, Receipt, Secret, SendError, SendTo,
+    InvalidConfig, KakaoTalkConfig, Message, Receipt, Secret, SendError, SendTo,
+    channel::Channel,
     http::{Answer, Http, retry_after, url},
     limits::{KAKAOTALK_TEXT_MAX_CHARS, SMALL_FILE_MAX_BYTES},
+    message::Letter,
     templates::{Line, cut, read_small},
 };
 use bytes::Bytes;

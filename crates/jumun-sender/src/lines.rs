@@ -4,8 +4,10 @@
 //! thread of its own. What waits for it is bounded.
 
 use crate::{
-    Channel, InvalidConfig, Letter, Message, Receipt, SendError, Sender, Templated, Templates,
+    InvalidConfig, Message, Receipt, SendError, Sender, Templates,
+    channel::{Channel, Templated},
     limits::LINES_WAITING_MAX,
+    message::Letter,
 };
 use futures_util::future::BoxFuture;
 use serde::Serialize;

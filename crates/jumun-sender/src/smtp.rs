@@ -7,7 +7,8 @@ mod connection;
 
 use self::connection::Server;
 use crate::{
-    Channel, InvalidConfig, Letter, Message, Receipt, Secret, SendError, SmtpConfig, Tls, templates::Line, tls,
+    InvalidConfig, Message, Receipt, Secret, SendError, SmtpConfig, Tls, channel::Channel, message::Letter,
+    templates::Line, tls,
 };
 use base64::{Engine, prelude::BASE64_STANDARD};
 use futures_util::future::BoxFuture;
@@ -193,7 +194,7 @@ impl No {
 
 impl From<io::Error> for No {
     fn from(error: io::Error) -> Self {
-        Self::because(crate::chain(&error))
+        Self::because(crate::message::chain(&error))
     }
 }
 

@@ -6,7 +6,7 @@
 //!
 //! What can be wrong is found at start: each template is parsed, and rendered once with nothing in its fields.
 
-use crate::{InvalidConfig, Letter, Message, SendError, limits};
+use crate::{InvalidConfig, Message, SendError, limits, message::Letter};
 use minijinja::{
     AutoEscape, Environment, ErrorKind, UndefinedBehavior, escape_formatter,
     syntax::SyntaxConfig,

@@ -4,9 +4,11 @@
 //! that it comes from us and is not old by `webhook-signature`, which is over id, time of the attempt and body.
 
 use crate::{
-    Channel, InvalidConfig, Letter, Message, Receipt, Secret, SendError, WebhookConfig,
+    InvalidConfig, Message, Receipt, Secret, SendError, WebhookConfig,
+    channel::Channel,
     http::{Answer, Http, retry_after, url},
     limits::WEBHOOK_KEY_BYTES,
+    message::Letter,
 };
 use base64::{Engine, prelude::BASE64_STANDARD};
 use bytes::Bytes;

@@ -81,3 +81,15 @@ pub(super) fn header(file: &File, path: &Path) -> Result<Result<(Header, usize, 
 pub(super) fn sync_folder(folder: &Path) -> Result<(), BusError> {
     File::open(folder).and_then(|file| file.sync_all()).map_err(|error| unavailable(folder, &error))
 }
+
+/// Takes the lock of a log, as long as the file lives.
+pub(super) fn lock(folder: &Path, service: &str) -> Result<File, BusError> {
+    let path = folder.join("lock");
+    let failed = |error| unavailable(&path, &error);
+    let file = File::options().create(true).truncate(false).write(true).open(&path).map_err(failed)?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(fs::TryLockError::WouldBlock) => Err(BusError::InUse { service: service.to_owned() }),
+        Err(fs::TryLockError::Error(error)) => Err(failed(error)),
+    }
+}

@@ -12,6 +12,7 @@
 //! * The mark never says more than what is on the disk ([`mark`]).
 
 mod cursor;
+mod end;
 mod files;
 mod format;
 mod mark;
@@ -20,8 +21,6 @@ mod retention;
 mod subscription;
 
 use crate::{Bus, BusError, Position, Publisher, Released, Source, Subscription, Wants, limits, rules};
-use cursor::{Cursor, Opened};
-use format::Frame;
 use std::{
     collections::BTreeSet,
     fs::{self, File},
@@ -130,7 +129,7 @@ impl EmbeddedLog {
     pub fn lose_unsynced(&self) -> Result<(), BusError> {
         for source in self.sources()? {
             let folder = self.folder.join(&source.service);
-            let _lock = lock(&folder, &source.service)?;
+            let _lock = files::lock(&folder, &source.service)?;
             let Some(mark) = mark::read(&folder)? else { continue };
             for first in files::segments(&folder)? {
                 let path = files::segment(&folder, first);
@@ -179,75 +178,25 @@ impl Bus for EmbeddedLog {
     }
 
     fn kept_from(&self, service: &str) -> Result<Vec<u64>, BusError> {
-        retention::keep_since(self, service, i64::MIN)
+        retention::keep_since(&self.folder, service, i64::MIN)
     }
 
     fn keep_since(&self, service: &str, since_ms: i64) -> Result<Vec<u64>, BusError> {
-        retention::keep_since(self, service, since_ms)
+        retention::keep_since(&self.folder, service, since_ms)
     }
 
     fn release(&self, service: &str, consumer: &str, released: &Released) -> Result<(), BusError> {
-        retention::release(self, service, consumer, released)
+        retention::release(&self.folder, service, consumer, released)
     }
 
     fn released(&self, service: &str, consumer: &str) -> Result<Option<Released>, BusError> {
-        retention::released(self, service, consumer)
+        retention::released(&self.folder, service, consumer)
     }
 
     fn retain_since(&self, service: &str, since_ms: i64, consumers: &BTreeSet<String>) -> Result<usize, BusError> {
-        retention::retain_since(self, service, since_ms, consumers)
+        rules::check_service(service)?;
+        let Some(mark) = mark::read(&self.folder.join(service))? else { return Ok(0) };
+        let keep_from = rules::keep_from(self, service, mark.epoch, since_ms, consumers)?;
+        keep_from.map_or(Ok(0), |keep_from| self.retain(service, &keep_from))
     }
-}
-
-/// Takes the lock of a log, as long as the file lives.
-fn lock(folder: &Path, service: &str) -> Result<File, BusError> {
-    let path = folder.join("lock");
-    let failed = |error| files::unavailable(&path, &error);
-    let file = File::options().create(true).truncate(false).write(true).open(&path).map_err(failed)?;
-    match file.try_lock() {
-        Ok(()) => Ok(file),
-        Err(fs::TryLockError::WouldBlock) => Err(BusError::InUse { service: service.to_owned() }),
-        Err(fs::TryLockError::Error(error)) => Err(failed(error)),
-    }
-}
-
-/// The ordinal of the next record that will be appended to a log, found from the end of its last segment.
-fn end(folder: &Path) -> Result<u64, BusError> {
-    for first in files::segments(folder)?.into_iter().rev() {
-        if let Opened::Segment(cursor) = Cursor::open(folder, first, Vec::new())? {
-            return end_of(cursor);
-        }
-    }
-    Ok(0)
-}
-
-fn end_of(mut cursor: Cursor) -> Result<u64, BusError> {
-    if let Some(last) = last_frame(&cursor)? {
-        return Ok(last.ordinal + 1);
-    }
-    // It is empty, or it ends in the middle of a record.
-    while let cursor::Next::Record(..) = cursor.next()? {}
-    Ok(cursor.ordinal)
-}
-
-/// The record that the file ends with; None where it does not end with one.
-fn last_frame(cursor: &Cursor) -> Result<Option<Frame>, BusError> {
-    use format::{Bytes, CHECKSUM_BYTES, Parsed};
-    let length = cursor.file.metadata().map_err(|error| files::unavailable(&cursor.path, &error))?.len();
-    let mut back = [0; 2 * CHECKSUM_BYTES];
-    let Some(from) = length.checked_sub(back.len() as u64) else { return Ok(None) };
-    files::read(&cursor.file, &cursor.path, &mut back, from)?;
-    let record = Bytes(&back).u32().unwrap_or_default() as usize;
-    let before = length.checked_sub((record + CHECKSUM_BYTES) as u64);
-    let Some(before) = before.filter(|_| record <= limits::RECORD_MAX_BYTES) else { return Ok(None) };
-    let mut bytes = vec![0; CHECKSUM_BYTES + record];
-    if files::read(&cursor.file, &cursor.path, &mut bytes, before)? < bytes.len() {
-        return Ok(None);
-    }
-    let mut rest = Bytes(&bytes);
-    let checksum = rest.u32().unwrap_or_default();
-    Ok(match Frame::parse(rest.0, checksum) {
-        Parsed::Frame(frame) if frame.length == record => Some(frame),
-        _ => None,
-    })
 }

@@ -4,7 +4,6 @@ use super::{
     cursor::{Cursor, Next, Opened},
     files::{self, damaged, unavailable},
     format::{self, CHECKSUM_BYTES, Frame, Header},
-    lock,
     mark::{Mark, MarkFile},
 };
 use crate::{BusError, Publisher, Record, Source, limits, rules};
@@ -78,7 +77,7 @@ impl LogPublisher {
     ) -> Result<Self, BusError> {
         let folder = bus.join(&source.service);
         fs::create_dir_all(&folder).map_err(|error| unavailable(&folder, &error))?;
-        let lock = lock(&folder, &source.service)?;
+        let lock = files::lock(&folder, &source.service)?;
         let segments = files::segments(&folder)?;
         let mark = match MarkFile::open(&folder)? {
             Some(mark) => mark,

@@ -2,7 +2,8 @@
 
 use super::{
     cursor::{Cursor, Next, Opened},
-    end, files,
+    end::end,
+    files,
     format::Frame,
     mark,
 };

@@ -1,6 +1,6 @@
 //! The way back from the writer to its callers.
 
-use super::writer::Outcome;
+use super::job::Outcome;
 use std::{
     mem,
     sync::{Mutex, PoisonError},

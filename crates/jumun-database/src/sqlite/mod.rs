@@ -9,6 +9,7 @@ mod connection;
 mod counters;
 mod counts;
 mod failure;
+mod job;
 mod queries;
 mod reader;
 mod rows;
@@ -27,6 +28,7 @@ use checkpoint::Checkpoints;
 use counters::Counters;
 use failure::open_error;
 use futures_util::future::{BoxFuture, FutureExt, ready};
+use job::{Done, Job, Outcome, Work};
 use rusqlite::Connection;
 use shadow::Shadow;
 use std::{
@@ -42,7 +44,7 @@ use std::{
     thread::{self, JoinHandle},
 };
 use tokio::sync::{oneshot, watch};
-use writer::{Done, Job, Shared, Work, Writer};
+use writer::{Shared, Writer};
 
 /// A database in one file of `SQLite`.
 ///
@@ -110,7 +112,7 @@ impl SqliteDatabase {
         Ok(Self { schema, reader, shared, queue: Mutex::new(Some(queue)), working, writer: Mutex::new(Some(writer)) })
     }
 
-    fn submit(&self, work: Work) -> BoxFuture<'_, writer::Outcome> {
+    fn submit(&self, work: Work) -> BoxFuture<'_, Outcome> {
         self.shared.courier.hire();
         let (caller, answer) = oneshot::channel();
         let queued = self.queue(Job { work, caller });

@@ -9,10 +9,10 @@ use super::{
     checkpoint::Checkpoints,
     counters::{Counters, Ids},
     failure::{Severity, end_process, severity},
-    shadow::Shadow,
+    job::{Done, Job, Outcome, Work},
     statements::Statements,
 };
-use crate::{Changes, CommitError, Receipt, histogram::Filling, limits, rules};
+use crate::{CommitError, histogram::Filling, limits, rules};
 use rusqlite::{Connection, ErrorCode};
 use std::{
     mem,
@@ -23,29 +23,6 @@ use std::{
     },
     time::Instant,
 };
-use tokio::sync::oneshot;
-
-/// What somebody waits for.
-pub(super) struct Job {
-    pub(super) work: Work,
-    pub(super) caller: oneshot::Sender<Outcome>,
-}
-
-pub(super) enum Work {
-    Commit(Changes),
-    Purge { before_ms: i64, keep_at_most: u64 },
-    Shadow(Shadow),
-}
-
-/// What became of a job.
-pub(super) enum Done {
-    Committed(Receipt),
-    Purged(u64),
-    /// Whether a shadow is gone, where that was the question.
-    Shadow(bool),
-}
-
-pub(super) type Outcome = Result<Done, CommitError>;
 
 /// What the writer shows to other threads.
 #[derive(Debug)]

@@ -5,7 +5,8 @@ use std::time::Duration;
 /// From this size on, in bytes, a segment of a log takes no further record.
 pub const SEGMENT_MAX_BYTES: u64 = 64 * 1024 * 1024;
 
-/// The largest record, in bytes, with everything that belongs to it. The largest event of a database is a quarter of it.
+/// The largest record, in bytes, with everything that belongs to it. The largest event of a database is a quarter of
+/// it.
 pub const RECORD_MAX_BYTES: usize = 1024 * 1024;
 
 /// The longest type of an event and the longest name of a header, in bytes.

@@ -67,7 +67,8 @@ impl MemoryBus {
         Self::default()
     }
 
-    /// A power cut: what was not synced is gone, and so is everybody who published. Who reads goes on, as after a restart.
+    /// A power cut: what was not synced is gone, and so is everybody who published. Who reads goes on, as after a
+    /// restart.
     pub fn lose_unsynced(&self) {
         for log in self.shared.logs().values_mut() {
             for partition in &mut log.partitions {

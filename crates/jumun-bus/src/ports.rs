@@ -7,10 +7,10 @@ use std::{collections::BTreeSet, time::Duration};
 ///
 /// # Retention
 ///
-/// A log is kept whole unless its service calls [`Bus::retain_since`]. Each consumer publishes beside the log the number below
-/// which it needs nothing ([`Bus::release`]), after that is durable in the consumer's own database. So the published number may
-/// lag but never runs ahead, and a crash between the two costs only room. A consumer that has published nothing needs the whole
-/// log.
+/// A log is kept whole unless its service calls [`Bus::retain_since`]. Each consumer publishes beside the log the
+/// number below which it needs nothing ([`Bus::release`]), after that is durable in the consumer's own database. So the
+/// published number may lag but never runs ahead, and a crash between the two costs only room. A consumer that has
+/// published nothing needs the whole log.
 pub trait Bus: Send + Sync + 'static {
     /// The one that appends for a source. There is one at a time: a second one is refused.
     ///
@@ -20,8 +20,8 @@ pub trait Bus: Send + Sync + 'static {
     fn publisher(&self, source: &Source) -> Result<Box<dyn Publisher>, BusError>;
 
     /// Reads these sources from these positions on; events of types that are not wanted are delivered without content.
-    /// A source that has published nothing yet is no error. A source is read in all its partitions: one that no position
-    /// names is read from its first event on.
+    /// A source that has published nothing yet is no error. A source is read in all its partitions: one that no
+    /// position names is read from its first event on.
     ///
     /// # Errors
     /// Only where a position is nonsense; what is wrong with a source, [`Subscription::poll`] tells.
@@ -55,9 +55,9 @@ pub trait Bus: Send + Sync + 'static {
     /// [`BusError::Unavailable`], and [`BusError::Damaged`] where it cannot be read.
     fn released(&self, service: &str, consumer: &str) -> Result<Option<Released>, BusError>;
 
-    /// Deletes what happened before a time and none of these consumers needs, as far as the adapter can (a log of files: whole
-    /// segments); returns the number of parts deleted. It deletes nothing where a consumer has published nothing, or was about
-    /// another epoch. A reader further back gets [`BusError::Gone`].
+    /// Deletes what happened before a time and none of these consumers needs, as far as the adapter can (a log of
+    /// files: whole segments); returns the number of parts deleted. It deletes nothing where a consumer has published
+    /// nothing, or was about another epoch. A reader further back gets [`BusError::Gone`].
     ///
     /// # Errors
     /// As [`Bus::kept_from`], and [`BusError::Damaged`] where what a consumer published cannot be read.
@@ -72,8 +72,8 @@ pub trait Publisher: Send {
     /// Appends events. Each must have the next number of its partition.
     ///
     /// # Errors
-    /// [`BusError::Gap`] where it has not; nothing is appended then. [`BusError::Unavailable`] where the disk is full and
-    /// the like: some may have been appended, [`Publisher::last`] tells how far; it may be tried again from there.
+    /// [`BusError::Gap`] where it has not; nothing is appended then. [`BusError::Unavailable`] where the disk is full
+    /// and the like: some may have been appended, [`Publisher::last`] tells how far; it may be tried again from there.
     fn append(&mut self, records: &[Record]) -> Result<(), BusError>;
 
     /// Makes what was appended outlive a power cut; tells the last number of each partition that does.
@@ -86,16 +86,17 @@ pub trait Publisher: Send {
 
 /// Reads events.
 pub trait Subscription: Send + Sync {
-    /// Up to `max` events (of all sources together, fairly), waiting up to `wait` for the first. Empty: there is nothing new.
+    /// Up to `max` events (of all sources together, fairly), waiting up to `wait` for the first. Empty: there is
+    /// nothing new.
     ///
     /// # Errors
     /// [`BusError::Gap`] where the next number is not there but a later one is, [`BusError::AnotherEpoch`] where a
     /// source has been replaced, [`BusError::Gone`] where the position is before what is still kept,
-    /// [`BusError::Damaged`]. An error is about one source: what was found of the others is delivered by the poll before
-    /// or after it, and the error comes again as long as it lasts.
+    /// [`BusError::Damaged`]. An error is about one source: what was found of the others is delivered by the poll
+    /// before or after it, and the error comes again as long as it lasts.
     fn poll(&mut self, max: usize, wait: Duration) -> Result<Vec<Delivery>, BusError>;
 
-    /// How many events lie between the reader and the end, by source, in the order of the positions it was made from: the
-    /// consumer's lag.
+    /// How many events lie between the reader and the end, by source, in the order of the positions it was made from:
+    /// the consumer's lag.
     fn behind(&self) -> Result<Vec<(String, u64)>, BusError>;
 }

@@ -24,8 +24,8 @@ enum Target {
 /// How a bus is opened for publishing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct BusOptions {
-    /// A part of a log takes no event that happened this long after its first one. Retention deletes whole parts, and a small
-    /// shop may need months to fill one.
+    /// A part of a log takes no event that happened this long after its first one. Retention deletes whole parts, and a
+    /// small shop may need months to fill one.
     pub segment_max_age: Option<Duration>,
 }
 

@@ -1,4 +1,5 @@
-//! What is particular to the files of the embedded log: what a crash, a power cut, a full disk and a stranger do to them.
+//! What is particular to the files of the embedded log: what a crash, a power cut, a full disk and a stranger do to
+//! them.
 
 #![allow(clippy::unwrap_used, reason = "a test may fail")]
 
@@ -64,8 +65,8 @@ fn cut(path: &Path, length: u64) {
     File::options().write(true).open(path).unwrap().set_len(length).unwrap();
 }
 
-/// Writes a file over, in place: an empty one that is written again goes to the disk at once in some file systems, which
-/// takes long.
+/// Writes a file over, in place: an empty one that is written again goes to the disk at once in some file systems,
+/// which takes long.
 fn put(path: &Path, bytes: &[u8]) {
     let file = File::options().write(true).create(true).truncate(false).open(path).unwrap();
     file.write_all_at(bytes, 0).unwrap();
@@ -127,7 +128,8 @@ fn a_tail_torn_at_any_byte_is_cut_off_and_appended_again() {
     for tail in [Tail::Nothing, Tail::Zeros, Tail::Garbage] {
         for cut in usize::try_from(ends[2]).unwrap()..=whole.len() {
             let place = format!("cut at byte {cut}, then {tail:?}");
-            // One that has read everything before, and so stands ahead of the log; one in the midst of it; one at the start.
+            // One that has read everything before, and so stands ahead of the log; one in the midst of it; one at the
+            // start.
             put(&path, &whole);
             let mut readers: Vec<_> = [5, 3, 0].map(|sequence| (reader(&log, 0), sequence)).into();
             for (reader, read) in &mut readers {

@@ -41,8 +41,8 @@ pub fn read<S: Section>(table: impl Into<Value>) -> Result<S, Invalid> {
     Ok(section)
 }
 
-/// Every key with its value, in the order of declaration, as it may be written into `jumun.toml` below the table. Secrets
-/// are `***`, or empty where there is none.
+/// Every key with its value, in the order of declaration, as it may be written into `jumun.toml` below the table.
+/// Secrets are `***`, or empty where there is none.
 pub fn flatten<S: Section>(section: &S) -> Vec<(String, Value)> {
     let Ok(Value::Object(table)) = serde_json::to_value(section) else { return Vec::new() };
     let mut entries = Vec::new();
@@ -96,9 +96,9 @@ fn redacted(key: &Key, value: &Value) -> Value {
 /// ```
 ///
 /// It derives `Debug`, `Clone` and `PartialEq` (more may be derived in the declaration), `Default` with these defaults,
-/// `Serialize` and `Deserialize` (an unknown key is an error, a missing one has its default) and [`Setting`], so that it
-/// may be a key of another section. The types of the keys implement [`Setting`]. The crate that declares it depends on
-/// `serde`.
+/// `Serialize` and `Deserialize` (an unknown key is an error, a missing one has its default) and [`Setting`], so that
+/// it may be a key of another section. The types of the keys implement [`Setting`]. The crate that declares it depends
+/// on `serde`.
 #[macro_export]
 macro_rules! section {
     (

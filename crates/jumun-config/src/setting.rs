@@ -1,5 +1,5 @@
-//! What a key may hold. The type of a key decides how its value is read and written, what its unit is called, and whether
-//! it is a secret: so a declaration cannot say one thing and do another.
+//! What a key may hold. The type of a key decides how its value is read and written, what its unit is called, and
+//! whether it is a secret: so a declaration cannot say one thing and do another.
 //!
 //! Here are the usual types. A component implements [`Setting`] for its own: by hand, or
 //! with [`settings_by_serde!`](crate::settings_by_serde!) or [`settings_by_text!`](crate::settings_by_text!).

@@ -175,7 +175,8 @@ impl Layers {
     /// All values in one table.
     ///
     /// # Errors
-    /// [`ConfigError::Unreadable`] where sources contradict each other in shape, as a value and a table of the same name do.
+    /// [`ConfigError::Unreadable`] where sources contradict each other in shape, as a value and a table of the same
+    /// name do.
     pub fn merged(&self) -> Result<Map<String, Value>, ConfigError> {
         let mut builder = config::Config::builder();
         for layer in &self.0 {

@@ -2,8 +2,8 @@
 //!
 //! Everything that one step of a service changes goes through one call, [`Database::commit`]: documents with the
 //! version they were read at, events for the journal (the transactional outbox of Richardson, *Microservices Patterns*,
-//! chapter 3), places of consumers and requests. It happens whole or not at all, and when it answers `Ok` it is on disk.
-//! Nothing else writes. That is what lets a process die at any instruction without leaving anything half done.
+//! chapter 3), places of consumers and requests. It happens whole or not at all, and when it answers `Ok` it is on
+//! disk. Nothing else writes. That is what lets a process die at any instruction without leaving anything half done.
 //!
 //! Concurrency is optimistic: a commit names what it believes (a document's version, a request's state, a consumer's
 //! place) and is refused with [`CommitError::Conflict`] where that is no longer so.

@@ -108,9 +108,9 @@ pub struct Identity {
     pub sharing: Sharing,
 }
 
-/// How many processes of a service may use one database at a time. It is recorded in the database, and the one place that
-/// says so: whoever relies on being alone (voiding the requests of other incarnations, holding commits up, counting what is
-/// delayed, queueing commands on one document in memory) asks this.
+/// How many processes of a service may use one database at a time. It is recorded in the database, and the one place
+/// that says so: whoever relies on being alone (voiding the requests of other incarnations, holding commits up,
+/// counting what is delayed, queueing commands on one document in memory) asks this.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Sharing {
     /// One: the database refuses a second one ([`OpenError::InUse`]). So another incarnation has surely ended.

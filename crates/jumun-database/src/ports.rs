@@ -1,4 +1,5 @@
-//! The ports: what a step of a service needs of its database, what a rebuild of views needs, and what everybody may read.
+//! The ports: what a step of a service needs of its database, what a rebuild of views needs, and what everybody may
+//! read.
 
 use crate::{
     Changes, CommitError, Document, Histogram, Identity, JournalRecord, Page, Place, Query, ReadError, Receipt,
@@ -46,7 +47,8 @@ pub trait ReadDatabase: Send + Sync + 'static {
     /// Requests by state.
     fn requests(&self, filter: RequestFilter) -> BoxFuture<'_, Result<Vec<Request>, ReadError>>;
 
-    /// Requests that are about documents of one id and are still in doubt (asking, delayed or voiding), the oldest first.
+    /// Requests that are about documents of one id and are still in doubt (asking, delayed or voiding), the oldest
+    /// first.
     fn doubts_about(&self, subject: i64) -> BoxFuture<'_, Result<Vec<Request>, ReadError>>;
 
     /// Events of a partition with a number after `after`, in order.
@@ -59,13 +61,14 @@ pub trait ReadDatabase: Send + Sync + 'static {
 /// What a rebuild of views needs: sets of documents beside those that readers see.
 ///
 /// * A *shadow* of a collection is filled while readers see the documents, and then takes their place.
-/// * A *base* of a collection is what its view was by the log while that was whole. When old segments of the log are gone, a
-///   rebuild starts from it.
+/// * A *base* of a collection is what its view was by the log while that was whole. When old segments of the log are
+///   gone, a rebuild starts from it.
 pub trait RebuildDatabase: Send + Sync + 'static {
-    /// Takes rows out of a collection's shadow, [`limits::SHADOW_MAX_ROWS`] at a time. True: there is no shadow any more.
+    /// Takes rows out of a collection's shadow, [`limits::SHADOW_MAX_ROWS`] at a time. True: there is no shadow any
+    /// more.
     ///
-    /// A shadow is a second set of documents that nobody sees, to be filled beside the first and then to take its place:
-    /// so a view is made anew while the old one is read. It is cleared until it is gone before it is filled.
+    /// A shadow is a second set of documents that nobody sees, to be filled beside the first and then to take its
+    /// place: so a view is made anew while the old one is read. It is cleared until it is gone before it is filled.
     fn clear_shadow(&self, collection: &'static str) -> BoxFuture<'_, Result<bool, CommitError>>;
 
     /// Puts documents into a shadow, whole as they are given, over what has the same id; all of them or none. At most
@@ -80,24 +83,24 @@ pub trait RebuildDatabase: Send + Sync + 'static {
     fn read_shadow(&self, collection: &'static str, ids: Vec<i64>) -> BoxFuture<'_, Result<Vec<Document>, ReadError>>;
 
     /// The shadows of these collections and their documents change places, all at once. Refused with
-    /// [`Conflict::Place`] unless these are all places there are. What was there before is the shadow then, and is to be
-    /// cleared.
+    /// [`Conflict::Place`] unless these are all places there are. What was there before is the shadow then, and is to
+    /// be cleared.
     fn switch_shadows(
         &self,
         collections: Vec<&'static str>,
         places: Vec<Place>,
     ) -> BoxFuture<'_, Result<(), CommitError>>;
 
-    /// The same as [`RebuildDatabase::write_shadow`] for a shadow that is to become a base. Nobody looks into that by a field, so it
-    /// has no indexes.
+    /// The same as [`RebuildDatabase::write_shadow`] for a shadow that is to become a base. Nobody looks into that by a
+    /// field, so it has no indexes.
     fn write_next_base(
         &self,
         collection: &'static str,
         documents: Vec<Document>,
     ) -> BoxFuture<'_, Result<(), CommitError>>;
 
-    /// The shadows of these collections become their bases, all at once and together with the places that they were made
-    /// of. What was their base before is the shadow then, and is to be cleared.
+    /// The shadows of these collections become their bases, all at once and together with the places that they were
+    /// made of. What was their base before is the shadow then, and is to be cleared.
     ///
     /// A base is a third set of documents that nobody sees: what a view was by the log when that was whole up to the
     /// places, for the time when it is not any more.
@@ -127,7 +130,8 @@ pub trait Database: ReadDatabase + RebuildDatabase {
     fn next_id(&self, collection: &'static str) -> BoxFuture<'_, Result<i64, ReadError>>;
 
     /// Deletes done and voided requests whose id is older than `before_ms` (milliseconds since 1970 UTC; the time is in
-    /// the id) and, beyond `keep_at_most`, the oldest; at most [`limits::PURGE_MAX_ROWS`] at a time. Tells how many went.
+    /// the id) and, beyond `keep_at_most`, the oldest; at most [`limits::PURGE_MAX_ROWS`] at a time. Tells how many
+    /// went.
     fn purge_requests(&self, before_ms: i64, keep_at_most: u64) -> BoxFuture<'_, Result<u64, CommitError>>;
 
     /// What the writer has done.

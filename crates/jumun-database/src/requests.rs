@@ -5,13 +5,14 @@ use std::{borrow::Cow, fmt};
 use uuid::Uuid;
 
 /// The state of a request. `Asking → Done | Voiding → Voided`; a request that asks nobody is born `Done`; an answer
-/// that is taken back goes `Done → Voiding → Voided`. Where the client need not wait for the neighbour's answer, it goes
-/// `Asking → Delayed → Done | Voiding → Voided`, or is born `Delayed`.
+/// that is taken back goes `Done → Voiding → Voided`. Where the client need not wait for the neighbour's answer, it
+/// goes `Asking → Delayed → Done | Voiding → Voided`, or is born `Delayed`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum RequestState {
     /// A neighbour is being asked; nothing stands yet.
     Asking,
-    /// Its client has an answer, and a neighbour is still to be asked: again and again, until it answers or the time is up.
+    /// Its client has an answer, and a neighbour is still to be asked: again and again, until it answers or the time is
+    /// up.
     Delayed,
     /// Answered. It stands, or it was refused for good.
     Done,
@@ -109,8 +110,8 @@ pub struct StoredAnswer {
 pub enum RequestChange {
     /// A new request. Refused if its id is known or its key is taken (unless the same commit releases the key first).
     Insert(Box<Request>),
-    /// From one state to another, or to the same with an answer. Refused if it is not in `from`, and if it would go back
-    /// in the order of [`RequestState`]. An answer is set where one is given.
+    /// From one state to another, or to the same with an answer. Refused if it is not in `from`, and if it would go
+    /// back in the order of [`RequestState`]. An answer is set where one is given.
     Move {
         /// Which request.
         id: Uuid,

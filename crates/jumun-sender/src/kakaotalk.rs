@@ -1,10 +1,11 @@
 //! KakaoTalk, by the message API of Kakao Developers (`kakaotalk-message/rest-api`).
 //!
-//! An access token speaks for one KakaoTalk account, here the shop's. With it a message goes to friends of that account, each
-//! named by its UUID, or to the account itself, for trying things out. The text is our template's; or, with `template_id`,
-//! a template made in Kakao's message template builder is filled with it.
+//! An access token speaks for one KakaoTalk account, here the shop's. With it a message goes to friends of that
+//! account, each named by its UUID, or to the account itself, for trying things out. The text is our template's; or,
+//! with `template_id`, a template made in Kakao's message template builder is filled with it.
 //!
-//! The API knows no key by which it would tell a repeated message: where an outcome is unknown, a customer may be told twice.
+//! The API knows no key by which it would tell a repeated message: where an outcome is unknown, a customer may be told
+//! twice.
 
 use crate::{
     InvalidConfig, KakaoTalkConfig, Message, Receipt, Secret, SendError, SendTo,
@@ -32,7 +33,8 @@ pub(crate) struct KakaoTalk {
     link: String,
 }
 
-/// Where the access token is. A file is read for every message: tokens live for hours, and whoever renews them writes it.
+/// Where the access token is. A file is read for every message: tokens live for hours, and whoever renews them writes
+/// it.
 #[derive(Debug)]
 enum Token {
     Fixed(Secret),
@@ -215,19 +217,21 @@ fn of_problem(
     match code {
         // An internal error, a time-out between their own servers: at whichever point.
         -1 | -603 => SendError::Unknown { why },
-        // An argument that cannot be (somebody who is no friend, a text that does not fit), something that is not allowed.
+        // An argument that cannot be (somebody who is no friend, a text that does not fit), something that is not
+        // allowed.
         -2 | -6 => SendError::Refused { why },
         // A customer who takes no messages (-530), or is not on KakaoTalk (-501).
         -530 => SendError::Refused { why },
         -501 if about == About::Friend => SendError::Refused { why },
-        // The app, the account or the token lacks something: -3 a setting, -4 sanctions, -5 a permission, -8 a header, -9 an
-        // API that is over, -11 money, -12 sanctions, -101 to -103 and -501 the account, -401 a token that is wrong or over,
-        // -402 a consent, -405 and -406 the account's age, -903 the app's developer. The message is innocent.
+        // The app, the account or the token lacks something: -3 a setting, -4 sanctions, -5 a permission, -8 a header,
+        // -9 an API that is over, -11 money, -12 sanctions, -101 to -103 and -501 the account, -401 a token that is
+        // wrong or over, -402 a consent, -405 and -406 the account's age, -903 the app's developer. The message is
+        // innocent.
         -3 | -4 | -5 | -8 | -9 | -11 | -12 | -101 | -102 | -103 | -401 | -402 | -405 | -406 | -501 | -903 => {
             SendError::NotSent { why, retry_after }
         }
-        // Time heals: maintenance (-7, -9798), quotas (-10 of requests; -532, -533, -536 of messages a day), a friendship
-        // that is not everywhere known yet (-502).
+        // Time heals: maintenance (-7, -9798), quotas (-10 of requests; -532, -533, -536 of messages a day), a
+        // friendship that is not everywhere known yet (-502).
         -7 | -9798 | -10 | -532 | -533 | -536 | -502 => SendError::NotSent { why, retry_after },
         _ if is_unclear(status) => SendError::Unknown { why },
         // A code we do not know is still an error of theirs: it was not sent. It is tried for as long as others are.

@@ -1,7 +1,7 @@
 //! The two senders that write lines: the console, for people who watch, and a file, for programs.
 //!
-//! Neither may hold up its caller: a full disk, a terminal that is stopped or a pipe that nobody reads is the business of a
-//! thread of its own. What waits for it is bounded.
+//! Neither may hold up its caller: a full disk, a terminal that is stopped or a pipe that nobody reads is the business
+//! of a thread of its own. What waits for it is bounded.
 
 use crate::{
     InvalidConfig, Message, Receipt, SendError, Sender, Templates,
@@ -34,8 +34,8 @@ pub fn console(
 
 /// A sender for programs: one line of JSON a message, at the end of a file.
 ///
-/// A line that was taken is with the operating system: it outlives this process, and not a power cut. The file is opened
-/// for every message, so that it may be moved away.
+/// A line that was taken is with the operating system: it outlives this process, and not a power cut. The file is
+/// opened for every message, so that it may be moved away.
 pub(crate) fn file(path: &Path, templates: Templates, time_limit: Duration) -> Result<Arc<dyn Sender>, InvalidConfig> {
     let invalid = |why: String| InvalidConfig::value("file.path", format!("{}: {why}", path.display()));
     if path.metadata().is_ok_and(|metadata| !metadata.is_file()) {

@@ -69,8 +69,8 @@ impl SendError {
 
 /// A way to the customers. `Debug` of it tells no secret.
 pub trait Sender: fmt::Debug + Send + Sync {
-    /// Makes one attempt, within the configured time limit. Where the future is dropped, nobody knows whether the message
-    /// was sent.
+    /// Makes one attempt, within the configured time limit. Where the future is dropped, nobody knows whether the
+    /// message was sent.
     fn send<'a>(&'a self, message: &'a Message) -> BoxFuture<'a, Result<Receipt, SendError>>;
 }
 

@@ -6,8 +6,8 @@ use secrecy::{ExposeSecret, SecretString};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 use std::fmt;
 
-/// A password, a token, a key. It is read from configuration and told to nobody: `Debug` and serialisation say `***`, or
-/// nothing where it is empty.
+/// A password, a token, a key. It is read from configuration and told to nobody: `Debug` and serialisation say `***`,
+/// or nothing where it is empty.
 #[derive(Clone, Default)]
 pub struct Secret(SecretString);
 

@@ -1,7 +1,7 @@
 //! Electronic mail, through one server of the shop's.
 //!
-//! Every message has a connection of its own, and each step of the conversation is known: so it is known, too, whether the
-//! message can have been taken when something breaks. That is only so once its text is on its way.
+//! Every message has a connection of its own, and each step of the conversation is known: so it is known, too, whether
+//! the message can have been taken when something breaks. That is only so once its text is on its way.
 
 mod connection;
 

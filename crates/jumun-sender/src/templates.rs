@@ -30,7 +30,8 @@ impl std::fmt::Debug for Templates {
 }
 
 impl Templates {
-    /// Templates of a language: those of the system, given as language, name and text, and an operator's in their place.
+    /// Templates of a language: those of the system, given as language, name and text, and an operator's in their
+    /// place.
     pub fn load(defaults: &[(&str, &str, &str)], language: &str, folder: Option<&Path>) -> Result<Self, InvalidConfig> {
         let mut files = BTreeMap::new();
         for (_, name, text) in defaults.iter().filter(|(of, ..)| *of == language) {
@@ -126,8 +127,8 @@ fn engine() -> Environment<'static> {
     engine
 }
 
-/// Puts an operator's templates in the place of the system's. A file that stands for nothing is an error: whoever wrote it
-/// means something by it.
+/// Puts an operator's templates in the place of the system's. A file that stands for nothing is an error: whoever wrote
+/// it means something by it.
 fn overrides(
     folder: &Path,
     language: &str,

@@ -125,8 +125,8 @@ fn judge(answer: &Answer) -> Result<Receipt, SendError> {
         }
         // Said before anything is done.
         StatusCode::SERVICE_UNAVAILABLE => SendError::NotSent { why, retry_after },
-        // Another secret here than there, or not let in at all: an operator's business, as a moved address is. The message
-        // is innocent.
+        // Another secret here than there, or not let in at all: an operator's business, as a moved address is. The
+        // message is innocent.
         StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN | StatusCode::PROXY_AUTHENTICATION_REQUIRED => {
             SendError::NotSent { why, retry_after }
         }

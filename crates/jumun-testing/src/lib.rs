@@ -1,5 +1,5 @@
-//! What the tests of several crates share: a test that runs itself again as a child process, to be killed or to have a disk of
-//! its own.
+//! What the tests of several crates share: a test that runs itself again as a child process, to be killed or to have a
+//! disk of its own.
 
 #![allow(clippy::unwrap_used, reason = "a test may fail")]
 
@@ -15,9 +15,9 @@ pub fn random(below: u128) -> usize {
     usize::try_from(uuid::Uuid::new_v4().as_u128() % below + 1).unwrap()
 }
 
-/// Runs this test again as a child, with a variable of the environment by which it knows that it is the child, and kills it
-/// (`kill -9`) once `note` has counted this many of its lines. `note` sees every line that the child printed, those from
-/// just before its death included, and says whether the line counts.
+/// Runs this test again as a child, with a variable of the environment by which it knows that it is the child, and
+/// kills it (`kill -9`) once `note` has counted this many of its lines. `note` sees every line that the child printed,
+/// those from just before its death included, and says whether the line counts.
 ///
 /// # Panics
 /// Where the child ends by itself.
@@ -48,11 +48,12 @@ pub fn run_and_kill(test: &str, variable: (&str, &Path), kill_after: usize, mut 
 /// The variable by which the child of [`on_a_small_disk`] knows where its disk is.
 pub const SMALL_DISK: &str = "JUMUN_TEST_SMALL_DISK";
 
-/// Runs this test again as a child, in a mount namespace of its own, with a disk of 4 MiB in memory: no other process of this
-/// machine sees it, and it is gone when the child is.
+/// Runs this test again as a child, in a mount namespace of its own, with a disk of 4 MiB in memory: no other process
+/// of this machine sees it, and it is gone when the child is.
 ///
 /// # Panics
-/// Where the child fails, or the machine permits no such namespace: it takes Linux, and root or unprivileged user namespaces.
+/// Where the child fails, or the machine permits no such namespace: it takes Linux, and root or unprivileged user
+/// namespaces.
 pub fn on_a_small_disk(test: &str) {
     let folder = tempfile::tempdir().unwrap();
     let mut unshare = Command::new("unshare");

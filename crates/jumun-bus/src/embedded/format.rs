@@ -18,9 +18,9 @@
 //! The ordinal counts the records of all partitions from 0 on. The length stands at both ends of a record, so that the
 //! last one is found from the end of the file.
 //!
-//! A checksum is the CRC-32C of all bytes from the beginning of the segment to it, other checksums left out. So the four
-//! bytes before a place vouch for everything before it: a reader that looks there when it goes on knows that it still
-//! reads the file that it has read so far, and not one that was cut and written again.
+//! A checksum is the CRC-32C of all bytes from the beginning of the segment to it, other checksums left out. So the
+//! four bytes before a place vouch for everything before it: a reader that looks there when it goes on knows that it
+//! still reads the file that it has read so far, and not one that was cut and written again.
 
 use crate::{Record, Source, limits};
 use crc32c::crc32c_append;
@@ -106,8 +106,8 @@ pub(super) fn seal(bytes: &mut Vec<u8>) -> u32 {
     checksum
 }
 
-/// What is in the head that these bytes begin with, its length and its checksum. The checksum comes before the version, so
-/// that the remains of a power cut are not taken for something newer: no version may change where it is.
+/// What is in the head that these bytes begin with, its length and its checksum. The checksum comes before the version,
+/// so that the remains of a power cut are not taken for something newer: no version may change where it is.
 pub(super) fn open(bytes: &[u8], magic: [u8; 8]) -> Result<(Bytes<'_>, usize, u32), Unreadable> {
     let (content, version, length, checksum) = open_any(bytes, magic).ok_or(Unreadable::Broken)?;
     match version {

@@ -1,5 +1,5 @@
-//! How far a log outlives a power cut: two slots in the file `synced`, written in turn, so that a power cut in the middle
-//! of one leaves the other. The one with the higher count holds.
+//! How far a log outlives a power cut: two slots in the file `synced`, written in turn, so that a power cut in the
+//! middle of one leaves the other. The one with the higher count holds.
 
 use super::{
     files::{damaged, newer, unavailable},

@@ -1,11 +1,12 @@
 //! A bus of files in a folder, shared by all processes of one machine.
 //!
 //! Each source has a folder with its log in segments ([`mod@format`]). It is written by the one that holds the lock
-//! ([`publisher`]) and read by everybody, without a lock and without a word to the writer ([`cursor`], [`subscription`]).
-//! What makes that safe:
+//! ([`publisher`]) and read by everybody, without a lock and without a word to the writer ([`cursor`],
+//! [`subscription`]). What makes that safe:
 //!
-//! * A segment only grows. What a reader has found valid changes again only by a power cut and what follows from it, and
-//!   then the checksum before the reader's place is another one (see [`mod@format`]), and it begins anew by its numbers.
+//! * A segment only grows. What a reader has found valid changes again only by a power cut and what follows from it,
+//!   and then the checksum before the reader's place is another one (see [`mod@format`]), and it begins anew by its
+//!   numbers.
 //! * A record counts from the moment its checksum is right. Before that, there is none yet.
 //! * A segment is synced, and the mark says so, before the next one is made. So what is not synced is at the end of the
 //!   newest segment, and an older one that cannot be read is damaged.
@@ -74,8 +75,8 @@ impl EmbeddedLog {
         Self { segment_max_age: Some(segment_max_age), ..self }
     }
 
-    /// Deletes what lies before these numbers, one for each partition, as far as whole segments do; the newest one stays.
-    /// Tells how many segments. Without this everything is kept. A reader that stands further back is told
+    /// Deletes what lies before these numbers, one for each partition, as far as whole segments do; the newest one
+    /// stays. Tells how many segments. Without this everything is kept. A reader that stands further back is told
     /// [`BusError::Gone`].
     ///
     /// # Errors
@@ -111,8 +112,8 @@ impl EmbeddedLog {
         Ok(deleted)
     }
 
-    /// The file, and how many bytes of it, up to which the log of a service outlives a power cut; None where there is no
-    /// log. Later files may be lost as a whole.
+    /// The file, and how many bytes of it, up to which the log of a service outlives a power cut; None where there is
+    /// no log. Later files may be lost as a whole.
     ///
     /// # Errors
     /// [`BusError::Unavailable`].

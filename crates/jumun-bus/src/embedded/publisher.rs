@@ -128,7 +128,8 @@ impl LogPublisher {
         }
         self.buffer.clear();
         let Some(error) = failure else { return Ok(()) };
-        // A part of a record may be behind the end now: the next write goes over it, and so it does no harm if this fails.
+        // A part of a record may be behind the end now: the next write goes over it, and so it does no harm if this
+        // fails.
         let _ = self.segment.file.set_len(self.end.offset);
         Err(unavailable(&self.segment.path, &error))
     }

@@ -120,7 +120,8 @@ struct Feed {
     reading: Option<Reading>,
     /// The buffer of the cursor before.
     buffer: Vec<u8>,
-    /// Where something was wrong. Said when it still is after beginning anew: the log may have changed while it was read.
+    /// Where something was wrong. Said when it still is after beginning anew: the log may have changed while it was
+    /// read.
     doubt: Option<(u64, u64)>,
     /// When it last made sure that it reads the right file.
     looked: Option<Instant>,

@@ -27,9 +27,9 @@ impl Drop for Answers {
 /// Delivers the answers of a group from within the runtime that its callers live in.
 ///
 /// To wake a task from another thread costs a system call each; from within its runtime it costs none. So the writer
-/// wakes one task of ours, and that one wakes the callers: two of fourteen microseconds of each commit, with 64 callers.
-/// It is a task of its own, and not one of the callers that wakes the others, because a caller may have its reasons not
-/// to look at its answer for a while.
+/// wakes one task of ours, and that one wakes the callers: two of fourteen microseconds of each commit, with 64
+/// callers. It is a task of its own, and not one of the callers that wakes the others, because a caller may have its
+/// reasons not to look at its answer for a while.
 #[derive(Debug, Default)]
 pub(super) struct Courier(Mutex<Option<mpsc::UnboundedSender<Answers>>>);
 

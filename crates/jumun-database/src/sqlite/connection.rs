@@ -10,8 +10,8 @@ use std::{
 
 /// For the writer. The file is made where there is none.
 ///
-/// - `synchronous = FULL`: a commit is on the disk before it is answered. `fullfsync` is what that takes on macOS, where
-///   fsync alone stops at the drive's cache; elsewhere it means nothing.
+/// - `synchronous = FULL`: a commit is on the disk before it is answered. `fullfsync` is what that takes on macOS,
+///   where fsync alone stops at the drive's cache; elsewhere it means nothing.
 /// - `wal_autocheckpoint = 0`: see [`super::checkpoint`].
 pub(super) fn for_writing(file: &Path) -> rusqlite::Result<Connection> {
     open(file, OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE)

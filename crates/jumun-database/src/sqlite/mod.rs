@@ -1,7 +1,7 @@
 //! A database in one file of `SQLite`, for one process.
 //!
-//! Threads: one that writes ([`writer`]), one that folds the log back ([`checkpoint`]), a few for queries over many rows
-//! ([`queries`]). Reads of one row run where they are called ([`reader`]). Nothing here knows a runtime.
+//! Threads: one that writes ([`writer`]), one that folds the log back ([`checkpoint`]), a few for queries over many
+//! rows ([`queries`]). Reads of one row run where they are called ([`reader`]). Nothing here knows a runtime.
 
 mod answers;
 mod checkpoint;
@@ -214,8 +214,8 @@ impl WriterThread {
     }
 }
 
-/// Takes the lock of a database, until the returned file is closed. This is what [`crate::Sharing::OneProcess`] rests on: the
-/// system gives it back when the process ends, however that ends.
+/// Takes the lock of a database, until the returned file is closed. This is what [`crate::Sharing::OneProcess`] rests
+/// on: the system gives it back when the process ends, however that ends.
 fn lock(path: &Path) -> Result<File, OpenError> {
     let unusable =
         |error: std::io::Error| OpenError::Unusable { path: path.display().to_string(), why: error.to_string() };
@@ -226,7 +226,8 @@ fn lock(path: &Path) -> Result<File, OpenError> {
     let mut file = File::options().create(true).truncate(false).write(true).open(&beside).map_err(unusable)?;
     match file.try_lock() {
         Ok(()) => {
-            // Only for the message of the next one; the lock itself does not depend on it, so a full disk is no reason to stop.
+            // Only for the message of the next one; the lock itself does not depend on it, so a full disk is no reason
+            // to stop.
             if let Err(error) = file.set_len(0).and_then(|()| writeln!(file, "{}", process::id())) {
                 tracing::debug!("the holder of the lock is not written down: {error}");
             }

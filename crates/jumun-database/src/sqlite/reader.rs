@@ -27,8 +27,8 @@ use uuid::Uuid;
 
 /// Reads a database of `SQLite` beside the process that writes it, or after that process has stopped or was killed.
 ///
-/// It takes no lock that a writer waits for, makes no file of its own but `SQLite`'s shared memory, and changes nothing.
-/// What the service keeps is read from the database itself.
+/// It takes no lock that a writer waits for, makes no file of its own but `SQLite`'s shared memory, and changes
+/// nothing. What the service keeps is read from the database itself.
 pub struct SqliteReader {
     identity: Identity,
     collections: Arc<HashMap<String, Known>>,

@@ -6,7 +6,8 @@
 //! A shadow has its indexes from the start, so that none has to be made over all rows at once. Indexes keep their names
 //! when tables change theirs; hence there are two names for each (see [`schema::index`]).
 //!
-//! A base is a shadow that was kept. It changes names with the base before it, which is the shadow then, and has no indexes.
+//! A base is a shadow that was kept. It changes names with the base before it, which is the shadow then, and has no
+//! indexes.
 
 use super::{counters::Counters, rows, schema};
 use crate::{Conflict, Document, Place, limits, rules};

@@ -1,7 +1,8 @@
 //! The way to a mail server, private where it must be.
 //!
-//! `STARTTLS` is done here, as the client's own keeps what came in clear ahead of TLS and takes it for answers to what is
-//! asked afterwards: whoever is in between could make us believe that a mail was taken. Here such a connection is given up.
+//! `STARTTLS` is done here, as the client's own keeps what came in clear ahead of TLS and takes it for answers to what
+//! is asked afterwards: whoever is in between could make us believe that a mail was taken. Here such a connection is
+//! given up.
 
 use super::No;
 use crate::{Tls, limits::ANSWER_MAX_BYTES};

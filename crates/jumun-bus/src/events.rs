@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 use std::{collections::BTreeSet, fmt, sync::Arc};
 use uuid::Uuid;
 
-/// Who publishes.
+/// A publisher's identity.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Source {
     /// The service.
@@ -34,7 +34,7 @@ pub struct Record {
     pub body: String,
 }
 
-/// Where a reader stands in one partition of one source.
+/// The offset of a reader in one partition of one source.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Position {
     /// The source.

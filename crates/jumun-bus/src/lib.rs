@@ -1,13 +1,13 @@
-//! How the services of a system hear of each other: a log of events per source.
+//! How events reach the other services of a system: a log of events per source.
 //!
 //! A source is a service. It numbers its events 1, 2, 3 … per partition inside the commit that makes them (see
-//! `jumun-database`), and its relay, and nobody else, appends them here in that order. A consumer keeps its place, the
-//! last number that has had its effect, in its own database, and moves it in the commit of that effect. So the bus
-//! promises little: what a source appended is delivered in order, at least once, for as long as it is kept. Exactly
-//! once is made of that by the numbers and the places: a lower number is a duplicate, a higher one is a gap.
+//! `jumun-database`). Only its relay appends them here, in that order. A consumer keeps its offset, the last number
+//! that has had its effect, in its own database, and moves it in the commit of that effect. So the bus promises little:
+//! it delivers what a source appended in order, at least once, for as long as it keeps it. Numbers and offsets make
+//! exactly-once effects of that: a lower number is a duplicate, a higher one is a gap.
 //!
-//! The bus needs no durability of its own beyond [`Publisher::sync`]: what a power cut takes is appended again from the
-//! source's journal, with the same numbers. A consumer may therefore stand ahead of the bus for a moment, and waits.
+//! The bus needs no durability of its own beyond [`Publisher::sync`]: the source appends again from its journal what a
+//! power cut took, with the same numbers. So a consumer may be ahead of the bus for a moment, and waits.
 //!
 //! Adapters: [`EmbeddedLog`], files in a folder shared by all processes of one machine, and [`MemoryBus`] for tests.
 //! Both pass the suite in `conformance`.

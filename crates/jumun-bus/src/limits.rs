@@ -39,5 +39,5 @@ pub const LOOK_IDLE: Duration = Duration::from_millis(25);
 /// How often a reader that finds nothing new makes sure that it still reads the right file.
 pub const LOOK_AROUND: Duration = Duration::from_secs(1);
 
-/// How often one poll begins a source anew, because its files change under it, before it leaves it to the next poll.
+/// How often one poll restarts a source whose files change under it before it leaves it to the next poll.
 pub const SEEKS_MAX: u32 = 4;

@@ -19,12 +19,12 @@ pub trait Bus: Send + Sync + 'static {
     /// [`BusError::Damaged`] where a part is unreadable that was synced before.
     fn publisher(&self, source: &Source) -> Result<Box<dyn Publisher>, BusError>;
 
-    /// Reads these sources from these positions on; events of types that are not wanted are delivered without content.
-    /// A source that has published nothing yet is no error. A source is read in all its partitions: one that no
-    /// position names is read from its first event on.
+    /// Subscribes to these sources from these positions on. Events of unwanted types are delivered without content. A
+    /// source that has published nothing yet is not an error. A subscription covers all partitions of a source: one
+    /// that no position names is read from its first event on.
     ///
     /// # Errors
-    /// Only where a position is nonsense; what is wrong with a source, [`Subscription::poll`] tells.
+    /// Only for an invalid position; [`Subscription::poll`] reports what is wrong with a source.
     fn subscribe(&self, from: &[Position], wants: Wants) -> Result<Box<dyn Subscription>, BusError>;
 
     /// The sources that have a log here.
@@ -72,11 +72,12 @@ pub trait Publisher: Send {
     /// Appends events. Each must have the next number of its partition.
     ///
     /// # Errors
-    /// [`BusError::Gap`] where it has not; nothing is appended then. [`BusError::Unavailable`] where the disk is full
-    /// and the like: some may have been appended, [`Publisher::last`] tells how far; it may be tried again from there.
+    /// [`BusError::Gap`] for another number; nothing is appended then. [`BusError::Unavailable`] where the disk is full
+    /// and the like: some records may have been appended. [`Publisher::last`] returns how far; the caller may retry
+    /// from there.
     fn append(&mut self, records: &[Record]) -> Result<(), BusError>;
 
-    /// Makes what was appended outlive a power cut; tells the last number of each partition that does.
+    /// Makes what was appended outlive a power cut; returns the last durable number of each partition.
     ///
     /// # Errors
     /// [`BusError::Unavailable`]: how much of it would outlive a power cut is not known. Where it was the disk that

@@ -150,7 +150,7 @@ impl Setting for ByteSize {
     }
 }
 
-/// A key that may be left open. An empty text is none, and none is written as one.
+/// An optional key. An empty text means none, and none is written as one.
 impl<T: Setting> Setting for Option<T> {
     const UNIT: &'static str = T::UNIT;
     const IS_SECRET: bool = T::IS_SECRET;

@@ -23,7 +23,7 @@ pub struct Schemes {
 /// Why an address cannot be used. The message holds no password.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum UrlError {
-    /// No adapter has this scheme, or there is no address behind it.
+    /// No adapter has this scheme, or the address is empty.
     #[error("`{url}` cannot be opened by this build; write {example}")]
     Unknown {
         /// The address, redacted.

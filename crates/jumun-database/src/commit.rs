@@ -40,7 +40,7 @@ pub enum Conflict {
     },
     /// A key belongs to another request.
     Key,
-    /// A consumer stands elsewhere, or its source has another epoch.
+    /// A consumer has another offset, or its source another epoch.
     Place {
         /// The source.
         source: String,
@@ -52,7 +52,7 @@ pub enum Conflict {
 /// Why a commit did not answer `Ok`.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum CommitError {
-    /// It was not done, because somebody else was first. Read again and decide again.
+    /// Not done: another commit was first. Read again and decide again.
     #[error("somebody else was first: {0:?}")]
     Conflict(Conflict),
     /// It was not done, because something in it is over a limit. It would never be.

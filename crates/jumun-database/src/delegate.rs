@@ -21,7 +21,7 @@
 /// }
 /// ```
 ///
-/// `read`, `rebuild` and `write` stand for all methods of a port.
+/// `read`, `rebuild` and `write` mean all methods of a port.
 #[macro_export]
 macro_rules! delegate {
     ($field:ident: read) => {

@@ -15,8 +15,8 @@ pub struct JournalEntry {
     pub body: String,
 }
 
-/// Where something stands in a trace, so that it can be followed over services and restarts: the trace's id (16 bytes),
-/// the id of the span that caused it (8) and the flags (1), as in W3C Trace Context. To a database it is bytes.
+/// The position in a trace, so that a trace can be followed over services and restarts: the trace's id (16 bytes), the
+/// id of the causing span (8) and the flags (1), as in W3C Trace Context. A database stores the bytes unread.
 pub type Trace = [u8; 25];
 
 /// An event in the journal.

@@ -13,7 +13,7 @@ pub enum OpenError {
         /// The id of that process, where it has written it down.
         holder: Option<u32>,
     },
-    /// There is no database there.
+    /// There is no database at this address.
     #[error("{path}: there is no database here")]
     Missing {
         /// The file.
@@ -60,7 +60,7 @@ pub enum OpenError {
     Unusable {
         /// The file.
         path: String,
-        /// What the system said.
+        /// The error of the operating system.
         why: String,
     },
 }
@@ -95,7 +95,7 @@ impl OpenError {
     }
 }
 
-/// Who a database is.
+/// The identity of a database.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Identity {
     /// The service it belongs to.
@@ -108,9 +108,9 @@ pub struct Identity {
     pub sharing: Sharing,
 }
 
-/// How many processes of a service may use one database at a time. It is recorded in the database, and the one place
-/// that says so: whoever relies on being alone (voiding the requests of other incarnations, holding commits up,
-/// counting what is delayed, queueing commands on one document in memory) asks this.
+/// How many processes of a service may use one database at a time. The database records it, and this is the one place
+/// that states it. Code that relies on being the only process asks this: voiding the requests of other incarnations,
+/// blocking commits, counting delayed asks, queueing commands on one document in memory.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Sharing {
     /// One: the database refuses a second one ([`OpenError::InUse`]). So another incarnation has surely ended.

@@ -1,5 +1,5 @@
-//! The ports: what a step of a service needs of its database, what a rebuild of views needs, and what everybody may
-//! read.
+//! The ports: what a step of a service needs of its database, what a rebuild of views needs, and what every reader
+//! needs.
 
 use crate::{
     Changes, CommitError, Document, Histogram, Identity, JournalRecord, Page, Place, Query, ReadError, Receipt,
@@ -25,7 +25,7 @@ pub struct Stats {
 
 /// Reading. It never waits for a writer.
 pub trait ReadDatabase: Send + Sync + 'static {
-    /// Who this is.
+    /// The identity of this database.
     fn identity(&self) -> &Identity;
 
     /// One document, hidden or not.
@@ -64,11 +64,10 @@ pub trait ReadDatabase: Send + Sync + 'static {
 /// * A *base* of a collection is what its view was by the log while that was whole. When old segments of the log are
 ///   gone, a rebuild starts from it.
 pub trait RebuildDatabase: Send + Sync + 'static {
-    /// Takes rows out of a collection's shadow, [`limits::SHADOW_MAX_ROWS`] at a time. True: there is no shadow any
-    /// more.
+    /// Deletes rows of a collection's shadow, [`limits::SHADOW_MAX_ROWS`] at a time. True: the shadow is gone.
     ///
-    /// A shadow is a second set of documents that nobody sees, to be filled beside the first and then to take its
-    /// place: so a view is made anew while the old one is read. It is cleared until it is gone before it is filled.
+    /// A shadow is a second, invisible set of documents. A rebuild clears it until it is gone, fills it while readers
+    /// see the documents, and then switches the two.
     fn clear_shadow(&self, collection: &'static str) -> BoxFuture<'_, Result<bool, CommitError>>;
 
     /// Puts documents into a shadow, whole as they are given, over what has the same id; all of them or none. At most
@@ -82,28 +81,27 @@ pub trait RebuildDatabase: Send + Sync + 'static {
     /// Those documents of a shadow that have these ids; at most [`limits::PAGE_MAX_ROWS`] ids.
     fn read_shadow(&self, collection: &'static str, ids: Vec<i64>) -> BoxFuture<'_, Result<Vec<Document>, ReadError>>;
 
-    /// The shadows of these collections and their documents change places, all at once. Refused with
-    /// [`Conflict::Place`] unless these are all places there are. What was there before is the shadow then, and is to
-    /// be cleared.
+    /// Switches the shadows of these collections with their documents, all at once. Refused with [`Conflict::Place`]
+    /// unless these are exactly the current places. The previous documents are the shadow afterwards; clear it.
     fn switch_shadows(
         &self,
         collections: Vec<&'static str>,
         places: Vec<Place>,
     ) -> BoxFuture<'_, Result<(), CommitError>>;
 
-    /// The same as [`RebuildDatabase::write_shadow`] for a shadow that is to become a base. Nobody looks into that by a
-    /// field, so it has no indexes.
+    /// Like [`RebuildDatabase::write_shadow`], for a shadow that will become a base. Nothing queries a base by a field,
+    /// so it has no indexes.
     fn write_next_base(
         &self,
         collection: &'static str,
         documents: Vec<Document>,
     ) -> BoxFuture<'_, Result<(), CommitError>>;
 
-    /// The shadows of these collections become their bases, all at once and together with the places that they were
-    /// made of. What was their base before is the shadow then, and is to be cleared.
+    /// Turns the shadows of these collections into their bases, all at once, together with the places that they
+    /// reflect. The previous base is the shadow afterwards; clear it.
     ///
-    /// A base is a third set of documents that nobody sees: what a view was by the log when that was whole up to the
-    /// places, for the time when it is not any more.
+    /// A base is a third, invisible set of documents: the state of a view at these places, from the time when the log
+    /// was still whole up to them.
     fn keep_bases(&self, collections: Vec<&'static str>, places: Vec<Place>) -> BoxFuture<'_, Result<(), CommitError>>;
 
     /// The places that a collection's base was made of, in order of source and partition. None: it has no base.
@@ -124,14 +122,14 @@ pub trait Database: ReadDatabase + RebuildDatabase {
     /// Does all of it, durably, or none of it.
     fn commit(&self, changes: Changes) -> BoxFuture<'_, Result<Receipt, CommitError>>;
 
-    /// An id for a new document: larger than that of every document and of every request's subject in this collection,
-    /// those of purged requests included. Ids have gaps, and none is given out twice, except that one which was in no
+    /// An id for a new document: larger than the ids of all documents and of all requests' subjects in this collection,
+    /// those of purged requests included. Ids have gaps. None is given out twice, except that one which was in no
     /// commit may come again after a restart.
     fn next_id(&self, collection: &'static str) -> BoxFuture<'_, Result<i64, ReadError>>;
 
     /// Deletes done and voided requests whose id is older than `before_ms` (milliseconds since 1970 UTC; the time is in
-    /// the id) and, beyond `keep_at_most`, the oldest; at most [`limits::PURGE_MAX_ROWS`] at a time. Tells how many
-    /// went.
+    /// the id) and, beyond `keep_at_most`, the oldest; at most [`limits::PURGE_MAX_ROWS`] at a time. Returns the number
+    /// deleted.
     fn purge_requests(&self, before_ms: i64, keep_at_most: u64) -> BoxFuture<'_, Result<u64, CommitError>>;
 
     /// What the writer has done.

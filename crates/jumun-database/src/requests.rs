@@ -4,17 +4,17 @@ use crate::Trace;
 use std::{borrow::Cow, fmt};
 use uuid::Uuid;
 
-/// The state of a request. `Asking → Done | Voiding → Voided`; a request that asks nobody is born `Done`; an answer
-/// that is taken back goes `Done → Voiding → Voided`. Where the client need not wait for the neighbour's answer, it
-/// goes `Asking → Delayed → Done | Voiding → Voided`, or is born `Delayed`.
+/// The state of a request. `Asking → Done | Voiding → Voided`; a request without an ask is born `Done`; a withdrawn
+/// answer goes `Done → Voiding → Voided`. Where the client need not wait for the neighbour's answer, it goes `Asking →
+/// Delayed → Done | Voiding → Voided`, or is born `Delayed`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum RequestState {
-    /// A neighbour is being asked; nothing stands yet.
+    /// The service asks a neighbour; nothing is decided yet.
     Asking,
     /// Its client has an answer, and a neighbour is still to be asked: again and again, until it answers or the time is
     /// up.
     Delayed,
-    /// Answered. It stands, or it was refused for good.
+    /// Answered: it took effect, or was refused for good.
     Done,
     /// What the neighbour did, or may have done, is being undone.
     Voiding,
@@ -65,7 +65,7 @@ pub struct Request {
     pub key: Option<String>,
     /// What was asked for, so that a key is not taken for another request.
     pub fingerprint: [u8; 16],
-    /// Where it stands.
+    /// Its state.
     pub state: RequestState,
     /// The collection of the document that it is about.
     pub collection: Cow<'static, str>,
@@ -73,9 +73,9 @@ pub struct Request {
     pub subject: i64,
     /// The question it waits for, or waited for.
     pub ask: Option<AskRecord>,
-    /// The final answer. It is given again to whoever comes with the same key.
+    /// The final answer. A repeat under the same key gets it again.
     pub answer: Option<StoredAnswer>,
-    /// The process that works on it: what another one left in [`RequestState::Asking`] is nobody's.
+    /// The process that works on it. A request that an ended process left in [`RequestState::Asking`] has no worker.
     pub incarnation: Uuid,
     /// When it is given up, in milliseconds since 1970 UTC.
     pub until_ms: i64,
@@ -149,6 +149,6 @@ pub struct RequestFilter {
     pub until_before_ms: Option<i64>,
     /// With an id after this one; ids are in order of time.
     pub after: Option<Uuid>,
-    /// At most so many, the oldest first.
+    /// At most this many, the oldest first.
     pub limit: u32,
 }

@@ -34,7 +34,7 @@ impl Http {
         let mut tcp = HttpConnector::new();
         tcp.enforce_http(false); // TLS is put around it
         tcp.set_nodelay(true);
-        // A connection that does not come about is *surely not sent*; it must be known before the time is up.
+        // A failed connection means *surely not sent*; it must be known before the time limit ends.
         tcp.set_connect_timeout(Some(time_limit / 2));
         let connector = HttpsConnectorBuilder::new().with_tls_config(tls).https_or_http().enable_http1();
         let client = Client::builder(TokioExecutor::new())
@@ -79,7 +79,7 @@ pub(crate) fn retry_after(head: &HeaderMap) -> Option<Duration> {
     Some(wait.min(limits::RETRY_AFTER_MAX))
 }
 
-/// Reads `http://host:port/path` or `https://…`. Names and passwords in it are not taken: they would be told.
+/// Reads `http://host:port/path` or `https://…`. Names and passwords in it are refused: errors would show them.
 pub(crate) fn url(text: &str) -> Result<Uri, String> {
     let url = text.parse::<Uri>().ok().filter(|url| {
         let is_http = matches!(url.scheme_str(), Some("http" | "https"));

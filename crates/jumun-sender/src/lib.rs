@@ -1,15 +1,15 @@
-//! How customers are told of what happens: one port, [`Sender`], and behind it the console, a file, KakaoTalk,
-//! electronic mail and webhooks.
+//! Messages to customers: one port, [`Sender`], with the adapters console, file, KakaoTalk, electronic mail and
+//! webhook.
 //!
-//! A sender makes *one* attempt a call and says what came of it. Whoever calls keeps the message durably, and sends it
-//! again under the same id for as long as it likes: a message arrives at least once, and its id tells the copies apart.
+//! A sender makes *one* attempt a call and returns its outcome. The caller keeps the message durably, and repeats it
+//! under the same id: a message arrives at least once, and its id identifies the copies.
 //!
 //! What an outcome means, for every adapter alike:
 //!
 //! * [`SendError::Refused`]: the message itself is at fault, its recipient or its text. It would be refused again.
-//! * [`SendError::NotSent`]: surely not sent. What an operator can put right (a token, a permission, an address of a
-//!   server) and what passes by itself (a quota, maintenance, a receiver that is down) is of this kind: the message
-//!   goes out once that is over.
+//! * * [`SendError::NotSent`]: surely not sent. Whatever an operator can correct (a token, a permission, the address of
+//!   a server) and whatever passes (a quota, maintenance, a receiver that is down) is of this kind: the message goes
+//!   out once that is over.
 //! * [`SendError::Unknown`]: it may have been sent.
 
 mod channel;

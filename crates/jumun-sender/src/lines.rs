@@ -1,7 +1,7 @@
-//! The two senders that write lines: the console, for people who watch, and a file, for programs.
+//! The two senders that write lines: the console, for people, and a file, for programs.
 //!
-//! Neither may hold up its caller: a full disk, a terminal that is stopped or a pipe that nobody reads is the business
-//! of a thread of its own. What waits for it is bounded.
+//! Neither may block its caller: a full disk, a stopped terminal or a pipe without a reader blocks only a thread of the
+//! sender. Its queue is bounded.
 
 use crate::{
     InvalidConfig, Message, Receipt, SendError, Sender, Templates,
@@ -21,7 +21,7 @@ use std::{
 };
 use tokio::sync::oneshot;
 
-/// A sender for people who watch: one line a message to a writer.
+/// A sender for people: it writes one line a message to a writer.
 pub fn console(
     writer: impl Write + Send + 'static,
     templates: Templates,
@@ -98,7 +98,7 @@ fn append(out: &mut impl Write, line: &str, is_torn: &mut bool) -> Result<(), Se
     out.flush().map_err(|error| SendError::unknown(format!("the line cannot be written: {error}")))
 }
 
-/// A thread that writes lines, and the way to it. It ends once nobody can give it any more.
+/// A thread that writes lines, and its queue. It ends when the queue is closed.
 #[derive(Debug)]
 struct Lines {
     queue: mpsc::SyncSender<Line>,
@@ -184,7 +184,7 @@ impl Channel for JsonLines {
 mod tests {
     use super::*;
 
-    /// Takes so many bytes, then none.
+    /// Accepts this many bytes, then none.
     struct Full(Vec<u8>, usize);
 
     impl Write for Full {

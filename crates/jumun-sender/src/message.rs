@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use std::{fmt, time::Duration};
 
-/// What a customer is told.
+/// A message to a customer.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Message {
@@ -24,11 +24,11 @@ pub struct Message {
 /// A message was taken.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Receipt {
-    /// What the receiver calls it, where it says so: a mail server's `2.0.0 Ok: queued as 4XyZ`.
+    /// The receiver's own reference, where it gives one: a mail server's `2.0.0 Ok: queued as 4XyZ`.
     pub reference: Option<String>,
 }
 
-/// Why a message was not taken, or nobody knows whether it was.
+/// Why a message was not taken, or why that is unknown.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum SendError {
     /// The message cannot be sent as it is. Trying again does not help.
@@ -42,13 +42,13 @@ pub enum SendError {
     NotSent {
         /// Why.
         why: String,
-        /// How long the receiver wants to be left alone, where it says so.
+        /// How long the receiver asks to be left alone, where it does.
         retry_after: Option<Duration>,
     },
     /// It may have been sent.
     #[error("unknown: {why}")]
     Unknown {
-        /// Why nobody knows.
+        /// Why the outcome is unknown.
         why: String,
     },
 }
@@ -67,10 +67,9 @@ impl SendError {
     }
 }
 
-/// A way to the customers. `Debug` of it tells no secret.
+/// An adapter that sends messages. Its `Debug` shows no secret.
 pub trait Sender: fmt::Debug + Send + Sync {
-    /// Makes one attempt, within the configured time limit. Where the future is dropped, nobody knows whether the
-    /// message was sent.
+    /// Makes one attempt, within the configured time limit. If the future is dropped, the outcome is unknown.
     fn send<'a>(&'a self, message: &'a Message) -> BoxFuture<'a, Result<Receipt, SendError>>;
 }
 

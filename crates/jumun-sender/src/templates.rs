@@ -1,8 +1,8 @@
 //! What messages say: a template a message, in the configured language.
 //!
-//! A template is a text: its first line is the subject, an empty line follows, the rest is what is said. Both are
+//! A template is a text: its first line is the subject, an empty line follows, the rest is the message. Both are
 //! templates of minijinja. The system brings one for each message and language; an operator's files,
-//! `<folder>/<language>/<name>.txt`, take their place one by one.
+//! `<folder>/<language>/<name>.txt`, replace them one by one.
 //!
 //! What can be wrong is found at start: each template is parsed, and rendered once with nothing in its fields.
 
@@ -72,7 +72,7 @@ impl Templates {
     }
 }
 
-/// One line of configuration that is a template, such as whom to send to.
+/// One line of configuration that is a template, such as a recipient.
 #[derive(Debug)]
 pub(crate) struct Line {
     engine: Environment<'static>,
@@ -101,7 +101,7 @@ impl Line {
     }
 }
 
-/// What templates see: the fields, and who is told.
+/// The values that templates see: the fields, and the recipient.
 fn values(message: &Message) -> Value {
     let fields = message.fields.iter().map(|(name, value)| (name.as_str(), Value::from(Serde(value))));
     Value::from_pairs(fields.chain([("recipient", Value::from(message.recipient.as_str()))]))
@@ -127,8 +127,8 @@ fn engine() -> Environment<'static> {
     engine
 }
 
-/// Puts an operator's templates in the place of the system's. A file that stands for nothing is an error: whoever wrote
-/// it means something by it.
+/// Replaces the system's templates by an operator's. A file that replaces none is an error: its author means something
+/// by it.
 fn overrides(
     folder: &Path,
     language: &str,
@@ -216,7 +216,7 @@ fn is_unfit(letter: char) -> bool {
     letter.is_control() || matches!(letter, '\u{2028}' | '\u{2029}')
 }
 
-/// At most so many characters, the last of which says that there were more.
+/// At most this many characters; the last one shows that the text was cut.
 pub(crate) fn cut(text: &str, max_chars: usize) -> String {
     if text.chars().count() <= max_chars {
         return text.to_owned();

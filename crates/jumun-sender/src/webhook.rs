@@ -123,7 +123,7 @@ fn judge(answer: &Answer) -> Result<Receipt, SendError> {
         StatusCode::REQUEST_TIMEOUT | StatusCode::TOO_EARLY | StatusCode::TOO_MANY_REQUESTS => {
             SendError::NotSent { why, retry_after }
         }
-        // Said before anything is done.
+        // The receiver answers this before it does anything.
         StatusCode::SERVICE_UNAVAILABLE => SendError::NotSent { why, retry_after },
         // Another secret here than there, or not let in at all: an operator's business, as a moved address is. The
         // message is innocent.
@@ -131,7 +131,7 @@ fn judge(answer: &Answer) -> Result<Receipt, SendError> {
             SendError::NotSent { why, retry_after }
         }
         _ if status.is_redirection() => SendError::NotSent { why, retry_after },
-        // 410 among them: nobody listens there any more.
+        // 410 among them: the receiver is gone for good.
         _ if status.is_client_error() => SendError::Refused { why },
         _ => SendError::Unknown { why },
     })

@@ -28,7 +28,7 @@ pub(super) fn segment(folder: &Path, first: u64) -> PathBuf {
     folder.join(format!("{first:020}.log"))
 }
 
-/// The segments there are, oldest first; none where there is no folder. Other files are none of our business.
+/// The segments of a log, oldest first; none without a folder. Other files are ignored.
 pub(super) fn segments(folder: &Path) -> Result<Vec<u64>, BusError> {
     let entries = match fs::read_dir(folder) {
         Ok(entries) => entries,

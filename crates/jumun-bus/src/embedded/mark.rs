@@ -80,7 +80,7 @@ fn path(folder: &Path) -> PathBuf {
     folder.join("synced")
 }
 
-/// The mark of a log, for whoever only reads; None where there is none yet.
+/// The mark of a log, for readers; None where there is none yet.
 pub(super) fn read(folder: &Path) -> Result<Option<Mark>, BusError> {
     Ok(read_counted(folder)?.map(|(_, mark)| mark))
 }

@@ -1,15 +1,14 @@
 //! A bus of files in a folder, shared by all processes of one machine.
 //!
-//! Each source has a folder with its log in segments ([`mod@format`]). It is written by the one that holds the lock
-//! ([`publisher`]) and read by everybody, without a lock and without a word to the writer ([`cursor`],
+//! Each source has a folder with its log in segments ([`mod@format`]). The process that holds the lock writes it
+//! ([`publisher`]). All processes read it without a lock and without contact to the writer ([`cursor`],
 //! [`subscription`]). What makes that safe:
 //!
-//! * A segment only grows. What a reader has found valid changes again only by a power cut and what follows from it,
-//!   and then the checksum before the reader's place is another one (see [`mod@format`]), and it begins anew by its
-//!   numbers.
+//! * * A segment only grows. Bytes that a reader found valid change only by a power cut and what follows from it. Then
+//!   the checksum before the reader's offset differs (see [`mod@format`]), and the reader starts again by its numbers.
 //! * A record counts from the moment its checksum is right. Before that, there is none yet.
-//! * A segment is synced, and the mark says so, before the next one is made. So what is not synced is at the end of the
-//!   newest segment, and an older one that cannot be read is damaged.
+//! * * The publisher syncs a segment and records that in the mark before it creates the next one. So unsynced bytes are
+//!   at the end of the newest segment, and an older segment that cannot be read is damaged.
 //! * The mark never says more than what is on the disk ([`mark`]).
 
 mod cursor;
@@ -68,15 +67,15 @@ impl EmbeddedLog {
         Ok(Self { folder: folder.to_owned(), segment_max_bytes, segment_max_age: None })
     }
 
-    /// The same with segments that take no event any more which happened so long after their first one: only whole
-    /// segments are deleted, and a small shop may need months to fill one. It matters to publishers only.
+    /// The same with segments that take no event which happened this long after their first one. Retention deletes only
+    /// whole segments, and a small shop may need months to fill one. It matters to publishers only.
     #[must_use]
     pub fn with_segments_for(self, segment_max_age: Duration) -> Self {
         Self { segment_max_age: Some(segment_max_age), ..self }
     }
 
-    /// Deletes what lies before these numbers, one for each partition, as far as whole segments do; the newest one
-    /// stays. Tells how many segments. Without this everything is kept. A reader that stands further back is told
+    /// Deletes the segments that lie wholly before these numbers, one for each partition; the newest one stays. Returns
+    /// the number of segments deleted. Without this the log is kept whole. A reader further back gets
     /// [`BusError::Gone`].
     ///
     /// # Errors
@@ -112,8 +111,8 @@ impl EmbeddedLog {
         Ok(deleted)
     }
 
-    /// The file, and how many bytes of it, up to which the log of a service outlives a power cut; None where there is
-    /// no log. Later files may be lost as a whole.
+    /// The file and the offset in it, in bytes, up to which the log of a service outlives a power cut; None where there
+    /// is no log. Later files may be lost as a whole.
     ///
     /// # Errors
     /// [`BusError::Unavailable`].
@@ -126,7 +125,7 @@ impl EmbeddedLog {
     /// For tests and drills: takes from all logs what a power cut may take at most.
     ///
     /// # Errors
-    /// [`BusError::InUse`] where somebody publishes; [`BusError::Unavailable`].
+    /// [`BusError::InUse`] where a process publishes; [`BusError::Unavailable`].
     pub fn lose_unsynced(&self) -> Result<(), BusError> {
         for source in self.sources()? {
             let folder = self.folder.join(&source.service);
@@ -140,7 +139,7 @@ impl EmbeddedLog {
                 }
                 let gone = first > mark.segment || first == mark.ordinal;
                 let file = File::options().write(true).open(&path).map_err(failed)?;
-                // What is deleted is cut as well: whoever has it open sees it go at once.
+                // Deleted files are truncated as well: a process that has one open sees the loss at once.
                 file.set_len(if gone { 0 } else { mark.offset }).map_err(failed)?;
                 if gone {
                     fs::remove_file(&path).map_err(failed)?;

@@ -309,7 +309,7 @@ fn first_time(folder: &Path, first: u64) -> Result<Option<i64>, BusError> {
     })
 }
 
-/// Makes the segment again that the log goes on with: nothing in it was synced, so a power cut may have taken it.
+/// Creates the segment again in which the log continues: nothing in it was synced, so a power cut may have taken it.
 fn begin_again(folder: &Path, source: &Source, mark: &Mark) -> Result<(Segment, End), BusError> {
     begin(folder, &Header { source: source.clone(), first: mark.ordinal, before: mark.numbers.clone() })
 }

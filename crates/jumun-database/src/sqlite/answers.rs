@@ -18,7 +18,7 @@ pub(super) struct Answers(pub(super) Vec<(oneshot::Sender<Outcome>, Outcome)>);
 impl Drop for Answers {
     fn drop(&mut self) {
         for (caller, outcome) in mem::take(&mut self.0) {
-            // Whoever has hung up does not want to know; what is committed stays committed.
+            // A caller that hung up needs no answer; its commit remains committed.
             let _ = caller.send(outcome);
         }
     }
@@ -34,7 +34,7 @@ impl Drop for Answers {
 pub(super) struct Courier(Mutex<Option<mpsc::UnboundedSender<Answers>>>);
 
 impl Courier {
-    /// Makes sure that there is somebody to deliver, if the caller runs in a runtime. Called with each commit.
+    /// Starts the courier task if the caller runs in a runtime. Called with each commit.
     pub(super) fn hire(&self) {
         let mut sender = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if sender.as_ref().is_some_and(|sender| !sender.is_closed()) {

@@ -155,7 +155,7 @@ impl SqliteDatabase {
         }
     }
 
-    /// Nobody can send any more: the writer finishes what is queued, closes everything and ends.
+    /// Closes the queue: the writer finishes what is queued, closes everything and ends.
     fn hang_up(&self) {
         drop(self.queue.lock().unwrap_or_else(PoisonError::into_inner).take());
     }
@@ -194,7 +194,7 @@ impl WriterThread {
     fn run(self, jobs: &Receiver<Job>, ready: &SyncSender<rusqlite::Result<()>>) {
         match Writer::new(&self.connection, &self.collections, self.counters, self.shared, &self.checkpoints) {
             Ok(mut writer) => {
-                // Whoever opens waits for this, unless it has panicked.
+                // `open` waits for this, unless it has panicked.
                 let _ = ready.send(Ok(()));
                 writer.run(jobs);
             }
@@ -226,8 +226,8 @@ fn lock(path: &Path) -> Result<File, OpenError> {
     let mut file = File::options().create(true).truncate(false).write(true).open(&beside).map_err(unusable)?;
     match file.try_lock() {
         Ok(()) => {
-            // Only for the message of the next one; the lock itself does not depend on it, so a full disk is no reason
-            // to stop.
+            // Only for the message of the next process; the lock itself does not depend on it, so a full disk is not a
+            // reason to stop.
             if let Err(error) = file.set_len(0).and_then(|()| writeln!(file, "{}", process::id())) {
                 tracing::debug!("the holder of the lock is not written down: {error}");
             }

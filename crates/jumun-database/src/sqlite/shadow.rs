@@ -13,7 +13,7 @@ use super::{counters::Counters, rows, schema};
 use crate::{Conflict, Document, Place, limits, rules};
 use rusqlite::{Connection, OptionalExtension, params};
 
-/// What is to be done to shadows. See [`crate::Database`].
+/// A change of shadows. See [`crate::RebuildDatabase`].
 pub(super) enum Shadow {
     Clear(&'static str),
     Write { collection: &'static str, documents: Vec<Document>, is_next_base: bool },
@@ -22,7 +22,7 @@ pub(super) enum Shadow {
 }
 
 impl Shadow {
-    /// Does it, in the transaction that is open. Tells whether the shadow is gone.
+    /// Runs it in the open transaction. Returns whether the shadow is gone.
     pub(super) fn run(
         &self,
         connection: &Connection,

@@ -1,8 +1,8 @@
 //! The one thread that writes: group commit.
 //!
-//! Committing costs an fsync, and an fsync costs the same for one job as for five hundred. So whatever is waiting when
-//! the writer comes back from the disk goes into the next transaction together: the slower the disk, the larger the
-//! groups. Nobody is answered before COMMIT has returned.
+//! A commit costs an fsync, and an fsync costs the same for one job as for five hundred. So all jobs that wait when the
+//! writer returns from the disk go into the next transaction together: the slower the disk, the larger the groups. No
+//! caller gets an answer before COMMIT has returned.
 
 use super::{
     answers::{Answers, Courier},
@@ -73,7 +73,7 @@ impl<'c> Writer<'c> {
         Ok(Self { connection, statements, ahead: counters.clone(), counters, shared, checkpoints })
     }
 
-    /// Works until nobody can send a job any more and the last one is done.
+    /// Works until the queue is closed and its last job is done.
     pub(super) fn run(&mut self, queue: &Receiver<Job>) {
         let mut group = Vec::with_capacity(limits::GROUP_MAX_JOBS);
         let mut outcomes = Vec::with_capacity(limits::GROUP_MAX_JOBS);

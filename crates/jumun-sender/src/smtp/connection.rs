@@ -1,8 +1,8 @@
-//! The way to a mail server, private where it must be.
+//! The connection to a mail server, encrypted where required.
 //!
-//! `STARTTLS` is done here, as the client's own keeps what came in clear ahead of TLS and takes it for answers to what
-//! is asked afterwards: whoever is in between could make us believe that a mail was taken. Here such a connection is
-//! given up.
+//! This module does `STARTTLS` itself. The client's own keeps bytes that came in clear ahead of TLS and takes them for
+//! answers to later commands: an attacker in between could make us believe that a mail was taken. Here such a
+//! connection is closed.
 
 use super::No;
 use crate::{Tls, limits::ANSWER_MAX_BYTES};
@@ -78,10 +78,10 @@ impl Server {
     }
 }
 
-/// A connection that anybody in between can read and write.
+/// A connection without encryption.
 struct Clear {
     tcp: TcpStream,
-    /// What was read and is no answer yet.
+    /// Bytes read that are not a whole answer yet.
     heard: Vec<u8>,
 }
 

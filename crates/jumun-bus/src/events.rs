@@ -9,26 +9,26 @@ use uuid::Uuid;
 pub struct Source {
     /// The service.
     pub service: String,
-    /// The epoch of its database: numbers of two epochs have nothing to do with each other.
+    /// The epoch of its database. Numbers of two epochs are unrelated.
     pub epoch: Uuid,
     /// Into how many partitions it numbers its events.
     pub partitions: u16,
 }
 
-/// An event on its way.
+/// An event on the bus.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Record {
     /// The partition.
     pub partition: u16,
     /// Its number in that partition: one more than that of the record before.
     pub sequence: u64,
-    /// `Ordered`. Consumers decide by it whether they read the body at all.
+    /// Its type: `Ordered`. A consumer decides by it whether it reads the body.
     pub event_type: String,
     /// The correlation key.
     pub key: i64,
     /// When it happened, in milliseconds since 1970 UTC.
     pub time_ms: i64,
-    /// What else travels with it: `traceparent` and the like.
+    /// Headers: `traceparent` and the like.
     pub headers: Vec<(String, String)>,
     /// The event as published, JSON.
     pub body: String,
@@ -47,7 +47,7 @@ pub struct Position {
     pub sequence: u64,
 }
 
-/// What a poll found, in order within each partition of each source.
+/// A delivered event. Deliveries are in order within each partition of each source.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Delivery {
     /// The source it comes from.
@@ -56,21 +56,21 @@ pub struct Delivery {
     pub partition: u16,
     /// Its number.
     pub sequence: u64,
-    /// The event; None for one of a type that is not wanted.
+    /// The event; None for one of an unwanted type.
     pub record: Option<Record>,
 }
 
-/// What a consumer of a log needs no more.
+/// The part of a log that a consumer no longer needs.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Released {
     /// The epoch of the log.
     pub epoch: Uuid,
-    /// By partition, the last number that the consumer needs no more; 0, or a missing entry, for none.
+    /// By partition, the last number that the consumer no longer needs; 0, or a missing entry, for none.
     pub up_to: Vec<u64>,
 }
 
-/// Which types of events are wanted.
+/// The wanted types of events.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Wants {
     /// All.

@@ -12,7 +12,7 @@
 //! Adapters: [`EmbeddedLog`], files in a folder shared by all processes of one machine, and [`MemoryBus`] for tests.
 //! Both pass the suite in `conformance`.
 //!
-//! All calls block, though never for long: they are made from threads of their own, or take microseconds.
+//! All calls block, though never for long: callers use threads of their own, or the call takes microseconds.
 
 #[cfg(feature = "conformance")]
 pub mod conformance;

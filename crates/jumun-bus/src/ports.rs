@@ -43,7 +43,7 @@ pub trait Bus: Send + Sync + 'static {
     /// As [`Bus::kept_from`].
     fn keep_since(&self, service: &str, since_ms: i64) -> Result<Vec<u64>, BusError>;
 
-    /// Publishes what a consumer of this service needs no more. It outlives a power cut.
+    /// Publishes what a consumer of this service no longer needs. It outlives a power cut.
     ///
     /// # Errors
     /// [`BusError::Unavailable`]; what the consumer published before remains.
@@ -80,8 +80,8 @@ pub trait Publisher: Send {
     /// Makes what was appended outlive a power cut; returns the last durable number of each partition.
     ///
     /// # Errors
-    /// [`BusError::Unavailable`]: how much of it would outlive a power cut is not known. Where it was the disk that
-    /// failed, this publisher does nothing any more: drop it and make another.
+    /// [`BusError::Unavailable`]: how much would outlive a power cut is unknown. If the disk failed, this publisher
+    /// does nothing any more: drop it and open another one.
     fn sync(&mut self) -> Result<Vec<u64>, BusError>;
 }
 
@@ -92,12 +92,11 @@ pub trait Subscription: Send + Sync {
     ///
     /// # Errors
     /// [`BusError::Gap`] where the next number is not there but a later one is, [`BusError::AnotherEpoch`] where a
-    /// source has been replaced, [`BusError::Gone`] where the position is before what is still kept,
+    /// source has been replaced, [`BusError::Gone`] where the position is before the first number kept,
     /// [`BusError::Damaged`]. An error is about one source: what was found of the others is delivered by the poll
     /// before or after it, and the error comes again as long as it lasts.
     fn poll(&mut self, max: usize, wait: Duration) -> Result<Vec<Delivery>, BusError>;
 
-    /// How many events lie between the reader and the end, by source, in the order of the positions it was made from:
-    /// the consumer's lag.
+    /// The consumer's lag: events between the reader and the end, by source, in the order of its positions.
     fn behind(&self) -> Result<Vec<(String, u64)>, BusError>;
 }

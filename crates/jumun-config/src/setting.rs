@@ -57,7 +57,7 @@ const fn trimmed(doc: &'static str) -> &'static str {
     doc.trim_ascii()
 }
 
-/// For `#[serde(with = "jumun_config::setting")]`, which [`section!`](crate::section!) puts on every key.
+/// For `#[serde(with = "jumun_config::setting")]`, which [`section!`](macro@crate::section) puts on every key.
 ///
 /// # Errors
 /// Those of [`Setting::read`].
@@ -91,7 +91,7 @@ macro_rules! settings_by_serde {
     )+};
 }
 
-/// Implements [`Setting`](crate::Setting) for types by their own `FromStr` and `Display`.
+/// Implements [`Setting`] for types by their own `FromStr` and `Display`.
 #[macro_export]
 macro_rules! settings_by_text {
     ($($Type:ty: $unit:expr),+ $(,)?) => {$(

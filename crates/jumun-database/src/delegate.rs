@@ -1,4 +1,4 @@
-//! For adapters made of parts, and for test doubles.
+//! Delegation, for adapters made of parts and for test doubles.
 
 /// Implements methods of the ports by those of a field: for adapters made of parts, and for test doubles that change a
 /// few methods only.

@@ -37,7 +37,7 @@ pub enum OpenError {
         /// What it is instead.
         why: String,
     },
-    /// It was made with another number of partitions.
+    /// It was created with another number of partitions.
     #[error("{path}: it has {found} partitions, {wanted} are configured")]
     Partitions {
         /// The file.
@@ -100,9 +100,9 @@ impl OpenError {
 pub struct Identity {
     /// The service it belongs to.
     pub service: String,
-    /// Random, made with the database: numbers of two epochs have nothing to do with each other.
+    /// Random, created with the database. Numbers of two epochs are unrelated.
     pub epoch: Uuid,
-    /// See [`Schema::partitions`].
+    /// See [`Schema::partitions`](crate::Schema::partitions).
     pub partitions: u16,
     /// How many processes may use it at a time.
     pub sharing: Sharing,

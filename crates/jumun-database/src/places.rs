@@ -15,7 +15,7 @@ pub struct Place {
     pub sequence: u64,
 }
 
-/// A step forward of a consumer; the fence against a second consumer at work.
+/// A step of a consumer: compare-and-set, and so the fence against a second consumer.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PlaceChange {
     /// The new offset.

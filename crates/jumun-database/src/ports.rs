@@ -8,16 +8,16 @@ use crate::{
 use futures_util::future::BoxFuture;
 use uuid::Uuid;
 
-/// What the writer has done since it started.
+/// Counts of the writer since it started.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Stats {
-    /// Commits that were done.
+    /// Commits done.
     pub commits: u64,
-    /// Transactions that they were done in; each is one fsync.
+    /// Transactions; each is one fsync.
     pub groups: u64,
-    /// Commits that were refused for a conflict.
+    /// Commits refused for a conflict.
     pub conflicts: u64,
-    /// Jobs of each transaction.
+    /// Jobs a transaction.
     pub group_jobs: Histogram,
     /// Microseconds that each transaction took to get on disk: the fsync, and writing what it makes durable.
     pub sync_us: Histogram,
@@ -31,7 +31,7 @@ pub trait ReadDatabase: Send + Sync + 'static {
     /// One document, hidden or not.
     fn document(&self, collection: &'static str, id: i64) -> BoxFuture<'_, Result<Option<Document>, ReadError>>;
 
-    /// A page of the documents that are shown.
+    /// A page of the shown documents.
     fn page(&self, query: Query) -> BoxFuture<'_, Result<Page, ReadError>>;
 
     /// Documents with an id after `after`, hidden ones included, in order of id: for audits and rebuilds.
@@ -64,25 +64,28 @@ pub trait ReadDatabase: Send + Sync + 'static {
 /// * A *base* of a collection is what its view was by the log while that was whole. When old segments of the log are
 ///   gone, a rebuild starts from it.
 pub trait RebuildDatabase: Send + Sync + 'static {
-    /// Deletes rows of a collection's shadow, [`limits::SHADOW_MAX_ROWS`] at a time. True: the shadow is gone.
+    /// Deletes rows of a collection's shadow, [`limits::SHADOW_MAX_ROWS`](crate::limits::SHADOW_MAX_ROWS) at a time.
+    /// True: the shadow is gone.
     ///
     /// A shadow is a second, invisible set of documents. A rebuild clears it until it is gone, fills it while readers
     /// see the documents, and then switches the two.
     fn clear_shadow(&self, collection: &'static str) -> BoxFuture<'_, Result<bool, CommitError>>;
 
     /// Puts documents into a shadow, whole as they are given, over what has the same id; all of them or none. At most
-    /// [`limits::SHADOW_MAX_ROWS`].
+    /// [`limits::SHADOW_MAX_ROWS`](crate::limits::SHADOW_MAX_ROWS).
     fn write_shadow(
         &self,
         collection: &'static str,
         documents: Vec<Document>,
     ) -> BoxFuture<'_, Result<(), CommitError>>;
 
-    /// Those documents of a shadow that have these ids; at most [`limits::PAGE_MAX_ROWS`] ids.
+    /// Those documents of a shadow that have these ids; at most [`limits::PAGE_MAX_ROWS`](crate::limits::PAGE_MAX_ROWS)
+    /// ids.
     fn read_shadow(&self, collection: &'static str, ids: Vec<i64>) -> BoxFuture<'_, Result<Vec<Document>, ReadError>>;
 
-    /// Switches the shadows of these collections with their documents, all at once. Refused with [`Conflict::Place`]
-    /// unless these are exactly the current places. The previous documents are the shadow afterwards; clear it.
+    /// Switches the shadows of these collections with their documents, all at once. Refused with
+    /// [`Conflict::Place`](crate::Conflict::Place) unless these are exactly the current places. The previous documents
+    /// are the shadow afterwards; clear it.
     fn switch_shadows(
         &self,
         collections: Vec<&'static str>,
@@ -108,7 +111,7 @@ pub trait RebuildDatabase: Send + Sync + 'static {
     fn base(&self, collection: &'static str) -> BoxFuture<'_, Result<Option<Vec<Place>>, ReadError>>;
 
     /// Documents of a base with an id after `after`, hidden ones included, in order of id; at most
-    /// [`limits::PAGE_MAX_ROWS`].
+    /// [`limits::PAGE_MAX_ROWS`](crate::limits::PAGE_MAX_ROWS).
     fn scan_base(
         &self,
         collection: &'static str,
@@ -119,7 +122,7 @@ pub trait RebuildDatabase: Send + Sync + 'static {
 
 /// Reading and writing: what a step of a service needs. The page of this crate says what a commit promises.
 pub trait Database: ReadDatabase + RebuildDatabase {
-    /// Does all of it, durably, or none of it.
+    /// Applies all changes, durably, or none.
     fn commit(&self, changes: Changes) -> BoxFuture<'_, Result<Receipt, CommitError>>;
 
     /// An id for a new document: larger than the ids of all documents and of all requests' subjects in this collection,
@@ -128,11 +131,11 @@ pub trait Database: ReadDatabase + RebuildDatabase {
     fn next_id(&self, collection: &'static str) -> BoxFuture<'_, Result<i64, ReadError>>;
 
     /// Deletes done and voided requests whose id is older than `before_ms` (milliseconds since 1970 UTC; the time is in
-    /// the id) and, beyond `keep_at_most`, the oldest; at most [`limits::PURGE_MAX_ROWS`] at a time. Returns the number
-    /// deleted.
+    /// the id) and, beyond `keep_at_most`, the oldest; at most
+    /// [`limits::PURGE_MAX_ROWS`](crate::limits::PURGE_MAX_ROWS) at a time. Returns the number deleted.
     fn purge_requests(&self, before_ms: i64, keep_at_most: u64) -> BoxFuture<'_, Result<u64, CommitError>>;
 
-    /// What the writer has done.
+    /// Counts of the writer.
     fn stats(&self) -> Stats;
 
     /// Commits what is queued, folds the log back and lets go of the files. Later commits are not done.

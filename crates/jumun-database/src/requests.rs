@@ -1,4 +1,4 @@
-//! Requests: commands on their way, and what became of them.
+//! Requests: commands in progress, and their outcomes.
 
 use crate::Trace;
 use std::{borrow::Cow, fmt};
@@ -44,7 +44,7 @@ impl RequestState {
 }
 
 impl RequestState {
-    /// Whether something is still to be asked or undone: such a request is never deleted.
+    /// Whether the service still has to ask or undo something. Such a request is never deleted.
     pub const fn is_in_doubt(self) -> bool {
         matches!(self, Self::Asking | Self::Delayed | Self::Voiding)
     }
@@ -56,7 +56,7 @@ impl fmt::Display for RequestState {
     }
 }
 
-/// A command on its way: what a client or a neighbour sent, and what became of it.
+/// A command in progress: what a client or a neighbour sent, and its outcome.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Request {
     /// A UUID of version 7. It is also the id of the question that this request asks a neighbour.

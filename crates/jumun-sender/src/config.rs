@@ -198,7 +198,7 @@ impl InvalidConfig {
             Self::Value { .. } => {
                 "Correct the value under notification.sender in jumun.toml, the environment (JUMUN__…) or --set."
             }
-            Self::Template { .. } => "Correct the template; docs/notifications.md says what one looks like.",
+            Self::Template { .. } => "Correct the template; docs/notifications.md describes the format.",
         }
     }
 }

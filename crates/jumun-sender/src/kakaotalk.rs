@@ -76,7 +76,7 @@ impl KakaoTalk {
         if self.send_to == SendTo::Friends {
             let receiver = self.to.write(message);
             if receiver.is_empty() {
-                return Err(SendError::refused("it names nobody to be told"));
+                return Err(SendError::refused("it has no recipient"));
             }
             form.append_pair("receiver_uuids", &json!([receiver]).to_string());
         }
@@ -166,7 +166,7 @@ struct Taken {
     failure_info: Vec<Problem>,
 }
 
-/// What came of a request.
+/// The outcome of a request.
 fn judge(answer: &Answer, send_to: SendTo, token: &Secret) -> Result<Receipt, SendError> {
     let Answer { status, head, body } = answer;
     let body = body.as_deref().unwrap_or_default();
@@ -213,7 +213,7 @@ fn of_problem(
     token: &Secret,
 ) -> SendError {
     let Problem { code, msg } = problem;
-    let why = format!("KakaoTalk says {code}: {}", token.quote(msg));
+    let why = format!("KakaoTalk answered {code}: {}", token.quote(msg));
     match code {
         // An internal error, a time-out between their own servers: at whichever point.
         -1 | -603 => SendError::Unknown { why },

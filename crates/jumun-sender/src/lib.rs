@@ -7,7 +7,7 @@
 //! What an outcome means, for every adapter alike:
 //!
 //! * [`SendError::Refused`]: the message itself is at fault, its recipient or its text. It would be refused again.
-//! * * [`SendError::NotSent`]: surely not sent. Whatever an operator can correct (a token, a permission, the address of
+//! * [`SendError::NotSent`]: surely not sent. Whatever an operator can correct (a token, a permission, the address of
 //!   a server) and whatever passes (a quota, maintenance, a receiver that is down) is of this kind: the message goes
 //!   out once that is over.
 //! * [`SendError::Unknown`]: it may have been sent.

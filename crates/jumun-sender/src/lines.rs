@@ -39,7 +39,7 @@ pub fn console(
 pub(crate) fn file(path: &Path, templates: Templates, time_limit: Duration) -> Result<Arc<dyn Sender>, InvalidConfig> {
     let invalid = |why: String| InvalidConfig::value("file.path", format!("{}: {why}", path.display()));
     if path.metadata().is_ok_and(|metadata| !metadata.is_file()) {
-        return Err(invalid("is no file".into()));
+        return Err(invalid("is not a file".into()));
     }
     open(path).map_err(|error| invalid(error.to_string()))?;
     let mut is_torn = is_torn(path).map_err(|error| invalid(error.to_string()))?;

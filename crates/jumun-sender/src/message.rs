@@ -1,4 +1,4 @@
-//! The port: a message, one attempt at it, and what came of that.
+//! The port: a message, one attempt to send it, and the outcome.
 
 use futures_util::future::BoxFuture;
 use serde::{Deserialize, Serialize};

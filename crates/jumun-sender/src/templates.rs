@@ -84,10 +84,10 @@ impl Line {
         let mut engine = engine();
         engine
             .add_template_owned("line", text.to_owned())
-            .map_err(|error| InvalidConfig::value(key, format!("is no template: {}", why(&error))))?;
+            .map_err(|error| InvalidConfig::value(key, format!("is not a template: {}", why(&error))))?;
         let line = Self { engine };
         let tried = line.render(&nothing());
-        tried.map_err(|error| InvalidConfig::value(key, format!("is no template: {}", why(&error))))?;
+        tried.map_err(|error| InvalidConfig::value(key, format!("is not a template: {}", why(&error))))?;
         Ok(line)
     }
 
@@ -145,7 +145,7 @@ fn overrides(
         }
         let Some(known) = file.strip_suffix(".txt").and_then(|name| files.get_mut(name)) else {
             let names: Vec<_> = files.keys().map(|name| format!("{name}.txt")).collect();
-            let why = format!("{} is no template; these are: {}", path.display(), names.join(", "));
+            let why = format!("{} is not the name of a template; these are: {}", path.display(), names.join(", "));
             return Err(InvalidConfig::value("templates", why));
         };
         let text = read_small(&path, limits::TEMPLATE_MAX_BYTES).map_err(|error| unreadable(&path, error))?;

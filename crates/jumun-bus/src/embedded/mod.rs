@@ -4,10 +4,10 @@
 //! ([`publisher`]). All processes read it without a lock and without contact to the writer ([`cursor`],
 //! [`subscription`]). What makes that safe:
 //!
-//! * * A segment only grows. Bytes that a reader found valid change only by a power cut and what follows from it. Then
+//! * A segment only grows. Bytes that a reader found valid change only by a power cut and what follows from it. Then
 //!   the checksum before the reader's offset differs (see [`mod@format`]), and the reader starts again by its numbers.
 //! * A record counts from the moment its checksum is right. Before that, there is none yet.
-//! * * The publisher syncs a segment and records that in the mark before it creates the next one. So unsynced bytes are
+//! * The publisher syncs a segment and records that in the mark before it creates the next one. So unsynced bytes are
 //!   at the end of the newest segment, and an older segment that cannot be read is damaged.
 //! * The mark never says more than what is on the disk ([`mark`]).
 
@@ -38,7 +38,7 @@ pub struct EmbeddedLog {
 }
 
 impl EmbeddedLog {
-    /// The bus in this folder, which is made where it is missing.
+    /// The bus in this folder; creates the folder where it is missing.
     ///
     /// # Errors
     /// [`BusError::Unavailable`] where there can be no such folder.

@@ -8,7 +8,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-/// For the writer. The file is made where there is none.
+/// For the writer. Creates the file where there is none.
 ///
 /// - `synchronous = FULL`: a commit is on the disk before it is answered. `fullfsync` is what that takes on macOS,
 ///   where fsync alone stops at the drive's cache; elsewhere it means nothing.

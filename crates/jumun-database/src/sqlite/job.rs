@@ -16,7 +16,7 @@ pub(super) enum Work {
     Shadow(Shadow),
 }
 
-/// What became of a job.
+/// The result of a job.
 pub(super) enum Done {
     Committed(Receipt),
     Purged(u64),

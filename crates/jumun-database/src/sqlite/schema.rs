@@ -10,7 +10,7 @@
 //! journal, places, requests, bases
 //! <name>_documents    one table a collection; an index per indexed field
 //! <name>              a view of it, for people: id and the fields as columns, hidden documents left out
-//! <name>_documents_shadow   where a view is made anew, see [`super::shadow`]; mostly not there
+//! <name>_documents_shadow   where a view is rebuilt, see [`super::shadow`]; mostly not there
 //! <name>_documents_base     what a view was when the log was cut; its places are in `bases`
 //! ```
 //!

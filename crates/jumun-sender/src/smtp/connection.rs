@@ -58,7 +58,7 @@ impl Server {
                 let stream: Box<dyn Stream> = if can {
                     clear.ask("STARTTLS", "220").await?;
                     if !clear.heard.is_empty() {
-                        return Err(No::because("somebody slips in answers before TLS"));
+                        return Err(No::because("answers came before TLS began, perhaps from an attacker"));
                     }
                     self.secure(clear.tcp).await?
                 } else if self.tls == Tls::Required {
@@ -105,7 +105,7 @@ impl Clear {
             }
         };
         let answer = String::from_utf8_lossy(&self.heard.drain(..end).collect::<Vec<_>>()).into_owned();
-        if answer.starts_with(code) { Ok(answer) } else { Err(No::because(format!("the server says {answer}"))) }
+        if answer.starts_with(code) { Ok(answer) } else { Err(No::because(format!("the server answered {answer}"))) }
     }
 }
 

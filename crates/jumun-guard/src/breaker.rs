@@ -24,8 +24,8 @@
 //! lost, which opens the circuit again.
 
 use crate::{
-    config::{self, BreakerConfig},
-    window::{Call, Tally, Window},
+    config::{BreakerConfig, Window},
+    window::{Call, SlidingWindow, Tally},
 };
 use serde::Serialize;
 use std::{
@@ -36,7 +36,7 @@ use std::{
 /// The configuration of a breaker, with all defaults resolved.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) struct Rules {
-    window: config::Window,
+    window: Window,
     minimum_calls: u64,
     failure_rate: f64,
     slow_call: Duration,
@@ -66,11 +66,11 @@ pub struct Breaker {
 
 #[derive(Debug, Clone)]
 enum Phase {
-    Closed(Window),
+    Closed(SlidingWindow),
     Open,
     HalfOpen { tally: Tally, last_granted: Instant },
     ForcedOpen,
-    ForcedClosed(Window),
+    ForcedClosed(SlidingWindow),
     Disabled,
 }
 
@@ -217,7 +217,7 @@ impl BreakerConfig {
 
 impl Rules {
     /// The cause to open after these calls, if there is one.
-    fn verdict(&self, tally: Tally) -> Option<Cause> {
+    fn cause_to_open(&self, tally: Tally) -> Option<Cause> {
         if tally.failure_rate() >= self.failure_rate {
             Some(Cause::FailureRate)
         } else if tally.slow_call_rate() >= self.slow_call_rate {
@@ -232,7 +232,7 @@ impl Breaker {
     /// A closed breaker, for calls with this time limit.
     pub fn new(config: &BreakerConfig, time_limit: Duration, now: Instant) -> Self {
         let rules = config.rules(time_limit);
-        let phase = Phase::Closed(Window::new(rules.window, now));
+        let phase = Phase::Closed(SlidingWindow::new(rules.window, now));
         Self { rules, phase, epoch: 0, since: now, latest: now, out: 0, rejected: 0, last: None }
     }
 
@@ -310,7 +310,7 @@ impl Breaker {
         match &mut self.phase {
             Phase::Closed(window) => {
                 let tally = window.record(call, now);
-                let cause = self.rules.verdict(tally).filter(|_| tally.calls >= self.rules.minimum_calls)?;
+                let cause = self.rules.cause_to_open(tally).filter(|_| tally.calls >= self.rules.minimum_calls)?;
                 Some(self.change(Phase::Open, cause, tally, now))
             }
             Phase::HalfOpen { tally, .. } => {
@@ -319,7 +319,7 @@ impl Breaker {
                 if tally.calls < self.rules.half_open_calls {
                     return None;
                 }
-                Some(match self.rules.verdict(tally) {
+                Some(match self.rules.cause_to_open(tally) {
                     Some(cause) => self.change(Phase::Open, cause, tally, now),
                     None => self.change(self.closed(now), Cause::Recovered, tally, now),
                 })
@@ -343,7 +343,7 @@ impl Breaker {
             (Command::Probe, Phase::Open) => Phase::HalfOpen { tally: Tally::default(), last_granted: now },
             (Command::Probe, _) => return None,
             (Command::ForceOpen, _) => Phase::ForcedOpen,
-            (Command::ForceClosed, _) => Phase::ForcedClosed(Window::new(self.rules.window, now)),
+            (Command::ForceClosed, _) => Phase::ForcedClosed(SlidingWindow::new(self.rules.window, now)),
             (Command::Disable, _) => Phase::Disabled,
             (Command::Reset, _) => self.closed(now),
         };
@@ -380,7 +380,7 @@ impl Breaker {
     }
 
     fn closed(&self, now: Instant) -> Phase {
-        Phase::Closed(Window::new(self.rules.window, now))
+        Phase::Closed(SlidingWindow::new(self.rules.window, now))
     }
 
     fn tally(&self, now: Instant) -> Tally {

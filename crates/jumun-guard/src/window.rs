@@ -29,7 +29,7 @@ pub(crate) struct Call {
 
 /// The window of a breaker.
 #[derive(Debug, Clone)]
-pub(crate) enum Window {
+pub(crate) enum SlidingWindow {
     Calls(CallWindow),
     Time(Box<TimeWindow>),
 }
@@ -92,7 +92,7 @@ impl SubAssign for Tally {
     }
 }
 
-impl Window {
+impl SlidingWindow {
     pub(crate) fn new(config: config::Window, now: Instant) -> Self {
         match config {
             config::Window::Calls(calls) => Self::Calls(CallWindow::new(calls)),
@@ -118,7 +118,7 @@ impl Window {
 }
 
 #[cfg(test)]
-impl Window {
+impl SlidingWindow {
     /// All that its future depends on: its contents with the age of each part, the youngest last.
     pub(crate) fn contents(&self, now: Instant) -> Vec<(u64, Tally)> {
         match self {

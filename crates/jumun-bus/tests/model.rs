@@ -1,4 +1,5 @@
-//! Whatever is appended, synced, cut off, deleted and read in whatever order: readers miss nothing and see nothing twice.
+//! Whatever is appended, synced, cut off, deleted and read in whatever order: readers miss nothing and see nothing
+//! twice.
 
 #![allow(clippy::unwrap_used, reason = "a test may fail")]
 

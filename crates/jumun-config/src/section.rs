@@ -1,23 +1,8 @@
 //! A table of configuration, declared once.
 
-use crate::{Invalid, Setting};
+use crate::{Invalid, Key, Setting};
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::{Map, Value};
-
-/// A key of a section, as its declaration says.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Key {
-    /// Its name in the table.
-    pub name: &'static str,
-    /// What a user writes there: *duration*, *number*; of a section below nothing.
-    pub unit: &'static str,
-    /// Its documentation.
-    pub doc: &'static str,
-    /// Whether only the process may know the value.
-    pub secret: bool,
-    /// The keys below it, where it is a section itself.
-    pub below: &'static [Key],
-}
 
 /// A table of configuration. Its component owns it, declares it with [`section!`](crate::section!) and checks it here.
 pub trait Section: Setting + Serialize + DeserializeOwned + Default {
@@ -56,8 +41,8 @@ pub fn read<S: Section>(table: impl Into<Value>) -> Result<S, Invalid> {
     Ok(section)
 }
 
-/// Every key with its value, in the order of declaration, as it may be written into `jumun.toml` below the table. Secrets
-/// are `***`, or empty where there is none.
+/// Every key with its value, in the order of declaration, as it may be written into `jumun.toml` below the table.
+/// Secrets are `***`, or empty where there is none.
 pub fn flatten<S: Section>(section: &S) -> Vec<(String, Value)> {
     let Ok(Value::Object(table)) = serde_json::to_value(section) else { return Vec::new() };
     let mut entries = Vec::new();
@@ -96,17 +81,6 @@ fn redacted(key: &Key, value: &Value) -> Value {
     }
 }
 
-/// The key of a field, from its type.
-#[doc(hidden)]
-pub const fn key<T: Setting>(name: &'static str, doc: &'static str) -> Key {
-    Key { name, unit: T::UNIT, doc: trimmed(doc), secret: T::IS_SECRET, below: T::KEYS }
-}
-
-/// Without the space that a doc comment begins with, and without the end of its last line.
-const fn trimmed(doc: &'static str) -> &'static str {
-    doc.trim_ascii()
-}
-
 /// Declares a section: the struct with its keys, their types, documentation and defaults.
 ///
 /// ```
@@ -122,9 +96,9 @@ const fn trimmed(doc: &'static str) -> &'static str {
 /// ```
 ///
 /// It derives `Debug`, `Clone` and `PartialEq` (more may be derived in the declaration), `Default` with these defaults,
-/// `Serialize` and `Deserialize` (an unknown key is an error, a missing one has its default) and [`Setting`], so that it
-/// may be a key of another section. The types of the keys implement [`Setting`]. The crate that declares it depends on
-/// `serde`.
+/// `Serialize` and `Deserialize` (an unknown key is an error, a missing one has its default) and [`Setting`], so that
+/// it may be a key of another section. The types of the keys implement [`Setting`]. The crate that declares it depends
+/// on `serde`.
 #[macro_export]
 macro_rules! section {
     (

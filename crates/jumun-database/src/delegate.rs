@@ -1,7 +1,7 @@
-//! For adapters made of parts, and for test doubles.
+//! Delegation, for adapters made of parts and for test doubles.
 
-/// Implements methods of the ports by those of a field: for adapters made of parts, and for test doubles that change a few
-/// methods only.
+/// Implements methods of the ports by those of a field: for adapters made of parts, and for test doubles that change a
+/// few methods only.
 ///
 /// ```
 /// use jumun_database::{Database, MemoryDatabase, ReadDatabase, RebuildDatabase, delegate};
@@ -21,7 +21,7 @@
 /// }
 /// ```
 ///
-/// `read`, `rebuild` and `write` stand for all methods of a port.
+/// `read`, `rebuild` and `write` mean all methods of a port.
 #[macro_export]
 macro_rules! delegate {
     ($field:ident: read) => {

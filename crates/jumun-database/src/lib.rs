@@ -2,11 +2,11 @@
 //!
 //! Everything that one step of a service changes goes through one call, [`Database::commit`]: documents with the
 //! version they were read at, events for the journal (the transactional outbox of Richardson, *Microservices Patterns*,
-//! chapter 3), places of consumers and requests. It happens whole or not at all, and when it answers `Ok` it is on disk.
-//! Nothing else writes. That is what lets a process die at any instruction without leaving anything half done.
+//! chapter 3), places of consumers and requests. It happens whole or not at all, and when it answers `Ok` it is on
+//! disk. Nothing else writes. That is what lets a process die at any instruction without leaving anything half done.
 //!
-//! Concurrency is optimistic: a commit names what it believes (a document's version, a request's state, a consumer's
-//! place) and is refused with [`CommitError::Conflict`] where that is no longer so.
+//! Concurrency is optimistic: a commit names its expectations (a document's version, a request's state, a consumer's
+//! offset), and the database refuses it with [`CommitError::Conflict`] where one no longer holds.
 //!
 //! Adapters: [`SqliteDatabase`] for one process with nothing to install, [`MemoryDatabase`] for tests. Both pass the
 //! suite in `conformance`.

@@ -73,7 +73,7 @@ fn over(what: String) -> Result<(), CommitError> {
     Err(CommitError::Limit(what))
 }
 
-/// Whether one of these comes twice. Most commits have one document, and none allocates for that.
+/// Whether a name occurs twice. Most commits have one document, and none allocates for that.
 fn repeats<'a>(mut names: impl ExactSizeIterator<Item = (&'a str, i64)>) -> bool {
     if names.len() < 2 {
         return false;
@@ -84,7 +84,7 @@ fn repeats<'a>(mut names: impl ExactSizeIterator<Item = (&'a str, i64)>) -> bool
 
 /// What a database knows, as far as a commit can be wrong about it.
 pub(crate) trait Facts {
-    /// Why it cannot tell.
+    /// Why a fact cannot be read.
     type Error;
     /// The version of a document; 0 where there is none.
     fn version(&mut self, collection: &'static str, id: i64) -> Result<u64, Self::Error>;
@@ -92,7 +92,7 @@ pub(crate) trait Facts {
     fn request(&mut self, id: Uuid) -> Result<Option<RequestFacts>, Self::Error>;
     /// Which request has this key.
     fn key_owner(&mut self, key: &str) -> Result<Option<Uuid>, Self::Error>;
-    /// Where a consumer stands: epoch and number.
+    /// The offset of a consumer: epoch and number.
     fn place(&mut self, source: &str, partition: u16) -> Result<Option<(Uuid, u64)>, Self::Error>;
 }
 

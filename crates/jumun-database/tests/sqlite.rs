@@ -9,13 +9,13 @@ use jumun_database::{
     conformance::{event, order, schema},
     limits,
 };
+use jumun_testing::{SMALL_DISK, on_a_small_disk};
 use rusqlite::{Connection, OpenFlags};
 use serde_json::json;
 use std::{
     env, fs,
-    io::Read,
     path::{Path, PathBuf},
-    process::{self, Command, Stdio},
+    process::{self, Command},
 };
 use tempfile::TempDir;
 
@@ -529,38 +529,15 @@ async fn the_log_grows_only_while_a_reader_is_in_the_way() {
     assert_eq!(i64::try_from(page.total).unwrap(), written);
 }
 
-const DISK: &str = "JUMUN_TEST_SMALL_DISK";
-
 /// Runs again as a child, in a mount namespace of its own, with a tiny disk in memory: no other test, and nothing else
 /// on this machine, sees it, and it is gone when the child is.
 #[test]
 fn a_full_disk_refuses_commits_and_keeps_what_it_has() {
-    if let Some(disk) = env::var_os(DISK) {
+    if let Some(disk) = env::var_os(SMALL_DISK) {
         let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
         return runtime.block_on(fill(Path::new(&disk)));
     }
-    let folder = folder();
-    let mut unshare = Command::new("unshare");
-    unshare.arg(if rustix::process::getuid().is_root() { "-m" } else { "-rm" });
-    let script = r#"mount -t tmpfs -o size=4m jumun-test "$1" || exit 99; JUMUN_TEST_SMALL_DISK="$1" exec "$2" --exact --nocapture a_full_disk_refuses_commits_and_keeps_what_it_has"#;
-    let mut child = unshare
-        .args(["sh", "-c", script, "sh"])
-        .arg(folder.path())
-        .arg(env::current_exe().unwrap())
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::inherit())
-        .spawn()
-        .expect("this test needs the program `unshare` of util-linux");
-    let mut output = String::new();
-    child.stdout.take().unwrap().read_to_string(&mut output).unwrap();
-    let status = child.wait().unwrap();
-    assert!(
-        status.success() && output.contains("1 passed"),
-        "{status}: {output}\nThis test mounts a tiny tmpfs in a mount namespace of its own. If that is what failed: it \
-         needs root, or unprivileged user namespaces (sysctl kernel.unprivileged_userns_clone, \
-         kernel.apparmor_restrict_unprivileged_userns)."
-    );
+    on_a_small_disk("a_full_disk_refuses_commits_and_keeps_what_it_has");
 }
 
 async fn fill(disk: &Path) {

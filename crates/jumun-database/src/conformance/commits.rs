@@ -1,6 +1,6 @@
 //! What a commit promises.
 
-use super::{
+use super::fixtures::{
     Home, all, conflict, documents, event, events, everything, insert, moved, order, places, request, schema, step,
 };
 use crate::{

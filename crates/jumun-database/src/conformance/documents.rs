@@ -1,6 +1,6 @@
 //! Documents: pages, totals, scans and ids.
 
-use super::{Home, all, documents, filtered, ids, insert, order, request, requests, schema, sorted};
+use super::fixtures::{Home, all, documents, filtered, ids, insert, order, request, requests, schema, sorted};
 use crate::{Database, Direction, DocumentChange, Page, Query, ReadDatabase, RequestState, limits};
 use futures_util::future::join_all;
 

@@ -1,6 +1,6 @@
 //! The journal, and how far consumers have come in those of others.
 
-use super::{Home, conflict, event, events, order, places, schema, step};
+use super::fixtures::{Home, conflict, event, events, order, places, schema, step};
 use crate::{Changes, CommitError, Conflict, Database, ReadDatabase, partition_of};
 use futures_util::future::join_all;
 

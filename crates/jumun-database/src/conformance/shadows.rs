@@ -1,6 +1,6 @@
 //! Shadows and bases, of which views are rebuilt.
 
-use super::{Home, all, conflict, documents, filtered, ids, order, places, schema, step};
+use super::fixtures::{Home, all, conflict, documents, filtered, ids, order, places, schema, step};
 use crate::{CommitError, Conflict, Database, Document, Place, Query, ReadDatabase, RebuildDatabase, limits};
 use uuid::Uuid;
 

@@ -1,4 +1,4 @@
-//! Reading, by the service itself and by whoever looks on from another process.
+//! Reading, by the service itself and by other processes.
 
 use super::{
     connection,
@@ -27,17 +27,17 @@ use uuid::Uuid;
 
 /// Reads a database of `SQLite` beside the process that writes it, or after that process has stopped or was killed.
 ///
-/// It takes no lock that a writer waits for, makes no file of its own but `SQLite`'s shared memory, and changes nothing.
-/// What the service keeps is read from the database itself.
+/// It takes no lock that a writer waits for, makes no file of its own but `SQLite`'s shared memory, and changes
+/// nothing. What the service keeps is read from the database itself.
 pub struct SqliteReader {
     identity: Identity,
     collections: Arc<HashMap<String, Known>>,
-    /// For reads of one row or a few. They take microseconds, less than handing them to another thread and back, so
-    /// they run where they are called. Nobody else holds this lock for longer than such a read.
+    /// For reads of one row or a few. They take microseconds, less than a hand-over to another thread and back, so they
+    /// run on the caller's thread. No caller holds this lock for longer than such a read.
     point: Mutex<Option<Connection>>,
     /// For clients: pages and scans.
     queries: Queries,
-    /// For the service itself: journal and requests. No client's query ever stands before these.
+    /// For the service itself: journal and requests. No client's query delays these.
     own: Queries,
 }
 
@@ -231,7 +231,7 @@ impl ReadDatabase for SqliteReader {
 
     fn requests(&self, filter: RequestFilter) -> BoxFuture<'_, Result<Vec<Request>, ReadError>> {
         let wanted = match (filter.state, filter.until_before_ms) {
-            // By its time: `+id` is no column of an index.
+            // By its time: `+id` keeps SQLite from using an index of `id`.
             (RequestState::Delayed, Some(_)) => "state = 'delayed' AND state = ?1 AND +id > ?2".to_owned(),
             (state, _) if state.is_in_doubt() => format!("{} AND state = ?1 AND id > ?2", rows::IN_DOUBT),
             _ => "state = ?1 AND id > ?2".to_owned(),

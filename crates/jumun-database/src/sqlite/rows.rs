@@ -12,8 +12,8 @@ pub(super) const DOCUMENT: &str = "id, version, shown, body";
 pub(super) const REQUEST: &str = "id, key, fingerprint, state, collection, subject, ask_service, ask_path, \
      answer_status, answer_location, answer_body, incarnation, until_ms, trace, ask_question";
 
-/// The states of [`RequestState::is_in_doubt`](crate::RequestState::is_in_doubt), in the words of the indexes: a query is
-/// only led through them if it says the same.
+/// The states of [`RequestState::is_in_doubt`](crate::RequestState::is_in_doubt), in the words of the indexes: a query
+/// is only led through them if it says the same.
 pub(super) const IN_DOUBT: &str = "state IN ('asking', 'delayed', 'voiding')";
 
 pub(super) fn document(row: &Row<'_>) -> rusqlite::Result<Document> {

@@ -6,13 +6,14 @@
 //! A shadow has its indexes from the start, so that none has to be made over all rows at once. Indexes keep their names
 //! when tables change theirs; hence there are two names for each (see [`schema::index`]).
 //!
-//! A base is a shadow that was kept. It changes names with the base before it, which is the shadow then, and has no indexes.
+//! A base is a shadow that was kept. It changes names with the base before it, which is the shadow then, and has no
+//! indexes.
 
 use super::{counters::Counters, rows, schema};
 use crate::{Conflict, Document, Place, limits, rules};
 use rusqlite::{Connection, OptionalExtension, params};
 
-/// What is to be done to shadows. See [`crate::Database`].
+/// A change of shadows. See [`crate::RebuildDatabase`].
 pub(super) enum Shadow {
     Clear(&'static str),
     Write { collection: &'static str, documents: Vec<Document>, is_next_base: bool },
@@ -21,7 +22,7 @@ pub(super) enum Shadow {
 }
 
 impl Shadow {
-    /// Does it, in the transaction that is open. Tells whether the shadow is gone.
+    /// Runs it in the open transaction. Returns whether the shadow is gone.
     pub(super) fn run(
         &self,
         connection: &Connection,

@@ -1,8 +1,11 @@
 //! Build, test and release automation, in Rust so that it runs wherever the project builds.
 
+mod tidy;
+
 use clap::{Parser, Subcommand};
 use std::{
     env,
+    path::Path,
     process::{Command, ExitCode},
 };
 
@@ -16,45 +19,79 @@ enum Cli {
 
 #[derive(Debug, Subcommand)]
 enum Task {
-    /// All tests, those that kill real processes included.
+    /// All tests, those that kill real processes included; or the tests of one package.
     #[command(after_help = "Examples:
-  cargo xtask test
-  cargo xtask test crash_matrix          only tests whose name or file holds that
-  JUMUN_KILLS=1000 cargo xtask test --release kills")]
+  cargo xtask test                                      everything
+  cargo xtask test crash_matrix                         only tests whose name contains that
+  cargo xtask test --package jumun-runtime              the quick path: one package, its own features
+  cargo xtask test --package jumun-program placed       real processes, filtered
+  cargo xtask test --package jumun-program --file up    one file of bin/jumun/tests
+  JUMUN_KILLS=1000 cargo xtask test --release --package jumun-program --file kills
+
+Packages: jumun (kernel), jumun-audit, -bus, -cli, -config, -control, -database, -gateway, -guard, -host, -http, -runtime,
+-sender, -supervisor, -telemetry; jumun-program (bin/jumun), jumun-simulation; food-delivery, course-enrollment; xtask.")]
     Test {
         /// With optimisations, as users run it.
         #[arg(long)]
         release: bool,
-        /// Only tests whose name holds this.
+        /// Only the tests of this package: much less to build.
+        #[arg(long, short)]
+        package: Option<String>,
+        /// Only this file of its `tests` folder.
+        #[arg(long, value_name = "NAME", requires = "package")]
+        file: Option<String>,
+        /// Only tests whose name contains this.
         filter: Option<String>,
     },
-    /// Formatting and lints: what CI checks besides tests.
+    /// Formatting, rules of the repository, clippy, documentation: what CI checks besides tests.
     Lint,
+    /// The rules of the repository that are code: dependencies, sizes, purity, clocks, imports, documents, machine.
+    Tidy,
     /// All benchmarks. They print tables; nothing fails by being slow.
     Bench,
 }
 
-/// What every task is told of the product: with the points at which tests kill it.
-const WORKSPACE: [&str; 3] = ["--workspace", "--features", "jumun-program/crash-points"];
+/// The whole product, with the crash points that tests need.
+const WORKSPACE: [&str; 3] = ["--workspace", "--features", CRASH_POINTS];
+
+/// The points at which tests kill a process. Only the program has them.
+const CRASH_POINTS: &str = "jumun-program/crash-points";
 
 fn main() -> ExitCode {
     let Cli::Task(task) = Cli::parse();
     let done = match task {
-        Task::Test { release, filter } => {
-            let profile = if release { vec!["--release"] } else { vec![] };
-            let filter: Vec<_> = filter.iter().map(String::as_str).collect();
-            cargo(&[&["test"], &WORKSPACE[..], &profile, &filter].concat())
+        Task::Test { release, package, file, filter } => {
+            let mut arguments = vec!["test"];
+            match &package {
+                Some(package) => arguments.extend(["--package", package]),
+                None => arguments.extend(WORKSPACE),
+            }
+            if package.as_deref() == Some("jumun-program") {
+                arguments.extend(["--features", CRASH_POINTS]);
+            }
+            arguments.extend(file.iter().flat_map(|file| ["--test", file]));
+            arguments.extend(release.then_some("--release"));
+            arguments.extend(filter.as_deref());
+            cargo(&arguments)
         }
         Task::Lint => {
             cargo(&["fmt", "--all", "--", "--check"])
+                && cargo(&["fmt", "--manifest-path", "examples/shop/Cargo.toml", "--", "--check"])
+                && tidy()
                 && cargo(&[&["clippy", "--all-targets"], &WORKSPACE[..], &["--", "--deny", "warnings"]].concat())
                 && cargo(&["doc", "--workspace", "--no-deps", "--document-private-items"])
         }
+        Task::Tidy => tidy(),
         Task::Bench => ["jumun-database", "jumun-bus", "jumun-guard", "jumun-program"]
             .iter()
             .all(|package| cargo(&["bench", "--package", package, "--benches"])),
     };
     if done { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+fn tidy() -> bool {
+    eprintln!("cargo xtask tidy");
+    tidy::run(Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap_or(Path::new(".")))
 }
 
 /// Runs cargo; says what it runs, so that it can be run by hand.

@@ -4,6 +4,7 @@ mod commands;
 mod health;
 mod http;
 mod operator;
+mod readiness;
 mod reads;
 mod request;
 mod server;

@@ -48,7 +48,7 @@ fn list(options: &Options, systems: Systems<'_>) -> Result<ExitCode, Failure> {
     let (model, config) = options.system.load(systems)?;
     let mut rows = Vec::new();
     for service in model.services.iter().filter(|service| !service.asks.is_empty()) {
-        let socket = control::socket_beside(&config.services[service.name].database);
+        let socket = &config.services[service.name].control;
         match block_on(control::tell(&socket, "/breakers"))? {
             Ok(Value::Object(told)) => rows.extend(told.into_iter().map(|(callee, told)| (service.name, callee, told))),
             Ok(other) => return Err(ControlError::NoAnswer(other.to_string()).into()),
@@ -126,7 +126,7 @@ fn command(
         Action::Disable => "disable",
         Action::Reset => "reset",
     };
-    let socket = control::socket_beside(&config.services[service].database);
+    let socket = &config.services[service].control;
     let said = block_on(control::tell(&socket, &format!("/breakers/command?callee={callee}&command={word}")))??;
     let state = said["state"].as_str().unwrap_or("unknown");
     let text = if options.json {

@@ -80,7 +80,7 @@ pub(crate) fn run(options: &Options, systems: Systems<'_>) -> Result<ExitCode, F
     } else {
         "/faults".to_owned() // nothing is said, so it is asked
     };
-    let said = block_on(control::tell(&control::socket_beside(&service.database), &path))??;
+    let said = block_on(control::tell(&service.control, &path))??;
     let text = if options.json { said.to_string() } else { in_words(&options.service, &said) };
     drop(writeln!(io::stdout(), "{text}"));
     Ok(ExitCode::SUCCESS)

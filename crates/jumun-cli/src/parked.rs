@@ -146,7 +146,7 @@ fn retry(options: &Retry, systems: Systems<'_>) -> Result<Vec<String>, Failure> 
     let query = options.order.map_or_else(String::new, |order| format!("?order={order}"));
     let mut lines = Vec::new();
     for service in meant {
-        let socket = control::socket_beside(&config.services[service.name].database);
+        let socket = &config.services[service.name].control;
         let answer = block_on(control::tell(&socket, &format!("/parked/retry{query}")))??;
         lines.push(format!("{:<13} {} heard, {} failed again", service.name, answer["heard"], answer["failed"]));
     }
@@ -163,7 +163,7 @@ fn discard(options: &Discard, systems: Systems<'_>) -> Result<Vec<String>, Failu
         let why = format!("{} has no service `{}`", model.name, options.service);
         Failure::new("service-unknown", why, "Look with `jumun parked list` which service parked it.")
     })?;
-    let socket = control::socket_beside(&service.database);
+    let socket = &service.control;
     let answer = block_on(control::tell(&socket, &format!("/parked/discard?order={}", options.order)))??;
     Ok(vec![format!("{:<13} {} discarded", options.service, answer["discarded"])])
 }

@@ -46,7 +46,7 @@ pub(crate) fn run(options: &Options, systems: Systems<'_>) -> Result<ExitCode, F
 fn rebuild(options: &Rebuild, systems: Systems<'_>) -> Result<ExitCode, Failure> {
     let (model, config) = options.system.load(systems)?;
     let service = service_with(&model, &options.service)?;
-    let socket = control::socket_beside(&config.services[service.name].database);
+    let socket = &config.services[service.name].control;
     let mut teller = Teller { json: options.json, is_terminal: io::stdout().is_terminal(), last: None };
     let path = format!("/view/rebuild?view={}", options.service);
     block_on(control::tell_and_follow(&socket, &path, |said| teller.hear(said)))??;

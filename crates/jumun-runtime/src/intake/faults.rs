@@ -6,6 +6,7 @@
 use super::admission::FaultLimit;
 use crate::limits::{FAULT_CPU_MAX, FAULT_DELAY_MAX, FAULT_START_DELAY_MAX, TIMER_LATENESS};
 use jiff::SignedDuration;
+use jumun_config::{Section, settings_by_serde};
 use jumun_http::{Code, Problem};
 use rustix::time::{ClockId, clock_gettime};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
@@ -38,6 +39,10 @@ pub struct Faults {
     #[serde(deserialize_with = "start_delay", serialize_with = "in_words")]
     pub start_delay: Duration,
 }
+
+settings_by_serde!(Faults: "table");
+
+impl Section for Faults {}
 
 /// A time between two others, drawn uniformly: `400ms..620ms`, or `500ms` for always the same.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]

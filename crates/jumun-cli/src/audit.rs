@@ -5,13 +5,12 @@ use clap::Args;
 use jiff::SignedDuration;
 use jumun::SystemModel;
 use jumun_audit::{self as audit, Databases, Report, Verdict};
-use jumun_database::{OpenError, ReadDatabase, SqliteReader};
+use jumun_database::OpenError;
 use jumun_host::config::Config;
 use serde_json::{Value, json};
 use std::{
     io::{self, Write},
     process::ExitCode,
-    sync::Arc,
     time::Duration,
 };
 
@@ -55,8 +54,8 @@ pub(crate) fn open(model: &SystemModel, config: &Config) -> Result<Databases, Fa
     let mut databases = Databases::new();
     let mut missing = None;
     for service in &model.services {
-        match SqliteReader::open(&config.services[service.name].database) {
-            Ok(reader) => drop(databases.insert(service.name.to_owned(), Arc::new(reader) as Arc<dyn ReadDatabase>)),
+        match config.services[service.name].database.open_reader() {
+            Ok(reader) => drop(databases.insert(service.name.to_owned(), reader)),
             // A service that has never run knows nothing yet: what it should know is still under way.
             Err(error @ OpenError::Missing { .. }) => missing = Some(error),
             Err(error) => return Err(error.into()),

@@ -3,7 +3,7 @@
 use crate::{Failure, SystemOptions, Systems};
 use clap::{Args, Subcommand};
 use jiff::{SignedDuration, Timestamp};
-use jumun_bus::{Bus, BusError, EmbeddedLog, Position, Record, Subscription, Wants};
+use jumun_bus::{Bus, BusError, Position, Record, Subscription, Wants};
 use jumun_host::config::Config;
 use jumun_runtime::events::{Token, envelope};
 use serde_json::{Value, json};
@@ -11,6 +11,7 @@ use std::{
     collections::{BTreeMap, VecDeque},
     io::{self, Write},
     process::ExitCode,
+    sync::Arc,
     time::Duration,
 };
 
@@ -159,7 +160,7 @@ fn show(options: &Show, systems: Systems<'_>) -> Result<ExitCode, Failure> {
     let token = options.event.parse::<Token>().ok().filter(|token| token.sequence > 0).ok_or_else(unclear)?;
     let Token { service, partition, sequence } = token;
     let bus = open(&config)?;
-    let mut from = oldest(&bus)?;
+    let mut from = oldest(bus.as_ref())?;
     from.retain(|position| position.service == service && position.partition != partition);
     from.push(Position { service, partition, epoch: None, sequence: sequence - 1 });
     let mut subscription = bus.subscribe(&from, Wants::All)?;
@@ -191,20 +192,12 @@ fn show(options: &Show, systems: Systems<'_>) -> Result<ExitCode, Failure> {
 }
 
 /// The bus of a system, for reading.
-pub(crate) fn open(config: &Config) -> Result<EmbeddedLog, Failure> {
-    if !config.bus.is_dir() {
-        let why = format!("{}: there is no bus here", config.bus.display());
-        return Err(Failure::new(
-            "bus-missing",
-            why,
-            "Check the path (--data); services make it when they first start.",
-        ));
-    }
-    Ok(EmbeddedLog::open(&config.bus)?)
+pub(crate) fn open(config: &Config) -> Result<Arc<dyn Bus>, Failure> {
+    Ok(config.bus.open_reader()?)
 }
 
 /// Before the oldest event that is there, of each source and partition.
-fn oldest(bus: &EmbeddedLog) -> Result<Vec<Position>, BusError> {
+fn oldest(bus: &dyn Bus) -> Result<Vec<Position>, BusError> {
     let mut positions = Vec::new();
     for source in bus.sources()? {
         let kept_from = bus.kept_from(&source.service)?;
@@ -237,7 +230,7 @@ pub(crate) fn read_all<T: Default>(
     let bus = open(config)?;
     let mut tries_left = TRIES_MAX;
     loop {
-        let from = oldest(&bus)?;
+        let from = oldest(bus.as_ref())?;
         let mut subscription = bus.subscribe(&from, wants.clone())?;
         let mut all = T::default();
         tries_left -= 1;

@@ -204,9 +204,7 @@ fn databases(model: &SystemModel, config: &jumun_host::config::Config, plan: &Pl
     let has_it = |service: &&jumun::ServiceModel| service.resource_at(path).is_some();
     let service = model.services.iter().find(has_it);
     let service = service.ok_or_else(|| impossible(format!("nothing of {} is at {path}", model.name)))?;
-    let file = &config.services[service.name].database;
-    if !file.exists() {
-        let missing = OpenError::Missing { path: file.display().to_string() };
+    if let Err(missing @ OpenError::Missing { .. }) = config.services[service.name].database.open_reader() {
         return Err(impossible(format!("what becomes of orders cannot be seen from here: {missing}")));
     }
     audits::open(model, config)

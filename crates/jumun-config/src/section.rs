@@ -66,6 +66,10 @@ fn walk(keys: &'static [Key], path: &str, table: &Map<String, Value>, each: &mut
         let name = format!("{path}{}", key.name);
         match table.get(key.name) {
             Some(Value::Object(below)) if !key.below.is_empty() => walk(key.below, &format!("{name}."), below, each),
+            // Names that the section does not declare.
+            Some(Value::Object(named)) if !named.is_empty() => {
+                named.iter().for_each(|(below, value)| each(key, format!("{name}.{below}"), value));
+            }
             Some(value) => each(key, name, value),
             None => {}
         }
@@ -150,7 +154,7 @@ mod tests {
     use crate::{check, settings_by_serde, units::ByteSize};
     use serde::{Deserialize, Deserializer, Serializer};
     use serde_json::json;
-    use std::{net::SocketAddr, time::Duration};
+    use std::{collections::BTreeMap, net::SocketAddr, time::Duration};
 
     /// A secret that forgets to redact itself.
     #[derive(Debug, Clone, PartialEq, Default)]
@@ -212,6 +216,8 @@ mod tests {
             colour: Colour = Colour::Red,
             /// How long events are kept.
             retention: Option<Duration> = None,
+            /// Addresses by name.
+            addresses: BTreeMap<String, Vec<SocketAddr>> = BTreeMap::new(),
             /// The table below.
             inner: Inner = Inner { count: 7, ..Inner::default() },
         }
@@ -261,6 +267,8 @@ mod tests {
             (json!({ "listen": "everywhere" }), "listen", "socket address"),
             (json!({ "retention": "7" }), "retention", "write 610ms"),
             (json!({ "size": "64KB" }), "size", "write 512B"),
+            (json!({ "addresses": { "a": "here" } }), "addresses.a", "socket address"),
+            (json!({ "addresses": 5 }), "addresses", "map"),
             (json!({ "peers": 5 }), "peers", "must be a list of texts"),
             (json!({ "colour": "green" }), "colour", "`red` or `blue`"),
         ] {
@@ -279,12 +287,15 @@ mod tests {
             ("size", json!("64KiB")),
             ("colour", json!("red")),
             ("retention", json!("")),
+            ("addresses", json!({})),
             ("inner.max_wait", json!("0s")),
             ("inner.count", json!(7)),
         ];
         assert_eq!(flatten(&outer), expected.map(|(key, value)| (key.to_owned(), value)));
         outer.token = Leaky::default();
         assert_eq!(flatten(&outer)[1].1, json!(""), "there is none");
+        outer.addresses = BTreeMap::from([("a".to_owned(), vec![SocketAddr::from(([127, 0, 0, 1], 80))])]);
+        assert!(flatten(&outer).contains(&("addresses.a".to_owned(), json!(["127.0.0.1:80"]))));
         let table = serde_json::to_value(&outer).expect("a table");
         assert_eq!(read::<Outer>(table), Ok(outer));
     }
@@ -298,7 +309,7 @@ mod tests {
         assert_eq!((wait.default.clone(), wait.secret), (json!("0s"), false));
         assert_eq!((find("colour").unit, find("token").secret), ("`red` or `blue`", true));
         assert_eq!(find("listen").unit, "address:port");
-        assert_eq!(keys.len(), 8);
+        assert_eq!(keys.len(), 9);
         assert_eq!(Inner::KEYS.iter().map(|key| key.name).collect::<Vec<_>>(), ["max_wait", "count"]);
     }
 }

@@ -7,7 +7,7 @@
 use crate::units::{self, ByteSize};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 use serde_json::Value;
-use std::{fmt::Display, net::SocketAddr, path::PathBuf, str::FromStr, time::Duration};
+use std::{collections::BTreeMap, fmt::Display, net::SocketAddr, path::PathBuf, str::FromStr, time::Duration};
 
 /// A key of a section, as its declaration says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -191,6 +191,38 @@ impl<T: FromStr<Err: Display> + Display> Setting for Vec<T> {
 
     fn write<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.collect_seq(self.iter().map(ToString::to_string))
+    }
+}
+
+/// A table whose keys the component does not declare: names of services, say.
+impl<T: Setting> Setting for BTreeMap<String, T> {
+    const UNIT: &'static str = "table";
+
+    fn read<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let table = BTreeMap::<String, Named<T>>::deserialize(deserializer)?;
+        Ok(table.into_iter().map(|(name, Named(value))| (name, value)).collect())
+    }
+
+    fn write<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_map(self.iter().map(|(name, value)| (name, Written(value))))
+    }
+}
+
+/// A value of a table, read as its [`Setting`] says.
+struct Named<T>(T);
+
+impl<'de, T: Setting> Deserialize<'de> for Named<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        T::read(deserializer).map(Self)
+    }
+}
+
+/// A value of a table, written as its [`Setting`] says.
+struct Written<'a, T>(&'a T);
+
+impl<T: Setting> Serialize for Written<'_, T> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        self.0.write(serializer)
     }
 }
 

@@ -8,7 +8,7 @@ pub mod limits;
 mod rate;
 mod upstream;
 
-pub use config::{GATEWAY, GatewayConfig};
+pub use config::{GATEWAY, GatewayConfig, PORT};
 pub use rate::{Network, RateConfig};
 
 use crate::limits::{BODIES_MAX_BYTES, FAREWELL, GATEWAY_ATTEMPTS};

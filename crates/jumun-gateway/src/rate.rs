@@ -14,6 +14,7 @@ use governor::{
     state::{StateStore, keyed::ShrinkableKeyedStateStore},
 };
 use http::{HeaderMap, HeaderName, header};
+use jumun_config::{Invalid, Section, section};
 use std::{
     collections::{HashMap, hash_map::RandomState},
     fmt,
@@ -25,13 +26,24 @@ use std::{
     time::Duration,
 };
 
-/// How often a client may ask.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct RateConfig {
-    /// Requests a second; 0 for as many as it likes.
-    pub per_second: u32,
-    /// Requests at once, after a pause; 0 for as many as in a second.
-    pub burst: u32,
+section! {
+    /// The rate limit of each client.
+    #[derive(Copy, Eq)]
+    pub struct RateConfig {
+        /// Requests a second of one client. Requests over the rate get 429. 0: no limit.
+        pub per_second: u32 = 0,
+        /// Requests of one client at once, after a pause. 0: as many as in a second.
+        pub burst: u32 = 0,
+    }
+}
+
+impl Section for RateConfig {
+    fn check(&self) -> Result<(), Invalid> {
+        if self.burst > 0 && self.per_second == 0 {
+            return Err(Invalid::new("burst", "has no effect without rate.per_second"));
+        }
+        Ok(())
+    }
 }
 
 /// An address, or all that begin as it does: `10.0.0.7`, `10.0.0.0/8`.

@@ -11,7 +11,7 @@ use hyper::{
 };
 use hyper_util::rt::TokioIo;
 use jumun_http::{
-    chain,
+    Address, chain,
     limits::{HEAD_MAX_BYTES, IDLE_CONNECTION_KEPT, IDLE_CONNECTIONS_MAX},
 };
 use std::{
@@ -95,8 +95,8 @@ impl Drop for Place<'_> {
 }
 
 impl Upstreams {
-    pub(super) fn new(urls: &[Uri], max_concurrent: u32) -> Self {
-        let all = urls.iter().map(|url| Arc::new(Upstream::new(url))).collect();
+    pub(super) fn new(addresses: &[Address], max_concurrent: u32) -> Self {
+        let all = addresses.iter().map(|address| Arc::new(Upstream::new(address.uri()))).collect();
         Self { all, places: Places::new(max_concurrent), next: AtomicUsize::new(0) }
     }
 

@@ -2,6 +2,7 @@
 //!
 //! It knows neither engines nor upstreams.
 
+mod address;
 mod connections;
 mod headers;
 pub mod limits;
@@ -9,6 +10,7 @@ mod problem;
 mod reply;
 mod shedding;
 
+pub use address::Address;
 pub use connections::{Pace, serve_until};
 pub use headers::{EXPIRES, IDEMPOTENCY_KEY, SEEN};
 pub use problem::{Code, Problem, TYPE_PREFIX};

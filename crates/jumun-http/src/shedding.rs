@@ -1,5 +1,6 @@
 //! Load shedding: what is turned away when more comes in than may, and log lines when that begins and ends.
 
+use jumun_config::settings_by_serde;
 use serde::{Deserialize, Serialize};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 
@@ -13,6 +14,8 @@ pub enum Shed {
     /// That, too.
     All,
 }
+
+settings_by_serde!(Shed: "`new` or `all`");
 
 /// Says when turning away begins and when it has ended, and nothing in between.
 #[derive(Debug, Default)]

@@ -5,6 +5,7 @@
 //! where it is counted; nobody formats an id that no line shows; and spans are made for sampled traces only.
 
 mod admission;
+mod config;
 mod http;
 pub mod limits;
 mod process;
@@ -12,8 +13,9 @@ mod span;
 mod trace;
 
 pub use admission::AdmissionMetrics;
+pub use config::{OtlpConfig, TelemetryConfig};
 pub use http::{HttpMetrics, Route, Traffic};
-pub use span::{Kind, OtlpConfig, Span, TelemetryError, Tracer};
+pub use span::{Kind, Span, TelemetryError, Tracer};
 pub use trace::{
     Origin, REQUEST_ID, SpanId, StoredTrace, TRACEPARENT, TRACESTATE, TraceContext, TraceId, given_request_id,
 };

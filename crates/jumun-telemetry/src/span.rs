@@ -3,7 +3,10 @@
 //! Off by default. What is exported waits in a bounded queue; what does not fit is dropped and counted, so that a collector
 //! that is slow or away holds nothing up. The export itself is the library's; it is behind the feature `otlp`.
 
-use super::{SpanId, TraceContext};
+use crate::{
+    config::OtlpConfig,
+    trace::{SpanId, TraceContext},
+};
 use jiff::Timestamp;
 use std::{
     borrow::Cow,
@@ -16,15 +19,6 @@ use std::{
 };
 use tokio::{sync::mpsc, task::JoinHandle};
 use tokio_util::sync::CancellationToken;
-
-/// Where spans go, and of how many traces.
-#[derive(Debug, Clone, PartialEq)]
-pub struct OtlpConfig {
-    /// Where a collector takes traces: `http://host:4318/v1/traces`.
-    pub endpoint: String,
-    /// The share of traces that begin here and are recorded, from 0 to 1. What began elsewhere says itself.
-    pub sample: f64,
-}
 
 /// Why there is no telemetry.
 #[derive(Debug, thiserror::Error)]

@@ -6,6 +6,7 @@ use crate::events::{
     consumer::Instruction,
     rebuild::tests::{Shop, note},
 };
+use jumun_bus::EmbeddedLog;
 use jumun_control::RebuildReport;
 use jumun_database::Document;
 use std::sync::atomic::Ordering;
@@ -28,7 +29,7 @@ impl Kept {
         let shop = Shop::on(log.clone()).await;
         let kept_for = Duration::from_millis(1);
         let consumers = BTreeSet::from(["board".to_owned()]);
-        let retention = Retention { log: log.clone(), kept_for, consumers };
+        let retention = Retention { bus: Arc::new(log.clone()), kept_for, consumers };
         let keeper = Keeper::new(retention, shop.engine.core(), &shop.rebuilds);
         Self { shop, keeper, log, _folder: folder }
     }
@@ -256,7 +257,7 @@ fn those_count_who_listen_and_whose_views_fold() {
     let consumers = |service: &str| {
         let log = EmbeddedLog::open(folder.path()).expect("a folder");
         let service = system.service(service).expect("a service");
-        let retention = Retention::new(&system, service, log, Duration::from_secs(1));
+        let retention = Retention::new(&system, service, Arc::new(log), Duration::from_secs(1));
         retention.consumers.into_iter().collect::<Vec<_>>()
     };
     assert_eq!(consumers("order"), ["dashboard", "delivery", "payment", "store"]);

@@ -41,7 +41,7 @@ fn read_all(log: &EmbeddedLog) -> Vec<Record> {
     contents(poll_all(&mut *reader(log, 0)))
 }
 
-/// What a reader finds until it is told of an error.
+/// What a reader finds until it gets an error.
 fn read_until_error(subscription: &mut dyn Subscription) -> (Vec<Delivery>, BusError) {
     let mut found = Vec::new();
     loop {
@@ -102,7 +102,7 @@ fn append_tail(bytes: &mut Vec<u8>, tail: Tail, length: usize) {
     }
 }
 
-/// A log of five events of which two are synced. Tells where each of them ends, the header first.
+/// A log of five events of which two are synced. Returns where each of them ends, the header first.
 fn five_events(folder: &Path) -> (PathBuf, Vec<u64>) {
     let log = open(folder);
     let path = folder.join("order").join(SEGMENT);
@@ -128,7 +128,7 @@ fn a_tail_torn_at_any_byte_is_cut_off_and_appended_again() {
     for tail in [Tail::Nothing, Tail::Zeros, Tail::Garbage] {
         for cut in usize::try_from(ends[2]).unwrap()..=whole.len() {
             let place = format!("cut at byte {cut}, then {tail:?}");
-            // One that has read everything before, and so stands ahead of the log; one in the midst of it; one at the
+            // One reader that has read everything before, and so is ahead of the log; one in the middle; one at the
             // start.
             put(&path, &whole);
             let mut readers: Vec<_> = [5, 3, 0].map(|sequence| (reader(&log, 0), sequence)).into();
@@ -216,7 +216,7 @@ fn a_byte_that_is_wrong_below_the_mark_is_damage() {
         assert_eq!(contents(found), records(0, 1, before.saturating_sub(1) as u64));
         assert!(matches!(error, BusError::Damaged { .. }), "byte {wrong}: {error}");
     }
-    // As soon as it is restored, reading goes on.
+    // As soon as it is restored, reading continues.
     put(&path, &whole);
     assert_eq!(read_all(&log), records(0, 1, 5));
 }
@@ -240,7 +240,7 @@ fn a_mark_survives_damage_to_one_of_its_halves() {
         let error = log.publisher(&source("order", 1)).err().unwrap();
         assert!(matches!(error, BusError::Damaged { .. }), "{error}");
     }
-    // Nobody who reads needs it.
+    // Readers do not need it.
     assert_eq!(read_all(&log), records(0, 1, 5));
 }
 
@@ -463,7 +463,7 @@ fn readers_follow_a_writer_and_miss_nothing() {
     assert_eq!(slowest.into_inner(), EVENTS + 3);
 }
 
-/// Writes the third record anew, with other bytes at a place of it, and a checksum that is right.
+/// Rewrites the third record with other bytes at one offset, and a correct checksum.
 fn forge(path: &Path, ends: &[u64], at: usize, bytes: &[u8]) {
     let mut log = fs::read(path).unwrap();
     let (from, to) = (usize::try_from(ends[2]).unwrap(), usize::try_from(ends[3]).unwrap());
@@ -517,7 +517,7 @@ fn the_log_may_be_moved_away_and_filled_again_under_its_readers() {
     let another = jumun_bus::Source { epoch: uuid::Uuid::from_u128(8), ..source("order", 1) };
     log.publisher(&another).unwrap().append(&records(0, 1, 9)).unwrap();
     for reader in &mut readers {
-        // The second one goes on with the file it has, until it looks.
+        // The second reader continues with the file it has, until it looks again.
         let error = loop {
             match reader.poll(10, LONG) {
                 Ok(found) => assert!(!found.is_empty()),

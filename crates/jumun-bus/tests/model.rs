@@ -20,7 +20,7 @@ const READERS: usize = 3;
 
 #[derive(Debug, Clone)]
 enum Action {
-    /// So many events of each partition, alternating, in batches of this size.
+    /// This many events of each partition, alternating, in batches of this size.
     Append {
         events: [u64; 2],
         batch: usize,

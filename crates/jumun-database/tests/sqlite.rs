@@ -1,4 +1,4 @@
-//! What is particular to the files of `SQLite`: who may open them, what is refused, and a disk that is full.
+//! What is particular to the files of `SQLite`: who may open them, which files are refused, and a full disk.
 
 #![allow(clippy::unwrap_used, reason = "a test may fail")]
 
@@ -135,7 +135,7 @@ async fn a_caller_that_does_not_look_at_its_answer_holds_up_no_other() {
     let database = SqliteDatabase::open(&file(&folder), schema(1)).unwrap();
     for round in 0..50_i64 {
         let commit = |place| database.commit(documents([order(10 * round + place, 0, &json!({}))]));
-        // In one group, probably: one begins, the next two are queued while it is on its way to the disk.
+        // In one group, probably: the first commit begins, the next two queue while it is on its way to the disk.
         let mut idle = [commit(1), commit(2), commit(3)];
         for commit in &mut idle {
             assert!(commit.now_or_never().is_none_or(|result| result.is_ok()));
@@ -321,7 +321,7 @@ async fn people_read_it_with_any_client() {
     assert_eq!(indexes.iter().map(|row| &*row.1).collect::<Vec<_>>(), ["orders_by_address", "orders_by_count"]);
 }
 
-/// A start after a rebuild must not make indexes over all rows anew, and people read what is there now.
+/// A start after a rebuild must not create the indexes over all rows again, and people read the current rows.
 #[tokio::test]
 async fn a_switch_leaves_the_schema_as_the_next_start_wants_it() {
     let folder = folder();
@@ -344,7 +344,7 @@ async fn a_switch_leaves_the_schema_as_the_next_start_wants_it() {
         let row = Document { id: round, version: 9, shown: true, body: json!({ "storeName": "anew" }).to_string() };
         database.write_shadow("orders", vec![row]).await.unwrap();
         database.switch_shadows(vec!["orders"], vec![]).await.unwrap();
-        // The shadow is left as by a process that died here: it is in nobody's way.
+        // The shadow remains as if a process had died here: it blocks nothing.
         database.close().await;
         let switched = schema_of(&file);
         SqliteDatabase::open(&file, schema(1)).unwrap().close().await;
@@ -414,7 +414,7 @@ async fn a_reader_reads_what_a_stopped_service_left() {
     assert_eq!(reader.journal(0, 0, 10).await.unwrap().len(), 1);
     drop(reader);
     assert!(fs::read(file(&folder)).unwrap() == before, "the reader changed the file");
-    // And is in nobody's way.
+    // And blocks nothing.
     let _reader = SqliteReader::open(&file(&folder)).unwrap();
     let database = SqliteDatabase::open(&file(&folder), schema(1)).unwrap();
     database.commit(documents([order(4, 0, &json!({}))])).await.unwrap();
@@ -505,7 +505,7 @@ async fn the_log_grows_only_while_a_reader_is_in_the_way() {
     };
     let urgent = limits::CHECKPOINT_URGENT_BYTES;
 
-    // Somebody looks at the database for hours.
+    // A reader keeps the database open for hours.
     let client = Connection::open_with_flags(file(&folder), OpenFlags::SQLITE_OPEN_READ_ONLY).unwrap();
     let transaction = client.unchecked_transaction().unwrap();
     transaction.query_row("SELECT count(*) FROM menus", [], |_| Ok(())).unwrap();

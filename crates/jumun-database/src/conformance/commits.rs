@@ -235,7 +235,7 @@ pub async fn the_writer_counts_what_it_does(home: &impl Home) {
     let stats = database.stats();
     assert_eq!((stats.commits, stats.conflicts), (20, 10));
     assert!((1..=20).contains(&stats.groups), "{stats:?}");
-    // Not every adapter counts them; who does has counted all.
+    // Not every adapter counts them; an adapter that counts has counted all.
     for histogram in [&stats.group_jobs, &stats.sync_us].into_iter().filter(|histogram| !histogram.counts.is_empty()) {
         assert_eq!(histogram.counts.len(), histogram.bounds.len() + 1);
         assert!(histogram.counts.iter().sum::<u64>() >= stats.groups, "{stats:?}");

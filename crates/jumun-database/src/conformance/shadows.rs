@@ -14,7 +14,7 @@ async fn clear(database: &impl Database) {
     while !database.clear_shadow("orders").await.unwrap() {}
 }
 
-/// A view is made anew beside the old one.
+/// A view is rebuilt beside the old one.
 pub async fn nobody_sees_a_shadow_before_it_takes_its_place(home: &impl Home) {
     let database = home.open(schema(1));
     let before = [1, 2].map(|id| order(id, 0, &serde_json::json!({ "storeName": "before" })));
@@ -35,7 +35,7 @@ pub async fn nobody_sees_a_shadow_before_it_takes_its_place(home: &impl Home) {
     assert_eq!(database.document("orders", 4).await.unwrap(), Some(hidden));
     assert_eq!(database.document("orders", 1).await.unwrap(), None);
     assert_eq!(database.page(Query { collection: "menus", ..all() }).await.unwrap().total, 0);
-    // What was there before is what is to be cleared now.
+    // The previous documents are the shadow now, to be cleared.
     assert_eq!(database.read_shadow("orders", vec![1]).await.unwrap().len(), 1);
     clear(&database).await;
     assert_eq!(database.read_shadow("orders", vec![1]).await.unwrap(), []);
@@ -75,7 +75,7 @@ pub async fn documents_that_were_switched_are_found_and_changed_like_all_others(
     }
 }
 
-/// The fence: what the rows were made of is what their consumer has heard.
+/// The fence: the rows must reflect exactly what their consumer has handled.
 pub async fn a_switch_needs_the_places_to_be_as_believed(home: &impl Home) {
     let database = home.open(schema(1));
     database.commit(places([step("payment", 1, 0, 5), step("store", 2, 0, 7)])).await.unwrap();
@@ -154,7 +154,8 @@ pub async fn a_base_is_kept_with_its_places_and_nobody_sees_it(home: &impl Home)
     assert_eq!(database.scan_base("orders", 2, 1).await.unwrap(), [row(3, 70, "first")]);
     assert_eq!(database.page(all()).await.unwrap(), seen);
 
-    // What is written next is no part of it before it is kept itself; after that nothing is left of it.
+    // Rows written for the next base are not part of this one before that is kept itself; after that nothing is left of
+    // it.
     clear(&database).await;
     database.write_next_base("orders", vec![row(2, 71, "second")]).await.unwrap();
     assert_eq!((scan_base(&database).await, database.base("orders").await.unwrap()), (rows.to_vec(), kept));

@@ -1,4 +1,4 @@
-//! What KakaoTalk is told, field by field.
+//! What KakaoTalk receives, field by field.
 
 use crate::support::{
     DEFAULTS, config,

@@ -22,7 +22,7 @@ enum Action {
     Command(Command),
 }
 
-/// A breaker with those who use it, and what they know themselves.
+/// A breaker with its callers, and what the callers know themselves.
 struct World {
     breaker: Breaker,
     now: Instant,
@@ -61,7 +61,7 @@ impl World {
         ticket.epoch == self.breaker.epoch
     }
 
-    /// Permits of this state that are out, as those know who have them.
+    /// Permits of this state in use, as their holders know.
     fn out(&self) -> u64 {
         let held = self.held.iter().flatten().filter(|ticket| self.is_current(ticket)).count();
         (held + self.lost_now()) as u64
@@ -161,7 +161,7 @@ impl World {
             State::ForcedOpen => false,
         };
         let rejected = self.breaker.rejected;
-        // What is told in advance is what happens.
+        // What the breaker announces is what happens.
         let foretold = self.breaker.clone().refuse(self.now);
         let (acquired, transition) = self.breaker.acquire(self.now);
         assert_eq!(foretold.0, acquired.as_ref().err().copied());

@@ -1,4 +1,4 @@
-//! A breaker against a slow and obvious one, which remembers every call and computes everything anew each time.
+//! A breaker against a slow and obvious model, which remembers every call and computes everything each time.
 
 use super::*;
 use proptest::{collection::vec, prelude::*};
@@ -135,7 +135,7 @@ enum Action {
     /// Several calls at once.
     Burst(usize, Verdict),
     Pass(Duration),
-    /// The caller's clock is behind by so much, for one call.
+    /// The caller's clock is behind by this much, for one call.
     Late(Duration),
     Command(Command),
 }

@@ -21,7 +21,7 @@ pub struct Full;
 impl Keys {
     /// Takes a key in.
     pub fn insert(&mut self, key: i64) -> Result<(), Full> {
-        let (block, word, bit) = place(key);
+        let (block, word, bit) = position(key);
         if self.blocks.len() >= KEY_BLOCKS_MAX && !self.blocks.contains_key(&block) {
             return Err(Full);
         }
@@ -33,7 +33,7 @@ impl Keys {
 
     /// Whether it is in.
     pub fn contains(&self, key: i64) -> bool {
-        let (block, word, bit) = place(key);
+        let (block, word, bit) = position(key);
         self.blocks.get(&block).is_some_and(|words| words[word] & bit != 0)
     }
 
@@ -51,7 +51,7 @@ impl Keys {
     pub fn iter(&self) -> impl Iterator<Item = i64> + '_ {
         self.blocks.iter().flat_map(|(block, words)| {
             let is_in = move |at: &i64| {
-                let (_, word, bit) = place(*at);
+                let (_, word, bit) = position(*at);
                 words[word] & bit != 0
             };
             (0..BLOCK).filter(is_in).map(move |at| block * BLOCK + at)
@@ -60,7 +60,7 @@ impl Keys {
 }
 
 /// The block of a key, the word in it, the bit in that.
-fn place(key: i64) -> (i64, usize, u64) {
+fn position(key: i64) -> (i64, usize, u64) {
     let at = usize::try_from(key.rem_euclid(BLOCK)).unwrap_or_default();
     (key.div_euclid(BLOCK), at / 64, 1 << (at % 64))
 }

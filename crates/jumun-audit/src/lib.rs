@@ -323,8 +323,8 @@ async fn under_way(model: &SystemModel, databases: &Databases) -> Result<BTreeSe
     let mut keys = BTreeSet::new();
     for listener in model.services.iter().filter(|service| !service.listens.is_empty()) {
         // A service that has never run has heard nothing yet.
-        let places = match databases.get(listener.name) {
-            Some(database) => database.places().await?,
+        let positions = match databases.get(listener.name) {
+            Some(database) => database.positions().await?,
             None => Vec::new(),
         };
         for (source, journal) in databases.iter().filter(|(source, _)| *source != listener.name) {
@@ -332,8 +332,9 @@ async fn under_way(model: &SystemModel, databases: &Databases) -> Result<BTreeSe
                 continue;
             }
             for partition in 0..journal.identity().partitions {
-                let place = places.iter().find(|place| place.source == *source && place.partition == partition);
-                let mut after = place.map_or(0, |place| place.sequence);
+                let position =
+                    positions.iter().find(|position| position.source == *source && position.partition == partition);
+                let mut after = position.map_or(0, |position| position.sequence);
                 loop {
                     let events = journal.journal(partition, after, PAGE_MAX_ROWS).await?;
                     let Some(last) = events.last() else { break };

@@ -9,7 +9,7 @@ use jumun_gateway::{self as gateway, GATEWAY, Gateway};
 use jumun_host::config::{Config, SENDER};
 use jumun_runtime::{
     Engine, Parts, Serving, StatusCode,
-    asks::{CallConfig, Delays, Guards, messages::Carrier, transport::HttpTransport},
+    asks::{CallConfig, Delays, Guards, messages::SenderAdapter, transport::HttpTransport},
     events::Retention,
     schema, serve,
 };
@@ -102,8 +102,8 @@ async fn serve_service(
     let delays = config.calls.iter().map(|(name, call)| (name.clone(), call.delay())).collect();
     let mut transport = HttpTransport::new(urls);
     if let Some(sender) = &config.sender {
-        let carrier = Carrier::new(sender.open(service.texts)?);
-        transport = transport.with_outside(SENDER, Arc::new(carrier));
+        let carrier = SenderAdapter::new(sender.open(service.texts)?);
+        transport = transport.with_external(SENDER, Arc::new(carrier));
     }
     let engine = Engine::new(Parts {
         guards: Guards::new(service, &guards)?,

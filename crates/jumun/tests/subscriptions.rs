@@ -90,7 +90,7 @@ fn changed(event: &Event) -> usize {
     let heard = ReceivedEvent { event_type, body: &body, now: jiff::Timestamp::UNIX_EPOCH, new_ids: &new_ids };
     let mut documents = Documents::new();
     loop {
-        match behaviour.handle(event, &documents).expect("no defect") {
+        match behaviour.handle(heard, &documents).expect("no defect") {
             Outcome::Needs(keys) => documents.extend(keys.into_iter().map(|key| (key, None))),
             Outcome::Decided(decided) => return decided.documents.len(),
             other => panic!("{other:?}"),

@@ -10,24 +10,24 @@ pub const GATEWAY: &str = "gateway";
 /// The configuration of the gateway.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct GatewayConfig {
-    /// Where it listens.
+    /// The address to listen on.
     pub listen: SocketAddr,
-    /// The web pages that may call it from a browser, `https://shop.example`, or `*` for all. None by default.
+    /// Origins of web pages that may call the gateway, such as `https://shop.example`, or `*` for all. None by default.
     pub cors_origins: Vec<String>,
-    /// Where each service is, once or more often.
+    /// The addresses of each service.
     pub upstreams: BTreeMap<String, Vec<Uri>>,
-    /// How long the answer of a service is waited for, the repeat of a broken request included.
+    /// How long the gateway waits for the answer of a service. Includes the retry of a broken request.
     pub time_limit: Duration,
-    /// How long a client may take to send the head of a request; also how long a connection may be idle.
+    /// How long a client may take to send the head of a request; also how long its connection may be idle.
     pub head_time_limit: Duration,
     /// How long a client may take to send the body of a request.
     pub body_time_limit: Duration,
-    /// Requests to one service at once. One more is answered 503 at once.
+    /// Requests in progress to one service. Further ones get 503 at once.
     pub max_concurrent: u32,
-    /// Requests to all services at once. One more is answered 503 at once.
+    /// Requests in progress to all services. Further ones get 503 at once.
     pub max_concurrent_total: u32,
-    /// How often a client may ask.
+    /// The rate limit of each client.
     pub rate: RateConfig,
-    /// Whose `X-Forwarded-For` says where a client is. None by default.
+    /// Proxies whose `X-Forwarded-For` the gateway trusts. None by default.
     pub trusted_proxies: Vec<Network>,
 }

@@ -1,16 +1,12 @@
 //! `jumun parked`: events that a service could not take in, kept aside so that all others go on.
 
-use crate::{
-    Failure, SystemOptions, Systems,
-    audit::{block_on, open},
-};
+use crate::{Failure, SystemOptions, Systems, audit::open, output::print_lines, process::block_on};
 use clap::{Args, Subcommand};
 use jumun_control::{DiscardParked, RetryParked, socket_in, tell};
 use jumun_runtime::events::parked::{Parked, parked};
 use serde_json::json;
 use std::{
     collections::{BTreeMap, BTreeSet},
-    io::{self, Write},
     process::ExitCode,
 };
 
@@ -78,12 +74,7 @@ pub(crate) fn run(options: &Options, systems: Systems<'_>) -> Result<ExitCode, F
         Command::Retry(options) => retry(options, systems),
         Command::Discard(options) => discard(options, systems),
     }?;
-    let mut out = io::stdout().lock();
-    for line in lines {
-        if writeln!(out, "{line}").is_err() {
-            break; // nobody reads any more
-        }
-    }
+    print_lines(lines)?;
     Ok(ExitCode::SUCCESS)
 }
 

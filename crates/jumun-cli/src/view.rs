@@ -1,6 +1,6 @@
 //! `jumun view`: views are made of the log, and can be made anew of it.
 
-use crate::{Failure, SystemOptions, Systems, audit::block_on};
+use crate::{Failure, SystemOptions, Systems, process::block_on};
 use clap::{Args, Subcommand};
 use jumun::{ServiceModel, SystemModel};
 use jumun_control::{RebuildProgress, RebuildReport, RebuildStats, RebuildView, follow, socket_in};

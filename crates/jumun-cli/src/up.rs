@@ -38,6 +38,7 @@ pub(crate) fn run(options: &Options, systems: Systems<'_>) -> Result<ExitCode, F
 }
 
 async fn up(model: &SystemModel, config: &Config, options: &Options) -> Result<ExitCode, Failure> {
+    jumun_host::check(model)?;
     let began = Instant::now();
     let stop = serve::stop_signal();
     let stop = stop.map_err(|error| Failure::new("system", error.to_string(), "Signals cannot be heard here."))?;

@@ -4,9 +4,9 @@ mod tidy;
 
 use clap::{Parser, Subcommand};
 use std::{
-    env,
+    env, fs,
     path::Path,
-    process::{Command, ExitCode},
+    process::{Command, ExitCode, Stdio},
 };
 
 /// What a developer of Jumun runs.
@@ -47,6 +47,8 @@ Packages: jumun (kernel), jumun-audit, -bus, -cli, -config, -control, -database,
     Lint,
     /// The rules of the repository that are code: dependencies, sizes, purity, clocks, imports, documents, machine.
     Tidy,
+    /// Makes docs/configuration.md from the declarations of the keys.
+    Docs,
     /// All benchmarks. They print tables; nothing fails by being slow.
     Bench,
 }
@@ -82,6 +84,7 @@ fn main() -> ExitCode {
                 && cargo(&["doc", "--workspace", "--no-deps", "--document-private-items"])
         }
         Task::Tidy => tidy(),
+        Task::Docs => docs(),
         Task::Bench => ["jumun-database", "jumun-bus", "jumun-guard", "jumun-program"]
             .iter()
             .all(|package| cargo(&["bench", "--package", package, "--benches"])),
@@ -92,6 +95,30 @@ fn main() -> ExitCode {
 fn tidy() -> bool {
     eprintln!("cargo xtask tidy");
     tidy::run(Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap_or(Path::new(".")))
+}
+
+/// Writes what the program says about its configuration into the page. A test of the program compares the two.
+fn docs() -> bool {
+    const PAGE: &str = "docs/configuration.md";
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    let program = env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let arguments = ["run", "--quiet", "--package", "jumun-program", "--", "config", "--reference"];
+    eprintln!("cargo {} > {PAGE}", arguments.join(" "));
+    let page = match Command::new(program).args(arguments).stderr(Stdio::inherit()).output() {
+        Ok(output) if output.status.success() => output.stdout,
+        Ok(_) => return false,
+        Err(error) => {
+            eprintln!("cargo cannot be run: {error}");
+            return false;
+        }
+    };
+    match fs::write(root.join(PAGE), page) {
+        Ok(()) => true,
+        Err(error) => {
+            eprintln!("{PAGE} cannot be written: {error}");
+            false
+        }
+    }
 }
 
 /// Runs cargo; says what it runs, so that it can be run by hand.

@@ -7,7 +7,7 @@
 mod support;
 
 use http_body_util::BodyExt;
-use jumun_bus::{Bus, EmbeddedLog, Publisher, Record, Source};
+use jumun_bus::{BusOptions, BusUrl, Publisher, Record, Source};
 use std::{
     env,
     error::Error,
@@ -33,7 +33,7 @@ const WAY: [(&str, &str); 7] = [
 
 /// Puts everything that happens to so many orders onto the bus.
 fn publish(bus: &Path, orders: i64, apart: i64) -> Result<u64, Box<dyn Error>> {
-    let bus = EmbeddedLog::open(bus)?;
+    let bus = BusUrl::embedded(bus).open(BusOptions::default())?;
     let examples = include_str!("../../../systems/food-delivery/src/examples.jsonl");
     let example = |name: &str| {
         let tag = format!("{{\"eventType\":\"{name}\",");

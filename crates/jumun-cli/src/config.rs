@@ -1,8 +1,8 @@
-//! `jumun config`: what holds, and who says so.
+//! `jumun config`: every key with its value in effect and the source that set it, or the reference of all keys.
 
-use crate::{Failure, SystemOptions, Systems};
+use crate::{Failure, SettingsOptions, Systems};
 use clap::Args;
-use jumun_host::config::{Entry, explain, load};
+use jumun_host::config::{Entry, explain, load, reference};
 use serde_json::{Value, json};
 use std::{
     io::{self, Write},
@@ -11,15 +11,25 @@ use std::{
 
 #[derive(Debug, Args)]
 pub(crate) struct Options {
+    /// The system, by its name.
+    #[arg(required_unless_present = "reference")]
+    system: Option<String>,
     #[command(flatten)]
-    system: SystemOptions,
+    settings: SettingsOptions,
     /// As JSON, an object a line.
     #[arg(long)]
     json: bool,
+    /// Write the reference of all keys with their defaults, as Markdown: of this system, or of all.
+    #[arg(long, conflicts_with = "json")]
+    reference: bool,
 }
 
 pub(crate) fn run(options: &Options, systems: Systems<'_>) -> Result<ExitCode, Failure> {
-    let (model, sources) = (systems.find(&options.system.system)?, options.system.sources());
+    if options.reference {
+        return write_reference(options, systems);
+    }
+    let model = systems.find(options.system.as_deref().unwrap_or_default())?;
+    let sources = options.settings.sources();
     let config = load(&model, &sources)?;
     for service in &model.services {
         service.behaviour(&config.services[service.name].settings)?; // what the business may be set to, only it knows
@@ -38,6 +48,15 @@ pub(crate) fn run(options: &Options, systems: Systems<'_>) -> Result<ExitCode, F
             break; // nobody reads any more
         }
     }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn write_reference(options: &Options, systems: Systems<'_>) -> Result<ExitCode, Failure> {
+    let models = match &options.system {
+        Some(name) => vec![systems.find(name)?],
+        None => systems.models(),
+    };
+    drop(io::stdout().write_all(reference(&models).as_bytes())); // a reader may stop early
     Ok(ExitCode::SUCCESS)
 }
 

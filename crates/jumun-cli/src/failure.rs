@@ -4,10 +4,9 @@ use jumun::SettingsError;
 use jumun_bus::BusError;
 use jumun_control::ControlError;
 use jumun_database::{OpenError, ReadError};
-use jumun_host::config::ConfigError;
-use jumun_runtime::{ServeError, asks::guards::InvalidConfig};
+use jumun_host::{HostError, config::ConfigError};
+use jumun_runtime::ServeError;
 use jumun_supervisor::SuperviseError;
-use jumun_telemetry::TelemetryError;
 use std::{borrow::Cow, fmt, process::ExitCode};
 
 /// A failure of the program.
@@ -64,6 +63,12 @@ impl From<BusError> for Failure {
     }
 }
 
+impl From<HostError> for Failure {
+    fn from(error: HostError) -> Self {
+        Self::new(error.code(), error.to_string(), error.remedy())
+    }
+}
+
 impl From<ServeError> for Failure {
     fn from(error: ServeError) -> Self {
         Self::new(error.code(), error.to_string(), error.remedy())
@@ -76,26 +81,8 @@ impl From<SuperviseError> for Failure {
     }
 }
 
-impl From<TelemetryError> for Failure {
-    fn from(error: TelemetryError) -> Self {
-        Self::new(error.code(), error.to_string(), error.remedy())
-    }
-}
-
 impl From<ControlError> for Failure {
     fn from(error: ControlError) -> Self {
-        Self::new(error.code(), error.to_string(), error.remedy())
-    }
-}
-
-impl From<InvalidConfig> for Failure {
-    fn from(error: InvalidConfig) -> Self {
-        Self::new(error.code(), error.to_string(), error.remedy())
-    }
-}
-
-impl From<jumun_sender::InvalidConfig> for Failure {
-    fn from(error: jumun_sender::InvalidConfig) -> Self {
         Self::new(error.code(), error.to_string(), error.remedy())
     }
 }

@@ -122,9 +122,14 @@ Exit status: 0 as available as asked and all orders as they must be, 1 not, 2 it
     Load(load::Options),
     /// Explains an error: what it means, when it happens, what to do.
     Explain(explain::Options),
-    /// Shows every key of the configuration, what holds, and where that comes from.
-    #[command(after_help = "In this order, the later one wins: jumun.toml, --config-dir, the environment
-(JUMUN__ORDER__CALLS__PAYMENT__TIME_LIMIT=610ms), --set. What is shown can be a jumun.toml.")]
+    /// Shows every key of the configuration with its value in effect and the source that set it.
+    #[command(after_help = "Examples:
+  jumun config food-delivery
+  jumun config food-delivery --set order.calls.payment.time_limit=610ms
+  jumun config --reference
+
+Sources, the later one wins: jumun.toml, --config-dir, the environment
+(JUMUN__ORDER__CALLS__PAYMENT__TIME_LIMIT=610ms), --set. The output is a valid jumun.toml.")]
     Config(config::Options),
 }
 
@@ -190,10 +195,6 @@ impl SystemOptions {
     fn load(&self, systems: Systems<'_>) -> Result<(SystemModel, Config), Failure> {
         self.settings.load(systems, &self.system)
     }
-
-    fn sources(&self) -> Sources {
-        self.settings.sources()
-    }
 }
 
 impl SettingsOptions {
@@ -240,6 +241,10 @@ struct Systems<'a>(&'a [fn() -> SystemModel]);
 impl Systems<'_> {
     fn names(self) -> String {
         self.0.iter().map(|system| system().name).collect::<Vec<_>>().join(", ")
+    }
+
+    fn models(self) -> Vec<SystemModel> {
+        self.0.iter().map(|system| system()).collect()
     }
 
     fn find(self, name: &str) -> Result<SystemModel, Failure> {

@@ -1,32 +1,17 @@
 //! `jumun serve`: one service of a system, or its gateway; one process.
 
-use crate::{Failure, SystemOptions, Systems};
+use crate::{Failure, SystemOptions, Systems, process};
 use clap::Args;
-use jiff::tz::TimeZone;
 use jumun::{ServiceModel, SystemModel};
-use jumun_bus::BusOptions;
-use jumun_gateway::{self as gateway, GATEWAY, Gateway};
-use jumun_host::config::{Config, SENDER};
-use jumun_runtime::{
-    Engine, Parts, Serving, StatusCode,
-    asks::{CallConfig, Delays, Guards, messages::SenderAdapter, transport::HttpTransport},
-    events::Retention,
-    schema, serve,
-};
+use jumun_gateway::GATEWAY;
+use jumun_host::{Plan, Socket, config::Config, serve_gateway};
 use jumun_supervisor::{self as supervisor, Leash};
-use jumun_telemetry::Tracer;
-use rustix::process::{Resource, getrlimit, setrlimit};
 use std::{
     io::{self, Write},
     net::SocketAddr,
     process::ExitCode,
-    sync::Arc,
 };
-use tokio::{
-    net::TcpListener,
-    signal::unix::{SignalKind, signal},
-};
-use tokio_util::sync::CancellationToken;
+use tokio::net::TcpListener;
 use tracing_subscriber::EnvFilter;
 
 #[derive(Debug, Args)]
@@ -64,15 +49,14 @@ fn serve_it(options: &Options, systems: Systems<'_>) -> Result<ExitCode, Failure
         let why = format!("{} has no service `{}`", model.name, options.service);
         return Err(Failure::new("service-unknown", why, format!("Name one of: {}.", names.join(", "))));
     }
-    allow_many_connections();
+    if let Err(error) = process::allow_many_connections() {
+        tracing::warn!(%error, "the number of open files stays low; many clients at once may wait");
+    }
     // One thread for all requests, and one more that commits: as fast as many, and a process a service.
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    let runtime =
-        runtime.map_err(|error| Failure::new("system", error.to_string(), "Look at the limits of this user."))?;
-    runtime.block_on(async {
+    process::runtime()?.block_on(async {
         match service {
             Some(service) => serve_service(&model, service, &config, options).await,
-            None => serve_gateway(&model, &config, options).await,
+            None => gateway(&model, &config, options).await,
         }
     })
 }
@@ -83,78 +67,33 @@ async fn serve_service(
     config: &Config,
     options: &Options,
 ) -> Result<ExitCode, Failure> {
-    let (bus, kept_for, folder) = (&config.bus, config.retention, config.folder.clone());
-    let unavailable_status = StatusCode::from_u16(config.unavailable_status).unwrap_or(StatusCode::SERVICE_UNAVAILABLE);
-    let tracer = match &config.telemetry {
-        Some(otlp) => Tracer::start(system.name, service.name, otlp)?,
-        None => Tracer::default(),
-    };
-    let config = &config.services[service.name];
-    let behaviour = service.behaviour(&config.settings)?;
-    let Ear { listener, announce, stop } = Ear::open(service.name, options, config.listen)?;
-    let database = config.database.open(schema(service))?;
-    let bus = bus.open(BusOptions { segment_max_age: kept_for.map(Retention::part_max_age) })?;
-    let retention = kept_for.map(|kept_for| Retention::new(system, service, bus.clone(), kept_for));
-    let control = jumun_control::socket_in(&folder, service.name);
-    let url = |(name, call): (&String, &CallConfig)| Some((name.clone(), call.url.as_ref()?.uri().clone()));
-    let urls = config.calls.iter().filter_map(url).collect();
-    let guards = config.calls.iter().map(|(name, call)| (name.clone(), call.guard())).collect();
-    let delays = config.calls.iter().map(|(name, call)| (name.clone(), call.delay())).collect();
-    let mut transport = HttpTransport::new(urls);
-    if let Some(sender) = &config.sender {
-        let carrier = SenderAdapter::new(sender.open(service.texts)?);
-        transport = transport.with_external(SENDER, Arc::new(carrier));
-    }
-    let engine = Engine::new(Parts {
-        guards: Guards::new(service, &guards)?,
-        delays: Delays::new(delays),
-        admission: config.admission,
-        shed: config.shed,
-        zone: TimeZone::try_system().unwrap_or(TimeZone::UTC),
-        tracer,
-        restarts: options.supervised.unwrap_or_default(),
-        ..Parts::new(service.clone(), behaviour, database, Arc::new(transport))
+    let plan = Plan::new(system, service, config)?;
+    let socket = socket(service.name, options, config.services[service.name].listen)?;
+    plan.open(options.supervised.unwrap_or_default())?.serve(socket).await?;
+    Ok(ExitCode::SUCCESS)
+}
+
+async fn gateway(system: &SystemModel, config: &Config, options: &Options) -> Result<ExitCode, Failure> {
+    jumun_host::check(system)?;
+    let socket = socket(GATEWAY, options, config.gateway.listen)?;
+    serve_gateway(system, config, options.supervised.unwrap_or_default(), socket).await;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Opens the socket of a process, or takes the one that the supervisor handed down.
+fn socket(name: &'static str, options: &Options, configured: SocketAddr) -> Result<Socket, Failure> {
+    let (listener, leash) = listener(name, options, configured)?;
+    let stop = process::stop_signal("the next start undoes what is in doubt")?;
+    let address = listener.local_addr().unwrap_or(configured);
+    let held = leash.map(|leash| leash.hold(stop.clone()));
+    let announce = Box::new(move || {
+        if let Some(ready) = held {
+            let _ = ready.send(()); // the leash may have broken, and then this process is stopping
+        } else if let Err(error) = writeln!(io::stdout(), "{name} listens on http://{address}") {
+            tracing::debug!(%error, "nobody reads the standard output");
+        }
     });
-    engine.faults().set(config.faults, None);
-    let start_delay = config.faults.start_delay;
-    serve(engine, Serving { listener, unavailable_status, bus, retention, control, start_delay, announce, stop })
-        .await?;
-    Ok(ExitCode::SUCCESS)
-}
-
-async fn serve_gateway(model: &SystemModel, config: &Config, options: &Options) -> Result<ExitCode, Failure> {
-    let Ear { listener, announce, stop } = Ear::open(GATEWAY, options, config.gateway.listen)?;
-    let unavailable_status = StatusCode::from_u16(config.unavailable_status).unwrap_or(StatusCode::SERVICE_UNAVAILABLE);
-    let shed = config.services.iter().map(|(name, service)| (name.clone(), service.shed)).collect();
-    let restarts = options.supervised.unwrap_or_default();
-    let gateway = Gateway { listener, announce, stop, restarts, unavailable_status, shed };
-    gateway::serve(model, &config.gateway, gateway).await;
-    Ok(ExitCode::SUCCESS)
-}
-
-/// Where a process hears its clients and its operator.
-struct Ear {
-    listener: TcpListener,
-    announce: Box<dyn FnOnce() + Send>,
-    stop: CancellationToken,
-}
-
-impl Ear {
-    fn open(name: &'static str, options: &Options, configured: SocketAddr) -> Result<Self, Failure> {
-        let (listener, leash) = listener(name, options, configured)?;
-        let stop = stop_signal()
-            .map_err(|error| Failure::new("system", error.to_string(), "Signals cannot be heard here."))?;
-        let address = listener.local_addr().unwrap_or(configured);
-        let held = leash.map(|leash| leash.hold(stop.clone()));
-        let announce = Box::new(move || {
-            if let Some(ready) = held {
-                let _ = ready.send(()); // the leash may have broken, and then this process is stopping
-            } else if let Err(error) = writeln!(io::stdout(), "{name} listens on http://{address}") {
-                tracing::debug!(%error, "nobody reads the standard output");
-            }
-        });
-        Ok(Self { listener, announce, stop })
-    }
+    Ok(Socket { listener, announce, stop })
 }
 
 pub(crate) fn start_log(json: bool) {
@@ -180,31 +119,4 @@ fn listener(name: &str, options: &Options, configured: SocketAddr) -> Result<(Tc
         Failure::new("listen", why, "Stop what listens there, or choose another address with --listen.")
     })?;
     Ok((listener, None))
-}
-
-/// Thousands of idle clients are normal; most systems allow them only to who asks.
-fn allow_many_connections() {
-    let mut limit = getrlimit(Resource::Nofile);
-    limit.current = limit.maximum;
-    if let Err(error) = setrlimit(Resource::Nofile, limit) {
-        tracing::warn!(%error, "the number of open files stays low; many clients at once may wait");
-    }
-}
-
-/// Cancelled by the first Ctrl-C or SIGTERM. The second one ends the process where it stands, which loses nothing.
-pub(crate) fn stop_signal() -> io::Result<CancellationToken> {
-    let stop = CancellationToken::new();
-    let (mut interrupt, mut terminate) = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
-    let told = stop.clone();
-    tokio::spawn(async move {
-        loop {
-            tokio::select! { _ = interrupt.recv() => {}, _ = terminate.recv() => {} }
-            if told.is_cancelled() {
-                tracing::warn!("stopped at once; what was in doubt is undone at the next start");
-                std::process::exit(130);
-            }
-            told.cancel();
-        }
-    });
-    Ok(stop)
 }

@@ -1,6 +1,6 @@
 //! `jumun up`: a whole system on this machine, a process a service.
 
-use crate::{Failure, SystemOptions, Systems, serve};
+use crate::{Failure, SystemOptions, Systems, process};
 use clap::Args;
 use jumun::{LoadLine, SystemModel};
 use jumun_control::{About, ProcessState, ProcessStatus};
@@ -31,16 +31,13 @@ pub(crate) struct Options {
 
 pub(crate) fn run(options: &Options, systems: Systems<'_>) -> Result<ExitCode, Failure> {
     let (model, config) = options.system.load(systems)?;
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    let runtime =
-        runtime.map_err(|error| Failure::new("system", error.to_string(), "Look at the limits of this user."))?;
-    runtime.block_on(up(&model, &config, options))
+    process::block_on(up(&model, &config, options))?
 }
 
 async fn up(model: &SystemModel, config: &Config, options: &Options) -> Result<ExitCode, Failure> {
+    jumun_host::check(model)?;
     let began = Instant::now();
-    let stop = serve::stop_signal();
-    let stop = stop.map_err(|error| Failure::new("system", error.to_string(), "Signals cannot be heard here."))?;
+    let stop = process::stop_signal("the processes end by themselves")?;
     refuse_second(&config.folder)?;
     let specs = specs(model, config, options)?;
     let listeners = supervisor::bind(&specs)?; // before anything is written

@@ -26,7 +26,7 @@ section! {
         pub listen: SocketAddr = SocketAddr::from(([127, 0, 0, 1], PORT)),
         /// The web pages that may call the gateway from a browser: `https://shop.example`, or `*` for all.
         pub cors_origins: Vec<String> = Vec::new(),
-        /// The addresses of each service: `order = ["http://host:port", …]`. By default where the service listens.
+        /// The addresses of the service of that name: `["http://host:port", …]`. By default where the service listens.
         pub upstreams: BTreeMap<String, Vec<Address>> = BTreeMap::new(),
         /// How long the gateway waits for the answer of a service, the repeat of a broken request included.
         pub time_limit: Duration = GATEWAY_TIME_LIMIT,

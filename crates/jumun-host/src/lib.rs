@@ -1,3 +1,9 @@
-//! The composition root: reads the configuration of a system and puts one of its processes together.
+//! The composition root: reads the configuration of a system and puts one of its processes together. It is the only place that
+//! opens databases and buses for services, and it opens them by their URLs.
 
 pub mod config;
+mod error;
+mod plan;
+
+pub use error::{HostError, check};
+pub use plan::{Plan, Process, Socket, serve_gateway};

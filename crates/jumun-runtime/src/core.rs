@@ -8,6 +8,18 @@
 //! Whatever a step changes (documents, events, requests, positions of consumers) goes through [`Core::commit`], which is the
 //! only place that writes. It counts what it does, wakes the relay when there are events, wakes recovery when something is
 //! to be undone, and keeps the reason of the last commit that was not done for the health page.
+//!
+//! # One process a database
+//!
+//! Five parts of a service hold only while no other process uses its database. An adapter for replicas has to replace all five:
+//!
+//! 1. Recovery voids the requests of every other incarnation: it takes them for dead (`asks::recovery`).
+//! 2. [`Core::hold_commits`] holds the commits of this process only. A rebuild switches views under it.
+//! 3. The budget of delayed asks counts those of this process only ([`Delays`]).
+//! 4. Commands on one document queue in the memory of this process (`intake::turns`).
+//! 5. The relay is the only publisher of the service (`events::relay`).
+//!
+//! The database records whether it is so ([`Sharing`]), and [`require_one_process`] refuses to serve where it is not.
 
 use crate::{asks::delays::Delays, events::token::Token, metrics::ServiceMetrics};
 use futures_util::{FutureExt, future::BoxFuture};
@@ -17,8 +29,8 @@ use jumun::{
     Stored,
 };
 use jumun_database::{
-    AskRecord, Changes, CommitError, Database, DocumentChange, JournalEntry, ReadError, Receipt, Request,
-    RequestChange, RequestState,
+    AskRecord, Changes, CommitError, Database, DocumentChange, Identity, JournalEntry, ReadError, Receipt, Request,
+    RequestChange, RequestState, Sharing,
 };
 use jumun_telemetry::{Kind, Origin, Span, TraceContext, Tracer};
 use std::{
@@ -79,6 +91,33 @@ pub(crate) enum StepError {
     Unreadable(ReadError),
     /// A document cannot be read by this release, or a decision breaks the rules of its system.
     Defect(Defect),
+}
+
+/// The database is one that several processes share.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("the database of {service} is shared by several processes, and this release runs one process a database")]
+pub struct SharedDatabase {
+    service: String,
+}
+
+impl SharedDatabase {
+    /// The error code. It stays the same over releases.
+    pub const fn code(&self) -> &'static str {
+        "database-shared"
+    }
+
+    /// What the operator can do about it.
+    pub const fn remedy(&self) -> &'static str {
+        "Use the release that made this database, or give the service a database of its own."
+    }
+}
+
+/// Refuses a database that other processes may use: see *One process a database* above.
+pub(crate) fn require_one_process(identity: &Identity) -> Result<(), SharedDatabase> {
+    match identity.sharing {
+        Sharing::OneProcess => Ok(()),
+        Sharing::Replicas => Err(SharedDatabase { service: identity.service.clone() }),
+    }
 }
 
 impl From<ReadError> for StepError {
@@ -353,7 +392,8 @@ impl Core {
 
     // ---- committing
 
-    /// Waits until no commit runs, and lets none begin while the guard lives.
+    /// Waits until no commit runs, and lets none begin while the guard lives. Only of this process: see *One process a
+    /// database* in [`core`](self).
     pub async fn hold_commits(&self) -> RwLockWriteGuard<'_, ()> {
         self.0.commits.write().await
     }
@@ -424,5 +464,19 @@ impl Core {
     pub(crate) fn last_event(&self, receipt: &Receipt) -> Option<String> {
         let (partition, sequence) = *receipt.sequences.last()?;
         Some(Token { service: self.model().name.to_owned(), partition, sequence }.to_string())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_database_that_processes_share_is_refused() {
+        let identity = |sharing| Identity { service: "order".to_owned(), epoch: Uuid::nil(), partitions: 1, sharing };
+        assert_eq!(require_one_process(&identity(Sharing::OneProcess)), Ok(()));
+        let error = require_one_process(&identity(Sharing::Replicas)).expect_err("it is shared");
+        assert!(error.to_string().starts_with("the database of order is shared"), "{error}");
+        assert_eq!(error.code(), "database-shared");
     }
 }

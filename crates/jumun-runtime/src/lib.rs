@@ -14,7 +14,7 @@ pub mod intake;
 pub mod limits;
 pub mod metrics;
 
-pub use self::core::Core;
+pub use self::core::{Core, SharedDatabase};
 pub use ::http::StatusCode;
 pub use edge::{ServeError, Serving, serve};
 pub use engine::{Answer, Engine, Incoming, Key, Parts, Success};

@@ -22,23 +22,23 @@ const fn layer(package: &'static str, may: &'static [&'static str], tests_may: &
 const LAYERS: [Layer; 19] = [
     layer("jumun", &[], &[]),
     layer("jumun-config", &[], &[]),
-    layer("jumun-telemetry", &[], &[]),
+    layer("jumun-telemetry", &["jumun-config"], &[]),
     layer("jumun-testing", &[], &[]),
     layer("jumun-database", &["jumun-config"], &["jumun-testing"]),
     layer("jumun-bus", &["jumun-config"], &["jumun-testing"]),
     layer("jumun-guard", &["jumun-config"], &[]),
     layer("jumun-control", &["jumun-config", "jumun-guard"], &[]),
     layer("jumun-sender", &["jumun-config"], &[]),
-    layer("jumun-http", &["jumun", "jumun-telemetry"], &[]),
+    layer("jumun-http", &["jumun", "jumun-config", "jumun-telemetry"], &[]),
     layer("jumun-audit", &["jumun", "jumun-database"], &[]),
     layer("jumun-supervisor", &["jumun-control"], &[]),
-    layer("jumun-gateway", &["jumun", "jumun-http", "jumun-telemetry"], &[]),
+    layer("jumun-gateway", &["jumun", "jumun-config", "jumun-http", "jumun-telemetry"], &[]),
     layer("jumun-runtime", &["jumun", "jumun-bus", "jumun-config", "jumun-control", "jumun-database", "jumun-guard",
         "jumun-http", "jumun-sender", "jumun-telemetry"], &[]),
-    layer("jumun-host", &["jumun", "jumun-config", "jumun-control", "jumun-gateway", "jumun-guard", "jumun-http", "jumun-runtime",
-        "jumun-sender", "jumun-telemetry"], &[]),
+    layer("jumun-host", &["jumun", "jumun-bus", "jumun-config", "jumun-control", "jumun-database", "jumun-gateway", "jumun-http",
+        "jumun-runtime", "jumun-sender", "jumun-telemetry"], &["jumun-guard"]),
     layer("jumun-cli", &["jumun", "jumun-audit", "jumun-bus", "jumun-config", "jumun-control", "jumun-database", "jumun-gateway",
-        "jumun-host", "jumun-http", "jumun-runtime", "jumun-sender", "jumun-supervisor", "jumun-telemetry"], &[]),
+        "jumun-host", "jumun-http", "jumun-runtime", "jumun-supervisor"], &[]),
     layer("jumun-program", &["jumun-cli", "course-enrollment", "food-delivery"], &["jumun-bus", "jumun-http"]),
     layer("jumun-simulation", &[], &["course-enrollment", "food-delivery", "jumun", "jumun-audit", "jumun-bus",
         "jumun-database", "jumun-guard", "jumun-http", "jumun-runtime", "jumun-telemetry"]),
@@ -46,9 +46,10 @@ const LAYERS: [Layer; 19] = [
 ];
 
 /// Dependencies of crates on systems: of their tests only, each with its reason.
-const ON_SYSTEMS: [(&str, &str, &str); 3] = [
+const ON_SYSTEMS: [(&str, &str, &str); 4] = [
     ("jumun-runtime", "course-enrollment", "tests of messages and delayed asks need a system that has them"),
     ("jumun-runtime", "food-delivery", "tests of consumer, rebuild and retention need a system with five services"),
+    ("jumun-host", "course-enrollment", "tests of the configuration need a system that sends messages and delays asks"),
     ("jumun-host", "food-delivery", "tests of the configuration need services with settings, calls and views"),
 ];
 

@@ -56,10 +56,11 @@ fn section<S: Section>(page: &mut String, table: &str, title: &str, about: &str)
     let heading = "| Key, variable | Holds | Default | |\n|---|---|---|---|\n";
     let _ = write!(page, "\n## {title}\n\n{about}\n\n{heading}"); // writing to a String cannot fail
     for key in describe::<S>() {
-        let full = if table.is_empty() { key.key.clone() } else { format!("{table}.{}", key.key) };
+        let name = if key.unit == "table" { format!("{}.<name>", key.key) } else { key.key };
+        let full = if table.is_empty() { name.clone() } else { format!("{table}.{name}") };
         let doc = key.doc.split_whitespace().collect::<Vec<_>>().join(" ");
         let secret = if key.secret { "**Secret.** " } else { "" };
-        row(page, &full, &key.key, key.unit, &key.default, &format!("{secret}{doc}"));
+        row(page, &full, &name, key.unit, &key.default, &format!("{secret}{doc}"));
     }
 }
 

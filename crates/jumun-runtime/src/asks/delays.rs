@@ -1,4 +1,5 @@
-//! The budget of delayed asks: how many may be delayed, until when, and how many are.
+//! The budget of delayed asks: how many may be delayed, until when, and how many are. It counts those of one process: see
+//! *One process a database* in [`core`](crate::core).
 
 use jumun_database::{CommitError, Receipt, RequestChange, RequestState};
 use std::{

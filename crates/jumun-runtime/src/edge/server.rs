@@ -7,6 +7,7 @@ use super::{
 };
 use crate::{
     asks::{delayed, recovery},
+    core::{SharedDatabase, require_one_process},
     engine::Engine,
     events::{
         consumer::{Consumer, ConsumerError},
@@ -54,6 +55,9 @@ pub struct Serving {
 /// Why a service cannot be served.
 #[derive(Debug, thiserror::Error)]
 pub enum ServeError {
+    /// Other processes may use its database.
+    #[error(transparent)]
+    Shared(#[from] SharedDatabase),
     /// It cannot publish.
     #[error(transparent)]
     Relay(#[from] RelayError),
@@ -66,6 +70,7 @@ impl ServeError {
     /// A code that stays the same over releases.
     pub const fn code(&self) -> &'static str {
         match self {
+            Self::Shared(error) => error.code(),
             Self::Relay(error) => error.code(),
             Self::Consumer(error) => error.code(),
         }
@@ -74,6 +79,7 @@ impl ServeError {
     /// What to do about it.
     pub const fn remedy(&self) -> &'static str {
         match self {
+            Self::Shared(error) => error.remedy(),
             Self::Relay(error) => error.remedy(),
             Self::Consumer(error) => error.remedy(),
         }
@@ -84,6 +90,7 @@ impl ServeError {
 pub async fn serve(engine: Engine, serving: Serving) -> Result<(), ServeError> {
     let Serving { listener, unavailable_status, bus, retention, control: socket, start_delay, announce, stop } =
         serving;
+    require_one_process(engine.core().database().identity())?;
     let relay =
         if engine.core().model().publishes { Some(Relay::open(engine.core(), bus.clone()).await?) } else { None };
     let name = engine.core().model().name;

@@ -128,7 +128,7 @@ fn latency(folder: &Path, name: &str, pause: Duration, events: u64) {
     println!("{name:>34} {:>9} {:>9} {:>9}", quantile(50), quantile(99), quantile(100));
 }
 
-/// Waits for the next event; tells when it came.
+/// Waits for the next event; returns when it came.
 fn take(subscription: &mut dyn Subscription) -> Instant {
     assert_eq!(subscription.poll(1, LONG).unwrap().len(), 1);
     Instant::now()

@@ -72,7 +72,7 @@ pub trait Home {
     /// The bus that lives here; every time the same.
     fn bus(&self) -> Self::Bus;
 
-    /// A power cut. Nobody publishes at that moment.
+    /// A power cut. No process publishes at that moment.
     fn lose_unsynced(&self);
 
     /// Deletes what lies before these numbers of a source. It may keep up to [`Home::KEPT_LONGER`] events more.
@@ -90,7 +90,7 @@ pub fn source(service: &str, partitions: u16) -> Source {
     Source { service: service.to_owned(), epoch: Uuid::from_u128(7), partitions }
 }
 
-/// An event, told by its place from every other.
+/// An event that differs from every other by its position.
 pub fn record(partition: u16, sequence: u64) -> Record {
     let key = i64::try_from(sequence).unwrap() * 100 + i64::from(partition);
     let event_type = ["Ordered", "Paid", "Shipped", "Delivered"][usize::try_from(sequence % 4).unwrap()].to_owned();
@@ -110,7 +110,7 @@ pub fn after(service: &str, partition: u16, sequence: u64) -> Position {
     Position { service: service.to_owned(), partition, epoch, sequence }
 }
 
-/// Polls until there are so many events, and no longer than that takes.
+/// Polls until there are this many events, within [`LONG`].
 pub fn poll_many(subscription: &mut dyn Subscription, many: usize) -> Vec<Delivery> {
     let (mut found, begun) = (Vec::new(), Instant::now());
     while found.len() < many {
@@ -426,7 +426,7 @@ pub fn a_poll_is_fair_to_all_sources(home: &impl Home) {
     let found = subscription.poll(90, Duration::ZERO).unwrap();
     assert_eq!((found.len(), count(&found)[2]), (90, 0));
     assert!(count(&found)[..2].iter().all(|count| *count >= 30), "{:?}", count(&found));
-    // With less room than sources everybody has a turn.
+    // With less room than sources each source has its turn.
     let found: Vec<_> = (0..2).flat_map(|_| subscription.poll(1, Duration::ZERO).unwrap()).collect();
     assert_eq!(found.len(), 2);
     let mut subscription = reader(home, &services.map(|service| after(service, 0, 0)));
@@ -540,7 +540,7 @@ pub fn a_reader_that_lives_through_it_reads_nothing_twice(home: &impl Home) {
     publisher.append(&mixed[..6]).unwrap();
     publisher.sync().unwrap();
     publisher.append(&mixed[6..]).unwrap();
-    // They stand at different places when it happens.
+    // They have different offsets when it happens.
     let mut read: Vec<_> =
         readers.iter_mut().zip([0, 5, 9, 20]).map(|(reader, many)| poll_many(&mut **reader, many)).collect();
     drop(publisher);
@@ -589,7 +589,7 @@ pub fn what_is_not_kept_is_gone<H: Home>(home: &H) {
     let error = poll_error(&mut *reader(home, &[after("order", 0, 10)]));
     let BusError::Gone { service, partition: 0, kept_from, wanted: 11 } = error else { panic!("{error}") };
     assert!(service == "order" && (301 - H::KEPT_LONGER..=301).contains(&kept_from), "{kept_from}");
-    // A reader that is in the midst of it reads on, or is told.
+    // A reader in the middle of it reads on, or gets an error.
     let mut read = 1;
     loop {
         match slow.poll(1, Duration::ZERO) {

@@ -5,7 +5,8 @@ use std::time::Duration;
 /// From this size on, in bytes, a segment of a log takes no further record.
 pub const SEGMENT_MAX_BYTES: u64 = 64 * 1024 * 1024;
 
-/// The largest record, in bytes, with everything that belongs to it. The largest event of a database is a quarter of it.
+/// The largest record, in bytes, with everything that belongs to it. The largest event of a database is a quarter of
+/// it.
 pub const RECORD_MAX_BYTES: usize = 1024 * 1024;
 
 /// The longest type of an event and the longest name of a header, in bytes.
@@ -38,5 +39,5 @@ pub const LOOK_IDLE: Duration = Duration::from_millis(25);
 /// How often a reader that finds nothing new makes sure that it still reads the right file.
 pub const LOOK_AROUND: Duration = Duration::from_secs(1);
 
-/// How often one poll begins a source anew, because its files change under it, before it leaves it to the next poll.
+/// How often one poll restarts a source whose files change under it before it leaves it to the next poll.
 pub const SEEKS_MAX: u32 = 4;

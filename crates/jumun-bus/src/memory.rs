@@ -27,7 +27,7 @@ struct Shared {
 struct Log {
     source: Arc<Source>,
     partitions: Vec<Partition>,
-    /// The publishers there have been; the last one is at work if `published` says so.
+    /// Counts publishers; the last one is active if `published` is true.
     publishers: u64,
     published: bool,
 }
@@ -67,7 +67,7 @@ impl MemoryBus {
         Self::default()
     }
 
-    /// A power cut: what was not synced is gone, and so is everybody who published. Who reads goes on, as after a restart.
+    /// A power cut: it drops unsynced events and disconnects every publisher. Readers continue, as after a restart.
     pub fn lose_unsynced(&self) {
         for log in self.shared.logs().values_mut() {
             for partition in &mut log.partitions {

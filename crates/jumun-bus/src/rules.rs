@@ -36,7 +36,7 @@ pub(crate) fn check_same(found: &Source, wanted: &Source) -> Result<(), BusError
     Ok(())
 }
 
-/// That each record has the next number of its partition, and none is too large.
+/// Checks that each record has the next number of its partition, and none is too large.
 pub(crate) fn check_records(source: &Source, last: &[u64], records: &[Record]) -> Result<(), BusError> {
     let mut last = last.to_vec();
     for record in records {

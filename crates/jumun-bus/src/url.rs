@@ -1,8 +1,7 @@
 //! The address of a bus: its scheme chooses the adapter, so that nothing above this crate names one.
 
 use crate::{Bus, BusError, EmbeddedLog};
-use jumun_config::{BackendUrl, Schemes, Setting, UrlError};
-use serde::{Deserialize, Deserializer, Serializer, de};
+use jumun_config::{BackendUrl, Schemes, UrlError, settings_by_text};
 use std::{
     fmt,
     path::{Path, PathBuf},
@@ -25,8 +24,8 @@ enum Target {
 /// How a bus is opened for publishing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct BusOptions {
-    /// A part of a log takes no event that happened this long after its first one. Retention deletes whole parts, and a small
-    /// shop may need months to fill one.
+    /// A part of a log takes no event that happened this long after its first one. Retention deletes whole parts, and a
+    /// small shop may need months to fill one.
     pub segment_max_age: Option<Duration>,
 }
 
@@ -90,17 +89,7 @@ impl fmt::Debug for BusUrl {
     }
 }
 
-impl Setting for BusUrl {
-    const UNIT: &'static str = "url";
-
-    fn read<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        String::deserialize(deserializer)?.parse().map_err(de::Error::custom)
-    }
-
-    fn write<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_str(self)
-    }
-}
+settings_by_text!(BusUrl: "url");
 
 #[cfg(test)]
 mod tests {

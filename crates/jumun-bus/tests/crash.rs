@@ -7,12 +7,8 @@ use jumun_bus::{
     Bus, EmbeddedLog, Subscription, Wants,
     conformance::{after, contents, poll_all, record, source},
 };
-use std::{
-    env,
-    io::{BufRead, BufReader, Write},
-    path::Path,
-    process::{Command, Stdio},
-};
+use jumun_testing::{random, run_and_kill};
+use std::{env, io::Write, path::Path};
 
 const FOLDER: &str = "JUMUN_TEST_CRASH_FOLDER";
 const ROUNDS: u32 = 40;
@@ -29,7 +25,10 @@ fn what_was_synced_survives_kill_9() {
     let mut synced = vec![0; usize::from(PARTITIONS)];
     for round in 0..ROUNDS {
         // From "at its first events" to "in full swing".
-        run_and_kill(folder.path(), random(1 << (round % 6)), &mut synced);
+        let path = folder.path();
+        run_and_kill("what_was_synced_survives_kill_9", (FOLDER, path), random(1 << (round % 6)), |line| {
+            note(line, &mut synced)
+        });
         follow(&mut *witness, &mut witnessed);
         let mut found = vec![0; usize::from(PARTITIONS)];
         // All of it now and then; it takes long.
@@ -59,37 +58,6 @@ fn follow(subscription: &mut dyn Subscription, numbers: &mut [u64]) {
         assert_eq!(event, record(event.partition, *number + 1));
         *number += 1;
     }
-}
-
-/// At least 1, at most `below`.
-fn random(below: u128) -> usize {
-    usize::try_from(uuid::Uuid::new_v4().as_u128() % below + 1).unwrap()
-}
-
-/// Lets a child publish until it has synced so many times, then kills it in the middle of whatever it does.
-fn run_and_kill(folder: &Path, kill_after: usize, synced: &mut [u64]) {
-    let mut child = Command::new(env::current_exe().unwrap())
-        .args(["--exact", "--nocapture", "what_was_synced_survives_kill_9"])
-        .env(FOLDER, folder)
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .spawn()
-        .unwrap();
-    let mut heard = 0;
-    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
-    while heard < kill_after {
-        // Nothing more: it has ended by itself, which the status tells.
-        let Some(line) = lines.next() else { break };
-        heard += usize::from(note(&line.unwrap(), synced));
-    }
-    child.kill().unwrap();
-    // What it had said before it died counts as well. A line that it was in the middle of does not.
-    for line in lines {
-        note(&line.unwrap(), synced);
-    }
-    let status = child.wait().unwrap();
-    assert_eq!(status.code(), None, "the child was not killed, it ended");
-    assert!(heard >= kill_after);
 }
 
 fn note(line: &str, synced: &mut [u64]) -> bool {

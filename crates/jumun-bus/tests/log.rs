@@ -1,4 +1,5 @@
-//! What is particular to the files of the embedded log: what a crash, a power cut, a full disk and a stranger do to them.
+//! What is particular to the files of the embedded log: what a crash, a power cut, a full disk and a stranger do to
+//! them.
 
 #![allow(clippy::unwrap_used, reason = "a test may fail")]
 
@@ -6,13 +7,12 @@ use jumun_bus::{
     Bus, BusError, Delivery, EmbeddedLog, Publisher, Record, Subscription, Wants,
     conformance::{LONG, after, contents, poll_all, poll_many, record, records, source},
 };
+use jumun_testing::{SMALL_DISK, on_a_small_disk};
 use std::{
     env,
     fs::{self, File},
-    io::Read,
     os::unix::fs::FileExt,
     path::{Path, PathBuf},
-    process::{Command, Stdio},
     sync::atomic::{AtomicU64, Ordering},
     thread,
     time::Duration,
@@ -41,7 +41,7 @@ fn read_all(log: &EmbeddedLog) -> Vec<Record> {
     contents(poll_all(&mut *reader(log, 0)))
 }
 
-/// What a reader finds until it is told of an error.
+/// What a reader finds until it gets an error.
 fn read_until_error(subscription: &mut dyn Subscription) -> (Vec<Delivery>, BusError) {
     let mut found = Vec::new();
     loop {
@@ -65,8 +65,8 @@ fn cut(path: &Path, length: u64) {
     File::options().write(true).open(path).unwrap().set_len(length).unwrap();
 }
 
-/// Writes a file over, in place: an empty one that is written again goes to the disk at once in some file systems, which
-/// takes long.
+/// Writes a file over, in place: an empty one that is written again goes to the disk at once in some file systems,
+/// which takes long.
 fn put(path: &Path, bytes: &[u8]) {
     let file = File::options().write(true).create(true).truncate(false).open(path).unwrap();
     file.write_all_at(bytes, 0).unwrap();
@@ -102,7 +102,7 @@ fn append_tail(bytes: &mut Vec<u8>, tail: Tail, length: usize) {
     }
 }
 
-/// A log of five events of which two are synced. Tells where each of them ends, the header first.
+/// A log of five events of which two are synced. Returns where each of them ends, the header first.
 fn five_events(folder: &Path) -> (PathBuf, Vec<u64>) {
     let log = open(folder);
     let path = folder.join("order").join(SEGMENT);
@@ -128,7 +128,8 @@ fn a_tail_torn_at_any_byte_is_cut_off_and_appended_again() {
     for tail in [Tail::Nothing, Tail::Zeros, Tail::Garbage] {
         for cut in usize::try_from(ends[2]).unwrap()..=whole.len() {
             let place = format!("cut at byte {cut}, then {tail:?}");
-            // One that has read everything before, and so stands ahead of the log; one in the midst of it; one at the start.
+            // One reader that has read everything before, and so is ahead of the log; one in the middle; one at the
+            // start.
             put(&path, &whole);
             let mut readers: Vec<_> = [5, 3, 0].map(|sequence| (reader(&log, 0), sequence)).into();
             for (reader, read) in &mut readers {
@@ -215,7 +216,7 @@ fn a_byte_that_is_wrong_below_the_mark_is_damage() {
         assert_eq!(contents(found), records(0, 1, before.saturating_sub(1) as u64));
         assert!(matches!(error, BusError::Damaged { .. }), "byte {wrong}: {error}");
     }
-    // As soon as it is restored, reading goes on.
+    // As soon as it is restored, reading continues.
     put(&path, &whole);
     assert_eq!(read_all(&log), records(0, 1, 5));
 }
@@ -239,7 +240,7 @@ fn a_mark_survives_damage_to_one_of_its_halves() {
         let error = log.publisher(&source("order", 1)).err().unwrap();
         assert!(matches!(error, BusError::Damaged { .. }), "{error}");
     }
-    // Nobody who reads needs it.
+    // Readers do not need it.
     assert_eq!(read_all(&log), records(0, 1, 5));
 }
 
@@ -462,7 +463,7 @@ fn readers_follow_a_writer_and_miss_nothing() {
     assert_eq!(slowest.into_inner(), EVENTS + 3);
 }
 
-/// Writes the third record anew, with other bytes at a place of it, and a checksum that is right.
+/// Rewrites the third record with other bytes at one offset, and a correct checksum.
 fn forge(path: &Path, ends: &[u64], at: usize, bytes: &[u8]) {
     let mut log = fs::read(path).unwrap();
     let (from, to) = (usize::try_from(ends[2]).unwrap(), usize::try_from(ends[3]).unwrap());
@@ -516,7 +517,7 @@ fn the_log_may_be_moved_away_and_filled_again_under_its_readers() {
     let another = jumun_bus::Source { epoch: uuid::Uuid::from_u128(8), ..source("order", 1) };
     log.publisher(&another).unwrap().append(&records(0, 1, 9)).unwrap();
     for reader in &mut readers {
-        // The second one goes on with the file it has, until it looks.
+        // The second reader continues with the file it has, until it looks again.
         let error = loop {
             match reader.poll(10, LONG) {
                 Ok(found) => assert!(!found.is_empty()),
@@ -583,37 +584,13 @@ fn a_newer_format_is_said_to_be_one() {
     }
 }
 
-/// Set for the child: where its small disk is.
-const DISK: &str = "JUMUN_TEST_SMALL_DISK";
-
 /// Needs Linux, and root or unprivileged user namespaces.
 #[test]
 fn a_full_disk_refuses_events_and_keeps_what_it_has() {
-    if let Some(disk) = env::var_os(DISK) {
+    if let Some(disk) = env::var_os(SMALL_DISK) {
         return fill(Path::new(&disk));
     }
-    let folder = folder();
-    let mut unshare = Command::new("unshare");
-    unshare.arg(if rustix::process::getuid().is_root() { "-m" } else { "-rm" });
-    let script = r#"mount -t tmpfs -o size=4m jumun-test "$1" || exit 99; JUMUN_TEST_SMALL_DISK="$1" exec "$2" --exact --nocapture a_full_disk_refuses_events_and_keeps_what_it_has"#;
-    let mut child = unshare
-        .args(["sh", "-c", script, "sh"])
-        .arg(folder.path())
-        .arg(env::current_exe().unwrap())
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::inherit())
-        .spawn()
-        .expect("this test needs the program `unshare` of util-linux");
-    let mut output = String::new();
-    child.stdout.take().unwrap().read_to_string(&mut output).unwrap();
-    let status = child.wait().unwrap();
-    assert!(
-        status.success() && output.contains("1 passed"),
-        "{status}: {output}\nThis test mounts a tiny tmpfs in a mount namespace of its own. If that is what failed: it \
-         needs root, or unprivileged user namespaces (sysctl kernel.unprivileged_userns_clone, \
-         kernel.apparmor_restrict_unprivileged_userns)."
-    );
+    on_a_small_disk("a_full_disk_refuses_events_and_keeps_what_it_has");
 }
 
 fn fill(disk: &Path) {

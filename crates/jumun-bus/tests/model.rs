@@ -1,4 +1,5 @@
-//! Whatever is appended, synced, cut off, deleted and read in whatever order: readers miss nothing and see nothing twice.
+//! Whatever is appended, synced, cut off, deleted and read in whatever order: readers miss nothing and see nothing
+//! twice.
 
 #![allow(clippy::unwrap_used, reason = "a test may fail")]
 
@@ -19,7 +20,7 @@ const READERS: usize = 3;
 
 #[derive(Debug, Clone)]
 enum Action {
-    /// So many events of each partition, alternating, in batches of this size.
+    /// This many events of each partition, alternating, in batches of this size.
     Append {
         events: [u64; 2],
         batch: usize,

@@ -1,4 +1,4 @@
-//! What is deleted from a log: whole segments that are old and that nobody needs any more.
+//! What retention deletes from a log: whole segments that are old and that no consumer needs.
 
 #![allow(clippy::unwrap_used, reason = "a test may fail")]
 
@@ -93,7 +93,7 @@ fn nothing_goes_that_a_consumer_needs_and_one_that_says_nothing_needs_everything
     let rest = log.subscribe(&[after("order", 0, 40)], Wants::All).unwrap();
     assert_eq!(contents(poll_all(&mut *{ rest })), (41..=100).map(event).collect::<Vec<_>>());
 
-    // What cannot be read is no permission.
+    // An unreadable file permits no deletion.
     fs::write(folder.path().join("order/needed/dashboard.json"), "{").unwrap();
     let error = log.retain_since("order", i64::MAX, &both).unwrap_err();
     assert!(matches!(error, BusError::Damaged { .. }), "{error}");

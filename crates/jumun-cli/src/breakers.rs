@@ -1,13 +1,10 @@
 //! `jumun breakers`: the circuit breakers of a system, around the calls of each service to each neighbour.
 
-use crate::{Failure, RunningOptions, Systems, audit::block_on};
+use crate::{Failure, RunningOptions, Systems, output::print_lines, process::block_on};
 use clap::{Args, ValueEnum};
-use jumun_control::{self as control, ControlError};
+use jumun_control::{Breaker, BreakerCommand, CommandBreaker, ControlError, GetBreakers, socket_in, tell};
 use serde_json::{Map, Value, json};
-use std::{
-    io::{self, Write},
-    process::ExitCode,
-};
+use std::process::ExitCode;
 
 #[derive(Debug, Args)]
 pub(crate) struct Options {
@@ -48,56 +45,55 @@ fn list(options: &Options, systems: Systems<'_>) -> Result<ExitCode, Failure> {
     let (model, config) = options.system.load(systems)?;
     let mut rows = Vec::new();
     for service in model.services.iter().filter(|service| !service.asks.is_empty()) {
-        let socket = control::socket_beside(&config.services[service.name].database);
-        match block_on(control::tell(&socket, "/breakers"))? {
-            Ok(Value::Object(told)) => rows.extend(told.into_iter().map(|(callee, told)| (service.name, callee, told))),
-            Ok(other) => return Err(ControlError::NoAnswer(other.to_string()).into()),
+        match block_on(tell(&socket_in(&config.folder, service.name), &GetBreakers {}))? {
+            Ok(breakers) => rows.extend(breakers.into_iter().map(|(callee, it)| (service.name, callee, Some(it)))),
             Err(ControlError::NotRunning { .. }) => {
-                let callees = service.asks.iter().map(|ask| ask.service.to_owned());
-                rows.extend(callees.map(|callee| (service.name, callee, json!({ "state": "not-running" }))));
+                rows.extend(service.asks.iter().map(|ask| (service.name, ask.service.to_owned(), None)));
             }
             Err(error) => return Err(error.into()),
         }
     }
-    let mut out = io::stdout().lock();
+    let mut lines = Vec::new();
     if !options.json {
-        // If nobody reads any more, the first row tells.
-        let _ = writeln!(
-            out,
+        lines.push(format!(
             "{:<13} {:<12} {:<13} {:>9} {:>7} {:>7} {:>7} {:>11} {:>12}  LAST CHANGE",
             "SERVICE", "CALLS", "STATE", "TRY AGAIN", "COUNTED", "FAILED", "SLOW", "AT WORK", "NOT ASKED"
-        );
+        ));
     }
-    for (service, callee, told) in rows {
-        let line = if options.json { as_json(service, &callee, told) } else { as_text(service, &callee, &told) };
-        if writeln!(out, "{line}").is_err() {
-            break; // nobody reads any more
-        }
+    for (service, callee, breaker) in rows {
+        lines.push(match breaker {
+            Some(breaker) if options.json => as_json(service, &callee, json!(breaker)),
+            Some(breaker) => as_text(service, &callee, &breaker),
+            None if options.json => as_json(service, &callee, json!({ "state": NOT_RUNNING })),
+            None => format!("{service:<13} {callee:<12} {NOT_RUNNING:<13}"),
+        });
     }
+    print_lines(lines)?;
     Ok(ExitCode::SUCCESS)
 }
 
-fn as_json(service: &str, callee: &str, told: Value) -> String {
+/// The state of a breaker whose service does not run.
+const NOT_RUNNING: &str = "not-running";
+
+fn as_json(service: &str, callee: &str, status: Value) -> String {
     let mut line = Map::from_iter([("service".to_owned(), json!(service)), ("callee".to_owned(), json!(callee))]);
-    if let Value::Object(told) = told {
-        line.extend(told);
+    if let Value::Object(status) = status {
+        line.extend(status);
     }
     Value::Object(line).to_string()
 }
 
-fn as_text(service: &str, callee: &str, told: &Value) -> String {
-    let state = told["state"].as_str().unwrap_or("-");
-    let Some(calls) = told["calls"].as_u64() else { return format!("{service:<13} {callee:<12} {state:<13}") };
-    let number = |key: &str| told[key].as_u64().unwrap_or_default();
-    let wait = match number("waitLeftMs") {
+fn as_text(service: &str, callee: &str, breaker: &Breaker) -> String {
+    let state = breaker.state.name();
+    let wait = match breaker.wait_left_ms {
         0 => "-".to_owned(),
         ms => format!("{ms} ms"),
     };
-    let rate = |key: &str| format!("{:.0} %", told[key].as_f64().unwrap_or_default() * 100.0);
-    let at_work = format!("{} of {}", number("atWork"), number("maxConcurrent"));
-    let refused = number("refusedOpen") + number("refusedFull");
-    let last = told["lastChange"].as_str().unwrap_or("-");
-    let (failed, slow) = (rate("failureRate"), rate("slowCallRate"));
+    let share = |share: f64| format!("{:.0} %", share * 100.0);
+    let at_work = format!("{} of {}", breaker.at_work, breaker.max_concurrent);
+    let refused = breaker.refused_open + breaker.refused_full;
+    let last = breaker.last_change.as_deref().unwrap_or("-");
+    let (calls, failed, slow) = (breaker.calls, share(breaker.failure_rate), share(breaker.slow_call_rate));
     format!(
         "{service:<13} {callee:<12} {state:<13} {wait:>9} {calls:>7} {failed:>7} {slow:>7} {at_work:>11} {refused:>12}  {last}"
     )
@@ -120,20 +116,19 @@ fn command(
         let why = format!("{} has no service `{service}` that calls `{callee}`", model.name);
         return Err(Failure::new("breaker-unknown", why, format!("Its breakers: {}.", pairs.join(", "))));
     }
-    let word = match action {
-        Action::ForceOpen => "force-open",
-        Action::Close => "close",
-        Action::Disable => "disable",
-        Action::Reset => "reset",
+    let command = match action {
+        Action::ForceOpen => BreakerCommand::ForceOpen,
+        Action::Close => BreakerCommand::Close,
+        Action::Disable => BreakerCommand::Disable,
+        Action::Reset => BreakerCommand::Reset,
     };
-    let socket = control::socket_beside(&config.services[service].database);
-    let said = block_on(control::tell(&socket, &format!("/breakers/command?callee={callee}&command={word}")))??;
-    let state = said["state"].as_str().unwrap_or("unknown");
+    let call = CommandBreaker { callee: callee.to_owned(), command };
+    let state = block_on(tell(&socket_in(&config.folder, service), &call))??;
     let text = if options.json {
-        as_json(service, callee, said)
+        as_json(service, callee, json!({ "state": state }))
     } else {
-        format!("The circuit from {service} to {callee} is {state}.")
+        format!("The circuit from {service} to {callee} is {}.", state.name())
     };
-    drop(writeln!(io::stdout(), "{text}"));
+    print_lines([text])?;
     Ok(ExitCode::SUCCESS)
 }

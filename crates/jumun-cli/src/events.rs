@@ -1,9 +1,13 @@
 //! `jumun events`: what is on the bus.
 
-use crate::{Failure, SystemOptions, Systems};
+use crate::{
+    Failure, SystemOptions, Systems,
+    flags::duration,
+    output::{is_written, print, print_lines},
+};
 use clap::{Args, Subcommand};
-use jiff::{SignedDuration, Timestamp};
-use jumun_bus::{Bus, BusError, EmbeddedLog, Position, Record, Subscription, Wants};
+use jiff::Timestamp;
+use jumun_bus::{Bus, BusError, Position, Record, Subscription, Wants};
 use jumun_host::config::Config;
 use jumun_runtime::events::{Token, envelope};
 use serde_json::{Value, json};
@@ -11,6 +15,7 @@ use std::{
     collections::{BTreeMap, VecDeque},
     io::{self, Write},
     process::ExitCode,
+    sync::Arc,
     time::Duration,
 };
 
@@ -52,8 +57,8 @@ struct Tail {
     #[arg(long, value_name = "ORDER")]
     key: Option<i64>,
     /// Only events of the last so-and-so: 90s, 10m, 2h.
-    #[arg(long, value_name = "DURATION")]
-    since: Option<SignedDuration>,
+    #[arg(long, value_name = "DURATION", value_parser = duration)]
+    since: Option<Duration>,
     /// How many of the latest to show.
     #[arg(short = 'n', long, value_name = "EVENTS", default_value_t = 20)]
     lines: usize,
@@ -106,34 +111,29 @@ fn tail(options: &Tail, systems: Systems<'_>) -> Result<ExitCode, Failure> {
     })?;
     let Read { all: mut latest, mut subscription, .. } = read;
     keep_latest(&mut latest, options.lines);
-    let mut out = io::stdout();
-    for found in latest {
-        if writeln!(out, "{}", line(&found, options.json)).is_err() {
-            return Ok(ExitCode::SUCCESS); // nobody reads any more
-        }
-    }
+    print_lines(latest.iter().map(|found| line(found, options.json)))?;
     if options.follow {
         follow(subscription.as_mut(), is_meant, options.json)?;
     }
     Ok(ExitCode::SUCCESS)
 }
 
-/// Prints events as they come, until nobody reads any more.
+/// Prints events as they come, until the reader closes the pipe.
 fn follow(
     subscription: &mut dyn Subscription,
     is_meant: impl Fn(&Found) -> bool,
     as_json: bool,
-) -> Result<(), BusError> {
+) -> Result<(), Failure> {
     let mut out = io::stdout();
     loop {
         for delivery in subscription.poll(AT_ONCE, WAIT)? {
             let Some(record) = delivery.record else { continue };
             let found = Found { service: delivery.source.service.clone(), record };
-            if is_meant(&found) && writeln!(out, "{}", line(&found, as_json)).is_err() {
+            if is_meant(&found) && !is_written(writeln!(out, "{}", line(&found, as_json)))? {
                 return Ok(());
             }
         }
-        if out.flush().is_err() {
+        if !is_written(out.flush())? {
             return Ok(());
         }
     }
@@ -159,7 +159,7 @@ fn show(options: &Show, systems: Systems<'_>) -> Result<ExitCode, Failure> {
     let token = options.event.parse::<Token>().ok().filter(|token| token.sequence > 0).ok_or_else(unclear)?;
     let Token { service, partition, sequence } = token;
     let bus = open(&config)?;
-    let mut from = oldest(&bus)?;
+    let mut from = oldest(bus.as_ref())?;
     from.retain(|position| position.service == service && position.partition != partition);
     from.push(Position { service, partition, epoch: None, sequence: sequence - 1 });
     let mut subscription = bus.subscribe(&from, Wants::All)?;
@@ -186,25 +186,17 @@ fn show(options: &Show, systems: Systems<'_>) -> Result<ExitCode, Failure> {
         "headers": envelope::headers(model.name, &source, &record).into_iter().collect::<BTreeMap<_, _>>(),
         "event": event,
     });
-    drop(writeln!(io::stdout(), "{whole:#}"));
+    print(format_args!("{whole:#}"))?;
     Ok(ExitCode::SUCCESS)
 }
 
 /// The bus of a system, for reading.
-pub(crate) fn open(config: &Config) -> Result<EmbeddedLog, Failure> {
-    if !config.bus.is_dir() {
-        let why = format!("{}: there is no bus here", config.bus.display());
-        return Err(Failure::new(
-            "bus-missing",
-            why,
-            "Check the path (--data); services make it when they first start.",
-        ));
-    }
-    Ok(EmbeddedLog::open(&config.bus)?)
+pub(crate) fn open(config: &Config) -> Result<Arc<dyn Bus>, Failure> {
+    Ok(config.bus.open_reader()?)
 }
 
 /// Before the oldest event that is there, of each source and partition.
-fn oldest(bus: &EmbeddedLog) -> Result<Vec<Position>, BusError> {
+fn oldest(bus: &dyn Bus) -> Result<Vec<Position>, BusError> {
     let mut positions = Vec::new();
     for source in bus.sources()? {
         let kept_from = bus.kept_from(&source.service)?;
@@ -237,7 +229,7 @@ pub(crate) fn read_all<T: Default>(
     let bus = open(config)?;
     let mut tries_left = TRIES_MAX;
     loop {
-        let from = oldest(&bus)?;
+        let from = oldest(bus.as_ref())?;
         let mut subscription = bus.subscribe(&from, wants.clone())?;
         let mut all = T::default();
         tries_left -= 1;

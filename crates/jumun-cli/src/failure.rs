@@ -94,6 +94,12 @@ impl From<InvalidConfig> for Failure {
     }
 }
 
+impl From<jumun_sender::InvalidConfig> for Failure {
+    fn from(error: jumun_sender::InvalidConfig) -> Self {
+        Self::new(error.code(), error.to_string(), error.remedy())
+    }
+}
+
 impl From<SettingsError> for Failure {
     fn from(error: SettingsError) -> Self {
         let remedy = "Correct the value in jumun.toml, the environment (JUMUN__…) or --set.";

@@ -1,19 +1,13 @@
-//! `jumun fault`: a service that runs is made slow, failing, narrow or busy, for drills.
+//! `jumun fault`: makes a running service slow, failing, narrow or busy, for drills.
 
-use crate::{Failure, RunningOptions, Systems, audit::block_on};
+use crate::{Failure, RunningOptions, Systems, output::print, process::block_on};
 use clap::Args;
-use jiff::SignedDuration;
-use jumun_control as control;
-use jumun_runtime::{
-    intake::{Faults, faults::Delay},
-    limits::FAULT_CPU_MAX,
+use jumun_config::units::parse_duration;
+use jumun_control::{
+    Delay, Faults, FaultsOn, GetFaults, SetFaults, limits::FAULT_CPU_MAX, limits::FAULT_DELAY_MAX, socket_in, tell,
 };
-use serde_json::Value;
-use std::{
-    io::{self, Write},
-    process::ExitCode,
-    time::Duration,
-};
+use serde_json::json;
+use std::{process::ExitCode, time::Duration};
 
 #[derive(Debug, Args)]
 pub(crate) struct Options {
@@ -21,19 +15,19 @@ pub(crate) struct Options {
     system: RunningOptions,
     /// Which service.
     service: String,
-    /// Holds up each command for a time between these, 400ms..620ms; or 500ms for always the same.
-    #[arg(long, value_name = "TIME..TIME")]
+    /// Delays each command by a time in this range, 400ms..620ms; 500ms: always the same.
+    #[arg(long, value_name = "TIME..TIME", value_parser = delay)]
     delay: Option<Delay>,
-    /// Answers this share of commands 500, and does nothing of them: 10% or 0.1.
+    /// Answers this share of commands 500 without doing them: 10% or 0.1.
     #[arg(long, value_name = "SHARE", value_parser = share)]
     fail: Option<f64>,
-    /// So many commands are at work at once, others queue as long as admission lets them.
+    /// Commands in progress at once; others queue as long as admission lets them.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     concurrency: Option<u32>,
-    /// Burns so much processor time for each command.
+    /// Processor time that each command burns.
     #[arg(long, value_name = "TIME", value_parser = cpu)]
     cpu: Option<Duration>,
-    /// Ends by itself after so long; otherwise when it is turned off, or the service ends.
+    /// Ends the faults after this time; otherwise they last until they are turned off or the service ends.
     #[arg(long = "for", value_name = "TIME", value_parser = duration)]
     lasting: Option<Duration>,
     /// Turns all faults off.
@@ -51,8 +45,13 @@ fn share(text: &str) -> Result<f64, String> {
 }
 
 fn duration(text: &str) -> Result<Duration, String> {
-    let parsed = text.parse::<SignedDuration>().ok().and_then(|duration| Duration::try_from(duration).ok());
-    parsed.filter(|time| time.as_millis() > 0).ok_or_else(|| "write 5ms, 60s or 2m".to_owned())
+    let parsed = parse_duration(text).map_err(|error| error.to_string())?;
+    if parsed.is_zero() { Err("must be more than 0s".to_owned()) } else { Ok(parsed) }
+}
+
+fn delay(text: &str) -> Result<Delay, String> {
+    let delay: Delay = text.parse()?;
+    if delay.to <= FAULT_DELAY_MAX { Ok(delay) } else { Err(format!("at most {FAULT_DELAY_MAX:?}")) }
 }
 
 fn cpu(text: &str) -> Result<Duration, String> {
@@ -62,11 +61,11 @@ fn cpu(text: &str) -> Result<Duration, String> {
 
 pub(crate) fn run(options: &Options, systems: Systems<'_>) -> Result<ExitCode, Failure> {
     let (model, config) = options.system.load(systems)?;
-    let Some(service) = config.services.get(&options.service) else {
+    if !config.services.contains_key(&options.service) {
         let names: Vec<_> = model.services.iter().map(|service| service.name).collect();
         let why = format!("{} has no service `{}`", model.name, options.service);
         return Err(Failure::new("service-unknown", why, format!("Name one of: {}.", names.join(", "))));
-    };
+    }
     let faults = Faults {
         delay: options.delay.unwrap_or_default(),
         fail: options.fail.unwrap_or_default(),
@@ -74,23 +73,21 @@ pub(crate) fn run(options: &Options, systems: Systems<'_>) -> Result<ExitCode, F
         cpu: options.cpu.unwrap_or_default(),
         start_delay: Duration::ZERO,
     };
-    let path = if options.off || faults != Faults::default() {
-        let ms = options.lasting.map_or(0, |lasting| lasting.as_millis());
-        format!("/faults/set/{ms}?{}", faults.to_query())
+    let socket = socket_in(&config.folder, &options.service);
+    let on = if options.off || faults != Faults::default() {
+        let lasting_ms = options.lasting.map(|lasting| u64::try_from(lasting.as_millis()).unwrap_or(u64::MAX));
+        block_on(tell(&socket, &SetFaults { faults, lasting_ms }))??
     } else {
-        "/faults".to_owned() // nothing is said, so it is asked
+        block_on(tell(&socket, &GetFaults {}))?? // no fault is given: show those that are on
     };
-    let said = block_on(control::tell(&control::socket_beside(&service.database), &path))??;
-    let text = if options.json { said.to_string() } else { in_words(&options.service, &said) };
-    drop(writeln!(io::stdout(), "{text}"));
+    let text = if options.json { json!(on).to_string() } else { in_words(&options.service, on.as_ref()) };
+    print(text)?;
     Ok(ExitCode::SUCCESS)
 }
 
-fn in_words(service: &str, said: &Value) -> String {
-    let faults = match said {
-        Value::Object(_) => said["inWords"].as_str().unwrap_or("unclear"),
-        _ => "none",
-    };
-    let until = said["endsInMs"].as_u64().map(|ms| format!("; they end by themselves in {} s", ms.div_ceil(1_000)));
+fn in_words(service: &str, on: Option<&FaultsOn>) -> String {
+    let faults = on.map_or("none", |on| on.in_words.as_str());
+    let ends = on.and_then(|on| on.ends_in_ms);
+    let until = ends.map(|ms| format!("; they end by themselves in {} s", ms.div_ceil(1_000)));
     format!("Faults of {service}: {faults}{}", until.unwrap_or_default())
 }

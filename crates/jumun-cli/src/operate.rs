@@ -1,12 +1,12 @@
 //! `jumun status`, `kill`, `stop`, `start`, `restart`, `roll`: what operators tell a system that is up.
 
-use crate::{Failure, audit::block_on};
+use crate::{Failure, output, process::block_on};
 use clap::Args;
-use jumun_control::{self as control, ControlError};
-use jumun_supervisor::{Status, Supervised, socket_in};
-use serde_json::{Value, json};
+use jumun_control::{
+    Call, ControlError, GetStatus, Kill, ProcessStatus, Roll, SUPERVISOR, Start, Stop, Supervised, socket_in, tell,
+};
+use serde_json::json;
 use std::{
-    io::{self, Write},
     path::{Path, PathBuf},
     process::ExitCode,
     time::Instant,
@@ -55,7 +55,7 @@ pub(crate) struct RollOptions {
 impl Which {
     /// The folder of the system that is up.
     fn folder(&self) -> Result<PathBuf, Failure> {
-        self.folder_with(|folder| socket_in(folder).exists())
+        self.folder_with(is_up)
     }
 
     /// The folder of the system that is named, or of the only one here of which something is so.
@@ -77,7 +77,7 @@ pub(crate) fn folder_of(
     let entries = std::fs::read_dir(data).into_iter().flatten().filter_map(Result::ok);
     let mut folders: Vec<_> = entries.map(|entry| entry.path()).filter(|folder| is_meant(folder)).collect();
     if folders.len() > 1 {
-        folders.retain(|folder| socket_in(folder).exists()); // others were up before
+        folders.retain(|folder| is_up(folder)); // others were up before
     }
     match (folders.pop(), folders.len()) {
         (Some(folder), 0) => Ok(folder),
@@ -92,11 +92,20 @@ pub(crate) fn folder_of(
     }
 }
 
+/// Whether a supervisor listens in this folder, or has left its socket.
+fn is_up(folder: &Path) -> bool {
+    socket_in(folder, SUPERVISOR).exists()
+}
+
+/// Sends a call to the supervisor of the system in this folder.
+fn supervisor<C: Call>(folder: &Path, call: &C) -> Result<C::Reply, Failure> {
+    block_on(tell(&socket_in(folder, SUPERVISOR), call))?.map_err(|error| not_up(folder, error))
+}
+
 pub(crate) fn status(options: &StatusOptions) -> Result<ExitCode, Failure> {
-    let folder = options.which.folder()?;
-    let supervised = block_on(Supervised::ask(&folder))?.map_err(|error| not_up(&folder, error))?;
+    let supervised = supervisor(&options.which.folder()?, &GetStatus {})?;
     let text = if options.which.json { json!(supervised).to_string() } else { table(&supervised) };
-    drop(writeln!(io::stdout(), "{text}"));
+    output::print(text)?;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -122,25 +131,22 @@ fn table(supervised: &Supervised) -> String {
 }
 
 pub(crate) fn kill(options: &ServiceOptions) -> Result<ExitCode, Failure> {
-    one(options, &["kill"], "was killed; the next process")
+    one(options, "was killed; the next process", |folder, service| supervisor(folder, &Kill { service }))
 }
 
 pub(crate) fn stop(options: &ServiceOptions) -> Result<ExitCode, Failure> {
-    one(options, &["stop"], "")
+    one(options, "", |folder, service| supervisor(folder, &Stop { service }))
 }
 
 pub(crate) fn start(options: &ServiceOptions) -> Result<ExitCode, Failure> {
-    one(options, &["start"], "")
+    one(options, "", |folder, service| supervisor(folder, &Start { service }))
 }
 
 pub(crate) fn restart(options: &ServiceOptions) -> Result<ExitCode, Failure> {
-    one(options, &["stop", "start"], "was restarted; the next process")
-}
-
-fn one(options: &ServiceOptions, words: &[&str], done: &str) -> Result<ExitCode, Failure> {
-    let folder = options.which.folder()?;
-    tell(&folder, &options.service, words, done, options.which.json)?;
-    Ok(ExitCode::SUCCESS)
+    one(options, "was restarted; the next process", |folder, service| {
+        supervisor(folder, &Stop { service: service.clone() })?;
+        supervisor(folder, &Start { service })
+    })
 }
 
 pub(crate) fn roll(options: &RollOptions) -> Result<ExitCode, Failure> {
@@ -148,43 +154,39 @@ pub(crate) fn roll(options: &RollOptions) -> Result<ExitCode, Failure> {
     let services = if let Some(service) = &options.service {
         vec![service.clone()]
     } else {
-        let supervised = block_on(Supervised::ask(&folder))?.map_err(|error| not_up(&folder, error))?;
-        let order = supervised.about["rollOrder"].as_array().cloned().unwrap_or_default();
+        let Supervised { about, processes } = supervisor(&folder, &GetStatus {})?;
         let is_running =
-            |name: &str| supervised.processes.iter().any(|(status, _)| status.name == name && status.pid.is_some());
-        order.iter().filter_map(Value::as_str).filter(|name| is_running(name)).map(str::to_owned).collect()
+            |name: &String| processes.iter().any(|(status, _)| status.name == *name && status.pid.is_some());
+        about.roll_order.into_iter().filter(is_running).collect()
     };
     for service in services {
-        tell(&folder, &service, &["roll"], "was rolled; the next process", options.which.json)?;
+        let began = Instant::now();
+        let status = supervisor(&folder, &Roll { service })?;
+        print(&status, "was rolled; the next process", began, options.which.json)?;
     }
     Ok(ExitCode::SUCCESS)
 }
 
-/// Tells the supervisor something about a service, and says what came of it.
-fn tell(folder: &Path, service: &str, words: &[&str], done: &str, as_json: bool) -> Result<(), Failure> {
-    let began = Instant::now();
-    let mut answer = Value::Null;
-    for word in words {
-        let path = format!("/{word}?service={service}");
-        answer = block_on(control::tell(&socket_in(folder), &path))?.map_err(|error| not_up(folder, error))?;
-    }
-    let text = if as_json {
-        answer.to_string()
-    } else {
-        match serde_json::from_value::<Status>(answer) {
-            Ok(status) => match status.pid {
-                Some(pid) => {
-                    format!("{service} {done} {pid} is ready after {:.0?}", began.elapsed()).replace("  ", " ")
-                }
-                None => format!("{service} is {}", status.state),
-            },
-            Err(error) => {
-                return Err(ControlError::NoAnswer(error.to_string()).into());
-            }
-        }
+/// Does something to one process, and prints what came of it.
+fn one(
+    options: &ServiceOptions,
+    done: &str,
+    call: impl FnOnce(&Path, String) -> Result<ProcessStatus, Failure>,
+) -> Result<ExitCode, Failure> {
+    let (folder, began) = (options.which.folder()?, Instant::now());
+    let status = call(&folder, options.service.clone())?;
+    print(&status, done, began, options.which.json)?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn print(status: &ProcessStatus, done: &str, began: Instant, as_json: bool) -> Result<(), Failure> {
+    let service = &status.name;
+    let text = match status.pid {
+        _ if as_json => json!(status).to_string(),
+        Some(pid) => format!("{service} {done} {pid} is ready after {:.0?}", began.elapsed()).replace("  ", " "),
+        None => format!("{service} is {}", status.state),
     };
-    drop(writeln!(io::stdout(), "{text}"));
-    Ok(())
+    output::print(text).map(drop)
 }
 
 fn not_up(folder: &Path, error: ControlError) -> Failure {

@@ -1,16 +1,12 @@
 //! `jumun parked`: events that a service could not take in, kept aside so that all others go on.
 
-use crate::{
-    Failure, SystemOptions, Systems,
-    audit::{block_on, open},
-};
+use crate::{Failure, SystemOptions, Systems, audit::open, output::print_lines, process::block_on};
 use clap::{Args, Subcommand};
-use jumun_control as control;
-use jumun_runtime::events::consumer::{self, Parked};
+use jumun_control::{DiscardParked, RetryParked, socket_in, tell};
+use jumun_runtime::events::parked::{Parked, parked};
 use serde_json::json;
 use std::{
     collections::{BTreeMap, BTreeSet},
-    io::{self, Write},
     process::ExitCode,
 };
 
@@ -78,12 +74,7 @@ pub(crate) fn run(options: &Options, systems: Systems<'_>) -> Result<ExitCode, F
         Command::Retry(options) => retry(options, systems),
         Command::Discard(options) => discard(options, systems),
     }?;
-    let mut out = io::stdout().lock();
-    for line in lines {
-        if writeln!(out, "{line}").is_err() {
-            break; // nobody reads any more
-        }
-    }
+    print_lines(lines)?;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -95,8 +86,8 @@ fn read(system: &SystemOptions, systems: Systems<'_>, order: Option<i64>) -> Res
         let mut found = Vec::new();
         for service in model.services.iter().filter(|service| !service.listens.is_empty()) {
             if let Some(database) = databases.get(service.name) {
-                let parked = consumer::parked(database.as_ref(), order).await?;
-                found.extend(parked.into_iter().map(|(_, parked)| (service.name.to_owned(), parked)));
+                let events = parked(database.as_ref(), order).await?;
+                found.extend(events.into_iter().map(|(_, parked)| (service.name.to_owned(), parked)));
             }
         }
         Ok(found)
@@ -143,12 +134,10 @@ fn retry(options: &Retry, systems: Systems<'_>) -> Result<Vec<String>, Failure> 
     let (model, config) = options.system.load(systems)?;
     let listeners = model.services.iter().filter(|service| !service.listens.is_empty());
     let meant = listeners.filter(|service| options.service.as_deref().is_none_or(|name| name == service.name));
-    let query = options.order.map_or_else(String::new, |order| format!("?order={order}"));
     let mut lines = Vec::new();
     for service in meant {
-        let socket = control::socket_beside(&config.services[service.name].database);
-        let answer = block_on(control::tell(&socket, &format!("/parked/retry{query}")))??;
-        lines.push(format!("{:<13} {} heard, {} failed again", service.name, answer["heard"], answer["failed"]));
+        let retried = block_on(tell(&socket_in(&config.folder, service.name), &RetryParked { order: options.order }))??;
+        lines.push(format!("{:<13} {} heard, {} failed again", service.name, retried.heard, retried.failed));
     }
     if lines.is_empty() {
         let why = format!("{} has no such service that listens", model.name);
@@ -159,11 +148,11 @@ fn retry(options: &Retry, systems: Systems<'_>) -> Result<Vec<String>, Failure> 
 
 fn discard(options: &Discard, systems: Systems<'_>) -> Result<Vec<String>, Failure> {
     let (model, config) = options.system.load(systems)?;
-    let service = config.services.get(&options.service).ok_or_else(|| {
+    if !config.services.contains_key(&options.service) {
         let why = format!("{} has no service `{}`", model.name, options.service);
-        Failure::new("service-unknown", why, "Look with `jumun parked list` which service parked it.")
-    })?;
-    let socket = control::socket_beside(&service.database);
-    let answer = block_on(control::tell(&socket, &format!("/parked/discard?order={}", options.order)))??;
-    Ok(vec![format!("{:<13} {} discarded", options.service, answer["discarded"])])
+        return Err(Failure::new("service-unknown", why, "Look with `jumun parked list` which service parked it."));
+    }
+    let socket = socket_in(&config.folder, &options.service);
+    let done = block_on(tell(&socket, &DiscardParked { order: options.order }))??;
+    Ok(vec![format!("{:<13} {} discarded", options.service, done.discarded)])
 }

@@ -4,14 +4,12 @@ use crate::{Failure, SystemOptions, Systems};
 use clap::Args;
 use jiff::tz::TimeZone;
 use jumun::{ServiceModel, SystemModel};
-use jumun_bus::EmbeddedLog;
-use jumun_control as control;
-use jumun_database::SqliteDatabase;
+use jumun_bus::BusOptions;
 use jumun_gateway::{self as gateway, GATEWAY, Gateway};
-use jumun_host::config::{Config, ConfigError, SENDER};
+use jumun_host::config::{Config, SENDER};
 use jumun_runtime::{
     Engine, Parts, Serving, StatusCode,
-    asks::{Delays, Guards, messages::Carrier, transport::HttpTransport},
+    asks::{CallConfig, Delays, Guards, messages::SenderAdapter, transport::HttpTransport},
     events::Retention,
     schema, serve,
 };
@@ -85,7 +83,7 @@ async fn serve_service(
     config: &Config,
     options: &Options,
 ) -> Result<ExitCode, Failure> {
-    let (bus, kept_for) = (&config.bus, config.retention);
+    let (bus, kept_for, folder) = (&config.bus, config.retention, config.folder.clone());
     let unavailable_status = StatusCode::from_u16(config.unavailable_status).unwrap_or(StatusCode::SERVICE_UNAVAILABLE);
     let tracer = match &config.telemetry {
         Some(otlp) => Tracer::start(system.name, service.name, otlp)?,
@@ -94,27 +92,28 @@ async fn serve_service(
     let config = &config.services[service.name];
     let behaviour = service.behaviour(&config.settings)?;
     let Ear { listener, announce, stop } = Ear::open(service.name, options, config.listen)?;
-    let database = SqliteDatabase::open(&config.database, schema(service))?;
-    let log = EmbeddedLog::open(bus)?;
-    let retention = kept_for.map(|kept_for| Retention::new(system, service, log.clone(), kept_for));
-    let bus = Arc::new(retention.as_ref().map_or(log, Retention::bus));
-    let control = control::socket_beside(&config.database);
-    let urls = config.calls.iter().map(|(name, call)| (name.clone(), call.url.clone())).collect();
+    let database = config.database.open(schema(service))?;
+    let bus = bus.open(BusOptions { segment_max_age: kept_for.map(Retention::part_max_age) })?;
+    let retention = kept_for.map(|kept_for| Retention::new(system, service, bus.clone(), kept_for));
+    let control = jumun_control::socket_in(&folder, service.name);
+    let url = |(name, call): (&String, &CallConfig)| Some((name.clone(), call.url.as_ref()?.uri().clone()));
+    let urls = config.calls.iter().filter_map(url).collect();
     let guards = config.calls.iter().map(|(name, call)| (name.clone(), call.guard())).collect();
-    let delays = config.calls.iter().map(|(name, call)| (name.clone(), call.delay)).collect();
+    let delays = config.calls.iter().map(|(name, call)| (name.clone(), call.delay())).collect();
     let mut transport = HttpTransport::new(urls);
     if let Some(sender) = &config.sender {
-        let carrier = Carrier::new(sender.open(service.texts).map_err(ConfigError::from)?);
-        transport = transport.with_outside(SENDER, Arc::new(carrier));
+        let carrier = SenderAdapter::new(sender.open(service.texts)?);
+        transport = transport.with_external(SENDER, Arc::new(carrier));
     }
     let engine = Engine::new(Parts {
         guards: Guards::new(service, &guards)?,
         delays: Delays::new(delays),
         admission: config.admission,
+        shed: config.shed,
         zone: TimeZone::try_system().unwrap_or(TimeZone::UTC),
         tracer,
         restarts: options.supervised.unwrap_or_default(),
-        ..Parts::new(service.clone(), behaviour, Arc::new(database), Arc::new(transport))
+        ..Parts::new(service.clone(), behaviour, database, Arc::new(transport))
     });
     engine.faults().set(config.faults, None);
     let start_delay = config.faults.start_delay;
@@ -126,7 +125,7 @@ async fn serve_service(
 async fn serve_gateway(model: &SystemModel, config: &Config, options: &Options) -> Result<ExitCode, Failure> {
     let Ear { listener, announce, stop } = Ear::open(GATEWAY, options, config.gateway.listen)?;
     let unavailable_status = StatusCode::from_u16(config.unavailable_status).unwrap_or(StatusCode::SERVICE_UNAVAILABLE);
-    let shed = config.services.iter().map(|(name, service)| (name.clone(), service.admission.shed)).collect();
+    let shed = config.services.iter().map(|(name, service)| (name.clone(), service.shed)).collect();
     let restarts = options.supervised.unwrap_or_default();
     let gateway = Gateway { listener, announce, stop, restarts, unavailable_status, shed };
     gateway::serve(model, &config.gateway, gateway).await;

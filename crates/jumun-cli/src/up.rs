@@ -3,9 +3,10 @@
 use crate::{Failure, SystemOptions, Systems, serve};
 use clap::Args;
 use jumun::{LoadLine, SystemModel};
+use jumun_control::{About, ProcessState, ProcessStatus};
 use jumun_gateway::GATEWAY;
 use jumun_host::config::Config;
-use jumun_supervisor::{self as supervisor, Spec, State, Status, Supervisor};
+use jumun_supervisor::{self as supervisor, Spec, Supervisor};
 use serde_json::json;
 use std::{
     env,
@@ -52,13 +53,13 @@ async fn up(model: &SystemModel, config: &Config, options: &Options) -> Result<E
         supervisor = starting => supervisor?,
         () = stop.cancelled() => return Ok(ExitCode::from(130)), // the leashes break, and all end by themselves
     };
-    let about = json!({
-        "system": model.name,
-        "pid": std::process::id(),
-        "version": env!("CARGO_PKG_VERSION"),
-        "data": config.folder.display().to_string(),
-        "rollOrder": roll_order(model),
-    });
+    let about = About {
+        system: model.name.to_owned(),
+        pid: std::process::id(),
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        data: config.folder.display().to_string(),
+        roll_order: roll_order(model).into_iter().map(str::to_owned).collect(),
+    };
     let mut supervisor = supervisor.listen_to_operators(&config.folder, about)?;
     let statuses = supervisor.statuses();
     while changes.try_recv().is_ok() {} // how they came up is in the table
@@ -159,7 +160,13 @@ fn program() -> String {
     env::args_os().next().map_or_else(|| "jumun".into(), |program| program.to_string_lossy().into_owned())
 }
 
-fn greeting(model: &SystemModel, config: &Config, options: &Options, statuses: &[Status], began: Instant) -> String {
+fn greeting(
+    model: &SystemModel,
+    config: &Config,
+    options: &Options,
+    statuses: &[ProcessStatus],
+    began: Instant,
+) -> String {
     let program = program();
     let data = match options.system.settings.data.to_str() {
         None | Some("./data") => String::new(),
@@ -219,21 +226,21 @@ impl Shown {
         Self { as_json }
     }
 
-    fn change(&mut self, status: &Status) {
+    fn change(&mut self, status: &ProcessStatus) {
         if self.as_json {
             return say(&json!(status).to_string());
         }
         let name = &status.name;
         let ended = status.last_end.as_deref().unwrap_or("it ended");
         match status.state {
-            State::Ready => {
+            ProcessState::Ready => {
                 let after = status.ready_after_ms.unwrap_or_default();
                 say(&format!("{name} is ready after {after} ms, process {}", status.pid.unwrap_or_default()));
             }
-            State::Starting if status.pid.is_none() => say(&format!("{name}: {ended}")),
-            State::Waiting => say(&format!("{name} does not start, trying again: {ended}")),
-            State::Stopped => say(&format!("{name} is stopped")),
-            State::Starting | State::Stopping => {}
+            ProcessState::Starting if status.pid.is_none() => say(&format!("{name}: {ended}")),
+            ProcessState::Waiting => say(&format!("{name} does not start, trying again: {ended}")),
+            ProcessState::Stopped => say(&format!("{name} is stopped")),
+            ProcessState::Starting | ProcessState::Stopping => {}
         }
     }
 }

@@ -1,11 +1,11 @@
 //! `jumun view`: views are made of the log, and can be made anew of it.
 
-use crate::{Failure, SystemOptions, Systems, audit::block_on};
+use crate::{Failure, SystemOptions, Systems, process::block_on};
 use clap::{Args, Subcommand};
 use jumun::{ServiceModel, SystemModel};
-use jumun_control as control;
-use jumun_runtime::events::rebuild::{Progress, Rebuilt, Said, views_named};
-use serde_json::Value;
+use jumun_control::{RebuildProgress, RebuildReport, RebuildStats, RebuildView, follow, socket_in};
+use jumun_runtime::events::rebuild::views_named;
+use serde_json::json;
 use std::{
     io::{self, IsTerminal, Write},
     process::ExitCode,
@@ -46,11 +46,11 @@ pub(crate) fn run(options: &Options, systems: Systems<'_>) -> Result<ExitCode, F
 fn rebuild(options: &Rebuild, systems: Systems<'_>) -> Result<ExitCode, Failure> {
     let (model, config) = options.system.load(systems)?;
     let service = service_with(&model, &options.service)?;
-    let socket = control::socket_beside(&config.services[service.name].database);
-    let mut teller = Teller { json: options.json, is_terminal: io::stdout().is_terminal(), last: None };
-    let path = format!("/view/rebuild?view={}", options.service);
-    block_on(control::tell_and_follow(&socket, &path, |said| teller.hear(said)))??;
-    teller.end()
+    let socket = socket_in(&config.folder, service.name);
+    let mut printer = Printer { json: options.json, is_terminal: io::stdout().is_terminal(), last: None };
+    let call = RebuildView { view: options.service.clone() };
+    block_on(follow(&socket, &call, |report| printer.print(report)))??;
+    printer.end()
 }
 
 fn service_with<'a>(model: &'a SystemModel, wanted: &str) -> Result<&'a ServiceModel, Failure> {
@@ -65,38 +65,35 @@ fn service_with<'a>(model: &'a SystemModel, wanted: &str) -> Result<&'a ServiceM
     })
 }
 
-/// Tells what it hears of a rebuild.
-struct Teller {
+/// Prints the reports of a rebuild.
+struct Printer {
     json: bool,
     is_terminal: bool,
-    last: Option<Said>,
+    last: Option<RebuildReport>,
 }
 
-impl Teller {
-    /// False: nobody reads any more.
-    fn hear(&mut self, said: Value) -> bool {
-        let line = if self.json { Some(said.to_string()) } else { None };
-        self.last = serde_json::from_value(said).ok().or(self.last.take());
+impl Printer {
+    /// False: the reader has closed the pipe.
+    fn print(&mut self, report: RebuildReport) -> bool {
         let mut out = io::stdout().lock();
-        let told = match (line, &self.last) {
-            (Some(line), _) => writeln!(out, "{line}"),
-            (None, Some(Said::Progress(progress))) if self.is_terminal => write!(out, "\r\x1b[K{}", so_far(progress)),
-            (None, Some(Said::Progress(progress))) => writeln!(out, "{}", so_far(progress)),
-            (None, Some(Said::Rebuilt(rebuilt))) => {
-                let anew = if self.is_terminal { "\r\x1b[K" } else { "" };
-                writeln!(out, "{anew}{}", done(rebuilt))
-            }
-            (None, Some(Said::Failed { .. })) if self.is_terminal => writeln!(out),
-            (None, _) => Ok(()),
+        let line = if self.is_terminal { "\r\x1b[K" } else { "" };
+        let printed = match &report {
+            report if self.json => writeln!(out, "{}", json!(report)),
+            RebuildReport::Progress(progress) if self.is_terminal => write!(out, "{line}{}", so_far(progress)),
+            RebuildReport::Progress(progress) => writeln!(out, "{}", so_far(progress)),
+            RebuildReport::Done(stats) => writeln!(out, "{line}{}", done(stats)),
+            RebuildReport::Failed { .. } if self.is_terminal => writeln!(out),
+            RebuildReport::Failed { .. } => Ok(()),
         };
-        told.and_then(|()| out.flush()).is_ok()
+        self.last = Some(report);
+        printed.and_then(|()| out.flush()).is_ok()
     }
 
     fn end(self) -> Result<ExitCode, Failure> {
         match self.last {
-            Some(Said::Rebuilt(_)) => Ok(ExitCode::SUCCESS),
-            Some(Said::Failed { code, why, remedy }) => Err(Failure::of_service(code, why, remedy)),
-            Some(Said::Progress(_)) | None => {
+            Some(RebuildReport::Done(_)) => Ok(ExitCode::SUCCESS),
+            Some(RebuildReport::Failed { code, why, remedy }) => Err(Failure::of_service(code, why, remedy)),
+            Some(RebuildReport::Progress(_)) | None => {
                 let why = "the service ended before the rebuild did; the view is as it was";
                 Err(Failure::new("rebuild-given-up", why, "Start the service, then try again."))
             }
@@ -104,14 +101,14 @@ impl Teller {
     }
 }
 
-fn so_far(progress: &Progress) -> String {
-    let Progress { events, of, rate } = progress;
+fn so_far(progress: &RebuildProgress) -> String {
+    let RebuildProgress { events, of, rate } = progress;
     let percent = (events * 100).checked_div(*of).unwrap_or(100);
     format!("{events} of {of} events ({percent} %), {rate}/s")
 }
 
-fn done(rebuilt: &Rebuilt) -> String {
-    let Rebuilt { views, events, left_out, took_ms, parked_heard, parked_failed, from_base } = rebuilt;
+fn done(stats: &RebuildStats) -> String {
+    let RebuildStats { views, events, left_out, took_ms, parked_heard, parked_failed, from_base } = stats;
     let rate = (events * 1_000).checked_div(*took_ms).unwrap_or(*events);
     let seconds = Seconds(*took_ms);
     let base = if *from_base { "their base and " } else { "" };

@@ -3,18 +3,17 @@
 use crate::{
     Failure, SystemOptions, Systems, audit,
     events::{self, Found, Read},
+    output::print_lines,
+    process::block_on,
 };
 use clap::Args;
 use jiff::Timestamp;
 use jumun_audit::{is_about_its_order, rows_of};
 use jumun_bus::{Position, Wants};
 use jumun_database::{ReadError, Request, RequestState};
-use jumun_runtime::events::consumer;
+use jumun_runtime::events::parked::parked;
 use serde_json::Value;
-use std::{
-    io::{self, Write},
-    process::ExitCode,
-};
+use std::process::ExitCode;
 
 #[derive(Debug, Args)]
 pub(crate) struct Options {
@@ -53,7 +52,7 @@ pub(crate) fn run(options: &Options, systems: Systems<'_>) -> Result<ExitCode, F
         lines.push("  nothing that anybody has heard of".to_owned());
     }
     lines.extend([String::new(), "Where it stands".to_owned()]);
-    let now = audit::block_on(async {
+    let now = block_on(async {
         let mut rows = Vec::new();
         for service in &model.services {
             let Some(database) = databases.get(service.name) else { continue };
@@ -72,15 +71,15 @@ pub(crate) fn run(options: &Options, systems: Systems<'_>) -> Result<ExitCode, F
             let meant = doubts.iter().filter(|request| is_about_its_order(&model, service.name, request));
             rows.extend(meant.map(|request| in_doubt(service.name, request)));
             if !service.listens.is_empty() {
-                for (_, parked) in consumer::parked(database.as_ref(), Some(order)).await? {
-                    rows.push(format!("  {:<13} {} is parked: {}", service.name, parked.event_type, parked.cause));
+                for (_, event) in parked(database.as_ref(), Some(order)).await? {
+                    rows.push(format!("  {:<13} {} is parked: {}", service.name, event.event_type, event.cause));
                 }
             }
         }
         Ok::<_, ReadError>(rows)
     })??;
     lines.extend(if now.is_empty() { vec!["  nobody knows it".to_owned()] } else { now });
-    drop(writeln!(io::stdout(), "{}", lines.join("\n")));
+    print_lines(lines)?;
     Ok(ExitCode::SUCCESS)
 }
 

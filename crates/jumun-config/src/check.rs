@@ -68,6 +68,36 @@ pub fn within<T: PartialOrd + Shown>(key: &str, value: &T, range: &RangeInclusiv
     Err(Invalid::new(key, format!("must be from {start} to {end}, not {}", value.shown())))
 }
 
+/// Refuses a value that is too small.
+///
+/// # Errors
+/// Names the least value and the value.
+pub fn at_least<T: PartialOrd + Shown>(key: &str, value: &T, least: &T) -> Result<(), Invalid> {
+    if value >= least {
+        return Ok(());
+    }
+    Err(Invalid::new(key, format!("must be {} or more, not {}", least.shown(), value.shown())))
+}
+
+/// Refuses a duration of zero.
+///
+/// # Errors
+/// Names the key.
+pub fn above_zero(key: &str, duration: Duration) -> Result<(), Invalid> {
+    if duration.is_zero() { Err(Invalid::new(key, "must be more than 0s")) } else { Ok(()) }
+}
+
+/// Refuses what is not a share from 0 to 1.
+///
+/// # Errors
+/// Names the value.
+pub fn share(key: &str, value: f64) -> Result<(), Invalid> {
+    if (0.0..=1.0).contains(&value) {
+        return Ok(());
+    }
+    Err(Invalid::new(key, format!("must be a share from 0 to 1, not {value:?}")))
+}
+
 /// Refuses what is not a share above 0 and at most 1.
 ///
 /// # Errors

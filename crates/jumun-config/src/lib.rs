@@ -1,8 +1,8 @@
 //! Configuration of a Jumun process.
 //!
-//! A component owns its table of configuration: one struct, declared with [`section!`]. The declaration gives each key its
-//! type, its default and its documentation, once. From it follow reading ([`read`]), checking ([`Section::check`]), writing
-//! ([`flatten`]) and the reference for users ([`describe`]).
+//! A component owns its table of configuration: one struct, declared with [`section!`]. The declaration gives each key
+//! its type, its default and its documentation, once. From it follow reading ([`read`]), checking ([`Section::check`]),
+//! writing ([`flatten`]) and the reference for users ([`describe`]).
 //!
 //! ```
 //! use jumun_config::{Invalid, Section, check, section};
@@ -38,8 +38,8 @@
 //! * [`setting`]: what a key may hold. The type of a key decides its unit, and whether it is a secret.
 //! * [`Section`], [`Key`], [`section!`]: a table of keys.
 //! * [`BackendUrl`]: the address of a database or a bus, which never shows its password.
-//! * [`Sources`], [`Layers`]: where values come from (`jumun.toml`, a mounted folder, the environment, flags), and which
-//!   source set a key.
+//! * [`Sources`], [`Layers`]: where values come from (`jumun.toml`, a mounted folder, the environment, flags), and
+//!   which source set a key.
 
 // So that the tests of this crate can use `section!`, which names it.
 #[cfg(test)]
@@ -54,9 +54,9 @@ pub mod units;
 mod url;
 
 pub use check::Invalid;
+pub use section::{Description, Section, describe, flatten, read};
 #[doc(hidden)]
-pub use section::key as __key;
-pub use section::{Description, Key, Section, describe, flatten, read};
-pub use setting::Setting;
+pub use setting::key as __key;
+pub use setting::{Key, Setting};
 pub use sources::{ConfigError, Entry, Layers, Origin, Sources};
 pub use url::{BackendUrl, Schemes, UrlError};

@@ -1,23 +1,8 @@
 //! A table of configuration, declared once.
 
-use crate::{Invalid, Setting};
+use crate::{Invalid, Key, Setting};
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::{Map, Value};
-
-/// A key of a section, as its declaration says.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Key {
-    /// Its name in the table.
-    pub name: &'static str,
-    /// What a user writes there: *duration*, *number*; of a section below nothing.
-    pub unit: &'static str,
-    /// Its documentation.
-    pub doc: &'static str,
-    /// Whether only the process may know the value.
-    pub secret: bool,
-    /// The keys below it, where it is a section itself.
-    pub below: &'static [Key],
-}
 
 /// A table of configuration. Its component owns it, declares it with [`section!`](crate::section!) and checks it here.
 pub trait Section: Setting + Serialize + DeserializeOwned + Default {
@@ -56,8 +41,8 @@ pub fn read<S: Section>(table: impl Into<Value>) -> Result<S, Invalid> {
     Ok(section)
 }
 
-/// Every key with its value, in the order of declaration, as it may be written into `jumun.toml` below the table. Secrets
-/// are `***`, or empty where there is none.
+/// Every key with its value, in the order of declaration, as it may be written into `jumun.toml` below the table.
+/// Secrets are `***`, or empty where there is none.
 pub fn flatten<S: Section>(section: &S) -> Vec<(String, Value)> {
     let Ok(Value::Object(table)) = serde_json::to_value(section) else { return Vec::new() };
     let mut entries = Vec::new();
@@ -81,6 +66,10 @@ fn walk(keys: &'static [Key], path: &str, table: &Map<String, Value>, each: &mut
         let name = format!("{path}{}", key.name);
         match table.get(key.name) {
             Some(Value::Object(below)) if !key.below.is_empty() => walk(key.below, &format!("{name}."), below, each),
+            // Names that the section does not declare.
+            Some(Value::Object(named)) if !named.is_empty() => {
+                named.iter().for_each(|(below, value)| each(key, format!("{name}.{below}"), value));
+            }
             Some(value) => each(key, name, value),
             None => {}
         }
@@ -94,17 +83,6 @@ fn redacted(key: &Key, value: &Value) -> Value {
         value if value == "" => value.clone(),
         _ => "***".into(),
     }
-}
-
-/// The key of a field, from its type.
-#[doc(hidden)]
-pub const fn key<T: Setting>(name: &'static str, doc: &'static str) -> Key {
-    Key { name, unit: T::UNIT, doc: trimmed(doc), secret: T::IS_SECRET, below: T::KEYS }
-}
-
-/// Without the space that a doc comment begins with, and without the end of its last line.
-const fn trimmed(doc: &'static str) -> &'static str {
-    doc.trim_ascii()
 }
 
 /// Declares a section: the struct with its keys, their types, documentation and defaults.
@@ -122,9 +100,9 @@ const fn trimmed(doc: &'static str) -> &'static str {
 /// ```
 ///
 /// It derives `Debug`, `Clone` and `PartialEq` (more may be derived in the declaration), `Default` with these defaults,
-/// `Serialize` and `Deserialize` (an unknown key is an error, a missing one has its default) and [`Setting`], so that it
-/// may be a key of another section. The types of the keys implement [`Setting`]. The crate that declares it depends on
-/// `serde`.
+/// `Serialize` and `Deserialize` (an unknown key is an error, a missing one has its default) and [`Setting`], so that
+/// it may be a key of another section. The types of the keys implement [`Setting`]. The crate that declares it depends
+/// on `serde`.
 #[macro_export]
 macro_rules! section {
     (
@@ -176,7 +154,7 @@ mod tests {
     use crate::{check, settings_by_serde, units::ByteSize};
     use serde::{Deserialize, Deserializer, Serializer};
     use serde_json::json;
-    use std::{net::SocketAddr, time::Duration};
+    use std::{collections::BTreeMap, net::SocketAddr, time::Duration};
 
     /// A secret that forgets to redact itself.
     #[derive(Debug, Clone, PartialEq, Default)]
@@ -238,6 +216,8 @@ mod tests {
             colour: Colour = Colour::Red,
             /// How long events are kept.
             retention: Option<Duration> = None,
+            /// Addresses by name.
+            addresses: BTreeMap<String, Vec<SocketAddr>> = BTreeMap::new(),
             /// The table below.
             inner: Inner = Inner { count: 7, ..Inner::default() },
         }
@@ -287,6 +267,8 @@ mod tests {
             (json!({ "listen": "everywhere" }), "listen", "socket address"),
             (json!({ "retention": "7" }), "retention", "write 610ms"),
             (json!({ "size": "64KB" }), "size", "write 512B"),
+            (json!({ "addresses": { "a": "here" } }), "addresses.a", "socket address"),
+            (json!({ "addresses": 5 }), "addresses", "map"),
             (json!({ "peers": 5 }), "peers", "must be a list of texts"),
             (json!({ "colour": "green" }), "colour", "`red` or `blue`"),
         ] {
@@ -305,12 +287,15 @@ mod tests {
             ("size", json!("64KiB")),
             ("colour", json!("red")),
             ("retention", json!("")),
+            ("addresses", json!({})),
             ("inner.max_wait", json!("0s")),
             ("inner.count", json!(7)),
         ];
         assert_eq!(flatten(&outer), expected.map(|(key, value)| (key.to_owned(), value)));
         outer.token = Leaky::default();
         assert_eq!(flatten(&outer)[1].1, json!(""), "there is none");
+        outer.addresses = BTreeMap::from([("a".to_owned(), vec![SocketAddr::from(([127, 0, 0, 1], 80))])]);
+        assert!(flatten(&outer).contains(&("addresses.a".to_owned(), json!(["127.0.0.1:80"]))));
         let table = serde_json::to_value(&outer).expect("a table");
         assert_eq!(read::<Outer>(table), Ok(outer));
     }
@@ -324,7 +309,7 @@ mod tests {
         assert_eq!((wait.default.clone(), wait.secret), (json!("0s"), false));
         assert_eq!((find("colour").unit, find("token").secret), ("`red` or `blue`", true));
         assert_eq!(find("listen").unit, "address:port");
-        assert_eq!(keys.len(), 8);
+        assert_eq!(keys.len(), 9);
         assert_eq!(Inner::KEYS.iter().map(|key| key.name).collect::<Vec<_>>(), ["max_wait", "count"]);
     }
 }

@@ -1,13 +1,28 @@
-//! What a key may hold. The type of a key decides how its value is read and written, what its unit is called, and whether
-//! it is a secret: so a declaration cannot say one thing and do another.
+//! What a key may hold. The type of a key decides how its value is read and written, what its unit is called, and
+//! whether it is a secret: so a declaration cannot say one thing and do another.
 //!
 //! Here are the usual types. A component implements [`Setting`] for its own: by hand, or
-//! with [`settings_by_serde!`](crate::settings_by_serde!).
+//! with [`settings_by_serde!`](crate::settings_by_serde!) or [`settings_by_text!`](crate::settings_by_text!).
 
-use crate::{Key, units, units::ByteSize};
+use crate::units::{self, ByteSize};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 use serde_json::Value;
-use std::{fmt::Display, net::SocketAddr, path::PathBuf, str::FromStr, time::Duration};
+use std::{collections::BTreeMap, fmt::Display, net::SocketAddr, path::PathBuf, str::FromStr, time::Duration};
+
+/// A key of a section, as its declaration says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Key {
+    /// Its name in the table.
+    pub name: &'static str,
+    /// What a user writes there: *duration*, *number*; of a section below nothing.
+    pub unit: &'static str,
+    /// Its documentation.
+    pub doc: &'static str,
+    /// Whether only the process may know the value.
+    pub secret: bool,
+    /// The keys below it, where it is a section itself.
+    pub below: &'static [Key],
+}
 
 /// A type that a key may have.
 pub trait Setting: Sized {
@@ -31,7 +46,18 @@ pub trait Setting: Sized {
     fn write<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error>;
 }
 
-/// For `#[serde(with = "jumun_config::setting")]`, which [`section!`](crate::section!) puts on every key.
+/// The key of a field, from its type.
+#[doc(hidden)]
+pub const fn key<T: Setting>(name: &'static str, doc: &'static str) -> Key {
+    Key { name, unit: T::UNIT, doc: trimmed(doc), secret: T::IS_SECRET, below: T::KEYS }
+}
+
+/// Without the space that a doc comment begins with, and without the end of its last line.
+const fn trimmed(doc: &'static str) -> &'static str {
+    doc.trim_ascii()
+}
+
+/// For `#[serde(with = "jumun_config::setting")]`, which [`section!`](macro@crate::section) puts on every key.
 ///
 /// # Errors
 /// Those of [`Setting::read`].
@@ -60,6 +86,25 @@ macro_rules! settings_by_serde {
 
             fn write<S: ::serde::Serializer>(&self, serializer: S) -> ::core::result::Result<S::Ok, S::Error> {
                 ::serde::Serialize::serialize(self, serializer)
+            }
+        }
+    )+};
+}
+
+/// Implements [`Setting`] for types by their own `FromStr` and `Display`.
+#[macro_export]
+macro_rules! settings_by_text {
+    ($($Type:ty: $unit:expr),+ $(,)?) => {$(
+        impl $crate::Setting for $Type {
+            const UNIT: &'static str = $unit;
+
+            fn read<'de, D: ::serde::Deserializer<'de>>(deserializer: D) -> ::core::result::Result<Self, D::Error> {
+                let text = <::std::string::String as ::serde::Deserialize>::deserialize(deserializer)?;
+                text.parse().map_err(::serde::de::Error::custom)
+            }
+
+            fn write<S: ::serde::Serializer>(&self, serializer: S) -> ::core::result::Result<S::Ok, S::Error> {
+                serializer.collect_str(self)
             }
         }
     )+};
@@ -105,7 +150,7 @@ impl Setting for ByteSize {
     }
 }
 
-/// A key that may be left open. An empty text is none, and none is written as one.
+/// An optional key. An empty text means none, and none is written as one.
 impl<T: Setting> Setting for Option<T> {
     const UNIT: &'static str = T::UNIT;
     const IS_SECRET: bool = T::IS_SECRET;
@@ -146,6 +191,38 @@ impl<T: FromStr<Err: Display> + Display> Setting for Vec<T> {
 
     fn write<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.collect_seq(self.iter().map(ToString::to_string))
+    }
+}
+
+/// A table whose keys the component does not declare: names of services, say.
+impl<T: Setting> Setting for BTreeMap<String, T> {
+    const UNIT: &'static str = "table";
+
+    fn read<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let table = BTreeMap::<String, Named<T>>::deserialize(deserializer)?;
+        Ok(table.into_iter().map(|(name, Named(value))| (name, value)).collect())
+    }
+
+    fn write<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_map(self.iter().map(|(name, value)| (name, Written(value))))
+    }
+}
+
+/// A value of a table, read as its [`Setting`] says.
+struct Named<T>(T);
+
+impl<'de, T: Setting> Deserialize<'de> for Named<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        T::read(deserializer).map(Self)
+    }
+}
+
+/// A value of a table, written as its [`Setting`] says.
+struct Written<'a, T>(&'a T);
+
+impl<T: Setting> Serialize for Written<'_, T> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        self.0.write(serializer)
     }
 }
 

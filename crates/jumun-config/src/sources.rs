@@ -58,7 +58,7 @@ pub struct Entry {
     pub origin: Origin,
 }
 
-/// Why there is no configuration.
+/// Why the configuration cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {
     /// A file or a variable cannot be read.
@@ -175,7 +175,8 @@ impl Layers {
     /// All values in one table.
     ///
     /// # Errors
-    /// [`ConfigError::Unreadable`] where sources contradict each other in shape, as a value and a table of the same name do.
+    /// [`ConfigError::Unreadable`] where sources contradict each other in shape, as a value and a table of the same
+    /// name do.
     pub fn merged(&self) -> Result<Map<String, Value>, ConfigError> {
         let mut builder = config::Config::builder();
         for layer in &self.0 {
@@ -221,7 +222,7 @@ fn keys_of(path: &str, value: &Value, keys: &mut Vec<String>) {
 fn keys_and_values(set: &[(String, String)]) -> Result<config::Config, ConfigError> {
     let mut builder = config::Config::builder();
     for (key, value) in set {
-        // As a number, a text such as 0000 would lose its zeros.
+        // A number would lose the zeros of a text such as 0000.
         let is_text = value.len() > 1 && value.starts_with('0') && !value.starts_with("0.");
         let value: config::Value = match (value.parse::<i64>(), value.parse::<f64>(), value.parse::<bool>()) {
             _ if is_text => value.as_str().into(),

@@ -1,9 +1,10 @@
 //! Durations and sizes as people write them: one parser and one formatter for configuration, flags and reports.
 //!
-//! A duration is a number with a unit, or several of them: `610ms`, `1s`, `2m`, `1h`, `7d`, `1d 12h`, `1.5s`. A size is a
-//! number of bytes with a binary unit: `64KiB`, `16MiB`. What is formatted parses back to the same value.
+//! A duration is a number with a unit, or several of them: `610ms`, `1s`, `2m`, `1h`, `7d`, `1d 12h`, `1.5s`. A size is
+//! a number of bytes with a binary unit: `64KiB`, `16MiB`. What is formatted parses back to the same value.
 //!
-//! For fields of other structs than sections there are modules for serde: `#[serde(with = "jumun_config::units::duration")]`.
+//! For fields of other structs than sections there are modules for serde: `#[serde(with =
+//! "jumun_config::units::duration")]`.
 
 use std::time::Duration;
 
@@ -137,7 +138,8 @@ pub mod duration {
     }
 }
 
-/// An optional [`Duration`] for serde: `#[serde(with = "jumun_config::units::optional_duration")]`. An empty text is none.
+/// An optional [`Duration`] for serde: `#[serde(with = "jumun_config::units::optional_duration")]`. An empty text is
+/// none.
 pub mod optional_duration {
     use super::{Duration, format_duration, parse_duration};
     use serde::{Deserialize, Deserializer, Serializer, de};

@@ -23,7 +23,7 @@ pub struct Schemes {
 /// Why an address cannot be used. The message holds no password.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum UrlError {
-    /// No adapter has this scheme, or there is no address behind it.
+    /// No adapter has this scheme, or the address is empty.
     #[error("`{url}` cannot be opened by this build; write {example}")]
     Unknown {
         /// The address, redacted.
@@ -89,9 +89,9 @@ impl fmt::Debug for BackendUrl {
     }
 }
 
-/// An address with `***` in place of its password: of `user:password@host`, and of parameters with a secret-looking name.
-/// A password with `/`, `?` or `@` in it should be escaped and often is not; so the last `@` ends it. A path with `:` before
-/// `@` loses a part by that, which is the lesser harm.
+/// An address with `***` in place of its password: of `user:password@host`, and of parameters with a secret-looking
+/// name. A password with `/`, `?` or `@` in it should be escaped and often is not; so the last `@` ends it. A path with
+/// `:` before `@` loses a part by that, which is the lesser harm.
 fn redacted(url: &str) -> String {
     let (scheme, rest) = url.split_once("://").map_or(("", url), |(scheme, rest)| (scheme, rest));
     let (credentials, host) = rest.rsplit_once('@').map_or((None, rest), |(before, after)| (Some(before), after));

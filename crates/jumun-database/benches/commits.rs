@@ -75,7 +75,7 @@ fn changes(id: i64) -> Changes {
         requests: vec![RequestChange::Insert(Box::new(Request { key: Some(asked.id.to_string()), ..asked }))],
         documents: vec![order(id, 0, &body)],
         journal: vec![event(id)],
-        places: vec![],
+        positions: vec![],
     }
 }
 
@@ -140,7 +140,7 @@ fn alone(file: &Path, length: Duration) -> Row {
     Row { length: started.elapsed(), groups: latencies.len() as u64, latencies, cpu }
 }
 
-/// User and system time of this process, where the system tells it as Linux does (in hundredths of a second).
+/// User and system time of this process, where the system reports it as Linux does (in hundredths of a second).
 fn cpu_time() -> Option<Duration> {
     let stat = fs::read_to_string("/proc/self/stat").ok()?;
     let mut fields = stat.rsplit(')').next()?.split_whitespace().skip(11);

@@ -1,9 +1,9 @@
 //! A commit: what it changes, and how it can end.
 
-use crate::{DocumentChange, JournalEntry, PlaceChange, RequestChange};
+use crate::{DocumentChange, JournalEntry, PositionChange, RequestChange};
 use uuid::Uuid;
 
-/// Everything that one step changes, applied in this order: requests, documents, journal, places.
+/// All changes of one step, applied in this order: requests, documents, journal, positions.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Changes {
     /// Requests.
@@ -13,35 +13,35 @@ pub struct Changes {
     /// Events, in the order in which they happened.
     pub journal: Vec<JournalEntry>,
     /// Places of consumers.
-    pub places: Vec<PlaceChange>,
+    pub positions: Vec<PositionChange>,
 }
 
-/// What a commit gave out.
+/// The numbers that a commit assigned.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Receipt {
     /// Partition and number of each journal entry, in the order of [`Changes::journal`].
     pub sequences: Vec<(u16, u64)>,
 }
 
-/// What a commit believed and was not so.
+/// An expectation of a commit that does not hold.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Conflict {
-    /// A document has another version, or is there already.
+    /// A document has another version, or exists already.
     Document {
         /// Its collection.
         collection: &'static str,
         /// Its id.
         id: i64,
     },
-    /// A request is in another state, is there already, or is not there.
+    /// A request is in another state, exists already, or does not exist.
     Request {
         /// Its id.
         id: Uuid,
     },
     /// A key belongs to another request.
     Key,
-    /// A consumer stands elsewhere, or its source has another epoch.
-    Place {
+    /// A consumer has another offset, or its source another epoch.
+    Position {
         /// The source.
         source: String,
         /// The partition.
@@ -49,27 +49,27 @@ pub enum Conflict {
     },
 }
 
-/// Why a commit did not answer `Ok`.
+/// Why a commit failed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum CommitError {
-    /// It was not done, because somebody else was first. Read again and decide again.
-    #[error("somebody else was first: {0:?}")]
+    /// Not done: another commit was first. Read again and decide again.
+    #[error("another commit was first: {0:?}")]
     Conflict(Conflict),
-    /// It was not done, because something in it is over a limit. It would never be.
+    /// Not done: something in it is over a limit, so a retry would fail, too.
     #[error("over a limit: {0}")]
     Limit(String),
-    /// It was surely not done. It may be tried again.
+    /// Surely not done. The caller may retry.
     #[error("not done: {0}")]
     NotDone(String),
-    /// It may have been done. Read again.
+    /// The outcome is unknown: it may have been done. Read again.
     #[error("it may have been done: {0}")]
     Unknown(String),
 }
 
-/// Why a read gave nothing.
+/// Why a read failed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ReadError {
-    /// It took longer than [`limits::READ_MAX`].
+    /// It took longer than [`READ_MAX`](crate::limits::READ_MAX).
     #[error("the query took too long")]
     TooLong,
     /// The database does not answer.

@@ -1,7 +1,7 @@
-//! For adapters made of parts, and for test doubles.
+//! Delegation, for adapters made of parts and for test doubles.
 
-/// Implements methods of the ports by those of a field: for adapters made of parts, and for test doubles that change a few
-/// methods only.
+/// Implements methods of the ports by those of a field: for adapters made of parts, and for test doubles that change a
+/// few methods only.
 ///
 /// ```
 /// use jumun_database::{Database, MemoryDatabase, ReadDatabase, RebuildDatabase, delegate};
@@ -11,7 +11,7 @@
 /// }
 ///
 /// impl ReadDatabase for Double {
-///     delegate!(inner: identity document page scan request_by_key request requests doubts_about journal places);
+///     delegate!(inner: identity document page scan request_by_key request requests doubts_about journal positions);
 /// }
 /// impl RebuildDatabase for Double {
 ///     delegate!(inner: rebuild);
@@ -21,12 +21,12 @@
 /// }
 /// ```
 ///
-/// `read`, `rebuild` and `write` stand for all methods of a port.
+/// `read`, `rebuild` and `write` mean all methods of a port.
 #[macro_export]
 macro_rules! delegate {
     ($field:ident: read) => {
         $crate::delegate! { $field:
-            identity document page scan request_by_key request requests doubts_about journal places
+            identity document page scan request_by_key request requests doubts_about journal positions
         }
     };
     ($field:ident: rebuild) => {
@@ -96,9 +96,9 @@ macro_rules! delegate {
             journal(partition: u16, after: u64, limit: u32) -> Result<Vec<$crate::JournalRecord>, $crate::ReadError>
         }
     };
-    (@ $field:ident places) => {
+    (@ $field:ident positions) => {
         $crate::delegate! { $field.ReadDatabase:
-            places() -> Result<Vec<$crate::Place>, $crate::ReadError>
+            positions() -> Result<Vec<$crate::Position>, $crate::ReadError>
         }
     };
     (@ $field:ident clear_shadow) => {
@@ -118,7 +118,7 @@ macro_rules! delegate {
     };
     (@ $field:ident switch_shadows) => {
         $crate::delegate! { $field.RebuildDatabase:
-            switch_shadows(collections: Vec<&'static str>, places: Vec<$crate::Place>) -> Result<(), $crate::CommitError>
+            switch_shadows(collections: Vec<&'static str>, positions: Vec<$crate::Position>) -> Result<(), $crate::CommitError>
         }
     };
     (@ $field:ident write_next_base) => {
@@ -128,12 +128,12 @@ macro_rules! delegate {
     };
     (@ $field:ident keep_bases) => {
         $crate::delegate! { $field.RebuildDatabase:
-            keep_bases(collections: Vec<&'static str>, places: Vec<$crate::Place>) -> Result<(), $crate::CommitError>
+            keep_bases(collections: Vec<&'static str>, positions: Vec<$crate::Position>) -> Result<(), $crate::CommitError>
         }
     };
     (@ $field:ident base) => {
         $crate::delegate! { $field.RebuildDatabase:
-            base(collection: &'static str) -> Result<Option<Vec<$crate::Place>>, $crate::ReadError>
+            base(collection: &'static str) -> Result<Option<Vec<$crate::Position>>, $crate::ReadError>
         }
     };
     (@ $field:ident scan_base) => {

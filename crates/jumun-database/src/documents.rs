@@ -71,7 +71,7 @@ pub struct Query {
     pub sort: Option<(Cow<'static, str>, Direction)>,
     /// How many documents to skip.
     pub offset: u64,
-    /// How many to give, at most [`limits::PAGE_MAX_ROWS`].
+    /// How many to give, at most [`limits::PAGE_MAX_ROWS`](crate::limits::PAGE_MAX_ROWS).
     pub size: u32,
 }
 

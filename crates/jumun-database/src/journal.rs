@@ -15,8 +15,8 @@ pub struct JournalEntry {
     pub body: String,
 }
 
-/// Where something stands in a trace, so that it can be followed over services and restarts: the trace's id (16 bytes), the
-/// id of the span that caused it (8) and the flags (1), as in W3C Trace Context. To a database it is bytes.
+/// The position in a trace, so that a trace can be followed over services and restarts: the trace's id (16 bytes), the
+/// id of the causing span (8) and the flags (1), as in W3C Trace Context. A database stores the bytes unread.
 pub type Trace = [u8; 25];
 
 /// An event in the journal.
@@ -38,7 +38,8 @@ pub struct JournalRecord {
     pub body: String,
 }
 
-/// The partition of a correlation key: FNV-1a (64 bit) over the key's eight bytes, the lowest first, modulo `partitions`.
+/// The partition of a correlation key: FNV-1a (64 bit) over the key's eight bytes, the lowest first, modulo
+/// `partitions`.
 ///
 /// It is written down here and never changes: the numbers of a journal belong to its partitions.
 pub fn partition_of(key: i64, partitions: u16) -> u16 {

@@ -65,5 +65,5 @@ pub const COUNTS_REMEMBERED_MAX: usize = 256;
 /// outlasts every reader.
 pub const BUSY_MAX: Duration = Duration::from_secs(5);
 
-/// How long the writer waits for readers when the log has become so long that it must begin anew.
+/// How long the writer waits for readers before it restarts a log that has become too long.
 pub const RESTART_WAIT_MAX: Duration = Duration::from_millis(100);

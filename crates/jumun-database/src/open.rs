@@ -13,7 +13,7 @@ pub enum OpenError {
         /// The id of that process, where it has written it down.
         holder: Option<u32>,
     },
-    /// There is no database there.
+    /// There is no database at this address.
     #[error("{path}: there is no database here")]
     Missing {
         /// The file.
@@ -37,7 +37,7 @@ pub enum OpenError {
         /// What it is instead.
         why: String,
     },
-    /// It was made with another number of partitions.
+    /// It was created with another number of partitions.
     #[error("{path}: it has {found} partitions, {wanted} are configured")]
     Partitions {
         /// The file.
@@ -60,7 +60,7 @@ pub enum OpenError {
     Unusable {
         /// The file.
         path: String,
-        /// What the system said.
+        /// The error of the operating system.
         why: String,
     },
 }
@@ -95,22 +95,22 @@ impl OpenError {
     }
 }
 
-/// Who a database is.
+/// The identity of a database.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Identity {
     /// The service it belongs to.
     pub service: String,
-    /// Random, made with the database: numbers of two epochs have nothing to do with each other.
+    /// Random, created with the database. Numbers of two epochs are unrelated.
     pub epoch: Uuid,
-    /// See [`Schema::partitions`].
+    /// See [`Schema::partitions`](crate::Schema::partitions).
     pub partitions: u16,
     /// How many processes may use it at a time.
     pub sharing: Sharing,
 }
 
-/// How many processes of a service may use one database at a time. It is recorded in the database, and the one place that
-/// says so: whoever relies on being alone (voiding the requests of other incarnations, holding commits up, counting what is
-/// delayed, queueing commands on one document in memory) asks this.
+/// How many processes of a service may use one database at a time. The database records it, and this is the one place
+/// that states it. Code that relies on being the only process asks this: voiding the requests of other incarnations,
+/// blocking commits, counting delayed asks, queueing commands on one document in memory.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Sharing {
     /// One: the database refuses a second one ([`OpenError::InUse`]). So another incarnation has surely ended.

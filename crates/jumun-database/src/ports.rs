@@ -1,22 +1,23 @@
-//! The ports: what a step of a service needs of its database, what a rebuild of views needs, and what everybody may read.
+//! The ports: what a step of a service needs of its database, what a rebuild of views needs, and what every reader
+//! needs.
 
 use crate::{
-    Changes, CommitError, Document, Histogram, Identity, JournalRecord, Page, Place, Query, ReadError, Receipt,
+    Changes, CommitError, Document, Histogram, Identity, JournalRecord, Page, Position, Query, ReadError, Receipt,
     Request, RequestFilter,
 };
 use futures_util::future::BoxFuture;
 use uuid::Uuid;
 
-/// What the writer has done since it started.
+/// Counts of the writer since it started.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Stats {
-    /// Commits that were done.
+    /// Commits done.
     pub commits: u64,
-    /// Transactions that they were done in; each is one fsync.
+    /// Transactions; each is one fsync.
     pub groups: u64,
-    /// Commits that were refused for a conflict.
+    /// Commits refused for a conflict.
     pub conflicts: u64,
-    /// Jobs of each transaction.
+    /// Jobs a transaction.
     pub group_jobs: Histogram,
     /// Microseconds that each transaction took to get on disk: the fsync, and writing what it makes durable.
     pub sync_us: Histogram,
@@ -24,13 +25,13 @@ pub struct Stats {
 
 /// Reading. It never waits for a writer.
 pub trait ReadDatabase: Send + Sync + 'static {
-    /// Who this is.
+    /// The identity of this database.
     fn identity(&self) -> &Identity;
 
     /// One document, hidden or not.
     fn document(&self, collection: &'static str, id: i64) -> BoxFuture<'_, Result<Option<Document>, ReadError>>;
 
-    /// A page of the documents that are shown.
+    /// A page of the shown documents.
     fn page(&self, query: Query) -> BoxFuture<'_, Result<Page, ReadError>>;
 
     /// Documents with an id after `after`, hidden ones included, in order of id: for audits and rebuilds.
@@ -46,68 +47,75 @@ pub trait ReadDatabase: Send + Sync + 'static {
     /// Requests by state.
     fn requests(&self, filter: RequestFilter) -> BoxFuture<'_, Result<Vec<Request>, ReadError>>;
 
-    /// Requests that are about documents of one id and are still in doubt (asking, delayed or voiding), the oldest first.
+    /// Requests that are about documents of one id and are still in doubt (asking, delayed or voiding), the oldest
+    /// first.
     fn doubts_about(&self, subject: i64) -> BoxFuture<'_, Result<Vec<Request>, ReadError>>;
 
     /// Events of a partition with a number after `after`, in order.
     fn journal(&self, partition: u16, after: u64, limit: u32) -> BoxFuture<'_, Result<Vec<JournalRecord>, ReadError>>;
 
-    /// All places.
-    fn places(&self) -> BoxFuture<'_, Result<Vec<Place>, ReadError>>;
+    /// All positions.
+    fn positions(&self) -> BoxFuture<'_, Result<Vec<Position>, ReadError>>;
 }
 
 /// What a rebuild of views needs: sets of documents beside those that readers see.
 ///
-/// * A *shadow* of a collection is filled while readers see the documents, and then takes their place.
-/// * A *base* of a collection is what its view was by the log while that was whole. When old segments of the log are gone, a
-///   rebuild starts from it.
+/// * A *shadow* of a collection is filled while readers see the documents, and then replaces them.
+/// * A *base* of a collection is what its view was by the log while that was whole. When old segments of the log are
+///   gone, a rebuild starts from it.
 pub trait RebuildDatabase: Send + Sync + 'static {
-    /// Takes rows out of a collection's shadow, [`limits::SHADOW_MAX_ROWS`] at a time. True: there is no shadow any more.
+    /// Deletes rows of a collection's shadow, [`limits::SHADOW_MAX_ROWS`](crate::limits::SHADOW_MAX_ROWS) at a time.
+    /// True: the shadow is gone.
     ///
-    /// A shadow is a second set of documents that nobody sees, to be filled beside the first and then to take its place:
-    /// so a view is made anew while the old one is read. It is cleared until it is gone before it is filled.
+    /// A shadow is a second, invisible set of documents. A rebuild clears it until it is gone, fills it while readers
+    /// see the documents, and then switches the two.
     fn clear_shadow(&self, collection: &'static str) -> BoxFuture<'_, Result<bool, CommitError>>;
 
     /// Puts documents into a shadow, whole as they are given, over what has the same id; all of them or none. At most
-    /// [`limits::SHADOW_MAX_ROWS`].
+    /// [`limits::SHADOW_MAX_ROWS`](crate::limits::SHADOW_MAX_ROWS).
     fn write_shadow(
         &self,
         collection: &'static str,
         documents: Vec<Document>,
     ) -> BoxFuture<'_, Result<(), CommitError>>;
 
-    /// Those documents of a shadow that have these ids; at most [`limits::PAGE_MAX_ROWS`] ids.
+    /// Those documents of a shadow that have these ids; at most [`limits::PAGE_MAX_ROWS`](crate::limits::PAGE_MAX_ROWS)
+    /// ids.
     fn read_shadow(&self, collection: &'static str, ids: Vec<i64>) -> BoxFuture<'_, Result<Vec<Document>, ReadError>>;
 
-    /// The shadows of these collections and their documents change places, all at once. Refused with
-    /// [`Conflict::Place`] unless these are all places there are. What was there before is the shadow then, and is to be
-    /// cleared.
+    /// Switches the shadows of these collections with their documents, all at once. Refused with
+    /// [`Conflict::Position`](crate::Conflict::Position) unless these are exactly the current positions. The previous documents
+    /// are the shadow afterwards; clear it.
     fn switch_shadows(
         &self,
         collections: Vec<&'static str>,
-        places: Vec<Place>,
+        positions: Vec<Position>,
     ) -> BoxFuture<'_, Result<(), CommitError>>;
 
-    /// The same as [`RebuildDatabase::write_shadow`] for a shadow that is to become a base. Nobody looks into that by a field, so it
-    /// has no indexes.
+    /// Like [`RebuildDatabase::write_shadow`], for a shadow that will become a base. Nothing queries a base by a field,
+    /// so it has no indexes.
     fn write_next_base(
         &self,
         collection: &'static str,
         documents: Vec<Document>,
     ) -> BoxFuture<'_, Result<(), CommitError>>;
 
-    /// The shadows of these collections become their bases, all at once and together with the places that they were made
-    /// of. What was their base before is the shadow then, and is to be cleared.
+    /// Turns the shadows of these collections into their bases, all at once, together with the positions that they
+    /// reflect. The previous base is the shadow afterwards; clear it.
     ///
-    /// A base is a third set of documents that nobody sees: what a view was by the log when that was whole up to the
-    /// places, for the time when it is not any more.
-    fn keep_bases(&self, collections: Vec<&'static str>, places: Vec<Place>) -> BoxFuture<'_, Result<(), CommitError>>;
+    /// A base is a third, invisible set of documents: the state of a view at these positions, from the time when the log
+    /// was still whole up to them.
+    fn keep_bases(
+        &self,
+        collections: Vec<&'static str>,
+        positions: Vec<Position>,
+    ) -> BoxFuture<'_, Result<(), CommitError>>;
 
-    /// The places that a collection's base was made of, in order of source and partition. None: it has no base.
-    fn base(&self, collection: &'static str) -> BoxFuture<'_, Result<Option<Vec<Place>>, ReadError>>;
+    /// The positions that a collection's base was made of, in order of source and partition. None: it has no base.
+    fn base(&self, collection: &'static str) -> BoxFuture<'_, Result<Option<Vec<Position>>, ReadError>>;
 
     /// Documents of a base with an id after `after`, hidden ones included, in order of id; at most
-    /// [`limits::PAGE_MAX_ROWS`].
+    /// [`limits::PAGE_MAX_ROWS`](crate::limits::PAGE_MAX_ROWS).
     fn scan_base(
         &self,
         collection: &'static str,
@@ -118,19 +126,20 @@ pub trait RebuildDatabase: Send + Sync + 'static {
 
 /// Reading and writing: what a step of a service needs. The page of this crate says what a commit promises.
 pub trait Database: ReadDatabase + RebuildDatabase {
-    /// Does all of it, durably, or none of it.
+    /// Applies all changes, durably, or none.
     fn commit(&self, changes: Changes) -> BoxFuture<'_, Result<Receipt, CommitError>>;
 
-    /// An id for a new document: larger than that of every document and of every request's subject in this collection,
-    /// those of purged requests included. Ids have gaps, and none is given out twice, except that one which was in no
+    /// An id for a new document: larger than the ids of all documents and of all requests' subjects in this collection,
+    /// those of purged requests included. Ids have gaps. None is given out twice, except that one which was in no
     /// commit may come again after a restart.
     fn next_id(&self, collection: &'static str) -> BoxFuture<'_, Result<i64, ReadError>>;
 
     /// Deletes done and voided requests whose id is older than `before_ms` (milliseconds since 1970 UTC; the time is in
-    /// the id) and, beyond `keep_at_most`, the oldest; at most [`limits::PURGE_MAX_ROWS`] at a time. Tells how many went.
+    /// the id) and, beyond `keep_at_most`, the oldest; at most
+    /// [`limits::PURGE_MAX_ROWS`](crate::limits::PURGE_MAX_ROWS) at a time. Returns the number deleted.
     fn purge_requests(&self, before_ms: i64, keep_at_most: u64) -> BoxFuture<'_, Result<u64, CommitError>>;
 
-    /// What the writer has done.
+    /// Counts of the writer.
     fn stats(&self) -> Stats;
 
     /// Commits what is queued, folds the log back and lets go of the files. Later commits are not done.

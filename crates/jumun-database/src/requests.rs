@@ -1,19 +1,20 @@
-//! Requests: commands on their way, and what became of them.
+//! Requests: commands in progress, and their outcomes.
 
 use crate::Trace;
 use std::{borrow::Cow, fmt};
 use uuid::Uuid;
 
-/// The state of a request. `Asking → Done | Voiding → Voided`; a request that asks nobody is born `Done`; an answer
-/// that is taken back goes `Done → Voiding → Voided`. Where the client need not wait for the neighbour's answer, it goes
-/// `Asking → Delayed → Done | Voiding → Voided`, or is born `Delayed`.
+/// The state of a request. `Asking → Done | Voiding → Voided`; a request without an ask is born `Done`; a withdrawn
+/// answer goes `Done → Voiding → Voided`. Where the client need not wait for the neighbour's answer, it goes `Asking →
+/// Delayed → Done | Voiding → Voided`, or is born `Delayed`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum RequestState {
-    /// A neighbour is being asked; nothing stands yet.
+    /// The service asks a neighbour; nothing is decided yet.
     Asking,
-    /// Its client has an answer, and a neighbour is still to be asked: again and again, until it answers or the time is up.
+    /// Its client has an answer, and a neighbour is still to be asked: again and again, until it answers or the time is
+    /// up.
     Delayed,
-    /// Answered. It stands, or it was refused for good.
+    /// Answered: it took effect, or was refused for good.
     Done,
     /// What the neighbour did, or may have done, is being undone.
     Voiding,
@@ -43,7 +44,7 @@ impl RequestState {
 }
 
 impl RequestState {
-    /// Whether something is still to be asked or undone: such a request is never deleted.
+    /// Whether the service still has to ask or undo something. Such a request is never deleted.
     pub const fn is_in_doubt(self) -> bool {
         matches!(self, Self::Asking | Self::Delayed | Self::Voiding)
     }
@@ -55,7 +56,7 @@ impl fmt::Display for RequestState {
     }
 }
 
-/// A command on its way: what a client or a neighbour sent, and what became of it.
+/// A command in progress: what a client or a neighbour sent, and its outcome.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Request {
     /// A UUID of version 7. It is also the id of the question that this request asks a neighbour.
@@ -64,7 +65,7 @@ pub struct Request {
     pub key: Option<String>,
     /// What was asked for, so that a key is not taken for another request.
     pub fingerprint: [u8; 16],
-    /// Where it stands.
+    /// Its state.
     pub state: RequestState,
     /// The collection of the document that it is about.
     pub collection: Cow<'static, str>,
@@ -72,9 +73,9 @@ pub struct Request {
     pub subject: i64,
     /// The question it waits for, or waited for.
     pub ask: Option<AskRecord>,
-    /// The final answer. It is given again to whoever comes with the same key.
+    /// The final answer. A repeat under the same key gets it again.
     pub answer: Option<StoredAnswer>,
-    /// The process that works on it: what another one left in [`RequestState::Asking`] is nobody's.
+    /// The process that works on it. A request that an ended process left in [`RequestState::Asking`] has no worker.
     pub incarnation: Uuid,
     /// When it is given up, in milliseconds since 1970 UTC.
     pub until_ms: i64,
@@ -109,8 +110,8 @@ pub struct StoredAnswer {
 pub enum RequestChange {
     /// A new request. Refused if its id is known or its key is taken (unless the same commit releases the key first).
     Insert(Box<Request>),
-    /// From one state to another, or to the same with an answer. Refused if it is not in `from`, and if it would go back
-    /// in the order of [`RequestState`]. An answer is set where one is given.
+    /// From one state to another, or to the same with an answer. Refused if it is not in `from`, and if it would go
+    /// back in the order of [`RequestState`]. An answer is set where one is given.
     Move {
         /// Which request.
         id: Uuid,
@@ -148,6 +149,6 @@ pub struct RequestFilter {
     pub until_before_ms: Option<i64>,
     /// With an id after this one; ids are in order of time.
     pub after: Option<Uuid>,
-    /// At most so many, the oldest first.
+    /// At most this many, the oldest first.
     pub limit: u32,
 }

@@ -1,8 +1,7 @@
 //! The address of a database: its scheme chooses the adapter, so that nothing above this crate names one.
 
 use crate::{Database, OpenError, ReadDatabase, Schema, SqliteDatabase, SqliteReader};
-use jumun_config::{BackendUrl, Schemes, Setting, UrlError};
-use serde::{Deserialize, Deserializer, Serializer, de};
+use jumun_config::{BackendUrl, Schemes, UrlError, settings_by_text};
 use std::{
     fmt,
     path::{Path, PathBuf},
@@ -82,17 +81,7 @@ impl fmt::Debug for DatabaseUrl {
     }
 }
 
-impl Setting for DatabaseUrl {
-    const UNIT: &'static str = "url";
-
-    fn read<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        String::deserialize(deserializer)?.parse().map_err(de::Error::custom)
-    }
-
-    fn write<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_str(self)
-    }
-}
+settings_by_text!(DatabaseUrl: "url");
 
 #[cfg(test)]
 mod tests {

@@ -6,14 +6,8 @@ use jumun_database::{
     Changes, Database, ReadDatabase, RequestChange, RequestState, SqliteDatabase,
     conformance::{event, order, request, schema},
 };
-use std::{
-    collections::BTreeSet,
-    env,
-    io::{BufRead, BufReader, Write},
-    path::Path,
-    process::{Command, Stdio},
-    sync::Arc,
-};
+use jumun_testing::{random, run_and_kill};
+use std::{collections::BTreeSet, env, io::Write, path::Path, sync::Arc};
 
 const FILE: &str = "JUMUN_TEST_CRASH_FILE";
 const ROUNDS: u32 = 40;
@@ -31,41 +25,13 @@ fn what_was_acknowledged_survives_kill_9() {
     for round in 0..ROUNDS {
         let before = acknowledged.len();
         // From "at its first commits" to "in full swing".
-        run_and_kill(&file, random(1 << (round % 12)), &mut acknowledged);
+        let path = file.as_path();
+        run_and_kill("what_was_acknowledged_survives_kill_9", (FILE, path), random(1 << (round % 12)), |line| {
+            note(line, &mut acknowledged)
+        });
         assert!(acknowledged.len() > before);
         runtime.block_on(check(&file, &acknowledged));
     }
-}
-
-/// At least 1, at most `below`; told by a failure through the number of acknowledged commits.
-fn random(below: u128) -> usize {
-    usize::try_from(uuid::Uuid::new_v4().as_u128() % below + 1).unwrap()
-}
-
-/// Lets a child commit until it has acknowledged so many, then kills it in the middle of whatever it does.
-fn run_and_kill(file: &Path, kill_after: usize, acknowledged: &mut BTreeSet<i64>) {
-    let mut child = Command::new(env::current_exe().unwrap())
-        .args(["--exact", "--nocapture", "what_was_acknowledged_survives_kill_9"])
-        .env(FILE, file)
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .spawn()
-        .unwrap();
-    let mut heard = 0;
-    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
-    while heard < kill_after {
-        // Nothing more: it has ended by itself, which the status tells.
-        let Some(line) = lines.next() else { break };
-        heard += usize::from(note(&line.unwrap(), acknowledged));
-    }
-    child.kill().unwrap();
-    // What it had said before it died counts as well. A line that it was in the middle of does not.
-    for line in lines {
-        note(&line.unwrap(), acknowledged);
-    }
-    let status = child.wait().unwrap();
-    assert_eq!(status.code(), None, "the child was not killed, it ended");
-    assert!(heard >= kill_after);
 }
 
 fn note(line: &str, acknowledged: &mut BTreeSet<i64>) -> bool {
@@ -97,7 +63,7 @@ fn changes(id: i64) -> Changes {
         requests: vec![RequestChange::Insert(Box::new(asked))],
         documents: vec![order(id, 0, &serde_json::json!({ "storeName": "스토어99", "count": id }))],
         journal: vec![event(id), event(id)],
-        places: vec![],
+        positions: vec![],
     }
 }
 

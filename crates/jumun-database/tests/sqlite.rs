@@ -1,4 +1,4 @@
-//! What is particular to the files of `SQLite`: who may open them, what is refused, and a disk that is full.
+//! What is particular to the files of `SQLite`: who may open them, which files are refused, and a full disk.
 
 #![allow(clippy::unwrap_used, reason = "a test may fail")]
 
@@ -9,13 +9,13 @@ use jumun_database::{
     conformance::{event, order, schema},
     limits,
 };
+use jumun_testing::{SMALL_DISK, on_a_small_disk};
 use rusqlite::{Connection, OpenFlags};
 use serde_json::json;
 use std::{
     env, fs,
-    io::Read,
     path::{Path, PathBuf},
-    process::{self, Command, Stdio},
+    process::{self, Command},
 };
 use tempfile::TempDir;
 
@@ -134,8 +134,8 @@ async fn a_caller_that_does_not_look_at_its_answer_holds_up_no_other() {
     let folder = folder();
     let database = SqliteDatabase::open(&file(&folder), schema(1)).unwrap();
     for round in 0..50_i64 {
-        let commit = |place| database.commit(documents([order(10 * round + place, 0, &json!({}))]));
-        // In one group, probably: one begins, the next two are queued while it is on its way to the disk.
+        let commit = |position| database.commit(documents([order(10 * round + position, 0, &json!({}))]));
+        // In one group, probably: the first commit begins, the next two queue while it is on its way to the disk.
         let mut idle = [commit(1), commit(2), commit(3)];
         for commit in &mut idle {
             assert!(commit.now_or_never().is_none_or(|result| result.is_ok()));
@@ -321,7 +321,7 @@ async fn people_read_it_with_any_client() {
     assert_eq!(indexes.iter().map(|row| &*row.1).collect::<Vec<_>>(), ["orders_by_address", "orders_by_count"]);
 }
 
-/// A start after a rebuild must not make indexes over all rows anew, and people read what is there now.
+/// A start after a rebuild must not create the indexes over all rows again, and people read the current rows.
 #[tokio::test]
 async fn a_switch_leaves_the_schema_as_the_next_start_wants_it() {
     let folder = folder();
@@ -344,7 +344,7 @@ async fn a_switch_leaves_the_schema_as_the_next_start_wants_it() {
         let row = Document { id: round, version: 9, shown: true, body: json!({ "storeName": "anew" }).to_string() };
         database.write_shadow("orders", vec![row]).await.unwrap();
         database.switch_shadows(vec!["orders"], vec![]).await.unwrap();
-        // The shadow is left as by a process that died here: it is in nobody's way.
+        // The shadow remains as if a process had died here: it blocks nothing.
         database.close().await;
         let switched = schema_of(&file);
         SqliteDatabase::open(&file, schema(1)).unwrap().close().await;
@@ -414,7 +414,7 @@ async fn a_reader_reads_what_a_stopped_service_left() {
     assert_eq!(reader.journal(0, 0, 10).await.unwrap().len(), 1);
     drop(reader);
     assert!(fs::read(file(&folder)).unwrap() == before, "the reader changed the file");
-    // And is in nobody's way.
+    // And blocks nothing.
     let _reader = SqliteReader::open(&file(&folder)).unwrap();
     let database = SqliteDatabase::open(&file(&folder), schema(1)).unwrap();
     database.commit(documents([order(4, 0, &json!({}))])).await.unwrap();
@@ -455,7 +455,7 @@ async fn a_reader_of_a_closed_database_gets_an_error() {
     let filter =
         RequestFilter { state: RequestState::Done, service: None, until_before_ms: None, after: None, limit: 1 };
     assert!(matches!(database.requests(filter).await, Err(ReadError::Unavailable(_))));
-    assert!(matches!(database.places().await, Err(ReadError::Unavailable(_))));
+    assert!(matches!(database.positions().await, Err(ReadError::Unavailable(_))));
 }
 
 #[tokio::test]
@@ -505,7 +505,7 @@ async fn the_log_grows_only_while_a_reader_is_in_the_way() {
     };
     let urgent = limits::CHECKPOINT_URGENT_BYTES;
 
-    // Somebody looks at the database for hours.
+    // A reader keeps the database open for hours.
     let client = Connection::open_with_flags(file(&folder), OpenFlags::SQLITE_OPEN_READ_ONLY).unwrap();
     let transaction = client.unchecked_transaction().unwrap();
     transaction.query_row("SELECT count(*) FROM menus", [], |_| Ok(())).unwrap();
@@ -529,38 +529,15 @@ async fn the_log_grows_only_while_a_reader_is_in_the_way() {
     assert_eq!(i64::try_from(page.total).unwrap(), written);
 }
 
-const DISK: &str = "JUMUN_TEST_SMALL_DISK";
-
 /// Runs again as a child, in a mount namespace of its own, with a tiny disk in memory: no other test, and nothing else
 /// on this machine, sees it, and it is gone when the child is.
 #[test]
 fn a_full_disk_refuses_commits_and_keeps_what_it_has() {
-    if let Some(disk) = env::var_os(DISK) {
+    if let Some(disk) = env::var_os(SMALL_DISK) {
         let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
         return runtime.block_on(fill(Path::new(&disk)));
     }
-    let folder = folder();
-    let mut unshare = Command::new("unshare");
-    unshare.arg(if rustix::process::getuid().is_root() { "-m" } else { "-rm" });
-    let script = r#"mount -t tmpfs -o size=4m jumun-test "$1" || exit 99; JUMUN_TEST_SMALL_DISK="$1" exec "$2" --exact --nocapture a_full_disk_refuses_commits_and_keeps_what_it_has"#;
-    let mut child = unshare
-        .args(["sh", "-c", script, "sh"])
-        .arg(folder.path())
-        .arg(env::current_exe().unwrap())
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::inherit())
-        .spawn()
-        .expect("this test needs the program `unshare` of util-linux");
-    let mut output = String::new();
-    child.stdout.take().unwrap().read_to_string(&mut output).unwrap();
-    let status = child.wait().unwrap();
-    assert!(
-        status.success() && output.contains("1 passed"),
-        "{status}: {output}\nThis test mounts a tiny tmpfs in a mount namespace of its own. If that is what failed: it \
-         needs root, or unprivileged user namespaces (sysctl kernel.unprivileged_userns_clone, \
-         kernel.apparmor_restrict_unprivileged_userns)."
-    );
+    on_a_small_disk("a_full_disk_refuses_commits_and_keeps_what_it_has");
 }
 
 async fn fill(disk: &Path) {

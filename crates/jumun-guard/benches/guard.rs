@@ -109,7 +109,8 @@ fn breaker(length: Duration, name: &str, window: Window) {
     });
 }
 
-/// Runs it for so long, in batches of a thousand; the median batch, so that it matters little what else the machine does.
+/// Runs it for this long, in batches of a thousand; shows the median batch, so that other load on the machine matters
+/// little.
 fn row(name: &str, length: Duration, mut run: impl FnMut()) {
     let (begun, mut batches) = (Instant::now(), Vec::new());
     while begun.elapsed() < length {

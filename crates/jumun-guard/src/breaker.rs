@@ -1,4 +1,5 @@
-//! The circuit breaker: after too many failed or slow calls it stops calling for a while, then lets a few through to see.
+//! The circuit breaker: after too many failed or slow calls it refuses calls for a while, then lets a few through as
+//! probes.
 //!
 //! ```text
 //!              too many failed or slow
@@ -6,41 +7,43 @@
 //!      ▲                                    │                 │ too many failed or slow,
 //!      │                                    │ first call      │ or permits are lost
 //!      │                                    │ after the wait, │
-//!      │      enough went well              ▼ or told to probe│
+//!      │      enough went well              ▼ or Probe command│
 //!      └──────────────────────────────── HalfOpen ────────────┘
 //!
 //!    any ──command──▶ ForcedOpen, ForcedClosed, Disabled, Closed (reset)
 //! ```
 //!
-//! It is a pure state machine: it has no clock, no lock and does nothing. So every interleaving of callers can be tried, and
-//! is: see the tests. Time that goes back is taken to stand still.
+//! It is a pure state machine without a clock, a lock or effects. So the tests try every interleaving of callers. If
+//! the caller's clock goes back, the breaker's time stays.
 //!
-//! The words and their meaning are those of resilience4j, with these differences. A result that belongs to an earlier state
-//! changes nothing: what began before the circuit opened says nothing about whether the neighbour is well *now*. Half-open
-//! decides by all its calls, not by the first ones. It has no limit of its own: permits come back by themselves when
-//! they are dropped, and those that do not for `permit_limit` are lost, which opens the circuit again.
+//! # Differences from resilience4j
+//!
+//! The terms are those of resilience4j. A result of an earlier state changes nothing: a call from before the circuit
+//! opened says nothing about whether the neighbour is well *now*. Half-open decides by all its calls, not by the first
+//! ones. It has no time limit of its own: permits return when they are dropped, and a permit out for `permit_limit` is
+//! lost, which opens the circuit again.
 
 use crate::{
-    config::{self, BreakerConfig},
-    window::{Call, Tally, Window},
+    config::{BreakerConfig, Window},
+    window::{Call, SlidingWindow, Tally},
 };
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use std::{
     fmt,
     time::{Duration, Instant},
 };
 
-/// What a breaker goes by.
+/// The configuration of a breaker, with all defaults resolved.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) struct Rules {
-    window: config::Window,
+    window: Window,
     minimum_calls: u64,
     failure_rate: f64,
     slow_call: Duration,
     slow_call_rate: f64,
     wait_open: Duration,
     half_open_calls: u64,
-    /// A permit that has been out for so long does not come back any more.
+    /// A permit out for this long counts as lost.
     permit_limit: Duration,
 }
 
@@ -49,13 +52,13 @@ pub(crate) struct Rules {
 pub struct Breaker {
     rules: Rules,
     phase: Phase,
-    /// Counts transitions: what was granted in an earlier one belongs to an earlier state.
+    /// Counts transitions. A ticket of an earlier epoch belongs to an earlier state.
     epoch: u64,
-    /// When that began.
+    /// When this epoch began.
     since: Instant,
-    /// The latest time it has heard of.
+    /// The latest time that a caller passed in.
     latest: Instant,
-    /// Permits of this epoch that are out.
+    /// Permits of this epoch in use.
     out: u64,
     rejected: u64,
     last: Option<Transition>,
@@ -63,61 +66,61 @@ pub struct Breaker {
 
 #[derive(Debug, Clone)]
 enum Phase {
-    Closed(Window),
+    Closed(SlidingWindow),
     Open,
     HalfOpen { tally: Tally, last_granted: Instant },
     ForcedOpen,
-    ForcedClosed(Window),
+    ForcedClosed(SlidingWindow),
     Disabled,
 }
 
-/// What a breaker does.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
+/// The state of a breaker.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum State {
-    /// It lets calls through and counts them.
+    /// Permits calls and counts them.
     Closed,
-    /// It refuses calls until the wait is over.
+    /// Refuses calls until the wait is over.
     Open,
-    /// It lets a few calls through, to see.
+    /// Permits a few calls as probes.
     HalfOpen,
-    /// It refuses calls until it is told otherwise.
+    /// Refuses calls until the next command.
     ForcedOpen,
-    /// It lets calls through and counts them, but never opens.
+    /// Permits calls and counts them, but never opens.
     ForcedClosed,
-    /// It lets calls through and counts nothing.
+    /// Permits calls and counts nothing.
     Disabled,
 }
 
-/// What an operator may tell a breaker, or somebody who knows more about the neighbour than the calls do.
+/// A command of an operator, or of a component that knows more about the neighbour than the calls show.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Command {
     /// Refuse all calls.
     ForceOpen,
-    /// Let all calls through, and count them.
+    /// Permit all calls, and count them.
     ForceClosed,
-    /// Let all calls through, and count nothing.
+    /// Permit all calls, and count nothing.
     Disable,
-    /// Begin anew: closed, nothing counted yet.
+    /// Close with an empty window.
     Reset,
-    /// Where it is open: probe now, and do not wait any longer.
+    /// End the wait of an open breaker: probe now.
     Probe,
 }
 
 /// What a result says about the neighbour.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Verdict {
-    /// It works. A refusal for reasons of the business is a success, too.
+    /// It works. A refusal for business reasons is a success, too.
     Success,
-    /// It does not, or nobody knows.
+    /// It does not work, or the outcome is unknown.
     Failure,
-    /// Nothing: the call counts neither way.
+    /// Nothing: the call does not count.
     Ignored,
 }
 
-/// The right to make one call; it must be settled. See [`crate::Permit`] for one that settles itself.
+/// The right to make one call; the caller must settle it. [`crate::Permit`] settles itself.
 #[derive(Debug)]
-#[must_use = "a permit that is never settled is missing in half-open"]
+#[must_use = "a ticket that is never settled is missing in half-open"]
 pub struct Ticket {
     epoch: u64,
     granted: Instant,
@@ -126,27 +129,27 @@ pub struct Ticket {
 /// The circuit is open.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Open {
-    /// When it makes sense to try again: what is left of the wait, or of the time after which half-open decides at the
-    /// latest; where it was forced open, the whole wait, as nobody knows.
+    /// How long the caller should wait: the rest of the wait, or of the time after which half-open decides at the
+    /// latest; the whole wait where an operator forced it open.
     pub retry_after: Duration,
 }
 
-/// A breaker has changed its state.
+/// A change of a breaker's state.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
 pub struct Transition {
-    /// 1 for the first one of this breaker, then one more each.
+    /// 1 for the first transition of this breaker, then one more each.
     pub number: u64,
-    /// The state it left.
+    /// The state before.
     pub from: State,
-    /// The state it is in.
+    /// The state after.
     pub to: State,
-    /// Why.
+    /// The cause.
     pub cause: Cause,
-    /// The calls that were counted in the state it left.
+    /// The calls counted in the state before.
     pub tally: Tally,
 }
 
-/// Why a breaker changes its state.
+/// The cause of a transition.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Cause {
@@ -154,43 +157,43 @@ pub enum Cause {
     FailureRate,
     /// Too many calls were slow.
     SlowCallRate,
-    /// The wait is over, and a call came.
+    /// A call came after the wait.
     WaitOver,
-    /// Enough calls went well in half-open.
+    /// Enough calls succeeded in half-open.
     Recovered,
-    /// Calls that were let through in half-open have not come to an end.
+    /// Calls permitted in half-open did not end.
     PermitsLost,
-    /// An operator said so.
+    /// An operator's command.
     Command,
-    /// Somebody has heard from the neighbour: [`Command::Probe`].
+    /// The neighbour answered something else: [`Command::Probe`].
     Answered,
 }
 
-/// What there is to know about a breaker.
+/// The state of a breaker at one moment.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 pub struct BreakerSnapshot {
-    /// What it does.
+    /// Its state.
     pub state: State,
-    /// For how long, in milliseconds.
+    /// Time in that state, in milliseconds.
     pub in_state_ms: u64,
-    /// What is left of the wait, in milliseconds; 0 unless it is open.
+    /// The rest of the wait, in milliseconds; 0 unless it is open.
     pub wait_left_ms: u64,
     /// The calls that count.
     pub tally: Tally,
-    /// The share of them that failed.
+    /// The share of failed calls.
     pub failure_rate: f64,
-    /// The share of them that were slow.
+    /// The share of slow calls.
     pub slow_call_rate: f64,
-    /// Permits that are out since this state began.
+    /// Permits of this state in use.
     pub permits_out: u64,
-    /// Calls that were refused since the process started.
+    /// Calls refused since the process started.
     pub rejected: u64,
-    /// The last change.
+    /// The last transition.
     pub last: Option<Transition>,
 }
 
 impl Ticket {
-    /// The call begins only now: what its caller did before does not make it slow.
+    /// Sets the start of the call to now: work of its caller before that does not make the call slow.
     pub fn begin(&mut self, now: Instant) {
         self.granted = self.granted.max(now);
     }
@@ -213,8 +216,8 @@ impl BreakerConfig {
 }
 
 impl Rules {
-    /// Whether so many calls went too badly.
-    fn verdict(&self, tally: Tally) -> Option<Cause> {
+    /// The cause to open after these calls, if there is one.
+    fn cause_to_open(&self, tally: Tally) -> Option<Cause> {
         if tally.failure_rate() >= self.failure_rate {
             Some(Cause::FailureRate)
         } else if tally.slow_call_rate() >= self.slow_call_rate {
@@ -229,11 +232,11 @@ impl Breaker {
     /// A closed breaker, for calls with this time limit.
     pub fn new(config: &BreakerConfig, time_limit: Duration, now: Instant) -> Self {
         let rules = config.rules(time_limit);
-        let phase = Phase::Closed(Window::new(rules.window, now));
+        let phase = Phase::Closed(SlidingWindow::new(rules.window, now));
         Self { rules, phase, epoch: 0, since: now, latest: now, out: 0, rejected: 0, last: None }
     }
 
-    /// What it does. An open breaker stays open until a call comes after the wait.
+    /// Its state. An open breaker stays open until a call comes after the wait.
     pub fn state(&self) -> State {
         match self.phase {
             Phase::Closed(_) => State::Closed,
@@ -245,7 +248,7 @@ impl Breaker {
         }
     }
 
-    /// A call is to be made. Tells whether it may, and whether that has changed the state.
+    /// Permits a call or refuses it. Also returns the transition that this caused.
     pub fn acquire(&mut self, now: Instant) -> (Result<Ticket, Open>, Option<Transition>) {
         if let (Some(open), transition) = self.refuse(now) {
             return (Err(open), transition);
@@ -263,8 +266,8 @@ impl Breaker {
         (Ok(Ticket { epoch: self.epoch, granted: now }), transition)
     }
 
-    /// Turns a call away if it has to be, and grants nothing otherwise: for a call that would have to wait for something
-    /// else before it is made.
+    /// Refuses a call if [`Breaker::acquire`] would, and permits nothing otherwise: for a call that would have to queue
+    /// for something else first.
     pub fn refuse(&mut self, now: Instant) -> (Option<Open>, Option<Transition>) {
         let now = self.at(now);
         let left = |wait: Duration, since| wait.saturating_sub(now.saturating_duration_since(since));
@@ -290,7 +293,7 @@ impl Breaker {
         (Some(Open { retry_after }), transition)
     }
 
-    /// A call has come to an end.
+    /// Reports the end of a call.
     pub fn settle(&mut self, ticket: Ticket, verdict: Verdict, now: Instant) -> Option<Transition> {
         let now = self.at(now);
         if ticket.epoch != self.epoch {
@@ -307,7 +310,7 @@ impl Breaker {
         match &mut self.phase {
             Phase::Closed(window) => {
                 let tally = window.record(call, now);
-                let cause = self.rules.verdict(tally).filter(|_| tally.calls >= self.rules.minimum_calls)?;
+                let cause = self.rules.cause_to_open(tally).filter(|_| tally.calls >= self.rules.minimum_calls)?;
                 Some(self.change(Phase::Open, cause, tally, now))
             }
             Phase::HalfOpen { tally, .. } => {
@@ -316,7 +319,7 @@ impl Breaker {
                 if tally.calls < self.rules.half_open_calls {
                     return None;
                 }
-                Some(match self.rules.verdict(tally) {
+                Some(match self.rules.cause_to_open(tally) {
                     Some(cause) => self.change(Phase::Open, cause, tally, now),
                     None => self.change(self.closed(now), Cause::Recovered, tally, now),
                 })
@@ -325,12 +328,12 @@ impl Breaker {
                 window.record(call, now);
                 None
             }
-            // The first two grant nothing; the third does not care.
+            // The first two permit nothing; the third does not count.
             Phase::Open | Phase::ForcedOpen | Phase::Disabled => None,
         }
     }
 
-    /// An operator says what to do. What it does already is no change; a reset always is.
+    /// Applies a command. A command for the current state changes nothing; a reset always counts as a change.
     pub fn command(&mut self, command: Command, now: Instant) -> Option<Transition> {
         let now = self.at(now);
         let phase = match (command, &self.phase) {
@@ -340,7 +343,7 @@ impl Breaker {
             (Command::Probe, Phase::Open) => Phase::HalfOpen { tally: Tally::default(), last_granted: now },
             (Command::Probe, _) => return None,
             (Command::ForceOpen, _) => Phase::ForcedOpen,
-            (Command::ForceClosed, _) => Phase::ForcedClosed(Window::new(self.rules.window, now)),
+            (Command::ForceClosed, _) => Phase::ForcedClosed(SlidingWindow::new(self.rules.window, now)),
             (Command::Disable, _) => Phase::Disabled,
             (Command::Reset, _) => self.closed(now),
         };
@@ -348,7 +351,7 @@ impl Breaker {
         Some(self.change(phase, cause, self.tally(now), now))
     }
 
-    /// What there is to know about it.
+    /// Its state and counts.
     pub fn snapshot(&self, now: Instant) -> BreakerSnapshot {
         let now = now.max(self.latest);
         let in_state = now.saturating_duration_since(self.since);
@@ -370,14 +373,14 @@ impl Breaker {
         }
     }
 
-    /// The time it is; never before what it was.
+    /// The caller's time, but never before an earlier one.
     fn at(&mut self, now: Instant) -> Instant {
         self.latest = self.latest.max(now);
         self.latest
     }
 
     fn closed(&self, now: Instant) -> Phase {
-        Phase::Closed(Window::new(self.rules.window, now))
+        Phase::Closed(SlidingWindow::new(self.rules.window, now))
     }
 
     fn tally(&self, now: Instant) -> Tally {

@@ -1,5 +1,5 @@
-//! The bulkhead: so many calls at once, so that a slow neighbour takes no more of us than that. A few more may wait, first
-//! come first served, each no longer than it may.
+//! The bulkhead: a bound on the calls in flight, so that a slow neighbour ties up no more of its caller than that. A
+//! few more calls queue, first in first out, each for a bounded time.
 
 use crate::{config::BulkheadConfig, limits::WAITING_MAX};
 use serde::Serialize;
@@ -9,7 +9,7 @@ use std::{
 };
 use tokio::sync::{Semaphore, SemaphorePermit};
 
-/// A bulkhead.
+/// A bound on the calls in flight to one neighbour, with a bounded queue.
 #[derive(Debug)]
 pub struct Bulkhead {
     places: Semaphore,
@@ -18,45 +18,45 @@ pub struct Bulkhead {
     refused: AtomicU64,
 }
 
-/// A place among those at work; given back when dropped.
+/// A slot for one call in flight. Dropping it gives it back.
 #[derive(Debug)]
-#[must_use = "dropped at once, it is no place"]
-pub struct Slot<'a>(#[expect(dead_code, reason = "it is there to be dropped")] SemaphorePermit<'a>);
+#[must_use = "dropping it gives the slot back"]
+pub struct Slot<'a>(#[expect(dead_code, reason = "held only to be dropped")] SemaphorePermit<'a>);
 
-/// No place became free in time, or too many wait for one.
+/// No slot became free in time, or the queue is full.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Full;
 
-/// What there is to know about a bulkhead.
+/// The state of a bulkhead at one moment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 pub struct BulkheadSnapshot {
-    /// Calls at work at once, at most.
+    /// Bound on the calls in flight.
     pub max_concurrent: u32,
-    /// Calls at work.
+    /// Calls in flight.
     pub at_work: u32,
-    /// Calls that wait.
+    /// Calls in the queue.
     pub waiting: u32,
-    /// Calls that were refused since the process started.
+    /// Calls refused since the process started.
     pub refused: u64,
 }
 
-/// One who waits; no more when dropped.
+/// Counts one queued call until it is dropped.
 struct Waiting<'a>(&'a AtomicU32);
 
 impl Bulkhead {
-    /// An empty one.
+    /// An empty bulkhead.
     pub fn new(config: BulkheadConfig) -> Self {
         let places = usize::try_from(config.max_concurrent).map_or(Semaphore::MAX_PERMITS, |places| places);
         let places = Semaphore::new(places.min(Semaphore::MAX_PERMITS));
         Self { places, config, waiting: AtomicU32::new(0), refused: AtomicU64::new(0) }
     }
 
-    /// A place, if one is free and nobody waits for it.
+    /// A slot without queueing. If one is free the queue is empty: released slots go to queued calls first.
     pub fn try_enter(&self) -> Option<Slot<'_>> {
         self.places.try_acquire().ok().map(Slot)
     }
 
-    /// A place, waiting for it as long as is configured, and no longer than this.
+    /// A slot, queueing for at most `max_wait` of the configuration and at most this long.
     pub async fn enter(&self, at_most: Duration) -> Result<Slot<'_>, Full> {
         if let Some(slot) = self.try_enter() {
             return Ok(slot);
@@ -79,7 +79,7 @@ impl Bulkhead {
         tokio::time::timeout(at_most, self.places.acquire()).await.ok()?.ok().map(Slot)
     }
 
-    /// What there is to know about it.
+    /// Its state.
     pub fn snapshot(&self) -> BulkheadSnapshot {
         let free = u32::try_from(self.places.available_permits()).unwrap_or(u32::MAX);
         BulkheadSnapshot {

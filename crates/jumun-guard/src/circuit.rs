@@ -1,4 +1,4 @@
-//! The breaker as several callers use it at once: behind a lock, with permits that give themselves back.
+//! A breaker for concurrent callers: behind a lock, with permits that return when dropped.
 
 use crate::breaker::{Breaker, BreakerSnapshot, Command, Open, State, Ticket, Transition, Verdict};
 use std::{sync::PoisonError, time::Instant};
@@ -9,13 +9,13 @@ use shuttle::sync::{Mutex, MutexGuard};
 #[cfg(not(test))]
 use std::sync::{Mutex, MutexGuard};
 
-/// A breaker that is shared.
+/// A shared breaker.
 #[derive(Debug)]
 pub struct Circuit(Mutex<Breaker>);
 
-/// The right to make one call. Dropped without a result, it goes back as if the call had not been: nothing is counted.
+/// The right to make one call. Dropping it without a result returns it, and the breaker does not count the call.
 #[derive(Debug)]
-#[must_use = "dropped at once, it permits nothing"]
+#[must_use = "dropping it gives the permit back"]
 pub struct Permit<'a> {
     circuit: &'a Circuit,
     ticket: Option<Ticket>,
@@ -23,7 +23,7 @@ pub struct Permit<'a> {
 }
 
 impl Circuit {
-    /// A circuit that is switched by this breaker.
+    /// A circuit with this breaker.
     pub fn new(breaker: Breaker) -> Self {
         Self(Mutex::new(breaker))
     }
@@ -60,14 +60,14 @@ impl Circuit {
 }
 
 impl Permit<'_> {
-    /// The call begins only now.
+    /// Sets the start of the call to now.
     pub fn begin(&mut self, now: Instant) {
         if let Some(ticket) = &mut self.ticket {
             ticket.begin(now);
         }
     }
 
-    /// The call has come to an end.
+    /// Reports the end of the call.
     pub fn settle(mut self, verdict: Verdict, now: Instant) -> Option<Transition> {
         self.ticket.take().and_then(|ticket| self.circuit.lock().settle(ticket, verdict, now))
     }
@@ -76,7 +76,7 @@ impl Permit<'_> {
 impl Drop for Permit<'_> {
     fn drop(&mut self) {
         if let Some(ticket) = self.ticket.take() {
-            // What is ignored changes no state, whatever the time is.
+            // An ignored result changes no state, whatever the time.
             self.circuit.lock().settle(ticket, Verdict::Ignored, self.granted);
         }
     }

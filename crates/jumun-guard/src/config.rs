@@ -24,7 +24,8 @@ section! {
     pub struct BreakerConfig {
         /// The calls that count: those of a time (`"10s"`), or the last ones (`100`).
         pub window: Window = Window::Time(Duration::from_secs(10)),
-        /// With fewer calls in the window the breaker does not open. By default 20, or the size of the window if that is less.
+        /// With fewer calls in the window the breaker does not open. By default 20, or the size of the window if that
+        /// is less.
         pub minimum_calls: Option<u32> = None,
         /// The breaker opens at this share of failed calls: above 0, at most 1.
         pub failure_rate: f64 = 0.5,
@@ -59,7 +60,7 @@ pub enum Window {
     Calls(u32),
 }
 
-/// A guard cannot be configured like this.
+/// An invalid configuration of a guard.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error(transparent)]
 pub struct InvalidConfig(#[from] pub Invalid);

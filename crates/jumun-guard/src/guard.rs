@@ -27,8 +27,8 @@ pub struct Guard {
 pub struct Parts {
     /// The clock. Timers are Tokio's, so where Tokio's time is virtual this clock must be virtual, too.
     pub clock: fn() -> Instant,
-    /// Receives every change of the breaker's state. The task that caused the change calls it, outside any lock. Two changes
-    /// at almost the same time may arrive in the wrong order; [`Transition::number`] orders them.
+    /// Receives every change of the breaker's state. The task that caused the change calls it, outside any lock. Two
+    /// changes at almost the same time may arrive in the wrong order; [`Transition::number`] orders them.
     pub on_transition: Box<dyn Fn(Transition) + Send + Sync>,
 }
 
@@ -139,8 +139,9 @@ impl Guard {
         })
     }
 
-    /// Admits one call, or refuses it: then the neighbour surely got nothing. The call may queue for a slot, for `at_most`
-    /// and never longer than the guard's own time limit. The caller subtracts that wait from the time limit of the call.
+    /// Admits one call, or refuses it: then the neighbour surely got nothing. The call may queue for a slot, for
+    /// `at_most` and never longer than the guard's own time limit. The caller subtracts that wait from the time limit
+    /// of the call.
     ///
     /// # Errors
     /// Why the guard refused the call.
@@ -203,10 +204,12 @@ impl Guard {
 }
 
 impl Admitted<'_> {
-    /// Makes the call. Its duration counts from here: work between [`Guard::admit`] and this does not make the call slow.
-    /// `judge` says what the result says about the neighbour. None: the call timed out, which counts as a failure.
+    /// Makes the call. Its duration counts from here: work between [`Guard::admit`] and this does not make the call
+    /// slow. `judge` says what the result says about the neighbour. None: the call timed out, which counts as a
+    /// failure.
     ///
-    /// If the future is dropped before its end, or panics, slot and permit return and the breaker does not count the call.
+    /// If the future is dropped before its end, or panics, slot and permit return and the breaker does not count the
+    /// call.
     pub async fn run<T>(
         self,
         time_limit: Duration,

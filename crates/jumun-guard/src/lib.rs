@@ -1,5 +1,5 @@
-//! The guard around outgoing calls to one neighbour. It keeps a neighbour that is down, slow or overloaded from taking its
-//! callers down, too: a time limit, a circuit breaker, a bulkhead.
+//! The guard around outgoing calls to one neighbour. It keeps a neighbour that is down, slow or overloaded from taking
+//! its callers down, too: a time limit, a circuit breaker, a bulkhead.
 //!
 //! ```
 //! # async fn call(guard: &jumun_guard::Guard) {
@@ -22,13 +22,13 @@
 //!
 //! # Why two steps
 //!
-//! If work before the call would be wasted by a refusal (a commit, say), the caller does it between [`Guard::admit`] and
-//! [`Admitted::run`]. The guard reports outcomes; what follows from them is the caller's decision.
+//! If work before the call would be wasted by a refusal (a commit, say), the caller does it between [`Guard::admit`]
+//! and [`Admitted::run`]. The guard reports outcomes; what follows from them is the caller's decision.
 //!
 //! # Why no retries
 //!
-//! A second copy of a request that arrives after its caller gave up would take effect, and nobody would undo it. So nothing
-//! between services repeats a request by itself. The runtime repeats asks under their own id, durably.
+//! A second copy of a request that arrives after its caller gave up would take effect, and nobody would undo it. So
+//! nothing between services repeats a request by itself. The runtime repeats asks under their own id, durably.
 //!
 //! # Order of the checks
 //!

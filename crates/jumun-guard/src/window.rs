@@ -1,5 +1,5 @@
-//! The calls that a breaker decides by: the last so many, or those of the last so much time. A call is counted, and an old
-//! one forgotten, in constant time: totals are kept, not computed.
+//! The calls that a breaker decides by: the last N, or those of a time. Counting a call and forgetting an old one take
+//! constant time: the window keeps totals.
 
 use crate::{config, limits::WINDOW_SLOTS};
 use serde::Serialize;
@@ -9,57 +9,57 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// How many calls, and of what kind.
+/// Counts of calls.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize)]
 pub struct Tally {
-    /// All.
+    /// All calls.
     pub calls: u64,
-    /// Those that failed.
+    /// Failed calls.
     pub failed: u64,
-    /// Those that were slow, whether or not they failed.
+    /// Slow calls, failed or not.
     pub slow: u64,
 }
 
-/// How a call that counts went.
+/// The result of a call that counts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) struct Call {
     pub(crate) is_failed: bool,
     pub(crate) is_slow: bool,
 }
 
-/// See the module.
+/// The window of a breaker.
 #[derive(Debug, Clone)]
-pub(crate) enum Window {
+pub(crate) enum SlidingWindow {
     Calls(CallWindow),
     Time(Box<TimeWindow>),
 }
 
 #[derive(Debug, Clone)]
 pub(crate) struct CallWindow {
-    /// The oldest first, never more than its capacity.
+    /// The oldest first; at most `capacity`.
     calls: VecDeque<Call>,
     capacity: usize,
     total: Tally,
 }
 
-/// Calls by slot of time, in a ring: slot `n` of time is at `n % WINDOW_SLOTS`.
+/// Calls by time slot, in a ring: slot `n` is at `n % WINDOW_SLOTS`.
 #[derive(Debug, Clone)]
 pub(crate) struct TimeWindow {
     began: Instant,
     slot_nanos: u64,
     slots: [Tally; WINDOW_SLOTS],
-    /// The slot of time up to which the ring is.
+    /// The newest time slot in the ring.
     current: u64,
     total: Tally,
 }
 
 impl Tally {
-    /// The share of calls that failed; 0 where there were none.
+    /// The share of failed calls; 0 without calls.
     pub fn failure_rate(&self) -> f64 {
         share(self.failed, self.calls)
     }
 
-    /// The share of calls that were slow; 0 where there were none.
+    /// The share of slow calls; 0 without calls.
     pub fn slow_call_rate(&self) -> f64 {
         share(self.slow, self.calls)
     }
@@ -92,7 +92,7 @@ impl SubAssign for Tally {
     }
 }
 
-impl Window {
+impl SlidingWindow {
     pub(crate) fn new(config: config::Window, now: Instant) -> Self {
         match config {
             config::Window::Calls(calls) => Self::Calls(CallWindow::new(calls)),
@@ -100,7 +100,7 @@ impl Window {
         }
     }
 
-    /// Counts a call; gives what counts now. Time must not go back.
+    /// Counts a call and returns the new tally. Time must not go back.
     pub(crate) fn record(&mut self, call: Call, now: Instant) -> Tally {
         match self {
             Self::Calls(window) => window.record(call),
@@ -108,7 +108,7 @@ impl Window {
         }
     }
 
-    /// What counts now.
+    /// The tally now.
     pub(crate) fn tally(&self, now: Instant) -> Tally {
         match self {
             Self::Calls(window) => window.total,
@@ -118,8 +118,8 @@ impl Window {
 }
 
 #[cfg(test)]
-impl Window {
-    /// All that its future depends on: what it holds, with the age of each part, the youngest last.
+impl SlidingWindow {
+    /// All that its future depends on: its contents with the age of each part, the youngest last.
     pub(crate) fn contents(&self, now: Instant) -> Vec<(u64, Tally)> {
         match self {
             Self::Calls(window) => window.calls.iter().map(|call| (0, (*call).into())).collect(),
@@ -182,19 +182,19 @@ impl TimeWindow {
         total
     }
 
-    /// The slots that time has come round to since; each once, however long that is ago.
+    /// The slots that became current since the last call; each once, however long ago that was.
     fn passed(&self, now: u64) -> std::ops::Range<u64> {
         let until = now.min(self.current.saturating_add(WINDOW_SLOTS as u64)).saturating_add(1);
         self.current + 1..until
     }
 }
 
-/// The place of a slot of time in the ring.
+/// The index of a time slot in the ring.
 fn ring(slot: u64) -> usize {
     usize::try_from(slot % WINDOW_SLOTS as u64).unwrap_or_default() // below WINDOW_SLOTS
 }
 
-/// Good for 584 years.
+/// Saturates after 584 years.
 fn nanos(time: Duration) -> u64 {
     u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
 }

@@ -197,7 +197,7 @@ async fn a_call_that_nobody_looks_after_does_not_wedge_half_open() {
     for call in &mut calls {
         assert!(poll!(call.as_mut()).is_pending());
     }
-    // Nobody polls them any more; they are not dropped either.
+    // The test polls them no more; it does not drop them either.
     advance(LIMIT * 2 - ms(1)).await;
     assert_eq!(refused_for(call(&guard, ms(1), Verdict::Success).await), ms(1));
     advance(ms(1)).await;

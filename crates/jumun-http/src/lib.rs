@@ -1,7 +1,10 @@
-//! What services and the gateway share over HTTP: problems (RFC 9457), replies, connections that drain, load shedding.
+//! HTTP for services and the gateway: problems (RFC 9457), replies, connections that drain, load shedding.
 //!
-//! It knows neither engines nor upstreams.
+//! # Boundary
+//!
+//! This crate depends neither on the engine of a service nor on the upstreams of the gateway.
 
+mod address;
 mod connections;
 mod headers;
 pub mod limits;
@@ -9,13 +12,14 @@ mod problem;
 mod reply;
 mod shedding;
 
+pub use address::Address;
 pub use connections::{Pace, serve_until};
 pub use headers::{EXPIRES, IDEMPOTENCY_KEY, SEEN};
 pub use problem::{Code, Problem, TYPE_PREFIX};
 pub use reply::{Reply, ask_only, refuse, respond, status, status_of, word};
 pub use shedding::{Shed, Shedding};
 
-/// An error with its causes, as the client's own text names none of them.
+/// The text of an error followed by its causes. The text of hyper's errors omits them.
 pub fn chain(error: &dyn std::error::Error) -> String {
     let causes = std::iter::successors(error.source(), |cause| cause.source());
     causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}"))

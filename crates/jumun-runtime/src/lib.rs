@@ -34,7 +34,7 @@ pub fn schema(service: &ServiceModel) -> Schema {
     });
     let fields = ["key", "source", "eventType", "cause"];
     let fields = fields.map(|name| Field { name: name.into(), indexed: name == "key" }).to_vec();
-    let parked = (!service.listens.is_empty()).then_some(Collection { name: events::consumer::PARKED, fields });
+    let parked = (!service.listens.is_empty()).then_some(Collection { name: events::parked::PARKED, fields });
     let collections = collections.chain(parked).collect();
     Schema { service: service.name.to_owned(), partitions: PARTITIONS, collections }
 }

@@ -120,8 +120,8 @@ pub const BUSY_PAUSE: Duration = Duration::from_millis(2);
 /// See [`BUSY_PAUSE`].
 pub const IDLE_PAUSE: Duration = Duration::from_millis(25);
 
-/// How often a consumer writes its place if nothing concerns it.
-pub const PLACES_EVERY: Duration = Duration::from_secs(1);
+/// How often a consumer commits its position while no event concerns it.
+pub const POSITIONS_EVERY: Duration = Duration::from_secs(1);
 
 /// How long a consumer waits for a database that does not answer, before it tries again.
 pub const DATABASE_PAUSE: Duration = Duration::from_millis(200);
@@ -175,15 +175,3 @@ pub const PAGE_SIZE_MAX: u32 = 1_000;
 
 /// How late Tokio's timers are on average: they are of whole milliseconds, rounded up.
 pub const TIMER_LATENESS: Duration = Duration::from_millis(1);
-
-/// How long faults on demand may delay a command.
-pub const FAULT_DELAY_MAX: Duration = Duration::from_mins(1);
-
-/// How much processor time faults on demand may burn on one command. Everything else waits meanwhile.
-pub const FAULT_CPU_MAX: Duration = Duration::from_secs(1);
-
-/// How long faults on demand may hold up the start of a service: shorter than [`START_TIME_LIMIT`].
-pub const FAULT_START_DELAY_MAX: Duration = Duration::from_mins(1);
-
-/// How long faults may be asked for that end by themselves.
-pub const FAULTS_LAST_MAX: Duration = Duration::from_hours(24);

@@ -1,6 +1,6 @@
 //! One exchange over HTTP/1.1, with TLS where the address says `https`.
 
-use crate::{SendError, chain, limits, tls};
+use crate::{SendError, limits, message::chain, tls};
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Request, StatusCode, Uri, header};
 use http_body_util::{BodyExt, Full, Limited};
@@ -34,7 +34,7 @@ impl Http {
         let mut tcp = HttpConnector::new();
         tcp.enforce_http(false); // TLS is put around it
         tcp.set_nodelay(true);
-        // A connection that does not come about is *surely not sent*; it must be known before the time is up.
+        // A failed connection means *surely not sent*; it must be known before the time limit ends.
         tcp.set_connect_timeout(Some(time_limit / 2));
         let connector = HttpsConnectorBuilder::new().with_tls_config(tls).https_or_http().enable_http1();
         let client = Client::builder(TokioExecutor::new())
@@ -79,7 +79,7 @@ pub(crate) fn retry_after(head: &HeaderMap) -> Option<Duration> {
     Some(wait.min(limits::RETRY_AFTER_MAX))
 }
 
-/// Reads `http://host:port/path` or `https://…`. Names and passwords in it are not taken: they would be told.
+/// Reads `http://host:port/path` or `https://…`. Names and passwords in it are refused: errors would show them.
 pub(crate) fn url(text: &str) -> Result<Uri, String> {
     let url = text.parse::<Uri>().ok().filter(|url| {
         let is_http = matches!(url.scheme_str(), Some("http" | "https"));

@@ -1,15 +1,17 @@
 //! KakaoTalk, by the message API of Kakao Developers (`kakaotalk-message/rest-api`).
 //!
-//! An access token speaks for one KakaoTalk account, here the shop's. With it a message goes to friends of that account, each
-//! named by its UUID, or to the account itself, for trying things out. The text is our template's; or, with `template_id`,
-//! a template made in Kakao's message template builder is filled with it.
+//! An access token speaks for one KakaoTalk account, here the shop's. With it a message goes to friends of that
+//! account, each named by its UUID, or to the account itself, for trying things out. The text is our template's; or,
+//! with `template_id`, a template made in Kakao's message template builder is filled with it.
 //!
-//! The API knows no key by which it would tell a repeated message: where an outcome is unknown, a customer may be told twice.
+//! The API has no key to detect a repeated message: where an outcome is unknown, a customer may get a message twice.
 
 use crate::{
-    Channel, InvalidConfig, KakaoTalkConfig, Letter, Message, Receipt, Secret, SendError, SendTo,
+    InvalidConfig, KakaoTalkConfig, Message, Receipt, Secret, SendError, SendTo,
+    channel::Channel,
     http::{Answer, Http, retry_after, url},
     limits::{KAKAOTALK_TEXT_MAX_CHARS, SMALL_FILE_MAX_BYTES},
+    message::Letter,
     templates::{Line, cut, read_small},
 };
 use bytes::Bytes;
@@ -30,7 +32,8 @@ pub(crate) struct KakaoTalk {
     link: String,
 }
 
-/// Where the access token is. A file is read for every message: tokens live for hours, and whoever renews them writes it.
+/// The source of the access token. A file is read for every message: tokens live for hours, and the program that renews
+/// them writes it.
 #[derive(Debug)]
 enum Token {
     Fixed(Secret),
@@ -67,13 +70,13 @@ impl KakaoTalk {
         Ok(Self { http, url, token, send_to: *send_to, to, template_id, link: link.clone() })
     }
 
-    /// What the API is told: a form.
+    /// The form that the API takes.
     fn form(&self, message: &Message, letter: &Letter) -> Result<String, SendError> {
         let mut form = form_urlencoded::Serializer::new(String::new());
         if self.send_to == SendTo::Friends {
             let receiver = self.to.write(message);
             if receiver.is_empty() {
-                return Err(SendError::refused("it names nobody to be told"));
+                return Err(SendError::refused("it has no recipient"));
             }
             form.append_pair("receiver_uuids", &json!([receiver]).to_string());
         }
@@ -121,7 +124,7 @@ impl KakaoTalk {
         head.insert(header::AUTHORIZATION, bearer(&token).map_err(no_token)?);
         let form_type = HeaderValue::from_static("application/x-www-form-urlencoded;charset=utf-8");
         head.insert(header::CONTENT_TYPE, form_type);
-        // Kakao does not look at it. A relay in between may, and so do people who read its log.
+        // Kakao ignores it. A relay in between may read it, and so do readers of its log.
         head.extend(
             HeaderValue::from_str(&message.id).map(|id| (http::HeaderName::from_static("idempotency-key"), id)),
         );
@@ -153,7 +156,7 @@ struct Problem {
     msg: String,
 }
 
-/// What it answers where it took the request. That a friend was not told is in there, too.
+/// The API's answer where it took the request. A friend who did not get the message is in it, too.
 #[derive(Deserialize)]
 struct Taken {
     result_code: Option<i64>,
@@ -163,7 +166,7 @@ struct Taken {
     failure_info: Vec<Problem>,
 }
 
-/// What came of a request.
+/// The outcome of a request.
 fn judge(answer: &Answer, send_to: SendTo, token: &Secret) -> Result<Receipt, SendError> {
     let Answer { status, head, body } = answer;
     let body = body.as_deref().unwrap_or_default();
@@ -183,17 +186,18 @@ fn judge(answer: &Answer, send_to: SendTo, token: &Secret) -> Result<Receipt, Se
     match serde_json::from_slice::<Problem>(body) {
         Ok(problem) => Err(of_problem(&problem, *status, About::Request, retry_after, token)),
         Err(_) if is_unclear(*status) => Err(SendError::unknown(format!("it answered {status}"))),
-        // Not the API itself: a wrong base_url, a proxy. That is put right by somebody.
+        // Not from the API itself: a wrong base_url, a proxy. An operator can correct that.
         Err(_) => Err(SendError::NotSent { why: format!("it answered {status}"), retry_after }),
     }
 }
 
-/// A server that says of itself that it failed may have failed late. 503 is said before anything is done.
+/// A server that reports its own failure may have failed late. It answers 503 before it does anything.
 fn is_unclear(status: StatusCode) -> bool {
     status.is_server_error() && status != StatusCode::SERVICE_UNAVAILABLE
 }
 
-/// Whom a problem is about: all of the request, and then it is the shop's account, or the one friend who was not told.
+/// The subject of a problem: the whole request, and so the shop's account, or the one friend who did not get the
+/// message.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum About {
     Request,
@@ -209,23 +213,24 @@ fn of_problem(
     token: &Secret,
 ) -> SendError {
     let Problem { code, msg } = problem;
-    let why = format!("KakaoTalk says {code}: {}", token.quote(msg));
+    let why = format!("KakaoTalk answered {code}: {}", token.quote(msg));
     match code {
         // An internal error, a time-out between their own servers: at whichever point.
         -1 | -603 => SendError::Unknown { why },
-        // An argument that cannot be (somebody who is no friend, a text that does not fit), something that is not allowed.
+        // An invalid argument (not a friend, a text that does not fit), or something that is not allowed.
         -2 | -6 => SendError::Refused { why },
-        // A customer who takes no messages (-530), or is not on KakaoTalk (-501).
+        // A customer who takes no messages (-530), or does not use KakaoTalk (-501).
         -530 => SendError::Refused { why },
         -501 if about == About::Friend => SendError::Refused { why },
-        // The app, the account or the token lacks something: -3 a setting, -4 sanctions, -5 a permission, -8 a header, -9 an
-        // API that is over, -11 money, -12 sanctions, -101 to -103 and -501 the account, -401 a token that is wrong or over,
-        // -402 a consent, -405 and -406 the account's age, -903 the app's developer. The message is innocent.
+        // The app, the account or the token lacks something: -3 a setting, -4 sanctions, -5 a permission, -8 a header,
+        // -9 an API that is over, -11 money, -12 sanctions, -101 to -103 and -501 the account, -401 a token that is
+        // wrong or over, -402 a consent, -405 and -406 the account's age, -903 the app's developer. The message is
+        // innocent.
         -3 | -4 | -5 | -8 | -9 | -11 | -12 | -101 | -102 | -103 | -401 | -402 | -405 | -406 | -501 | -903 => {
             SendError::NotSent { why, retry_after }
         }
-        // Time heals: maintenance (-7, -9798), quotas (-10 of requests; -532, -533, -536 of messages a day), a friendship
-        // that is not everywhere known yet (-502).
+        // Time heals: maintenance (-7, -9798), quotas (-10 of requests; -532, -533, -536 of messages a day), a
+        // friendship that is not everywhere known yet (-502).
         -7 | -9798 | -10 | -532 | -533 | -536 | -502 => SendError::NotSent { why, retry_after },
         _ if is_unclear(status) => SendError::Unknown { why },
         // A code we do not know is still an error of theirs: it was not sent. It is tried for as long as others are.

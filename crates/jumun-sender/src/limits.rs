@@ -5,7 +5,7 @@ use std::{ops::RangeInclusive, time::Duration};
 /// How long one attempt may be configured to take.
 pub const TIME_LIMIT: RangeInclusive<Duration> = Duration::from_millis(1)..=Duration::from_mins(5);
 
-/// How long one attempt takes at most, unless it is said.
+/// Time limit of one attempt, unless another one is configured.
 pub const TIME_LIMIT_USUAL: Duration = Duration::from_secs(5);
 
 /// How long a message's id is.
@@ -32,7 +32,7 @@ pub const KAKAOTALK_TEXT_MAX_CHARS: usize = 200;
 /// How much of an answer is read.
 pub const ANSWER_MAX_BYTES: usize = 64 * 1024;
 
-/// How many characters of what a receiver said are kept in an error or a receipt.
+/// Characters of a receiver's answer that an error or a receipt keeps.
 pub const QUOTE_MAX_CHARS: usize = 200;
 
 /// How large a file with a token or with certificates may be.

@@ -1,11 +1,13 @@
-//! The two senders that write lines: the console, for people who watch, and a file, for programs.
+//! The two senders that write lines: the console, for people, and a file, for programs.
 //!
-//! Neither may hold up its caller: a full disk, a terminal that is stopped or a pipe that nobody reads is the business of a
-//! thread of its own. What waits for it is bounded.
+//! Neither may block its caller: a full disk, a stopped terminal or a pipe without a reader blocks only a thread of the
+//! sender. Its queue is bounded.
 
 use crate::{
-    Channel, InvalidConfig, Letter, Message, Receipt, SendError, Sender, Templated, Templates,
+    InvalidConfig, Message, Receipt, SendError, Sender, Templates,
+    channel::{Channel, Templated},
     limits::LINES_WAITING_MAX,
+    message::Letter,
 };
 use futures_util::future::BoxFuture;
 use serde::Serialize;
@@ -19,7 +21,7 @@ use std::{
 };
 use tokio::sync::oneshot;
 
-/// A sender for people who watch: one line a message to a writer.
+/// A sender for people: it writes one line a message to a writer.
 pub fn console(
     writer: impl Write + Send + 'static,
     templates: Templates,
@@ -32,12 +34,12 @@ pub fn console(
 
 /// A sender for programs: one line of JSON a message, at the end of a file.
 ///
-/// A line that was taken is with the operating system: it outlives this process, and not a power cut. The file is opened
-/// for every message, so that it may be moved away.
+/// A line that was taken is with the operating system: it outlives this process, and not a power cut. The file is
+/// opened for every message, so that it may be moved away.
 pub(crate) fn file(path: &Path, templates: Templates, time_limit: Duration) -> Result<Arc<dyn Sender>, InvalidConfig> {
     let invalid = |why: String| InvalidConfig::value("file.path", format!("{}: {why}", path.display()));
     if path.metadata().is_ok_and(|metadata| !metadata.is_file()) {
-        return Err(invalid("is no file".into()));
+        return Err(invalid("is not a file".into()));
     }
     open(path).map_err(|error| invalid(error.to_string()))?;
     let mut is_torn = is_torn(path).map_err(|error| invalid(error.to_string()))?;
@@ -96,7 +98,7 @@ fn append(out: &mut impl Write, line: &str, is_torn: &mut bool) -> Result<(), Se
     out.flush().map_err(|error| SendError::unknown(format!("the line cannot be written: {error}")))
 }
 
-/// A thread that writes lines, and the way to it. It ends once nobody can give it any more.
+/// A thread that writes lines, and its queue. It ends when the queue is closed.
 #[derive(Debug)]
 struct Lines {
     queue: mpsc::SyncSender<Line>,
@@ -182,7 +184,7 @@ impl Channel for JsonLines {
 mod tests {
     use super::*;
 
-    /// Takes so many bytes, then none.
+    /// Accepts this many bytes, then none.
     struct Full(Vec<u8>, usize);
 
     impl Write for Full {

@@ -1,4 +1,4 @@
-//! What nobody but the process may know.
+//! Values that only the process may know.
 
 use crate::limits::QUOTE_MAX_CHARS;
 use jumun_config::Setting;
@@ -6,7 +6,7 @@ use secrecy::{ExposeSecret, SecretString};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 use std::fmt;
 
-/// A password, a token, a key. It is read from configuration and told to nobody: `Debug` and serialisation say `***`, or
+/// A password, a token, a key. It is read from configuration and never shown: `Debug` and serialisation give `***`, or
 /// nothing where it is empty.
 #[derive(Clone, Default)]
 pub struct Secret(SecretString);
@@ -21,7 +21,8 @@ impl Secret {
         self.expose().is_empty()
     }
 
-    /// What a receiver said, fit for an error: short, on one line, and without this secret, should it have been echoed.
+    /// A receiver's answer, fit for an error: short, on one line, and without this secret, should the receiver have
+    /// echoed it.
     pub(crate) fn quote(&self, text: &str) -> String {
         let text = self.hide(text);
         text.chars().take(QUOTE_MAX_CHARS).map(|letter| if letter.is_control() { ' ' } else { letter }).collect()
@@ -64,7 +65,7 @@ impl Serialize for Secret {
     }
 }
 
-/// Only from text. The usual error would tell the value; and a number may have lost zeros on its way here.
+/// Only from text. The usual error would show the value; and a number may have lost zeros on its way here.
 impl<'de> Deserialize<'de> for Secret {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         struct Text;

@@ -1,13 +1,14 @@
 //! Electronic mail, through one server of the shop's.
 //!
-//! Every message has a connection of its own, and each step of the conversation is known: so it is known, too, whether the
-//! message can have been taken when something breaks. That is only so once its text is on its way.
+//! Every message has a connection of its own, and each step of the conversation is known: so it is known, too, whether
+//! the message can have been taken when something breaks. That is only so once its text is on its way.
 
 mod connection;
 
 use self::connection::Server;
 use crate::{
-    Channel, InvalidConfig, Letter, Message, Receipt, Secret, SendError, SmtpConfig, Tls, templates::Line, tls,
+    InvalidConfig, Message, Receipt, Secret, SendError, SmtpConfig, Tls, channel::Channel, message::Letter,
+    templates::Line, tls,
 };
 use base64::{Engine, prelude::BASE64_STANDARD};
 use futures_util::future::BoxFuture;
@@ -45,7 +46,7 @@ pub(crate) struct Smtp {
 enum Stage {
     /// Until the server knows us: connection, greeting, TLS.
     Connecting,
-    /// Who we are.
+    /// Our name in `EHLO`.
     Authentication,
     /// From whom the message is.
     Sender,
@@ -89,7 +90,7 @@ impl Smtp {
         Ok(Self { server, user: user.clone(), password: password.clone(), from, to, time_limit })
     }
 
-    /// What the server said, without the password, also as it goes over the wire (PLAIN and LOGIN, RFC 4616).
+    /// The server's answer, without the password, also in the forms it has on the wire (PLAIN and LOGIN, RFC 4616).
     fn quote(&self, text: &str) -> String {
         let password = self.password.expose();
         let plain = Secret::from(BASE64_STANDARD.encode(format!("\0{}\0{password}", self.user)));
@@ -163,7 +164,7 @@ impl Smtp {
             Ok(Ok(answer)) => Ok(Receipt { reference: answer.first_line().map(|line| self.quote(line)) }),
             Ok(Err(No { said, why })) => {
                 let why = match (stage, said) {
-                    // What is said to a password may hold it, in whatever form.
+                    // The answer to a password may contain it, in any form.
                     (Stage::Authentication, Some((_, code))) => format!("user and password are not taken: {code}"),
                     _ => self.quote(&why),
                 };
@@ -174,7 +175,7 @@ impl Smtp {
     }
 }
 
-/// Why a conversation ended: what the server said, if it did, and all of it in words.
+/// Why a conversation ended: the server's answer, if there was one, and the whole error in words.
 struct No {
     said: Option<(Severity, u16)>,
     why: String,
@@ -193,7 +194,7 @@ impl No {
 
 impl From<io::Error> for No {
     fn from(error: io::Error) -> Self {
-        Self::because(crate::chain(&error))
+        Self::because(crate::message::chain(&error))
     }
 }
 
@@ -209,10 +210,10 @@ impl Channel for Smtp {
     }
 }
 
-/// What came of a message, by how far the conversation was and what the server said last, if it said anything.
+/// The outcome of a message, from the progress of the conversation and the server's last answer, if there was one.
 fn judge(stage: Stage, said: Option<(Severity, u16)>, why: String) -> SendError {
     match (stage, said) {
-        // 530 and its like say who we must be, not what is wrong with the message (RFC 4954).
+        // 530 and its like are about the login, not about the message (RFC 4954).
         (_, Some((_, 530 | 534 | 535 | 538))) => SendError::not_sent(why),
         (Stage::Recipient | Stage::Data | Stage::Text, Some((Severity::PermanentNegativeCompletion, _))) => {
             SendError::refused(why)

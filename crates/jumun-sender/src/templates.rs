@@ -1,12 +1,12 @@
 //! What messages say: a template a message, in the configured language.
 //!
-//! A template is a text: its first line is the subject, an empty line follows, the rest is what is said. Both are
+//! A template is a text: its first line is the subject, an empty line follows, the rest is the message. Both are
 //! templates of minijinja. The system brings one for each message and language; an operator's files,
-//! `<folder>/<language>/<name>.txt`, take their place one by one.
+//! `<folder>/<language>/<name>.txt`, replace them one by one.
 //!
 //! What can be wrong is found at start: each template is parsed, and rendered once with nothing in its fields.
 
-use crate::{InvalidConfig, Letter, Message, SendError, limits};
+use crate::{InvalidConfig, Message, SendError, limits, message::Letter};
 use minijinja::{
     AutoEscape, Environment, ErrorKind, UndefinedBehavior, escape_formatter,
     syntax::SyntaxConfig,
@@ -30,7 +30,8 @@ impl std::fmt::Debug for Templates {
 }
 
 impl Templates {
-    /// Templates of a language: those of the system, given as language, name and text, and an operator's in their place.
+    /// Templates of a language: those of the system, given as language, name and text, and an operator's in their
+    /// place.
     pub fn load(defaults: &[(&str, &str, &str)], language: &str, folder: Option<&Path>) -> Result<Self, InvalidConfig> {
         let mut files = BTreeMap::new();
         for (_, name, text) in defaults.iter().filter(|(of, ..)| *of == language) {
@@ -71,7 +72,7 @@ impl Templates {
     }
 }
 
-/// One line of configuration that is a template, such as whom to send to.
+/// One line of configuration that is a template, such as a recipient.
 #[derive(Debug)]
 pub(crate) struct Line {
     engine: Environment<'static>,
@@ -83,10 +84,10 @@ impl Line {
         let mut engine = engine();
         engine
             .add_template_owned("line", text.to_owned())
-            .map_err(|error| InvalidConfig::value(key, format!("is no template: {}", why(&error))))?;
+            .map_err(|error| InvalidConfig::value(key, format!("is not a template: {}", why(&error))))?;
         let line = Self { engine };
         let tried = line.render(&nothing());
-        tried.map_err(|error| InvalidConfig::value(key, format!("is no template: {}", why(&error))))?;
+        tried.map_err(|error| InvalidConfig::value(key, format!("is not a template: {}", why(&error))))?;
         Ok(line)
     }
 
@@ -100,7 +101,7 @@ impl Line {
     }
 }
 
-/// What templates see: the fields, and who is told.
+/// The values that templates see: the fields, and the recipient.
 fn values(message: &Message) -> Value {
     let fields = message.fields.iter().map(|(name, value)| (name.as_str(), Value::from(Serde(value))));
     Value::from_pairs(fields.chain([("recipient", Value::from(message.recipient.as_str()))]))
@@ -126,8 +127,8 @@ fn engine() -> Environment<'static> {
     engine
 }
 
-/// Puts an operator's templates in the place of the system's. A file that stands for nothing is an error: whoever wrote it
-/// means something by it.
+/// Replaces the system's templates by an operator's. A file that replaces none is an error: its author means something
+/// by it.
 fn overrides(
     folder: &Path,
     language: &str,
@@ -144,7 +145,7 @@ fn overrides(
         }
         let Some(known) = file.strip_suffix(".txt").and_then(|name| files.get_mut(name)) else {
             let names: Vec<_> = files.keys().map(|name| format!("{name}.txt")).collect();
-            let why = format!("{} is no template; these are: {}", path.display(), names.join(", "));
+            let why = format!("{} is not the name of a template; these are: {}", path.display(), names.join(", "));
             return Err(InvalidConfig::value("templates", why));
         };
         let text = read_small(&path, limits::TEMPLATE_MAX_BYTES).map_err(|error| unreadable(&path, error))?;
@@ -215,7 +216,7 @@ fn is_unfit(letter: char) -> bool {
     letter.is_control() || matches!(letter, '\u{2028}' | '\u{2029}')
 }
 
-/// At most so many characters, the last of which says that there were more.
+/// At most this many characters; the last one shows that the text was cut.
 pub(crate) fn cut(text: &str, max_chars: usize) -> String {
     if text.chars().count() <= max_chars {
         return text.to_owned();

@@ -4,9 +4,11 @@
 //! that it comes from us and is not old by `webhook-signature`, which is over id, time of the attempt and body.
 
 use crate::{
-    Channel, InvalidConfig, Letter, Message, Receipt, Secret, SendError, WebhookConfig,
+    InvalidConfig, Message, Receipt, Secret, SendError, WebhookConfig,
+    channel::Channel,
     http::{Answer, Http, retry_after, url},
     limits::WEBHOOK_KEY_BYTES,
+    message::Letter,
 };
 use base64::{Engine, prelude::BASE64_STANDARD};
 use bytes::Bytes;
@@ -121,15 +123,15 @@ fn judge(answer: &Answer) -> Result<Receipt, SendError> {
         StatusCode::REQUEST_TIMEOUT | StatusCode::TOO_EARLY | StatusCode::TOO_MANY_REQUESTS => {
             SendError::NotSent { why, retry_after }
         }
-        // Said before anything is done.
+        // The receiver answers this before it does anything.
         StatusCode::SERVICE_UNAVAILABLE => SendError::NotSent { why, retry_after },
-        // Another secret here than there, or not let in at all: an operator's business, as a moved address is. The message
-        // is innocent.
+        // Another secret here than there, or not let in at all: an operator's business, as a moved address is. The
+        // message is innocent.
         StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN | StatusCode::PROXY_AUTHENTICATION_REQUIRED => {
             SendError::NotSent { why, retry_after }
         }
         _ if status.is_redirection() => SendError::NotSent { why, retry_after },
-        // 410 among them: nobody listens there any more.
+        // 410 among them: the receiver is gone for good.
         _ if status.is_client_error() => SendError::Refused { why },
         _ => SendError::Unknown { why },
     })

@@ -1,94 +1,57 @@
-//! What operators may tell the supervisor, and how they do.
+//! The calls of operators to the supervisor; see [`jumun_control`].
 
-use super::{
-    Kept,
-    keeper::{Order, Status},
-};
-use crate::limits::HEALTH_TIME_LIMIT;
-use axum::{
-    Json, Router,
-    extract::{Query, State as Shared},
-    routing::post,
+use crate::{
+    handle::{Done, Instruction, KeeperHandle},
+    limits::HEALTH_TIME_LIMIT,
 };
 use bytes::Bytes;
 use futures_util::future::join_all;
 use http::Request;
 use http_body_util::{BodyExt, Empty};
 use hyper_util::rt::TokioIo;
-use jumun_control::{self as control, ControlError, Told, refused};
-use serde::{Deserialize, Serialize};
-use serde_json::{Value, json};
-use std::{
-    net::SocketAddr,
-    path::{Path, PathBuf},
-    sync::Arc,
-};
+use jumun_control::{About, GetStatus, Kill, ProcessStatus, Refused, Roll, Routes, Start, Stop, Supervised};
+use serde_json::Value;
+use std::{net::SocketAddr, sync::Arc};
 use tokio::net::TcpStream;
 
-/// Where the supervisor of the system with this folder hears operators.
-pub fn socket_in(folder: &Path) -> PathBuf {
-    folder.join("up.control")
+/// The calls that the supervisor answers.
+pub(crate) fn routes(keepers: Vec<KeeperHandle>, about: About) -> Routes {
+    let (all, about): (Arc<[KeeperHandle]>, _) = (keepers.into(), Arc::new(about));
+    let (to_kill, to_stop, to_start, to_roll) = (all.clone(), all.clone(), all.clone(), all.clone());
+    Routes::new()
+        .on(move |_: GetStatus| {
+            let (all, about) = (all.clone(), about.clone());
+            async move { Ok(Supervised { about: About::clone(&about), processes: statuses(&all).await }) }
+        })
+        .on(move |call: Kill| instruct(to_kill.clone(), call.service, Instruction::Kill))
+        .on(move |call: Stop| instruct(to_stop.clone(), call.service, Instruction::Stop))
+        .on(move |call: Start| instruct(to_start.clone(), call.service, Instruction::Start))
+        .on(move |call: Roll| instruct(to_roll.clone(), call.service, Instruction::Roll))
 }
 
-/// What a supervisor says of itself.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-pub struct Supervised {
-    /// What it was started with: system, process id, version.
-    pub about: Value,
-    /// Every process, and what it says of its own health: UP, DOWN, or nothing.
-    pub processes: Vec<(Status, Option<String>)>,
-}
-
-impl Supervised {
-    /// Asks the supervisor of the system with this folder.
-    pub async fn ask(folder: &Path) -> Result<Self, ControlError> {
-        let answer = control::tell(&socket_in(folder), "/status").await?;
-        serde_json::from_value(answer).map_err(|error| ControlError::NoAnswer(error.to_string()))
-    }
-}
-
-#[derive(Clone)]
-struct Supervising {
-    kept: Arc<Vec<Kept>>,
-    about: Arc<Value>,
-}
-
-pub(super) fn router(kept: Vec<Kept>, about: Value) -> Router {
-    let supervising = Supervising { kept: Arc::new(kept), about: Arc::new(about) };
-    Router::new()
-        .route("/status", post(status))
-        .route("/kill", post(async |Shared(all): Shared<Supervising>, which| all.tell(which, Order::Kill).await))
-        .route("/stop", post(async |Shared(all): Shared<Supervising>, which| all.tell(which, Order::Stop).await))
-        .route("/start", post(async |Shared(all): Shared<Supervising>, which| all.tell(which, Order::Start).await))
-        .route("/roll", post(async |Shared(all): Shared<Supervising>, which| all.tell(which, Order::Roll).await))
-        .with_state(supervising)
-}
-
-#[derive(Deserialize)]
-struct Which {
-    service: String,
-}
-
-async fn status(Shared(all): Shared<Supervising>) -> Told {
-    let processes = join_all(all.kept.iter().map(|kept| async {
-        let status = kept.status.borrow().clone();
+/// The status of each process, with the health that it reports.
+async fn statuses(all: &[KeeperHandle]) -> Vec<(ProcessStatus, Option<String>)> {
+    join_all(all.iter().map(|keeper| async {
+        let status = keeper.current_status();
         let health = if status.pid.is_some() { health(status.address).await } else { None };
         (status, health)
-    }));
-    let supervised = Supervised { about: Value::clone(&all.about), processes: processes.await };
-    Ok(Json(json!(supervised)))
+    }))
+    .await
 }
 
-impl Supervising {
-    async fn tell(&self, Query(which): Query<Which>, order: fn(super::keeper::Done) -> Order) -> Told {
-        let kept = self.kept.iter().find(|kept| kept.name == which.service);
-        let kept = kept.ok_or_else(|| refused(&format!("there is no `{}` here", which.service)))?;
-        kept.tell(order).await.map_err(|why| refused(&why))?;
-        Ok(Json(json!(*kept.status.borrow())))
-    }
+/// Sends an instruction to a keeper, and replies with the status of its process after that.
+async fn instruct(
+    all: Arc<[KeeperHandle]>,
+    service: String,
+    instruction: fn(Done) -> Instruction,
+) -> Result<ProcessStatus, Refused> {
+    let keeper = all.iter().find(|keeper| keeper.name == service);
+    let keeper = keeper.ok_or_else(|| Refused::new(format!("the supervisor has no process `{service}`")))?;
+    keeper.instruct(instruction).await.map_err(Refused::new)?;
+    Ok(keeper.current_status())
 }
 
-/// What a process says of its health, if it says anything in time.
+/// The health that a process reports, if it answers in time: `UP` or `DOWN`.
 async fn health(address: SocketAddr) -> Option<String> {
     let exchange = async {
         let stream = TcpStream::connect(address).await.ok()?;

@@ -270,7 +270,7 @@ mod a_defect_is_found {
         assert_eq!(steps.len(), 3, "{steps:?}");
         assert_eq!(steps[0], "POST /orders, asks: [Accepted, Accepted]");
         assert!(steps.contains(&"DELETE /orders/7".to_owned()), "{steps:?}");
-        assert!(steps.contains(&"payment applies event 1 of order".to_owned()), "{steps:?}");
+        assert!(steps.contains(&"payment applies OrderCanceled".to_owned()), "{steps:?}");
     }
 
     #[test]

@@ -1,5 +1,5 @@
-//! The saga of one order: everything that can happen to it, in every order. The customer must be informed of each event
-//! once.
+//! The saga of one order: everything that can happen to it, in every order. The customer gets one message about each
+//! event.
 
 use jumun::{
     Rejection,
@@ -22,12 +22,8 @@ fn saga(confirm: &str) -> Saga {
         .actions([CANCEL, CONFIRM, REJECT, START])
         .name_events(name)
         .check(|state| {
-            let (told, due) = (told(state), due(state));
-            if told == due {
-                Vec::new()
-            } else {
-                vec![format!("the customer was informed of {told:?}, not of {due:?}")]
-            }
+            let (sent, due) = (sent(state), due(state));
+            if sent == due { Vec::new() } else { vec![format!("messages {sent:?} instead of {due:?}")] }
         })
 }
 
@@ -43,7 +39,7 @@ fn name(event_type: &str, event: &Value) -> Option<String> {
     Some(name.to_owned())
 }
 
-/// What the customer is to be informed of, sorted: of a payment once its order stands.
+/// The messages that are due, sorted. One about a payment is due once its order is placed.
 fn due(state: &State) -> Vec<String> {
     let published: Vec<_> =
         state.published().iter().filter_map(|(event_type, event)| name(event_type, event)).collect();
@@ -54,8 +50,8 @@ fn due(state: &State) -> Vec<String> {
     due
 }
 
-/// What the customer was informed of, sorted.
-fn told(state: &State) -> Vec<String> {
+/// The messages that were sent or are to be sent, sorted.
+fn sent(state: &State) -> Vec<String> {
     let kind = |message: &Value| message["kind"].as_str().expect("a kind").to_owned();
     let mut kinds: Vec<_> = state.documents("/notifications").iter().map(kind).collect();
     kinds.sort();
@@ -88,7 +84,7 @@ fn ends_with(saga: &Saga, state: &State, status: [&str; 3]) -> State {
 
 fn delayed(saga: &Saga) -> State {
     let (state, result) = saga.begin_with(ReplyOutcome::Delayed);
-    assert_eq!(result, Ok(()), "it stands");
+    assert_eq!(result, Ok(()), "it is placed");
     state
 }
 

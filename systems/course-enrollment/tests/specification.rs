@@ -216,7 +216,7 @@ mod an_order {
     }
 
     #[test]
-    fn stands_once_it_is_paid() {
+    fn is_placed_once_it_is_paid() {
         let order = given::<Order>([])
             .when(7, order::Command::Place(application()))
             .then_asks(&PAY, &question())
@@ -244,7 +244,7 @@ mod an_order {
     }
 
     #[test]
-    fn stands_with_its_payment_delayed_where_that_may_be() {
+    fn is_placed_with_its_payment_delayed_if_that_is_allowed() {
         let order = given::<Order>([])
             .when(7, order::Command::Place(application()))
             .then_asks(&PAY, &question())
@@ -321,7 +321,7 @@ mod an_order {
     }
 
     #[test]
-    fn keeps_its_status_when_told_to_and_takes_no_other_word() {
+    fn keeps_its_status_on_request_and_takes_no_other() {
         use OrderStatus::{Canceled, Ordered, PaymentDelayed};
         for (history, status) in [
             (vec![ordered()], Ordered),
@@ -397,7 +397,7 @@ mod a_payment {
     }
 
     #[test]
-    fn is_given_back_once_whoever_asks_for_it() {
+    fn is_given_back_once_by_a_void_or_a_refund() {
         assert!(matches!(Payment::react(&order_canceled()), Some(pay::Command::Refund)));
         let voided = Event::PaymentCanceled(Payment { voided: true, ..payment_at(PaymentStatus::Canceled) });
         for (command, given_back) in [(pay::Command::Void, voided), (pay::Command::Refund, payment_canceled())] {
@@ -438,7 +438,7 @@ mod a_reservation {
     }
 
     #[test]
-    fn waits_for_its_manager_if_it_is_told_to() {
+    fn waits_for_its_manager_if_so_configured() {
         let manual = || reservation::Settings { confirm: Confirm::Manual };
         given::<Reservation>([ordered()]).with(manual()).when(7, reserve()).then([requested()]);
         given::<Reservation>([requested()]).with(manual()).when(7, Command::Confirm).then([confirmed()]);
@@ -575,16 +575,16 @@ mod a_notification {
             (reservation_canceled(), &[("ReservationCanceled", "Reservation Canceled")]),
             (started(), &[("CourseStarted", "Course Started")]),
         ] {
-            assert_eq!(told(&event), due.iter().map(|(kind, word)| owned(kind, word)).collect::<Vec<_>>());
+            assert_eq!(messages(&event), due.iter().map(|(kind, word)| owned(kind, word)).collect::<Vec<_>>());
         }
-        assert!([requested(), sent(), parked()].iter().all(|event| told(event).is_empty()), "not of itself");
+        assert!([requested(), sent(), parked()].iter().all(|event| messages(event).is_empty()), "not of itself");
     }
 
     #[test]
-    fn nobody_is_told_of_a_payment_before_its_order_stands() {
+    fn no_message_about_a_payment_before_its_order_is_placed() {
         let voided = Payment { voided: true, ..payment_at(PaymentStatus::Canceled) };
         for event in [paid(), Event::PaymentCanceled(voided)] {
-            assert_eq!(told(&event), []);
+            assert_eq!(messages(&event), []);
         }
     }
 
@@ -592,10 +592,10 @@ mod a_notification {
         (kind.to_owned(), word.to_owned())
     }
 
-    /// What is told of an event: the kind, and the status word.
-    fn told(event: &Event) -> Vec<(String, String)> {
+    /// The messages about an event: kind and status.
+    fn messages(event: &Event) -> Vec<(String, String)> {
         let word = |value: serde_json::Value| value.as_str().expect("a word").to_owned();
-        let told = |command| match command {
+        let message = |command| match command {
             Command::Tell(order, news) => {
                 assert_eq!(
                     (order, &news.order_id, &news.customer_id),
@@ -605,7 +605,7 @@ mod a_notification {
             }
             other => panic!("{other:?}"),
         };
-        Notification::react_anew(event).into_iter().map(told).collect()
+        Notification::react_anew(event).into_iter().map(message).collect()
     }
 
     #[test]
@@ -618,7 +618,7 @@ mod a_notification {
     }
 
     #[test]
-    fn says_who_is_told_what() {
+    fn says_who_gets_which_message() {
         let json = serde_json::to_value(message()).expect("JSON");
         let fields = serde_json::json!({ "orderId": 2, "customerId": "kim", "eduNo": 102, "status": "Ordered" });
         let (id, time_ms) = ("7-Ordered-31-1663830408990", 1_663_830_408_990_i64);
@@ -675,8 +675,8 @@ mod the_infomation {
     }
 
     #[test]
-    fn shows_an_order_once_it_is_heard_of() {
-        assert!(!folded(&[paid(), confirmed()]).shown(), "only its payment and reservation have been heard of");
+    fn shows_an_order_once_ordered_has_arrived() {
+        assert!(!folded(&[paid(), confirmed()]).shown(), "only its payment and reservation have arrived");
         let row = folded(&[paid(), confirmed(), ordered()]);
         assert!(row.shown());
         let json = r#"{"id":7,"orderId":2,"orderStatus":"Ordered","payStatus":"Paid","reservationStatus":"Reservation Confirmed"}"#;
@@ -787,14 +787,14 @@ mod the_system {
     #[test]
     fn says_who_listens_to_what() {
         let model = course_enrollment::system();
-        let heard = |service: &str| {
-            let listens = &model.service(service).expect("a service").listens;
-            listens.iter().map(|event| event.name).collect::<Vec<_>>()
+        let listens = |service: &str| {
+            let events = &model.service(service).expect("a service").listens;
+            events.iter().map(|event| event.name).collect::<Vec<_>>()
         };
-        assert_eq!(heard("pay"), ["OrderCanceled"]);
-        assert_eq!(heard("order"), ["CourseStarted", "ReservationCanceled"]);
-        assert_eq!(heard("reservation"), ["OrderCanceled", "Ordered", "PaymentSettled"]);
-        assert_eq!(heard("notification").len(), Event::TYPES.len() - 3, "everything but its own");
+        assert_eq!(listens("pay"), ["OrderCanceled"]);
+        assert_eq!(listens("order"), ["CourseStarted", "ReservationCanceled"]);
+        assert_eq!(listens("reservation"), ["OrderCanceled", "Ordered", "PaymentSettled"]);
+        assert_eq!(listens("notification").len(), Event::TYPES.len() - 3, "everything but its own");
     }
 
     /// What the audit says of these rows: how much is wrong, and whether the ledger balances.
@@ -813,7 +813,8 @@ mod the_system {
             ("reservation", 0, json(reservation.map(|row| serde_json::to_value(row).expect("JSON")))),
             ("notification", 1, json(view.map(|row| serde_json::to_value(row).expect("JSON")))),
         ];
-        let messages: Vec<_> = told.iter().map(|kind| serde_json::to_string(&told_of(*kind)).expect("JSON")).collect();
+        let messages: Vec<_> =
+            told.iter().map(|kind| serde_json::to_string(&message_of(*kind)).expect("JSON")).collect();
         let resource = |service: &str, at: usize| &model.service(service).expect("a service").resources[at];
         let case = rows.iter().fold(Case::new(7), |case, (service, at, row)| match row {
             Some(row) => case.with(resource(service, *at), row),
@@ -824,14 +825,14 @@ mod the_system {
         (findings.violations().to_vec(), model.ledger.difference(findings.sums()) == 0)
     }
 
-    fn told_of(kind: Kind) -> Notification {
+    fn message_of(kind: Kind) -> Notification {
         let (order_id, customer_id) = (Reference::Number(2), Some(text("kim")));
         let news = News { order_id, customer_id, edu_no: edu_no(), kind, told: Told::Order(OrderStatus::Ordered) };
         let requested_dt = Timestamp::UNIX_EPOCH;
         Notification { id: id(31), enrollment_id: id(7), news, status: NotificationStatus::Sent, requested_dt }
     }
 
-    /// What the customer was told when things have come so far.
+    /// The messages that are due at these statuses.
     fn due(
         order: Option<OrderStatus>,
         payment: Option<PaymentStatus>,
@@ -917,15 +918,15 @@ mod the_system {
         let started = Some(Order { course_started: true, ..order_at(OrderStatus::Ordered) });
         let (violations, _) = audited(started, Some(payment()), Some(reservation()), Some(view()), &told);
         assert_eq!(violations, ["order and reservation disagree on whether the course has started"]);
-        let mistold =
+        let wrong_messages =
             |told: &[Kind]| audited(order(), Some(payment()), Some(reservation()), Some(view()), told).0.len();
-        assert_eq!(mistold(&told), 0);
+        assert_eq!(wrong_messages(&told), 0);
         for left_out in 0..told.len() {
             let some: Vec<_> = told.iter().copied().filter(|kind| *kind != told[left_out]).collect();
-            assert_ne!(mistold(&some), 0, "nobody was told of {:?}", told[left_out]);
+            assert_ne!(wrong_messages(&some), 0, "{:?} is missing", told[left_out]);
         }
         for again in told.into_iter().chain([Kind::OrderCanceled, Kind::PaymentDelayed, Kind::PaymentCanceled]) {
-            assert_ne!(mistold(&[&told[..], &[again]].concat()), 0, "{again:?} is told twice, or in vain");
+            assert_ne!(wrong_messages(&[&told[..], &[again]].concat()), 0, "{again:?} is sent twice, or not due");
         }
     }
 }

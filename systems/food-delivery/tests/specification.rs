@@ -119,7 +119,7 @@ mod an_order {
     use super::*;
 
     #[test]
-    fn stands_once_it_is_paid() {
+    fn is_placed_once_it_is_paid() {
         let order = given::<Order>([])
             .when(7, order::Command::Place(basket()))
             .then_asks(&PAY, &pay())
@@ -238,7 +238,7 @@ mod a_payment {
     }
 
     #[test]
-    fn is_given_back_once_whoever_asks_for_it() {
+    fn is_given_back_once_by_a_void_or_a_refund() {
         for status in [PaymentStatus::Voided, PaymentStatus::OrderCanceled] {
             for again in [payment::Command::Void, payment::Command::Refund] {
                 given::<Payinfo>([approved(), canceled(status)]).when(7, again).then([]);
@@ -262,7 +262,7 @@ mod a_shop {
     }
 
     #[test]
-    fn waits_for_its_owner_if_it_is_told_to() {
+    fn waits_for_its_owner_if_so_configured() {
         let manual = || store::Settings { confirm: Confirm::Manual };
         given::<StoreOrder>([ordered()]).with(manual()).when(7, store::Command::Open).then([]);
         given::<StoreOrder>([ordered()]).with(manual()).when(7, store::Command::Accept).then([confirmed()]);
@@ -368,8 +368,8 @@ mod the_dashboard {
     }
 
     #[test]
-    fn shows_an_order_once_it_is_heard_of() {
-        assert!(!folded(&[approved(), confirmed()]).shown(), "only its payment and shop have been heard");
+    fn shows_an_order_once_ordered_has_arrived() {
+        assert!(!folded(&[approved(), confirmed()]).shown(), "only its payment and shop have arrived");
         let row = folded(&[approved(), confirmed(), ordered()]);
         assert!(row.shown());
         assert_eq!((row.status, row.payment_status), (Status::OrderConfirmed, Some(PaymentStatus::Approved)));
@@ -474,15 +474,15 @@ mod the_system {
     #[test]
     fn says_who_listens_to_what() {
         let model = food_delivery::system();
-        let heard = |service: &str| {
-            let listens = &model.service(service).expect("a service").listens;
-            listens.iter().map(|event| event.name).collect::<Vec<_>>()
+        let listens = |service: &str| {
+            let events = &model.service(service).expect("a service").listens;
+            events.iter().map(|event| event.name).collect::<Vec<_>>()
         };
-        assert_eq!(heard("payment"), ["OrderCanceled"]);
-        assert_eq!(heard("store"), ["OrderCanceled", "Ordered"]);
-        assert_eq!(heard("delivery"), ["CookCompleted", "OrderCanceled"]);
-        assert!(!heard("order").contains(&"PaymentApproved"), "it asks for that");
-        assert_eq!(heard("dashboard").len(), Event::TYPES.len());
+        assert_eq!(listens("payment"), ["OrderCanceled"]);
+        assert_eq!(listens("store"), ["OrderCanceled", "Ordered"]);
+        assert_eq!(listens("delivery"), ["CookCompleted", "OrderCanceled"]);
+        assert!(!listens("order").contains(&"PaymentApproved"), "it asks for that");
+        assert_eq!(listens("dashboard").len(), Event::TYPES.len());
     }
 
     /// The rows of one case, as they are when nothing is under way.
@@ -603,7 +603,7 @@ mod any_history {
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(1_000))]
 
-        /// Repeats of what was just heard change nothing, and no history makes the business give money back twice.
+        /// Repeated events change nothing, and no history gives money back twice.
         #[test]
         fn repeats_change_nothing(history in proptest::collection::vec(event(), 0..8)) {
             let doubled: Vec<_> = history.iter().flat_map(|event| [event.clone(), event.clone()]).collect();

@@ -19,14 +19,15 @@ const fn layer(package: &'static str, may: &'static [&'static str], tests_may: &
 
 /// All packages but the systems, from the bottom up.
 #[rustfmt::skip]
-const LAYERS: [Layer; 18] = [
+const LAYERS: [Layer; 19] = [
     layer("jumun", &[], &[]),
     layer("jumun-config", &[], &[]),
     layer("jumun-telemetry", &[], &[]),
-    layer("jumun-control", &[], &[]),
-    layer("jumun-database", &["jumun-config"], &[]),
-    layer("jumun-bus", &["jumun-config"], &[]),
+    layer("jumun-testing", &[], &[]),
+    layer("jumun-database", &["jumun-config"], &["jumun-testing"]),
+    layer("jumun-bus", &["jumun-config"], &["jumun-testing"]),
     layer("jumun-guard", &["jumun-config"], &[]),
+    layer("jumun-control", &["jumun-config", "jumun-guard"], &[]),
     layer("jumun-sender", &["jumun-config"], &[]),
     layer("jumun-http", &["jumun", "jumun-telemetry"], &[]),
     layer("jumun-audit", &["jumun", "jumun-database"], &[]),
@@ -34,9 +35,9 @@ const LAYERS: [Layer; 18] = [
     layer("jumun-gateway", &["jumun", "jumun-http", "jumun-telemetry"], &[]),
     layer("jumun-runtime", &["jumun", "jumun-bus", "jumun-config", "jumun-control", "jumun-database", "jumun-guard",
         "jumun-http", "jumun-sender", "jumun-telemetry"], &[]),
-    layer("jumun-host", &["jumun", "jumun-config", "jumun-gateway", "jumun-guard", "jumun-http", "jumun-runtime",
+    layer("jumun-host", &["jumun", "jumun-config", "jumun-control", "jumun-gateway", "jumun-guard", "jumun-http", "jumun-runtime",
         "jumun-sender", "jumun-telemetry"], &[]),
-    layer("jumun-cli", &["jumun", "jumun-audit", "jumun-bus", "jumun-control", "jumun-database", "jumun-gateway",
+    layer("jumun-cli", &["jumun", "jumun-audit", "jumun-bus", "jumun-config", "jumun-control", "jumun-database", "jumun-gateway",
         "jumun-host", "jumun-http", "jumun-runtime", "jumun-sender", "jumun-supervisor", "jumun-telemetry"], &[]),
     layer("jumun-program", &["jumun-cli", "course-enrollment", "food-delivery"], &["jumun-bus", "jumun-http"]),
     layer("jumun-simulation", &[], &["course-enrollment", "food-delivery", "jumun", "jumun-audit", "jumun-bus",

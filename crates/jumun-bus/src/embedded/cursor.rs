@@ -30,20 +30,20 @@ pub(super) struct Cursor {
 
 /// What is at the place of a cursor.
 pub(super) enum Next {
-    /// A record; its bytes are [`Cursor::bytes`] of the range. The cursor stands behind it.
+    /// A record; its bytes are [`Cursor::bytes`] of the range. The cursor is behind it.
     Record(Frame, Range<usize>),
     /// Nothing that could be read.
     Nothing {
         /// Whether there are any bytes at all: a record in the making, or the remains of one.
         remains: bool,
     },
-    /// The file is no longer the one that was read up to here: it was cut, and perhaps written again.
+    /// The file differs from the one read so far: a power cut cut it, and a publisher may have written it again.
     Replaced,
 }
 
 /// What a file is, that is named like a segment.
 pub(super) enum Opened {
-    /// A segment. The cursor stands before its first record.
+    /// A segment. The cursor is before its first record.
     Segment(Cursor),
     /// Not there.
     Missing,
@@ -77,7 +77,7 @@ impl Cursor {
         }
     }
 
-    /// Stands elsewhere.
+    /// Moves to another record.
     pub(super) fn go_to(&mut self, offset: u64, checksum: u32, ordinal: u64) {
         self.ahead = 0..0;
         (self.offset, self.checksum, self.ordinal) = (offset, checksum, ordinal);
@@ -85,7 +85,7 @@ impl Cursor {
 
     /// The next record.
     pub(super) fn next(&mut self) -> Result<Next, BusError> {
-        // Only what was read just now tells what is in the file; what was read in advance may have been half written.
+        // Only bytes read just now show what the file holds; bytes read ahead may have been half written.
         let mut just_read = false;
         loop {
             let parsed = Frame::parse(&self.buffer[self.ahead.clone()], self.checksum);

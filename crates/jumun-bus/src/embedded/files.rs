@@ -28,7 +28,7 @@ pub(super) fn segment(folder: &Path, first: u64) -> PathBuf {
     folder.join(format!("{first:020}.log"))
 }
 
-/// The segments there are, oldest first; none where there is no folder. Other files are none of our business.
+/// The segments of a log, oldest first; none without a folder. Other files are ignored.
 pub(super) fn segments(folder: &Path) -> Result<Vec<u64>, BusError> {
     let entries = match fs::read_dir(folder) {
         Ok(entries) => entries,
@@ -80,4 +80,16 @@ pub(super) fn header(file: &File, path: &Path) -> Result<Result<(Header, usize, 
 /// Makes the names in a folder outlive a power cut.
 pub(super) fn sync_folder(folder: &Path) -> Result<(), BusError> {
     File::open(folder).and_then(|file| file.sync_all()).map_err(|error| unavailable(folder, &error))
+}
+
+/// Takes the lock of a log, as long as the file lives.
+pub(super) fn lock(folder: &Path, service: &str) -> Result<File, BusError> {
+    let path = folder.join("lock");
+    let failed = |error| unavailable(&path, &error);
+    let file = File::options().create(true).truncate(false).write(true).open(&path).map_err(failed)?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(fs::TryLockError::WouldBlock) => Err(BusError::InUse { service: service.to_owned() }),
+        Err(fs::TryLockError::Error(error)) => Err(failed(error)),
+    }
 }

@@ -15,12 +15,12 @@
 //! header    length of the name u16, length of the value u32, name, value
 //! ```
 //!
-//! The ordinal counts the records of all partitions from 0 on. The length stands at both ends of a record, so that the
-//! last one is found from the end of the file.
+//! The ordinal counts the records of all partitions from 0 on. The length is at both ends of a record, so that a reader
+//! finds the last one from the end of the file.
 //!
-//! A checksum is the CRC-32C of all bytes from the beginning of the segment to it, other checksums left out. So the four
-//! bytes before a place vouch for everything before it: a reader that looks there when it goes on knows that it still
-//! reads the file that it has read so far, and not one that was cut and written again.
+//! A checksum is the CRC-32C of all bytes from the beginning of the segment to it, other checksums left out. So the
+//! four bytes before an offset vouch for everything before it: a reader that resumes compares them, and knows whether
+//! it still reads the same file or one that was cut and written again.
 
 use crate::{Record, Source, limits};
 use crc32c::crc32c_append;
@@ -97,7 +97,7 @@ pub(super) fn begin(magic: [u8; 8]) -> Vec<u8> {
     bytes
 }
 
-/// Completes a head with its length and its checksum, which it tells.
+/// Completes a head with its length and its checksum, and returns the checksum.
 pub(super) fn seal(bytes: &mut Vec<u8>) -> u32 {
     let length = short(bytes.len() + CHECKSUM_BYTES);
     bytes[OPENING_BYTES - 4..OPENING_BYTES].copy_from_slice(&length.to_le_bytes());
@@ -106,8 +106,8 @@ pub(super) fn seal(bytes: &mut Vec<u8>) -> u32 {
     checksum
 }
 
-/// What is in the head that these bytes begin with, its length and its checksum. The checksum comes before the version, so
-/// that the remains of a power cut are not taken for something newer: no version may change where it is.
+/// What is in the head that these bytes begin with, its length and its checksum. The checksum comes before the version,
+/// so that the remains of a power cut are not taken for something newer: no version may change where it is.
 pub(super) fn open(bytes: &[u8], magic: [u8; 8]) -> Result<(Bytes<'_>, usize, u32), Unreadable> {
     let (content, version, length, checksum) = open_any(bytes, magic).ok_or(Unreadable::Broken)?;
     match version {
@@ -260,7 +260,7 @@ impl Frame {
     }
 }
 
-/// Appends a record to a buffer; `checksum` is the one before it. Tells its own.
+/// Appends a record to a buffer; `checksum` is the one before it. Returns the record's own.
 pub(super) fn encode(record: &Record, ordinal: u64, checksum: u32, buffer: &mut Vec<u8>) -> u32 {
     let headers: usize = record.headers.iter().map(|(name, value)| 6 + name.len() + value.len()).sum();
     let length = FRONT_BYTES + record.event_type.len() + headers + record.body.len() + BACK_BYTES;

@@ -1,5 +1,5 @@
-//! How far a log outlives a power cut: two slots in the file `synced`, written in turn, so that a power cut in the middle
-//! of one leaves the other. The one with the higher count holds.
+//! How far a log outlives a power cut: two slots in the file `synced`, written in turn, so that a power cut in the
+//! middle of one leaves the other. The one with the higher count holds.
 
 use super::{
     files::{damaged, newer, unavailable},
@@ -80,7 +80,7 @@ fn path(folder: &Path) -> PathBuf {
     folder.join("synced")
 }
 
-/// The mark of a log, for whoever only reads; None where there is none yet.
+/// The mark of a log, for readers; None where there is none yet.
 pub(super) fn read(folder: &Path) -> Result<Option<Mark>, BusError> {
     Ok(read_counted(folder)?.map(|(_, mark)| mark))
 }

@@ -1,17 +1,18 @@
 //! A bus of files in a folder, shared by all processes of one machine.
 //!
-//! Each source has a folder with its log in segments ([`mod@format`]). It is written by the one that holds the lock
-//! ([`publisher`]) and read by everybody, without a lock and without a word to the writer ([`cursor`], [`subscription`]).
-//! What makes that safe:
+//! Each source has a folder with its log in segments ([`mod@format`]). The process that holds the lock writes it
+//! ([`publisher`]). All processes read it without a lock and without contact to the writer ([`cursor`],
+//! [`subscription`]). What makes that safe:
 //!
-//! * A segment only grows. What a reader has found valid changes again only by a power cut and what follows from it, and
-//!   then the checksum before the reader's place is another one (see [`mod@format`]), and it begins anew by its numbers.
+//! * A segment only grows. Bytes that a reader found valid change only by a power cut and what follows from it. Then
+//!   the checksum before the reader's offset differs (see [`mod@format`]), and the reader starts again by its numbers.
 //! * A record counts from the moment its checksum is right. Before that, there is none yet.
-//! * A segment is synced, and the mark says so, before the next one is made. So what is not synced is at the end of the
-//!   newest segment, and an older one that cannot be read is damaged.
+//! * The publisher syncs a segment and records that in the mark before it creates the next one. So unsynced bytes are
+//!   at the end of the newest segment, and an older segment that cannot be read is damaged.
 //! * The mark never says more than what is on the disk ([`mark`]).
 
 mod cursor;
+mod end;
 mod files;
 mod format;
 mod mark;
@@ -20,8 +21,6 @@ mod retention;
 mod subscription;
 
 use crate::{Bus, BusError, Position, Publisher, Released, Source, Subscription, Wants, limits, rules};
-use cursor::{Cursor, Opened};
-use format::Frame;
 use std::{
     collections::BTreeSet,
     fs::{self, File},
@@ -39,7 +38,7 @@ pub struct EmbeddedLog {
 }
 
 impl EmbeddedLog {
-    /// The bus in this folder, which is made where it is missing.
+    /// The bus in this folder; creates the folder where it is missing.
     ///
     /// # Errors
     /// [`BusError::Unavailable`] where there can be no such folder.
@@ -68,15 +67,15 @@ impl EmbeddedLog {
         Ok(Self { folder: folder.to_owned(), segment_max_bytes, segment_max_age: None })
     }
 
-    /// The same with segments that take no event any more which happened so long after their first one: only whole
-    /// segments are deleted, and a small shop may need months to fill one. It matters to publishers only.
+    /// The same with segments that take no event which happened this long after their first one. Retention deletes only
+    /// whole segments, and a small shop may need months to fill one. It matters to publishers only.
     #[must_use]
     pub fn with_segments_for(self, segment_max_age: Duration) -> Self {
         Self { segment_max_age: Some(segment_max_age), ..self }
     }
 
-    /// Deletes what lies before these numbers, one for each partition, as far as whole segments do; the newest one stays.
-    /// Tells how many segments. Without this everything is kept. A reader that stands further back is told
+    /// Deletes the segments that lie wholly before these numbers, one for each partition; the newest one stays. Returns
+    /// the number of segments deleted. Without this the log is kept whole. A reader further back gets
     /// [`BusError::Gone`].
     ///
     /// # Errors
@@ -112,8 +111,8 @@ impl EmbeddedLog {
         Ok(deleted)
     }
 
-    /// The file, and how many bytes of it, up to which the log of a service outlives a power cut; None where there is no
-    /// log. Later files may be lost as a whole.
+    /// The file and the offset in it, in bytes, up to which the log of a service outlives a power cut; None where there
+    /// is no log. Later files may be lost as a whole.
     ///
     /// # Errors
     /// [`BusError::Unavailable`].
@@ -126,11 +125,11 @@ impl EmbeddedLog {
     /// For tests and drills: takes from all logs what a power cut may take at most.
     ///
     /// # Errors
-    /// [`BusError::InUse`] where somebody publishes; [`BusError::Unavailable`].
+    /// [`BusError::InUse`] where a process publishes; [`BusError::Unavailable`].
     pub fn lose_unsynced(&self) -> Result<(), BusError> {
         for source in self.sources()? {
             let folder = self.folder.join(&source.service);
-            let _lock = lock(&folder, &source.service)?;
+            let _lock = files::lock(&folder, &source.service)?;
             let Some(mark) = mark::read(&folder)? else { continue };
             for first in files::segments(&folder)? {
                 let path = files::segment(&folder, first);
@@ -140,7 +139,7 @@ impl EmbeddedLog {
                 }
                 let gone = first > mark.segment || first == mark.ordinal;
                 let file = File::options().write(true).open(&path).map_err(failed)?;
-                // What is deleted is cut as well: whoever has it open sees it go at once.
+                // Deleted files are truncated as well: a process that has one open sees the loss at once.
                 file.set_len(if gone { 0 } else { mark.offset }).map_err(failed)?;
                 if gone {
                     fs::remove_file(&path).map_err(failed)?;
@@ -179,75 +178,25 @@ impl Bus for EmbeddedLog {
     }
 
     fn kept_from(&self, service: &str) -> Result<Vec<u64>, BusError> {
-        retention::keep_since(self, service, i64::MIN)
+        retention::keep_since(&self.folder, service, i64::MIN)
     }
 
     fn keep_since(&self, service: &str, since_ms: i64) -> Result<Vec<u64>, BusError> {
-        retention::keep_since(self, service, since_ms)
+        retention::keep_since(&self.folder, service, since_ms)
     }
 
     fn release(&self, service: &str, consumer: &str, released: &Released) -> Result<(), BusError> {
-        retention::release(self, service, consumer, released)
+        retention::release(&self.folder, service, consumer, released)
     }
 
     fn released(&self, service: &str, consumer: &str) -> Result<Option<Released>, BusError> {
-        retention::released(self, service, consumer)
+        retention::released(&self.folder, service, consumer)
     }
 
     fn retain_since(&self, service: &str, since_ms: i64, consumers: &BTreeSet<String>) -> Result<usize, BusError> {
-        retention::retain_since(self, service, since_ms, consumers)
+        rules::check_service(service)?;
+        let Some(mark) = mark::read(&self.folder.join(service))? else { return Ok(0) };
+        let keep_from = rules::keep_from(self, service, mark.epoch, since_ms, consumers)?;
+        keep_from.map_or(Ok(0), |keep_from| self.retain(service, &keep_from))
     }
-}
-
-/// Takes the lock of a log, as long as the file lives.
-fn lock(folder: &Path, service: &str) -> Result<File, BusError> {
-    let path = folder.join("lock");
-    let failed = |error| files::unavailable(&path, &error);
-    let file = File::options().create(true).truncate(false).write(true).open(&path).map_err(failed)?;
-    match file.try_lock() {
-        Ok(()) => Ok(file),
-        Err(fs::TryLockError::WouldBlock) => Err(BusError::InUse { service: service.to_owned() }),
-        Err(fs::TryLockError::Error(error)) => Err(failed(error)),
-    }
-}
-
-/// The ordinal of the next record that will be appended to a log, found from the end of its last segment.
-fn end(folder: &Path) -> Result<u64, BusError> {
-    for first in files::segments(folder)?.into_iter().rev() {
-        if let Opened::Segment(cursor) = Cursor::open(folder, first, Vec::new())? {
-            return end_of(cursor);
-        }
-    }
-    Ok(0)
-}
-
-fn end_of(mut cursor: Cursor) -> Result<u64, BusError> {
-    if let Some(last) = last_frame(&cursor)? {
-        return Ok(last.ordinal + 1);
-    }
-    // It is empty, or it ends in the middle of a record.
-    while let cursor::Next::Record(..) = cursor.next()? {}
-    Ok(cursor.ordinal)
-}
-
-/// The record that the file ends with; None where it does not end with one.
-fn last_frame(cursor: &Cursor) -> Result<Option<Frame>, BusError> {
-    use format::{Bytes, CHECKSUM_BYTES, Parsed};
-    let length = cursor.file.metadata().map_err(|error| files::unavailable(&cursor.path, &error))?.len();
-    let mut back = [0; 2 * CHECKSUM_BYTES];
-    let Some(from) = length.checked_sub(back.len() as u64) else { return Ok(None) };
-    files::read(&cursor.file, &cursor.path, &mut back, from)?;
-    let record = Bytes(&back).u32().unwrap_or_default() as usize;
-    let before = length.checked_sub((record + CHECKSUM_BYTES) as u64);
-    let Some(before) = before.filter(|_| record <= limits::RECORD_MAX_BYTES) else { return Ok(None) };
-    let mut bytes = vec![0; CHECKSUM_BYTES + record];
-    if files::read(&cursor.file, &cursor.path, &mut bytes, before)? < bytes.len() {
-        return Ok(None);
-    }
-    let mut rest = Bytes(&bytes);
-    let checksum = rest.u32().unwrap_or_default();
-    Ok(match Frame::parse(rest.0, checksum) {
-        Parsed::Frame(frame) if frame.length == record => Some(frame),
-        _ => None,
-    })
 }

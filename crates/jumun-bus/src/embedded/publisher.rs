@@ -4,7 +4,6 @@ use super::{
     cursor::{Cursor, Next, Opened},
     files::{self, damaged, unavailable},
     format::{self, CHECKSUM_BYTES, Frame, Header},
-    lock,
     mark::{Mark, MarkFile},
 };
 use crate::{BusError, Publisher, Record, Source, limits, rules};
@@ -78,7 +77,7 @@ impl LogPublisher {
     ) -> Result<Self, BusError> {
         let folder = bus.join(&source.service);
         fs::create_dir_all(&folder).map_err(|error| unavailable(&folder, &error))?;
-        let lock = lock(&folder, &source.service)?;
+        let lock = files::lock(&folder, &source.service)?;
         let segments = files::segments(&folder)?;
         let mark = match MarkFile::open(&folder)? {
             Some(mark) => mark,
@@ -129,7 +128,8 @@ impl LogPublisher {
         }
         self.buffer.clear();
         let Some(error) = failure else { return Ok(()) };
-        // A part of a record may be behind the end now: the next write goes over it, and so it does no harm if this fails.
+        // A part of a record may be behind the end now: the next write goes over it, and so it does no harm if this
+        // fails.
         let _ = self.segment.file.set_len(self.end.offset);
         Err(unavailable(&self.segment.path, &error))
     }
@@ -309,7 +309,7 @@ fn first_time(folder: &Path, first: u64) -> Result<Option<i64>, BusError> {
     })
 }
 
-/// Makes the segment again that the log goes on with: nothing in it was synced, so a power cut may have taken it.
+/// Creates the segment again in which the log continues: nothing in it was synced, so a power cut may have taken it.
 fn begin_again(folder: &Path, source: &Source, mark: &Mark) -> Result<(Segment, End), BusError> {
     begin(folder, &Header { source: source.clone(), first: mark.ordinal, before: mark.numbers.clone() })
 }

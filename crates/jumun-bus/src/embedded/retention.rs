@@ -4,20 +4,19 @@
 
 use super::{
     cursor::{Cursor, Opened},
+    end::last_frame,
     files::{self, damaged, unavailable},
-    last_frame, mark,
 };
-use crate::{BusError, EmbeddedLog, Released, limits, rules};
+use crate::{BusError, Released, limits, rules};
 use std::{
-    collections::BTreeSet,
     fs::{self, File},
     io::{ErrorKind, Write},
     path::{Path, PathBuf},
 };
 
-pub(super) fn release(log: &EmbeddedLog, service: &str, consumer: &str, released: &Released) -> Result<(), BusError> {
-    let path = released_by(log, service, consumer)?;
-    let folder = path.parent().unwrap_or(&log.folder);
+pub(super) fn release(bus: &Path, service: &str, consumer: &str, released: &Released) -> Result<(), BusError> {
+    let path = released_by(bus, service, consumer)?;
+    let folder = path.parent().unwrap_or(bus);
     fs::create_dir_all(folder).map_err(|error| unavailable(folder, &error))?;
     let next = path.with_extension("next");
     let text = serde_json::to_vec(released).unwrap_or_default();
@@ -28,8 +27,8 @@ pub(super) fn release(log: &EmbeddedLog, service: &str, consumer: &str, released
     files::sync_folder(folder)
 }
 
-pub(super) fn released(log: &EmbeddedLog, service: &str, consumer: &str) -> Result<Option<Released>, BusError> {
-    let path = released_by(log, service, consumer)?;
+pub(super) fn released(bus: &Path, service: &str, consumer: &str) -> Result<Option<Released>, BusError> {
+    let path = released_by(bus, service, consumer)?;
     let text = match fs::read(&path) {
         Ok(text) => text,
         Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => return Ok(None),
@@ -38,36 +37,22 @@ pub(super) fn released(log: &EmbeddedLog, service: &str, consumer: &str) -> Resu
     serde_json::from_slice(&text).map(Some).map_err(|error| damaged(&path, 0, &error.to_string()))
 }
 
-fn released_by(log: &EmbeddedLog, service: &str, consumer: &str) -> Result<PathBuf, BusError> {
+fn released_by(bus: &Path, service: &str, consumer: &str) -> Result<PathBuf, BusError> {
     rules::check_service(service)?;
     rules::check_service(consumer)?;
-    Ok(log.folder.join(service).join("needed").join(format!("{consumer}.json")))
+    Ok(bus.join(service).join("needed").join(format!("{consumer}.json")))
 }
 
 /// That is where a segment begins: all events before it happened earlier.
-pub(super) fn keep_since(log: &EmbeddedLog, service: &str, since_ms: i64) -> Result<Vec<u64>, BusError> {
+pub(super) fn keep_since(bus: &Path, service: &str, since_ms: i64) -> Result<Vec<u64>, BusError> {
     rules::check_service(service)?;
-    let folder = log.folder.join(service);
+    let folder = bus.join(service);
     for _ in 0..limits::SEEKS_MAX {
         if let Some(keep_from) = keep_since_in(&folder, since_ms)? {
             return Ok(keep_from);
         }
     }
     Err(BusError::Unavailable(format!("{service}: its segments change while they are read")))
-}
-
-pub(super) fn retain_since(
-    log: &EmbeddedLog,
-    service: &str,
-    since_ms: i64,
-    consumers: &BTreeSet<String>,
-) -> Result<usize, BusError> {
-    rules::check_service(service)?;
-    let Some(mark) = mark::read(&log.folder.join(service))? else { return Ok(0) };
-    match rules::keep_from(log, service, mark.epoch, since_ms, consumers)? {
-        Some(keep_from) => log.retain(service, &keep_from),
-        None => Ok(0),
-    }
 }
 
 /// None: a segment went away meanwhile.

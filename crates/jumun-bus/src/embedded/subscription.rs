@@ -2,7 +2,8 @@
 
 use super::{
     cursor::{Cursor, Next, Opened},
-    end, files,
+    end::end,
+    files,
     format::Frame,
     mark,
 };
@@ -115,11 +116,11 @@ struct Feed {
     epochs: Vec<Uuid>,
     /// The last number read of each partition.
     last: Vec<u64>,
-    /// None until its log is found, and whenever it is to be found anew.
+    /// None until the reader has found its log, and while it searches again.
     reading: Option<Reading>,
     /// The buffer of the cursor before.
     buffer: Vec<u8>,
-    /// Where something was wrong. Said when it still is after beginning anew: the log may have changed while it was read.
+    /// An error, reported only if it is there again after a fresh start: the log may have changed during the read.
     doubt: Option<(u64, u64)>,
     /// When it last made sure that it reads the right file.
     looked: Option<Instant>,
@@ -151,7 +152,7 @@ impl Feed {
         self.epochs.extend(position.epoch.filter(|epoch| !self.epochs.contains(epoch)));
     }
 
-    /// Reads until there are so many deliveries in all; tells whether there may be more.
+    /// Reads until there are this many deliveries in all; returns whether there may be more.
     fn read(&mut self, until: usize, batch: &mut Batch<'_>) -> Result<bool, BusError> {
         let mut seeks = 0;
         while batch.deliveries.len() < until && batch.bytes < limits::POLL_MAX_BYTES {
@@ -178,8 +179,8 @@ impl Feed {
         Ok(true)
     }
 
-    /// Finds the last segment that has nothing before it that is not read yet; false where there is no log yet, or none
-    /// that could be read now.
+    /// Finds the last segment before which nothing is unread; false where there is no log yet, or none that can be read
+    /// now.
     fn seek(&mut self) -> Result<bool, BusError> {
         let segments = files::segments(&self.folder)?;
         let (mut from, mut to) = (0, segments.len());
@@ -303,7 +304,7 @@ impl Feed {
         Ok(())
     }
 
-    /// Says what is wrong if it was wrong at the same place the last time, and otherwise begins anew to make sure.
+    /// Reports an error that was at the same offset the last time; otherwise starts again to make sure.
     fn doubt(&mut self, place: (u64, u64), error: BusError) -> Result<(), BusError> {
         let sure = self.doubt == Some(place);
         self.doubt = Some(place);
@@ -311,7 +312,7 @@ impl Feed {
         if sure { Err(error) } else { Ok(()) }
     }
 
-    /// What to do where there is no further record in a segment: false to wait for one.
+    /// Decides what follows where a segment has no further record: false to wait for one.
     fn go_on(&mut self, remains: bool) -> Result<bool, BusError> {
         let Some(Reading { source, cursor }) = &mut self.reading else { return Ok(true) };
         if let Some(next) = cursor.follow(&self.folder)? {
@@ -322,7 +323,7 @@ impl Feed {
             }
             return Ok(true);
         }
-        // A record in the making is common, and damage is not; but only the mark can tell one from the other.
+        // A record half written is common, and damage is not; only the mark distinguishes them.
         if !remains && !cursor.deleted() && self.looked.is_some_and(|looked| looked.elapsed() < limits::LOOK_AROUND) {
             return Ok(false);
         }

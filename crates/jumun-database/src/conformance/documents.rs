@@ -1,6 +1,6 @@
 //! Documents: pages, totals, scans and ids.
 
-use super::{Home, all, documents, filtered, ids, insert, order, request, requests, schema, sorted};
+use super::fixtures::{Home, all, documents, filtered, ids, insert, order, request, requests, schema, sorted};
 use crate::{Database, Direction, DocumentChange, Page, Query, ReadDatabase, RequestState, limits};
 use futures_util::future::join_all;
 
@@ -157,7 +157,7 @@ pub async fn an_id_is_never_given_twice(home: &impl Home) {
     // Larger than a document that came by another way.
     database.commit(documents([DocumentChange { shown: false, ..order(50, 0, &body) }])).await.unwrap();
     assert_eq!(database.next_id("orders").await.unwrap(), 51);
-    // Larger than the subject of a request, though there is no such document.
+    // Larger than the subject of a request, even without such a document.
     database.commit(requests([insert(&request(None, RequestState::Asking, 70))])).await.unwrap();
     assert_eq!(database.next_id("orders").await.unwrap(), 71);
     assert_eq!(database.next_id("menus").await.unwrap(), 2);

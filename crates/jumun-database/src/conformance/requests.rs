@@ -1,6 +1,6 @@
 //! Requests: their states, keys, lists and end.
 
-use super::{Home, answer, conflict, insert, moved, request, requests, schema};
+use super::fixtures::{Home, answer, conflict, insert, moved, request, requests, schema};
 use crate::{
     AskRecord, Conflict, Database, ReadDatabase, Request, RequestChange, RequestFilter, RequestState, StoredAnswer,
     limits,

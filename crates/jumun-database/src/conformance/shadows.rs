@@ -1,7 +1,7 @@
 //! Shadows and bases, of which views are rebuilt.
 
-use super::{Home, all, conflict, documents, filtered, ids, order, places, schema, step};
-use crate::{CommitError, Conflict, Database, Document, Place, Query, ReadDatabase, RebuildDatabase, limits};
+use super::fixtures::{Home, all, conflict, documents, filtered, ids, order, positions, schema, step};
+use crate::{CommitError, Conflict, Database, Document, Position, Query, ReadDatabase, RebuildDatabase, limits};
 use uuid::Uuid;
 
 /// A document of `orders` for its shadow.
@@ -14,7 +14,7 @@ async fn clear(database: &impl Database) {
     while !database.clear_shadow("orders").await.unwrap() {}
 }
 
-/// A view is made anew beside the old one.
+/// A view is rebuilt beside the old one.
 pub async fn nobody_sees_a_shadow_before_it_takes_its_place(home: &impl Home) {
     let database = home.open(schema(1));
     let before = [1, 2].map(|id| order(id, 0, &serde_json::json!({ "storeName": "before" })));
@@ -35,7 +35,7 @@ pub async fn nobody_sees_a_shadow_before_it_takes_its_place(home: &impl Home) {
     assert_eq!(database.document("orders", 4).await.unwrap(), Some(hidden));
     assert_eq!(database.document("orders", 1).await.unwrap(), None);
     assert_eq!(database.page(Query { collection: "menus", ..all() }).await.unwrap().total, 0);
-    // What was there before is what is to be cleared now.
+    // The previous documents are the shadow now, to be cleared.
     assert_eq!(database.read_shadow("orders", vec![1]).await.unwrap().len(), 1);
     clear(&database).await;
     assert_eq!(database.read_shadow("orders", vec![1]).await.unwrap(), []);
@@ -75,25 +75,25 @@ pub async fn documents_that_were_switched_are_found_and_changed_like_all_others(
     }
 }
 
-/// The fence: what the rows were made of is what their consumer has heard.
+/// The fence: the rows must reflect exactly what their consumer has handled.
 pub async fn a_switch_needs_the_places_to_be_as_believed(home: &impl Home) {
     let database = home.open(schema(1));
-    database.commit(places([step("payment", 1, 0, 5), step("store", 2, 0, 7)])).await.unwrap();
+    database.commit(positions([step("payment", 1, 0, 5), step("store", 2, 0, 7)])).await.unwrap();
     database.write_shadow("orders", vec![row(1, 9, "after")]).await.unwrap();
-    let place = |source: &str, epoch, sequence| Place {
+    let position = |source: &str, epoch, sequence| Position {
         source: source.to_owned(),
         partition: 0,
         epoch: Uuid::from_u128(epoch),
         sequence,
     };
-    let (payment, store) = (place("payment", 1, 5), place("store", 2, 7));
-    let wrong = |source: &str| Conflict::Place { source: source.to_owned(), partition: 0 };
+    let (payment, store) = (position("payment", 1, 5), position("store", 2, 7));
+    let wrong = |source: &str| Conflict::Position { source: source.to_owned(), partition: 0 };
     for (believed, is_wrong) in [
         (vec![payment.clone()], "store"),
         (vec![], "payment"),
-        (vec![payment.clone(), place("store", 2, 6)], "store"),
-        (vec![place("payment", 8, 5), store.clone()], "payment"),
-        (vec![payment.clone(), store.clone(), place("order", 3, 1)], "order"),
+        (vec![payment.clone(), position("store", 2, 6)], "store"),
+        (vec![position("payment", 8, 5), store.clone()], "payment"),
+        (vec![payment.clone(), store.clone(), position("order", 3, 1)], "order"),
     ] {
         let refused = conflict(database.switch_shadows(vec!["orders"], believed).await);
         assert_eq!(refused, wrong(is_wrong));
@@ -128,9 +128,9 @@ async fn scan_base(database: &impl Database) -> Vec<Document> {
     database.scan_base("orders", i64::MIN, limits::PAGE_MAX_ROWS).await.unwrap()
 }
 
-/// The old base or the new one, each with the places that it was made of.
+/// The old base or the new one, each with the positions that it was made of.
 pub async fn a_base_is_kept_with_its_places_and_nobody_sees_it(home: &impl Home) {
-    let place = |source: &str, partition, sequence| Place {
+    let position = |source: &str, partition, sequence| Position {
         source: source.to_owned(),
         partition,
         epoch: Uuid::from_u128(5),
@@ -145,8 +145,8 @@ pub async fn a_base_is_kept_with_its_places_and_nobody_sees_it(home: &impl Home)
     database.write_next_base("orders", vec![hidden.clone(), row(2, 70, "first")]).await.unwrap();
     database.write_next_base("orders", vec![row(3, 70, "first")]).await.unwrap();
     assert_eq!(database.base("orders").await.unwrap(), None, "it is not kept yet");
-    database.keep_bases(vec!["orders"], vec![place("store", 1, 7), place("store", 0, 3)]).await.unwrap();
-    let kept = Some(vec![place("store", 0, 3), place("store", 1, 7)]);
+    database.keep_bases(vec!["orders"], vec![position("store", 1, 7), position("store", 0, 3)]).await.unwrap();
+    let kept = Some(vec![position("store", 0, 3), position("store", 1, 7)]);
     assert_eq!(database.base("orders").await.unwrap(), kept);
     assert_eq!(database.base("menus").await.unwrap(), None);
     let rows = [row(2, 70, "first"), row(3, 70, "first"), hidden];
@@ -154,7 +154,8 @@ pub async fn a_base_is_kept_with_its_places_and_nobody_sees_it(home: &impl Home)
     assert_eq!(database.scan_base("orders", 2, 1).await.unwrap(), [row(3, 70, "first")]);
     assert_eq!(database.page(all()).await.unwrap(), seen);
 
-    // What is written next is no part of it before it is kept itself; after that nothing is left of it.
+    // Rows written for the next base are not part of this one before that is kept itself; after that nothing is left of
+    // it.
     clear(&database).await;
     database.write_next_base("orders", vec![row(2, 71, "second")]).await.unwrap();
     assert_eq!((scan_base(&database).await, database.base("orders").await.unwrap()), (rows.to_vec(), kept));
@@ -162,9 +163,9 @@ pub async fn a_base_is_kept_with_its_places_and_nobody_sees_it(home: &impl Home)
     drop(database);
     let database = home.open(schema(1));
     assert_eq!(scan_base(&database).await, rows, "also after a restart");
-    database.keep_bases(vec!["orders", "menus"], vec![place("order", 0, 9)]).await.unwrap();
+    database.keep_bases(vec!["orders", "menus"], vec![position("order", 0, 9)]).await.unwrap();
     for collection in ["orders", "menus"] {
-        assert_eq!(database.base(collection).await.unwrap(), Some(vec![place("order", 0, 9)]));
+        assert_eq!(database.base(collection).await.unwrap(), Some(vec![position("order", 0, 9)]));
     }
     assert_eq!(scan_base(&database).await, [row(2, 71, "second")]);
     clear(&database).await;

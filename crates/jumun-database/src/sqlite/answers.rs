@@ -1,6 +1,6 @@
 //! The way back from the writer to its callers.
 
-use super::writer::Outcome;
+use super::job::Outcome;
 use std::{
     mem,
     sync::{Mutex, PoisonError},
@@ -18,7 +18,7 @@ pub(super) struct Answers(pub(super) Vec<(oneshot::Sender<Outcome>, Outcome)>);
 impl Drop for Answers {
     fn drop(&mut self) {
         for (caller, outcome) in mem::take(&mut self.0) {
-            // Whoever has hung up does not want to know; what is committed stays committed.
+            // A caller that hung up needs no answer; its commit remains committed.
             let _ = caller.send(outcome);
         }
     }
@@ -27,14 +27,14 @@ impl Drop for Answers {
 /// Delivers the answers of a group from within the runtime that its callers live in.
 ///
 /// To wake a task from another thread costs a system call each; from within its runtime it costs none. So the writer
-/// wakes one task of ours, and that one wakes the callers: two of fourteen microseconds of each commit, with 64 callers.
-/// It is a task of its own, and not one of the callers that wakes the others, because a caller may have its reasons not
-/// to look at its answer for a while.
+/// wakes one task of ours, and that one wakes the callers: two of fourteen microseconds of each commit, with 64
+/// callers. It is a task of its own, and not one of the callers that wakes the others, because a caller may have its
+/// reasons not to look at its answer for a while.
 #[derive(Debug, Default)]
 pub(super) struct Courier(Mutex<Option<mpsc::UnboundedSender<Answers>>>);
 
 impl Courier {
-    /// Makes sure that there is somebody to deliver, if the caller runs in a runtime. Called with each commit.
+    /// Starts the courier task if the caller runs in a runtime. Called with each commit.
     pub(super) fn hire(&self) {
         let mut sender = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if sender.as_ref().is_some_and(|sender| !sender.is_closed()) {

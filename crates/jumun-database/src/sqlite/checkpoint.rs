@@ -35,7 +35,7 @@ pub(super) struct Checkpoints {
 struct Log {
     /// As of the last commit, what is folded back already included.
     bytes: AtomicU64,
-    /// Set by the checkpointer when it cannot make the log shorter while the writer goes on.
+    /// Set by the checkpointer when it cannot shorten the log while the writer continues.
     urgent: AtomicBool,
 }
 
@@ -61,7 +61,7 @@ impl Checkpoints {
         })
     }
 
-    /// Called by the writer between two groups. True if it shall let the log begin anew.
+    /// Called by the writer between two groups. True if the writer should restart the log.
     pub(super) fn after_commit(&self) -> bool {
         let bytes = self.log.bytes.load(Ordering::Relaxed);
         let from = self.from_bytes.load(Ordering::Relaxed);
@@ -69,7 +69,7 @@ impl Checkpoints {
             self.wake();
             self.from_bytes.store(bytes + limits::CHECKPOINT_FROM_BYTES, Ordering::Relaxed);
         } else if bytes + limits::CHECKPOINT_FROM_BYTES < from {
-            // The log has begun anew.
+            // The log was restarted.
             self.from_bytes.store(limits::CHECKPOINT_FROM_BYTES, Ordering::Relaxed);
         }
         self.log.urgent.load(Ordering::Acquire)
@@ -78,13 +78,13 @@ impl Checkpoints {
     /// Wakes the thread: also when the disk is full, as a log that is folded back is room for the next commits.
     pub(super) fn wake(&self) {
         if let Some(wake) = &self.wake {
-            // Full: it has been told and has not come to it yet.
+            // Full: the checkpointer has a wake-up that it has not handled yet.
             let _ = wake.try_send(());
         }
     }
 
-    /// Lets the log begin anew, which nobody but the writer can do while the writer is busy: the thread never quite
-    /// catches up with it. Little is left to fold back by then.
+    /// Restarts the log, which only the writer can do while it is busy: the checkpointer never quite catches up with
+    /// it. Little is left to fold back by then.
     pub(super) fn restart(&self, writer: &Connection) {
         report(restart(writer));
         self.log.urgent.store(false, Ordering::Release);
@@ -112,7 +112,7 @@ fn run(connection: &Connection, log: &Log, woken: &Receiver<()>) {
             Ok(()) => failing = false,
             Err(error) if severity(&error) == Severity::Fsync => end_process("checkpoint", &error),
             Err(error) => {
-                // Said once, not four megabytes after four megabytes.
+                // Logged once, not every four megabytes.
                 if !failing {
                     tracing::warn!("the log could not be folded back, it will be tried again: {error}");
                 }
@@ -125,8 +125,8 @@ fn run(connection: &Connection, log: &Log, woken: &Receiver<()>) {
     }
 }
 
-/// Lets the next commit begin the log anew. The file keeps its length: to write over it costs the disk less than to
-/// make it longer.
+/// Makes the next commit restart the log. The file keeps its length: overwriting it costs the disk less than growing
+/// it.
 fn restart(connection: &Connection) -> rusqlite::Result<()> {
     checkpoint(connection, "RESTART")
 }
@@ -136,7 +136,7 @@ pub(super) fn truncate(connection: &Connection) -> rusqlite::Result<()> {
     checkpoint(connection, "TRUNCATE")
 }
 
-/// Tells what there is to tell about a checkpoint that the writer has done itself.
+/// Logs the result of a checkpoint that the writer did itself.
 pub(super) fn report(result: rusqlite::Result<()>) {
     match result {
         Ok(()) => {}
@@ -145,7 +145,7 @@ pub(super) fn report(result: rusqlite::Result<()>) {
     }
 }
 
-/// A reader in the way is no error: it answers with a row that says so, and the next one gets further.
+/// A reader in the way is not an error: SQLite reports it in the row, and the next checkpoint gets further.
 fn checkpoint(connection: &Connection, mode: &str) -> rusqlite::Result<()> {
     connection.query_row(&format!("PRAGMA wal_checkpoint({mode})"), [], |_| Ok(()))
 }

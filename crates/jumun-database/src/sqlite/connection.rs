@@ -8,10 +8,10 @@ use std::{
     path::{Path, PathBuf},
 };
 
-/// For the writer. The file is made where there is none.
+/// For the writer. Creates the file where there is none.
 ///
-/// - `synchronous = FULL`: a commit is on the disk before it is answered. `fullfsync` is what that takes on macOS, where
-///   fsync alone stops at the drive's cache; elsewhere it means nothing.
+/// - `synchronous = FULL`: a commit is on the disk before it is answered. `fullfsync` is what that takes on macOS,
+///   where fsync alone stops at the drive's cache; elsewhere it means nothing.
 /// - `wal_autocheckpoint = 0`: see [`super::checkpoint`].
 pub(super) fn for_writing(file: &Path) -> rusqlite::Result<Connection> {
     open(file, OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE)
@@ -44,8 +44,8 @@ pub(super) fn for_checkpoints(file: &Path) -> rusqlite::Result<Connection> {
     Ok(connection)
 }
 
-/// For reading, and for nothing else: the file is opened read-only, and closing the last such connection leaves the log
-/// as it is, even that of a process that was killed.
+/// For reading only: the file is opened read-only, and closing the last such connection leaves the log as it is, even
+/// that of a killed process.
 pub(super) fn for_reading(file: &Path, cache_kib: u32) -> rusqlite::Result<Connection> {
     let connection = open(file, OpenFlags::SQLITE_OPEN_READ_ONLY)?;
     connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;

@@ -24,7 +24,7 @@ struct CollectionCounters {
     name: &'static str,
     /// The largest subject of any request there ever was.
     subject: i64,
-    /// The largest id of any document; never written, as the documents tell it.
+    /// The largest id of any document; never stored, as the documents have it.
     document: i64,
     /// How many documents are shown.
     shown: u64,
@@ -95,8 +95,8 @@ impl Counters {
         self.requests = self.requests.saturating_sub(count);
     }
 
-    pub(super) fn document_written(&mut self, place: usize, id: i64, was_shown: bool, shown: bool) {
-        let counters = &mut self.collections[place];
+    pub(super) fn document_written(&mut self, position: usize, id: i64, was_shown: bool, shown: bool) {
+        let counters = &mut self.collections[position];
         counters.document = counters.document.max(id);
         counters.shown = (counters.shown + u64::from(shown)).saturating_sub(u64::from(was_shown));
     }
@@ -126,7 +126,7 @@ impl Counters {
         self.collections.iter_mut().find(|known| known.name == collection)
     }
 
-    /// Calls `write` with what is to be stored of these counters after those of `before`.
+    /// Calls `write` with each counter that differs from `before`.
     pub(super) fn changed_since<E>(
         &self,
         before: &Self,
@@ -187,7 +187,7 @@ impl Ids {
         last.fetch_update(Ordering::AcqRel, Ordering::Acquire, step).ok().and_then(step)
     }
 
-    /// After a commit, before anybody hears of it.
+    /// Publishes the counters of a commit, before its callers get their answers.
     pub(super) fn raise(&self, counters: &Counters) {
         for ((_, last), (_, committed)) in self.0.iter().zip(counters.last_ids()) {
             last.fetch_max(committed, Ordering::AcqRel);

@@ -20,7 +20,7 @@ struct Count {
     total: u64,
     at: Instant,
     cheap: bool,
-    /// As `SQLite` tells it: another number as soon as anybody else has committed anything.
+    /// The change counter of `SQLite`: another number as soon as another connection has committed anything.
     data_version: i64,
 }
 

@@ -1,4 +1,4 @@
-//! What an error of `SQLite` means for whoever waits for an answer.
+//! What an error of `SQLite` means for the caller.
 
 use crate::{OpenError, ReadError};
 use rusqlite::{Error, ErrorCode, ffi};
@@ -36,9 +36,9 @@ pub(super) fn severity(error: &Error) -> Severity {
 /// Ends the process after an fsync that failed.
 ///
 /// The kernel reports such an error once. It may then call the pages clean though they never reached the disk, so that
-/// a second fsync succeeds and proves nothing ("fsyncgate", 2018). What this process believes to be committed can no
-/// longer be trusted. Nobody was told that it is: all of it is answered by the connection that breaks, which means
-/// "outcome unknown", and the next process starts from what the file holds.
+/// a second fsync succeeds and proves nothing ("fsyncgate", 2018). This process can no longer trust what it believes to
+/// be committed. No caller got an acknowledgement: the broken connection answers all of them with "outcome unknown",
+/// and the next process starts from what the file holds.
 pub(super) fn end_process(what: &str, error: &Error) -> ! {
     tracing::error!(
         "{what}: the disk did not confirm a write ({error}); nothing more can be promised, so this process ends. \

@@ -1,7 +1,7 @@
 //! A database in one file of `SQLite`, for one process.
 //!
-//! Threads: one that writes ([`writer`]), one that folds the log back ([`checkpoint`]), a few for queries over many rows
-//! ([`queries`]). Reads of one row run where they are called ([`reader`]). Nothing here knows a runtime.
+//! Threads: one that writes ([`writer`]), one that folds the log back ([`checkpoint`]), a few for queries over many
+//! rows ([`queries`]). Reads of one row run where they are called ([`reader`]). Nothing here knows a runtime.
 
 mod answers;
 mod checkpoint;
@@ -9,6 +9,7 @@ mod connection;
 mod counters;
 mod counts;
 mod failure;
+mod job;
 mod queries;
 mod reader;
 mod rows;
@@ -20,13 +21,14 @@ mod writer;
 pub use reader::SqliteReader;
 
 use crate::{
-    Changes, CommitError, Database, Document, OpenError, Place, ReadDatabase, ReadError, RebuildDatabase, Receipt,
+    Changes, CommitError, Database, Document, OpenError, Position, ReadDatabase, ReadError, RebuildDatabase, Receipt,
     Schema, Stats, delegate, limits, rules,
 };
 use checkpoint::Checkpoints;
 use counters::Counters;
 use failure::open_error;
 use futures_util::future::{BoxFuture, FutureExt, ready};
+use job::{Done, Job, Outcome, Work};
 use rusqlite::Connection;
 use shadow::Shadow;
 use std::{
@@ -42,7 +44,7 @@ use std::{
     thread::{self, JoinHandle},
 };
 use tokio::sync::{oneshot, watch};
-use writer::{Done, Job, Shared, Work, Writer};
+use writer::{Shared, Writer};
 
 /// A database in one file of `SQLite`.
 ///
@@ -110,7 +112,7 @@ impl SqliteDatabase {
         Ok(Self { schema, reader, shared, queue: Mutex::new(Some(queue)), working, writer: Mutex::new(Some(writer)) })
     }
 
-    fn submit(&self, work: Work) -> BoxFuture<'_, writer::Outcome> {
+    fn submit(&self, work: Work) -> BoxFuture<'_, Outcome> {
         self.shared.courier.hire();
         let (caller, answer) = oneshot::channel();
         let queued = self.queue(Job { work, caller });
@@ -153,7 +155,7 @@ impl SqliteDatabase {
         }
     }
 
-    /// Nobody can send any more: the writer finishes what is queued, closes everything and ends.
+    /// Closes the queue: the writer finishes what is queued, closes everything and ends.
     fn hang_up(&self) {
         drop(self.queue.lock().unwrap_or_else(PoisonError::into_inner).take());
     }
@@ -192,7 +194,7 @@ impl WriterThread {
     fn run(self, jobs: &Receiver<Job>, ready: &SyncSender<rusqlite::Result<()>>) {
         match Writer::new(&self.connection, &self.collections, self.counters, self.shared, &self.checkpoints) {
             Ok(mut writer) => {
-                // Whoever opens waits for this, unless it has panicked.
+                // `open` waits for this, unless it has panicked.
                 let _ = ready.send(Ok(()));
                 writer.run(jobs);
             }
@@ -212,8 +214,8 @@ impl WriterThread {
     }
 }
 
-/// Takes the lock of a database, until the returned file is closed. This is what [`crate::Sharing::OneProcess`] rests on: the
-/// system gives it back when the process ends, however that ends.
+/// Takes the lock of a database, until the returned file is closed. This is what [`crate::Sharing::OneProcess`] rests
+/// on: the system gives it back when the process ends, however that ends.
 fn lock(path: &Path) -> Result<File, OpenError> {
     let unusable =
         |error: std::io::Error| OpenError::Unusable { path: path.display().to_string(), why: error.to_string() };
@@ -224,7 +226,8 @@ fn lock(path: &Path) -> Result<File, OpenError> {
     let mut file = File::options().create(true).truncate(false).write(true).open(&beside).map_err(unusable)?;
     match file.try_lock() {
         Ok(()) => {
-            // Only for the message of the next one; the lock itself does not depend on it, so a full disk is no reason to stop.
+            // Only for the message of the next process; the lock itself does not depend on it, so a full disk is not a
+            // reason to stop.
             if let Err(error) = file.set_len(0).and_then(|()| writeln!(file, "{}", process::id())) {
                 tracing::debug!("the holder of the lock is not written down: {error}");
             }
@@ -268,10 +271,10 @@ impl RebuildDatabase for SqliteDatabase {
     fn switch_shadows(
         &self,
         collections: Vec<&'static str>,
-        places: Vec<Place>,
+        positions: Vec<Position>,
     ) -> BoxFuture<'_, Result<(), CommitError>> {
         let checked = rules::check_collections(&collections, &self.schema);
-        let switched = self.submit_shadow(checked, || Shadow::Switch { collections, places });
+        let switched = self.submit_shadow(checked, || Shadow::Switch { collections, positions });
         async move { switched.await.map(drop) }.boxed()
     }
 
@@ -285,13 +288,17 @@ impl RebuildDatabase for SqliteDatabase {
         async move { written.await.map(drop) }.boxed()
     }
 
-    fn keep_bases(&self, collections: Vec<&'static str>, places: Vec<Place>) -> BoxFuture<'_, Result<(), CommitError>> {
+    fn keep_bases(
+        &self,
+        collections: Vec<&'static str>,
+        positions: Vec<Position>,
+    ) -> BoxFuture<'_, Result<(), CommitError>> {
         let checked = rules::check_collections(&collections, &self.schema);
-        let kept = self.submit_shadow(checked, || Shadow::Keep { collections, places });
+        let kept = self.submit_shadow(checked, || Shadow::Keep { collections, positions });
         async move { kept.await.map(drop) }.boxed()
     }
 
-    fn base(&self, collection: &'static str) -> BoxFuture<'_, Result<Option<Vec<Place>>, ReadError>> {
+    fn base(&self, collection: &'static str) -> BoxFuture<'_, Result<Option<Vec<Position>>, ReadError>> {
         self.reader.base(collection)
     }
 

@@ -1,4 +1,4 @@
-//! Threads for queries over many rows, so that none of them ever holds up the thread that serves everybody.
+//! Threads for queries over many rows, so that no query blocks the thread that serves all requests.
 
 use super::{
     connection,
@@ -60,7 +60,7 @@ impl Queries {
         Ok(Self { queue: Mutex::new(Some(queue)), threads: Mutex::new(threads), longest })
     }
 
-    /// Runs a query in a transaction of its own. It is not begun if nobody waits for it any more.
+    /// Runs a query in a transaction of its own. Skips it if the caller no longer waits.
     pub(super) fn run<T: Send + 'static>(
         &self,
         query: impl FnOnce(&mut QueryConnection) -> rusqlite::Result<T> + Send + 'static,
@@ -120,7 +120,7 @@ impl QueryConnection {
     }
 }
 
-/// When the query at hand is to be ended.
+/// The deadline of the current query.
 struct Deadline {
     started: Instant,
     /// In nanoseconds after `started`.

@@ -1,4 +1,4 @@
-//! Reading, by the service itself and by whoever looks on from another process.
+//! Reading, by the service itself and by other processes.
 
 use super::{
     connection,
@@ -11,7 +11,7 @@ use super::{
     shadow,
 };
 use crate::{
-    Direction, Document, Identity, JournalRecord, OpenError, Page, Place, Query, ReadDatabase, ReadError, Request,
+    Direction, Document, Identity, JournalRecord, OpenError, Page, Position, Query, ReadDatabase, ReadError, Request,
     RequestFilter, RequestState, limits,
     values::{Number, Wanted},
 };
@@ -27,17 +27,17 @@ use uuid::Uuid;
 
 /// Reads a database of `SQLite` beside the process that writes it, or after that process has stopped or was killed.
 ///
-/// It takes no lock that a writer waits for, makes no file of its own but `SQLite`'s shared memory, and changes nothing.
-/// What the service keeps is read from the database itself.
+/// It takes no lock that a writer waits for, makes no file of its own but `SQLite`'s shared memory, and changes
+/// nothing. What the service keeps is read from the database itself.
 pub struct SqliteReader {
     identity: Identity,
     collections: Arc<HashMap<String, Known>>,
-    /// For reads of one row or a few. They take microseconds, less than handing them to another thread and back, so
-    /// they run where they are called. Nobody else holds this lock for longer than such a read.
+    /// For reads of one row or a few. They take microseconds, less than a hand-over to another thread and back, so they
+    /// run on the caller's thread. No caller holds this lock for longer than such a read.
     point: Mutex<Option<Connection>>,
     /// For clients: pages and scans.
     queries: Queries,
-    /// For the service itself: journal and requests. No client's query ever stands before these.
+    /// For the service itself: journal and requests. No client's query delays these.
     own: Queries,
 }
 
@@ -136,7 +136,7 @@ impl SqliteReader {
     }
 
     /// See [`crate::RebuildDatabase::base`].
-    pub(super) fn base(&self, collection: &'static str) -> BoxFuture<'_, Result<Option<Vec<Place>>, ReadError>> {
+    pub(super) fn base(&self, collection: &'static str) -> BoxFuture<'_, Result<Option<Vec<Position>>, ReadError>> {
         self.queries.run(move |own| {
             let transaction = own.connection.transaction()?;
             if !shadow::base_exists(&transaction, collection)? {
@@ -145,7 +145,7 @@ impl SqliteReader {
             let sql = "SELECT source, partition, epoch, sequence FROM bases WHERE collection = ?1
                 ORDER BY source, partition";
             let mut statement = transaction.prepare_cached(sql)?;
-            statement.query_map([collection], rows::place)?.collect::<rusqlite::Result<_>>().map(Some)
+            statement.query_map([collection], rows::position)?.collect::<rusqlite::Result<_>>().map(Some)
         })
     }
 
@@ -231,7 +231,7 @@ impl ReadDatabase for SqliteReader {
 
     fn requests(&self, filter: RequestFilter) -> BoxFuture<'_, Result<Vec<Request>, ReadError>> {
         let wanted = match (filter.state, filter.until_before_ms) {
-            // By its time: `+id` is no column of an index.
+            // By its time: `+id` keeps SQLite from using an index of `id`.
             (RequestState::Delayed, Some(_)) => "state = 'delayed' AND state = ?1 AND +id > ?2".to_owned(),
             (state, _) if state.is_in_doubt() => format!("{} AND state = ?1 AND id > ?2", rows::IN_DOUBT),
             _ => "state = ?1 AND id > ?2".to_owned(),
@@ -271,10 +271,10 @@ impl ReadDatabase for SqliteReader {
         })
     }
 
-    fn places(&self) -> BoxFuture<'_, Result<Vec<Place>, ReadError>> {
+    fn positions(&self) -> BoxFuture<'_, Result<Vec<Position>, ReadError>> {
         self.read(|connection| {
             let sql = "SELECT source, partition, epoch, sequence FROM places ORDER BY source, partition";
-            connection.prepare_cached(sql)?.query_map([], rows::place)?.collect()
+            connection.prepare_cached(sql)?.query_map([], rows::position)?.collect()
         })
     }
 }

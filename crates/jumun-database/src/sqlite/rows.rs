@@ -1,6 +1,6 @@
 //! Between rows and values.
 
-use crate::{AskRecord, Document, JournalRecord, Place, Request, RequestState, StoredAnswer};
+use crate::{AskRecord, Document, JournalRecord, Position, Request, RequestState, StoredAnswer};
 use rusqlite::{Row, types::Type};
 use std::borrow::Cow;
 use uuid::Uuid;
@@ -12,8 +12,8 @@ pub(super) const DOCUMENT: &str = "id, version, shown, body";
 pub(super) const REQUEST: &str = "id, key, fingerprint, state, collection, subject, ask_service, ask_path, \
      answer_status, answer_location, answer_body, incarnation, until_ms, trace, ask_question";
 
-/// The states of [`RequestState::is_in_doubt`](crate::RequestState::is_in_doubt), in the words of the indexes: a query is
-/// only led through them if it says the same.
+/// The states of [`RequestState::is_in_doubt`](crate::RequestState::is_in_doubt), in the words of the indexes: a query
+/// is only led through them if it says the same.
 pub(super) const IN_DOUBT: &str = "state IN ('asking', 'delayed', 'voiding')";
 
 pub(super) fn document(row: &Row<'_>) -> rusqlite::Result<Document> {
@@ -58,8 +58,8 @@ pub(super) fn event(row: &Row<'_>) -> rusqlite::Result<JournalRecord> {
 }
 
 /// Reads `source, partition, epoch, sequence`.
-pub(super) fn place(row: &Row<'_>) -> rusqlite::Result<Place> {
-    Ok(Place { source: row.get(0)?, partition: row.get(1)?, epoch: uuid(row, 2)?, sequence: unsigned(row.get(3)?) })
+pub(super) fn position(row: &Row<'_>) -> rusqlite::Result<Position> {
+    Ok(Position { source: row.get(0)?, partition: row.get(1)?, epoch: uuid(row, 2)?, sequence: unsigned(row.get(3)?) })
 }
 
 pub(super) fn uuid(row: &Row<'_>, column: usize) -> rusqlite::Result<Uuid> {

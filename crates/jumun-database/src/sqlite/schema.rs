@@ -7,11 +7,11 @@
 //!                     ids/<collection>      the largest subject of any request; survives the purge of the request
 //!                     shown/<collection>    how many documents are shown
 //!                     requests              how many requests there are
-//! journal, places, requests, bases
+//! journal, positions, requests, bases
 //! <name>_documents    one table a collection; an index per indexed field
 //! <name>              a view of it, for people: id and the fields as columns, hidden documents left out
-//! <name>_documents_shadow   where a view is made anew, see [`super::shadow`]; mostly not there
-//! <name>_documents_base     what a view was when the log was cut; its places are in `bases`
+//! <name>_documents_shadow   where a view is rebuilt, see [`super::shadow`]; mostly not there
+//! <name>_documents_base     what a view was when the log was cut; its positions are in `bases`
 //! ```
 //!
 //! All counters are in one table because that is one page: a commit changes several of them at once.
@@ -118,7 +118,7 @@ pub(super) fn inspect(connection: &Connection, path: &Path, known: usize) -> Res
     Ok(version)
 }
 
-/// Brings the file to the newest version, one transaction a version: after a crash it goes on where it stopped.
+/// Migrates the file to the newest version, one transaction a version: after a crash it resumes where it stopped.
 pub(super) fn migrate(connection: &Connection, path: &Path, migrations: &[&str]) -> Result<(), OpenError> {
     let found = inspect(connection, path, migrations.len())?;
     for (sql, version) in migrations.iter().zip(1_u32..).skip(found as usize) {
@@ -133,8 +133,8 @@ pub(super) fn migrate(connection: &Connection, path: &Path, migrations: &[&str])
     Ok(())
 }
 
-/// Checks that the database belongs to this service, or makes it so, and gives each collection its table, indexes and
-/// view. That is no migration: with a later release come new collections and fields.
+/// Checks that the database belongs to this service, or assigns it, and gives each collection its table, indexes and
+/// view. That is not a migration: a later release may have new collections and fields.
 pub(super) fn adopt(connection: &Connection, path: &Path, schema: &Schema) -> Result<(), OpenError> {
     check_names(schema).map_err(|why| OpenError::Unusable { path: path.display().to_string(), why })?;
     let adopted = run_script(connection, "BEGIN IMMEDIATE").map_err(|error| open_error(path, &error)).and_then(|()| {
@@ -173,7 +173,7 @@ fn check_meta(connection: &Connection, path: &Path, schema: &Schema) -> Result<(
     set_meta(connection, "collections", &collections_to_json(schema)).map_err(failed)
 }
 
-/// Who the database says it is.
+/// The identity that the database has stored.
 #[derive(Debug)]
 pub(super) struct Stored {
     pub(super) service: String,
@@ -233,7 +233,7 @@ fn collections_from_json(json: &str) -> Option<Vec<StoredCollection>> {
 }
 
 fn check_names(schema: &Schema) -> Result<(), String> {
-    for (place, collection) in schema.collections.iter().enumerate() {
+    for (position, collection) in schema.collections.iter().enumerate() {
         let name = collection.name.to_lowercase();
         let taken = RESERVED.contains(&&*name)
             || name.starts_with("sqlite_")
@@ -243,7 +243,7 @@ fn check_names(schema: &Schema) -> Result<(), String> {
         if !plain(collection.name) || taken {
             return Err(format!("a collection cannot be called `{}`", collection.name));
         }
-        if schema.collections[..place].iter().any(|earlier| earlier.name.to_lowercase() == name) {
+        if schema.collections[..position].iter().any(|earlier| earlier.name.to_lowercase() == name) {
             return Err(format!("there are two collections called `{}`", collection.name));
         }
         if let Some(field) = collection.fields.iter().find(|field| !plain(&field.name)) {
@@ -338,7 +338,7 @@ pub(super) fn indexes_of(connection: &Connection, table: &str) -> rusqlite::Resu
         .collect()
 }
 
-/// Makes an index or a view, anew if it was another one.
+/// Creates an index or a view, or replaces a different one.
 fn define(connection: &Connection, kind: &str, name: &str, sql: &str) -> rusqlite::Result<()> {
     let stored: Option<String> = connection
         .query_row("SELECT sql FROM sqlite_schema WHERE name = ?1 AND type = lower(?2)", [name, kind], |row| row.get(0))

@@ -1,18 +1,18 @@
 //! The one thread that writes: group commit.
 //!
-//! Committing costs an fsync, and an fsync costs the same for one job as for five hundred. So whatever is waiting when
-//! the writer comes back from the disk goes into the next transaction together: the slower the disk, the larger the
-//! groups. Nobody is answered before COMMIT has returned.
+//! A commit costs an fsync, and an fsync costs the same for one job as for five hundred. So all jobs that wait when the
+//! writer returns from the disk go into the next transaction together: the slower the disk, the larger the groups. No
+//! caller gets an answer before COMMIT has returned.
 
 use super::{
     answers::{Answers, Courier},
     checkpoint::Checkpoints,
     counters::{Counters, Ids},
     failure::{Severity, end_process, severity},
-    shadow::Shadow,
+    job::{Done, Job, Outcome, Work},
     statements::Statements,
 };
-use crate::{Changes, CommitError, Receipt, histogram::Filling, limits, rules};
+use crate::{CommitError, histogram::Filling, limits, rules};
 use rusqlite::{Connection, ErrorCode};
 use std::{
     mem,
@@ -23,29 +23,6 @@ use std::{
     },
     time::Instant,
 };
-use tokio::sync::oneshot;
-
-/// What somebody waits for.
-pub(super) struct Job {
-    pub(super) work: Work,
-    pub(super) caller: oneshot::Sender<Outcome>,
-}
-
-pub(super) enum Work {
-    Commit(Changes),
-    Purge { before_ms: i64, keep_at_most: u64 },
-    Shadow(Shadow),
-}
-
-/// What became of a job.
-pub(super) enum Done {
-    Committed(Receipt),
-    Purged(u64),
-    /// Whether a shadow is gone, where that was the question.
-    Shadow(bool),
-}
-
-pub(super) type Outcome = Result<Done, CommitError>;
 
 /// What the writer shows to other threads.
 #[derive(Debug)]
@@ -96,7 +73,7 @@ impl<'c> Writer<'c> {
         Ok(Self { connection, statements, ahead: counters.clone(), counters, shared, checkpoints })
     }
 
-    /// Works until nobody can send a job any more and the last one is done.
+    /// Works until the queue is closed and its last job is done.
     pub(super) fn run(&mut self, queue: &Receiver<Job>) {
         let mut group = Vec::with_capacity(limits::GROUP_MAX_JOBS);
         let mut outcomes = Vec::with_capacity(limits::GROUP_MAX_JOBS);

@@ -71,7 +71,7 @@ fn it_opens_with_the_call_that_reaches_the_rate_and_not_before_the_minimum() {
 
 #[test]
 fn calls_that_are_as_slow_as_the_time_limit_open_it_too() {
-    let mut example = Example::new(BreakerConfig { window: config::Window::Calls(20), ..BreakerConfig::default() });
+    let mut example = Example::new(BreakerConfig { window: Window::Calls(20), ..BreakerConfig::default() });
     example.calls(20, Verdict::Success, LIMIT - ms(1));
     example.calls(19, Verdict::Success, LIMIT);
     let transition = example.call(Verdict::Success, LIMIT).expect("20 of 20");
@@ -89,7 +89,7 @@ fn what_succeeds_or_is_ignored_never_opens_it() {
 #[test]
 fn a_rate_as_it_is_written_is_a_rate_as_it_is_reached() {
     for (parts, whole, rate) in [(3, 10, 0.3), (1, 3, 1.0 / 3.0), (7, 10, 0.7), (29, 100, 0.29), (57, 100, 0.57)] {
-        let window = config::Window::Calls(whole);
+        let window = Window::Calls(whole);
         let config =
             BreakerConfig { window, minimum_calls: Some(whole), failure_rate: rate, ..BreakerConfig::default() };
         let mut example = Example::new(config);
@@ -101,7 +101,7 @@ fn a_rate_as_it_is_written_is_a_rate_as_it_is_reached() {
 
 #[test]
 fn a_window_of_calls_forgets_the_oldest() {
-    let mut example = Example::new(BreakerConfig { window: config::Window::Calls(100), ..BreakerConfig::default() });
+    let mut example = Example::new(BreakerConfig { window: Window::Calls(100), ..BreakerConfig::default() });
     example.calls(1_000, Verdict::Success, ms(1));
     example.calls(49, Verdict::Failure, ms(1));
     assert!(example.call(Verdict::Failure, ms(1)).is_some(), "50 of the last 100");
@@ -109,7 +109,7 @@ fn a_window_of_calls_forgets_the_oldest() {
 
 #[test]
 fn a_short_window_forgets_within_itself() {
-    let mut example = Example::new(BreakerConfig { window: config::Window::Time(ms(500)), ..BreakerConfig::default() });
+    let mut example = Example::new(BreakerConfig { window: Window::Time(ms(500)), ..BreakerConfig::default() });
     example.calls(19, Verdict::Failure, Duration::ZERO);
     example.now += ms(499);
     assert_eq!(example.breaker.snapshot(example.now).tally.failed, 19);

@@ -2,11 +2,11 @@
 
 use super::{metrics::CallMetrics, transport::Outcome as Reached};
 use jumun::ServiceModel;
+use jumun_control::Breaker;
 pub use jumun_guard::InvalidConfig;
 use jumun_guard::{Admitted, Command, Guard, GuardConfig, Parts, Refusal, State, Transition, Verdict};
 use jumun_http::{Code, Problem};
 use prometheus_client::registry::Registry;
-use serde_json::{Map, Value, json};
 use std::{collections::BTreeMap, time::Duration};
 
 /// The guards of a service.
@@ -94,29 +94,29 @@ impl Guards {
         Some(guard.state())
     }
 
-    /// What there is to know about each, by neighbour.
-    pub(crate) fn told(&self) -> Map<String, Value> {
-        let told = |guarded: &Guarded| {
+    /// The state of each, by neighbour.
+    pub(crate) fn status(&self) -> BTreeMap<String, Breaker> {
+        let status = |guarded: &Guarded| {
             let seen = guarded.guard.snapshot();
             let (breaker, bulkhead) = (seen.breaker, seen.bulkhead);
-            json!({
-                "state": breaker.state,
-                "inStateMs": breaker.in_state_ms,
-                "waitLeftMs": breaker.wait_left_ms,
-                "calls": breaker.tally.calls,
-                "failed": breaker.tally.failed,
-                "slow": breaker.tally.slow,
-                "failureRate": breaker.failure_rate,
-                "slowCallRate": breaker.slow_call_rate,
-                "atWork": bulkhead.at_work,
-                "waiting": bulkhead.waiting,
-                "maxConcurrent": bulkhead.max_concurrent,
-                "refusedOpen": breaker.rejected,
-                "refusedFull": bulkhead.refused,
-                "lastChange": breaker.last.map(|last| last.to_string()),
-            })
+            Breaker {
+                state: breaker.state,
+                in_state_ms: breaker.in_state_ms,
+                wait_left_ms: breaker.wait_left_ms,
+                calls: breaker.tally.calls,
+                failed: breaker.tally.failed,
+                slow: breaker.tally.slow,
+                failure_rate: breaker.failure_rate,
+                slow_call_rate: breaker.slow_call_rate,
+                at_work: bulkhead.at_work,
+                waiting: bulkhead.waiting,
+                max_concurrent: bulkhead.max_concurrent,
+                refused_open: breaker.rejected,
+                refused_full: bulkhead.refused,
+                last_change: breaker.last.map(|last| last.to_string()),
+            }
         };
-        self.guards.iter().map(|(callee, guarded)| ((*callee).to_owned(), told(guarded))).collect()
+        self.guards.iter().map(|(callee, guarded)| ((*callee).to_owned(), status(guarded))).collect()
     }
 
     /// What is so at the moment becomes metrics.

@@ -3,38 +3,16 @@
 use super::shared::Shared;
 use crate::{
     core::Core,
-    events::consumer::{Consumer, Consumption, PARKED},
+    events::{
+        consumer::{Consumer, Consumption},
+        parked::PARKED,
+    },
 };
 use axum::http::StatusCode;
 use futures_util::future::BoxFuture;
 use jumun_database::{Query, ReadError, RequestFilter, RequestState, limits::PAGE_MAX_ROWS};
 use jumun_http::{Reply, status, word};
-use serde_json::{Map, Value, json};
-use std::sync::atomic::{AtomicBool, Ordering};
-
-/// Whether a service is ready, and what it tells about itself.
-#[derive(Debug, Default)]
-pub(crate) struct Health {
-    is_ready: AtomicBool,
-    /// What stands at `/actuator/info`.
-    pub(crate) info: Map<String, Value>,
-}
-
-impl Health {
-    /// Not ready yet.
-    pub(crate) fn new(info: Map<String, Value>) -> Self {
-        Self { is_ready: AtomicBool::new(false), info }
-    }
-
-    /// Whether requests are welcome.
-    pub(crate) fn set_ready(&self, is_ready: bool) {
-        self.is_ready.store(is_ready, Ordering::Relaxed);
-    }
-
-    fn is_ready(&self) -> bool {
-        self.is_ready.load(Ordering::Relaxed)
-    }
-}
+use serde_json::{Map, json};
 
 type Page = fn(&Shared) -> BoxFuture<'_, Reply>;
 
@@ -42,8 +20,10 @@ type Page = fn(&Shared) -> BoxFuture<'_, Reply>;
 pub(crate) const PAGES: [(&str, Page); 5] = [
     ("/actuator/health", |shared| Box::pin(health(shared))),
     ("/actuator/health/liveness", |_| Box::pin(async { status(true, None) })),
-    ("/actuator/health/readiness", |shared| Box::pin(async { status(shared.health.is_ready(), None) })),
-    ("/actuator/info", |shared| Box::pin(async { Reply::Json(StatusCode::OK, json!(shared.health.info).to_string()) })),
+    ("/actuator/health/readiness", |shared| Box::pin(async { status(shared.readiness.is_ready(), None) })),
+    ("/actuator/info", |shared| {
+        Box::pin(async { Reply::Json(StatusCode::OK, json!(shared.readiness.info).to_string()) })
+    }),
     ("/actuator/prometheus", |shared| Box::pin(prometheus(shared))),
 ];
 
@@ -60,7 +40,7 @@ async fn health(shared: &Shared) -> Reply {
     let stats = engine.core().database().stats();
     let consumption = shared.consumer.as_ref().map(Consumer::consumption).unwrap_or_default();
     let trouble = consumption.trouble();
-    let is_up = shared.health.is_ready() && database.is_none() && trouble.is_none();
+    let is_up = shared.readiness.is_ready() && database.is_none() && trouble.is_none();
     let behind: Map<_, _> = consumption.behind.into_iter().map(|(source, events)| (source, json!(events))).collect();
     let mut components = json!({
         "database": {
@@ -81,10 +61,10 @@ async fn health(shared: &Shared) -> Reply {
             },
         },
         // A neighbour that is down is no reason to be: what needs it is told so at once, everything else is done.
-        "calls": { "status": "UP", "details": engine.guards().told() },
+        "calls": { "status": "UP", "details": engine.guards().status() },
         // Being busy is not being broken.
         "admission": { "status": "UP", "details": engine.admission().told() },
-        "readiness": { "status": word(shared.health.is_ready()) },
+        "readiness": { "status": word(shared.readiness.is_ready()) },
     });
     if let Some(on) = engine.faults().on() {
         components["faults"] = json!({ "status": "UP", "details": on });

@@ -1,8 +1,12 @@
 //! Where a service meets the world: HTTP for clients and neighbours, health for probes, a socket for operators.
 
+mod commands;
 mod health;
 mod http;
 mod operator;
+mod readiness;
+mod reads;
+mod request;
 mod server;
 mod shared;
 

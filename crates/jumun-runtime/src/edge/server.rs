@@ -1,8 +1,8 @@
 //! The server of one service: listens, serves connections, drains.
 
 use super::{
-    health::Health,
     http, operator,
+    readiness::Readiness,
     shared::{Shared, SharedParts},
 };
 use crate::{
@@ -88,7 +88,7 @@ pub async fn serve(engine: Engine, serving: Serving) -> Result<(), ServeError> {
         if engine.core().model().publishes { Some(Relay::open(engine.core(), bus.clone()).await?) } else { None };
     let name = engine.core().model().name;
     let info = json!({ "service": name, "version": env!("CARGO_PKG_VERSION") });
-    let health = Health::new(info.as_object().cloned().unwrap_or_default());
+    let readiness = Readiness::new(info.as_object().cloned().unwrap_or_default());
     let given_up = recovery::start(engine.core(), engine.transport()).await;
     delayed::start(&engine).await;
     if given_up > 0 {
@@ -107,17 +107,17 @@ pub async fn serve(engine: Engine, serving: Serving) -> Result<(), ServeError> {
     if let Some(retention) = retention {
         retention.start(engine.core(), &rebuilds);
     }
-    let control = Control::listen(&socket, operator::router(&engine, consumer.clone(), rebuilds));
+    let control = Control::listen(&socket, operator::routes(&engine, consumer.clone(), rebuilds));
     if let Err(error) = &control {
         tracing::warn!(%error, "operators cannot tell this process anything");
     }
-    let shared = Shared::new(SharedParts { engine: engine.clone(), health, unavailable_status, consumer });
+    let shared = Shared::new(SharedParts { engine: engine.clone(), readiness, unavailable_status, consumer });
     let router = http::router(&shared);
     if !start_delay.is_zero() {
         tracing::warn!(?start_delay, "not ready for so long, because somebody asked for it");
         let _ = stop.run_until_cancelled(tokio::time::sleep(start_delay)).await;
     }
-    shared.health.set_ready(true);
+    shared.readiness.set_ready(true);
     announce();
     let summary = tokio::spawn(summarize(shared.clone()));
 
@@ -128,7 +128,7 @@ pub async fn serve(engine: Engine, serving: Serving) -> Result<(), ServeError> {
         Pace { head_time_limit: HEAD_TIME_LIMIT, farewell: Duration::ZERO },
         &stop,
         || {
-            shared.health.set_ready(false);
+            shared.readiness.set_ready(false);
             drop(control);
         },
     )

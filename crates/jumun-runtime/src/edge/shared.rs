@@ -1,6 +1,6 @@
 //! What all handlers of a service share.
 
-use super::health::Health;
+use super::readiness::Readiness;
 use crate::{engine::Engine, events::Consumer};
 use axum::http::StatusCode;
 use std::sync::Arc;
@@ -11,7 +11,7 @@ pub(crate) struct Shared(Arc<SharedParts>);
 
 pub(crate) struct SharedParts {
     pub(crate) engine: Engine,
-    pub(crate) health: Health,
+    pub(crate) readiness: Readiness,
     /// The status of answers that say *not now*.
     pub(crate) unavailable_status: StatusCode,
     /// Hears the neighbours, if it listens to any.

@@ -45,7 +45,7 @@ use crate::{
 use jiff::{Timestamp, tz::TimeZone};
 use jumun::{Behaviour, Decided, DocumentKey, Documents, Outcome, ServiceModel, Step};
 use jumun_database::{Database, Request, RequestState};
-use jumun_http::{Code, Problem};
+use jumun_http::{Code, Problem, Shed};
 use jumun_telemetry::{Origin, Tracer, registry};
 use std::{sync::Arc, time::Duration};
 use uuid::Uuid;
@@ -66,6 +66,8 @@ pub struct Parts {
     pub delays: Delays,
     /// How much it takes at once.
     pub admission: AdmissionConfig,
+    /// What it refuses under overload.
+    pub shed: Shed,
     /// The time. Everything takes it from here.
     pub clock: fn() -> Timestamp,
     /// Ids of requests, UUID version 7. Everything takes them from here.
@@ -94,6 +96,7 @@ impl Parts {
             transport,
             delays: Delays::default(),
             admission: AdmissionConfig::default(),
+            shed: Shed::default(),
             clock: Timestamp::now,
             ids: Uuid::now_v7,
             zone: TimeZone::UTC,
@@ -136,13 +139,14 @@ impl Engine {
             guards,
             delays,
             admission,
+            shed,
             clock,
             ids,
             zone,
             tracer,
             restarts,
         } = parts;
-        let admission = Admission::new(admission);
+        let admission = Admission::new(admission, shed);
         let mut registry = registry(model.name, restarts);
         guards.register(&mut registry);
         admission.register(&mut registry);

@@ -1,6 +1,6 @@
 //! The consumer of a service: hears what its neighbours publish, once and in order.
 //!
-//! A consumer's place, the last number that has had its effect, moves in the commit of that effect. So an event has its
+//! A consumer's position, the last number that has had its effect, moves in the commit of that effect. So an event has its
 //! effect exactly once, however often it is delivered and whatever dies when. A number that is lower than the next is a
 //! duplicate; a higher one is a gap, and stops the consumer loudly: nothing may be skipped.
 //!
@@ -8,23 +8,23 @@
 //! of its order, so that the rest goes on. What is parked is heard again when the service starts, or when an operator
 //! says so.
 
-use super::token::Token;
+use super::{
+    parked::record::{PARKED, Parked, parked_keys},
+    token::Token,
+};
 use crate::{
     core::Core,
     crash,
     limits::{
-        BEHIND_EVERY, BUSY_PAUSE, DATABASE_PAUSE, DECISIONS_MAX, EVENTS_AT_ONCE, EVENTS_BETWEEN_YIELDS, IDLE_PAUSE,
-        PARKED_KEYS_MAX, PLACES_EVERY, RETRY_PAUSE, STANDING_STILL_SHOWN,
+        BEHIND_EVERY, BUSY_PAUSE, DATABASE_PAUSE, EVENTS_AT_ONCE, EVENTS_BETWEEN_YIELDS, IDLE_PAUSE, PARKED_KEYS_MAX,
+        POSITIONS_EVERY, STANDING_STILL_SHOWN,
     },
     panic_text,
 };
-use jumun::{Damaged, Documents, Heard, NEW_ID, Outcome, Stored};
-use jumun_bus::{Bus, BusError, Delivery, Position, Record, Source, Subscription, Wants};
-use jumun_database::{
-    Changes, CommitError, Conflict, Document, DocumentChange, Place, PlaceChange, Query, ReadDatabase, ReadError,
-};
+use jumun::{Defect, Documents, NEW_ID, Outcome, ReceivedEvent, Stored};
+use jumun_bus::{Bus, BusError, Delivery, Record, Source, Subscription, Wants};
+use jumun_database::{Changes, CommitError, Conflict, DocumentChange, Position, PositionChange, ReadError};
 use jumun_telemetry::{Kind, Span, SpanId, TraceContext};
-use serde::{Deserialize, Serialize};
 use std::{
     collections::{BTreeMap, BTreeSet},
     panic::{AssertUnwindSafe, catch_unwind},
@@ -35,42 +35,11 @@ use tokio::sync::{Mutex, OwnedMutexGuard, mpsc, oneshot, watch};
 use tokio::time::Instant;
 use uuid::Uuid;
 
-/// The collection of parked events.
-pub const PARKED: &str = "parked";
-
-/// An event that waits for somebody to look at it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct Parked {
-    /// Where it comes from.
-    pub source: String,
-    /// The partition.
-    pub partition: u16,
-    /// Its number there.
-    pub sequence: u64,
-    /// Its type.
-    pub event_type: String,
-    /// The order that it belongs to.
-    pub key: i64,
-    /// When it happened, in milliseconds since 1970 UTC.
-    pub time_ms: i64,
-    /// In which trace it happened.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub traceparent: Option<String>,
-    /// As published.
-    pub body: String,
-    /// Why it is parked.
-    pub cause: String,
-    /// Whether somebody has said that it shall have no effect. It is not in lists then.
-    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-    pub is_discarded: bool,
-}
-
 /// What a consumer shows of itself.
 #[derive(Debug, Clone, Default)]
 pub struct Consumption {
     /// The last number of each partition of each source that has had its effect.
-    pub places: BTreeMap<(String, u16), u64>,
+    pub positions: BTreeMap<(String, u16), u64>,
     /// How many events of each source are still to be heard.
     pub behind: Vec<(String, u64)>,
     /// Orders with parked events.
@@ -90,9 +59,9 @@ impl Consumption {
     }
 }
 
-/// What an operator tells a consumer.
+/// What an operator may have a consumer do.
 #[derive(Debug)]
-pub enum Order {
+pub enum Instruction {
     /// Hear parked events again: of one order, or all.
     Retry {
         /// The order.
@@ -113,7 +82,7 @@ pub enum Order {
 #[derive(Clone)]
 pub struct Consumer {
     shown: watch::Receiver<Consumption>,
-    orders: mpsc::Sender<Order>,
+    instructions: mpsc::Sender<Instruction>,
     as_parked: Arc<Mutex<()>>,
 }
 
@@ -121,11 +90,11 @@ impl Consumer {
     /// Starts the consumer of a service; it works until the service is drained.
     pub async fn start(core: &Core, bus: Arc<dyn Bus>) -> Result<Self, ConsumerError> {
         let (show, shown) = watch::channel(Consumption::default());
-        let (orders, told) = mpsc::channel(8);
+        let (instructions, received) = mpsc::channel(8);
         let as_parked = Arc::<Mutex<()>>::default();
         let mut worker = Worker::open(core, bus, show, as_parked.clone()).await?;
-        core.spawn_worker(async move { worker.run(told).await });
-        Ok(Self { shown, orders, as_parked })
+        core.spawn_worker(async move { worker.run(received).await });
+        Ok(Self { shown, instructions, as_parked })
     }
 
     /// What it shows.
@@ -137,9 +106,9 @@ impl Consumer {
     /// or this service does not listen to that source.
     pub async fn has_heard(&self, token: &Token, bound: Duration) -> bool {
         let Token { service, partition, sequence } = token;
-        let place = (service.clone(), *partition);
+        let position = (service.clone(), *partition);
         let mut shown = self.shown.clone();
-        let heard = shown.wait_for(|shown| shown.places.get(&place).is_some_and(|heard| heard >= sequence));
+        let heard = shown.wait_for(|shown| shown.positions.get(&position).is_some_and(|heard| heard >= sequence));
         matches!(tokio::time::timeout(bound, heard).await, Ok(Ok(_)))
     }
 
@@ -148,9 +117,9 @@ impl Consumer {
         self.as_parked.clone().lock_owned().await
     }
 
-    /// Tells it something. False: it has ended.
-    pub async fn tell(&self, order: Order) -> bool {
-        self.orders.send(order).await.is_ok()
+    /// Gives it an instruction. False: it has ended.
+    pub async fn instruct(&self, instruction: Instruction) -> bool {
+        self.instructions.send(instruction).await.is_ok()
     }
 }
 
@@ -183,32 +152,32 @@ impl ConsumerError {
     }
 }
 
-type PlaceKey = (String, u16);
+type PositionKey = (String, u16);
 
 /// Where a consumer stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Stand {
+struct Offset {
     epoch: Uuid,
     sequence: u64,
 }
 
-struct Worker {
-    core: Core,
+pub(super) struct Worker {
+    pub(super) core: Core,
     bus: Arc<dyn Bus>,
     subscription: Box<dyn Subscription>,
     /// As committed.
-    places: BTreeMap<PlaceKey, Stand>,
+    positions: BTreeMap<PositionKey, Offset>,
     /// As heard; ahead of the above by events that do not concern us.
-    heard: BTreeMap<PlaceKey, Stand>,
-    places_written: Instant,
+    heard: BTreeMap<PositionKey, Offset>,
+    positions_written: Instant,
     behind: Vec<(String, u64)>,
     looked_behind: Option<Instant>,
-    parked_keys: BTreeSet<i64>,
+    pub(super) parked_keys: BTreeSet<i64>,
     /// Held while parked events are heard again or forgotten.
-    as_parked: Arc<Mutex<()>>,
+    pub(super) as_parked: Arc<Mutex<()>>,
     /// Orders (None: all) whose parked events could not be heard again for the database's sake.
-    again: BTreeSet<Option<i64>>,
-    again_at: Instant,
+    pub(super) again: BTreeSet<Option<i64>>,
+    pub(super) again_at: Instant,
     /// Why the one event that is heard now can never be committed.
     over_limit: Option<String>,
     show: watch::Sender<Consumption>,
@@ -216,13 +185,13 @@ struct Worker {
 
 /// What a batch of events comes to.
 #[derive(Default)]
-struct Effect {
+pub(super) struct Effect {
     documents: Documents,
     changed: BTreeMap<jumun::DocumentKey, bool>,
     /// Events, questions to be asked later, and questions that are taken back.
     changes: Changes,
     parked: Vec<Parked>,
-    heard: BTreeMap<PlaceKey, Stand>,
+    heard: BTreeMap<PositionKey, Offset>,
     dropped: u64,
     /// Of which source each event was that had its effect, and when it happened.
     times: Vec<(Arc<Source>, i64)>,
@@ -231,7 +200,7 @@ struct Effect {
 }
 
 /// Why a batch has no effect yet.
-enum Halt {
+pub(super) enum Halt {
     /// The database does not answer.
     Database(String),
     /// Somebody else changed the same documents: read again.
@@ -259,16 +228,16 @@ impl Worker {
         show: watch::Sender<Consumption>,
         as_parked: Arc<Mutex<()>>,
     ) -> Result<Self, ConsumerError> {
-        let places = places(core).await?;
-        let subscription = subscribe(core, bus.as_ref(), &places)?;
-        let parked_keys = parked_keys(core).await?;
+        let positions = positions(core).await?;
+        let subscription = subscribe(core, bus.as_ref(), &positions)?;
+        let parked_keys = parked_keys(core.database().as_ref()).await?;
         Ok(Self {
             core: core.clone(),
             bus,
             subscription,
-            heard: places.clone(),
-            places,
-            places_written: Instant::now(),
+            heard: positions.clone(),
+            positions,
+            positions_written: Instant::now(),
             behind: Vec::new(),
             looked_behind: None,
             parked_keys,
@@ -280,7 +249,7 @@ impl Worker {
         })
     }
 
-    async fn run(&mut self, mut orders: mpsc::Receiver<Order>) {
+    async fn run(&mut self, mut instructions: mpsc::Receiver<Instruction>) {
         if !self.parked_keys.is_empty() {
             let as_parked = self.as_parked.clone();
             let _free = as_parked.lock().await;
@@ -291,8 +260,8 @@ impl Worker {
         // One source may stand still while others go on: their polls come in between.
         let mut standing_still: Option<Instant> = None;
         loop {
-            while let Ok(order) = orders.try_recv() {
-                self.obey(order).await;
+            while let Ok(instruction) = instructions.try_recv() {
+                self.obey(instruction).await;
             }
             self.retry_again().await;
             match self.poll_and_hear().await {
@@ -307,10 +276,10 @@ impl Worker {
                     standing_still = Some(Instant::now());
                     self.show.send_modify(|shown| shown.stopped = Some(error.to_string()));
                     tokio::time::sleep(DATABASE_PAUSE).await;
-                    match subscribe(&self.core, self.bus.as_ref(), &self.places) {
+                    match subscribe(&self.core, self.bus.as_ref(), &self.positions) {
                         Ok(subscription) => {
                             self.subscription = subscription;
-                            self.heard = self.places.clone();
+                            self.heard = self.positions.clone();
                         }
                         Err(error) => tracing::debug!(%error, "the bus cannot be read"),
                     }
@@ -328,7 +297,7 @@ impl Worker {
     async fn poll_and_hear(&mut self) -> Result<bool, BusError> {
         let deliveries = self.subscription.poll(EVENTS_AT_ONCE as usize, Duration::ZERO)?;
         if deliveries.is_empty() {
-            if self.heard != self.places && self.places_written.elapsed() >= PLACES_EVERY {
+            if self.heard != self.positions && self.positions_written.elapsed() >= POSITIONS_EVERY {
                 self.hear_all(&[]).await?;
             }
             self.show();
@@ -340,7 +309,7 @@ impl Worker {
     }
 
     fn show(&mut self) {
-        let places: BTreeMap<_, _> = self.heard.iter().map(|(key, stand)| (key.clone(), stand.sequence)).collect();
+        let positions: BTreeMap<_, _> = self.heard.iter().map(|(key, offset)| (key.clone(), offset.sequence)).collect();
         if self.looked_behind.is_none_or(|looked| looked.elapsed() >= BEHIND_EVERY) {
             self.looked_behind = Some(Instant::now());
             self.behind = self.subscription.behind().unwrap_or_default();
@@ -348,8 +317,8 @@ impl Worker {
         let behind = self.behind.clone();
         let parked_keys = self.parked_keys.len();
         self.show.send_if_modified(|shown| {
-            let is_news = (&shown.places, &shown.behind, shown.parked_keys) != (&places, &behind, parked_keys);
-            (shown.places, shown.behind, shown.parked_keys) = (places, behind, parked_keys);
+            let is_news = (&shown.positions, &shown.behind, shown.parked_keys) != (&positions, &behind, parked_keys);
+            (shown.positions, shown.behind, shown.parked_keys) = (positions, behind, parked_keys);
             is_news
         });
     }
@@ -383,7 +352,7 @@ impl Worker {
                     tokio::time::sleep(DATABASE_PAUSE).await;
                     match self.look_again().await {
                         Ok(()) => {}
-                        Err(error) => tracing::debug!(%error, "the places cannot be read"),
+                        Err(error) => tracing::debug!(%error, "the positions cannot be read"),
                     }
                 }
             }
@@ -393,18 +362,18 @@ impl Worker {
         }
     }
 
-    /// Where we stand after a commit of unknown outcome: what was done is a duplicate now. What was heard beyond the places
+    /// Where we stand after a commit of unknown outcome: what was done is a duplicate now. What was heard beyond the positions
     /// had no effect, and is kept.
     async fn look_again(&mut self) -> Result<(), ReadError> {
-        let places = places(&self.core).await?;
-        self.parked_keys = parked_keys(&self.core).await?;
-        for (key, place) in &places {
-            let heard = self.heard.entry(key.clone()).or_insert(*place);
-            if heard.epoch != place.epoch || heard.sequence < place.sequence {
-                *heard = *place;
+        let positions = positions(&self.core).await?;
+        self.parked_keys = parked_keys(self.core.database().as_ref()).await?;
+        for (key, position) in &positions {
+            let heard = self.heard.entry(key.clone()).or_insert(*position);
+            if heard.epoch != position.epoch || heard.sequence < position.sequence {
+                *heard = *position;
             }
         }
-        self.places = places;
+        self.positions = positions;
         Ok(())
     }
 
@@ -415,7 +384,7 @@ impl Worker {
                 tokio::task::yield_now().await; // requests are served on the same thread
             }
             let key = (delivery.source.service.clone(), delivery.partition);
-            let last = effect.heard.get(&key).map_or(0, |stand| stand.sequence);
+            let last = effect.heard.get(&key).map_or(0, |offset| offset.sequence);
             if delivery.sequence <= last {
                 continue; // heard before
             }
@@ -427,7 +396,7 @@ impl Worker {
                 self.hear(&delivery.source.service, record, &mut effect).await?;
                 effect.times.push((delivery.source.clone(), record.time_ms));
             }
-            effect.heard.insert(key, Stand { epoch: delivery.source.epoch, sequence: delivery.sequence });
+            effect.heard.insert(key, Offset { epoch: delivery.source.epoch, sequence: delivery.sequence });
         }
         self.commit(effect).await
     }
@@ -477,7 +446,7 @@ impl Worker {
     }
 
     /// Adds what follows from an event; or tells why the code fails on it.
-    async fn consequences(
+    pub(super) async fn consequences(
         &self,
         event_type: &str,
         body: &str,
@@ -487,9 +456,9 @@ impl Worker {
         let now = self.core.now();
         let mut new_ids = BTreeMap::<_, Vec<_>>::new();
         loop {
-            let heard = Heard { event_type, body, now, new_ids: &new_ids };
+            let event = ReceivedEvent { event_type, body, now, new_ids: &new_ids };
             let behaviour = self.core.behaviour();
-            let outcome = catch_unwind(AssertUnwindSafe(|| behaviour.hear(heard, &effect.documents)));
+            let outcome = catch_unwind(AssertUnwindSafe(|| behaviour.handle(event, &effect.documents)));
             let decided = match outcome {
                 Ok(Ok(Outcome::Needs(keys))) => {
                     for (resource, id) in keys {
@@ -508,7 +477,7 @@ impl Worker {
                 Ok(Ok(Outcome::Ask(_) | Outcome::Rejected(_))) => {
                     return Ok(Err("a policy asks or refuses".to_owned()));
                 }
-                Ok(Err(damaged @ Damaged { .. })) => return Ok(Err(damaged.to_string())),
+                Ok(Err(damaged @ Defect { .. })) => return Ok(Err(damaged.to_string())),
                 Err(panic) => return Ok(Err(format!("the code panicked: {}", panic_text(panic.as_ref())))),
             };
             effect.dropped += u64::from(decided.dropped);
@@ -523,24 +492,24 @@ impl Worker {
 
     async fn commit(&mut self, effect: Effect) -> Result<(), Halt> {
         let mut changes = self.changes(&effect).await?;
-        changes.places = effect
+        changes.positions = effect
             .heard
             .iter()
-            .filter(|(key, stand)| self.places.get(*key) != Some(*stand))
-            .map(|((source, partition), stand)| {
-                let place = Place {
+            .filter(|(key, offset)| self.positions.get(*key) != Some(*offset))
+            .map(|((source, partition), offset)| {
+                let position = Position {
                     source: source.clone(),
                     partition: *partition,
-                    epoch: stand.epoch,
-                    sequence: stand.sequence,
+                    epoch: offset.epoch,
+                    sequence: offset.sequence,
                 };
                 let expected_sequence =
-                    self.places.get(&(source.clone(), *partition)).map_or(0, |stand| stand.sequence);
-                PlaceChange { place, expected_sequence }
+                    self.positions.get(&(source.clone(), *partition)).map_or(0, |offset| offset.sequence);
+                PositionChange { position, expected_sequence }
             })
             .collect();
         let is_effect = !changes.documents.is_empty() || !changes.journal.is_empty() || !changes.requests.is_empty();
-        if !is_effect && self.places_written.elapsed() < PLACES_EVERY {
+        if !is_effect && self.positions_written.elapsed() < POSITIONS_EVERY {
             self.heard = effect.heard; // written with the next effect, or once a second
             return Ok(());
         }
@@ -561,9 +530,9 @@ impl Worker {
             crash::point("heard.after-commit");
         }
         self.parked_keys.extend(effect.parked.iter().map(|parked| parked.key));
-        self.places.clone_from(&effect.heard);
+        self.positions.clone_from(&effect.heard);
         self.heard = effect.heard;
-        self.places_written = Instant::now();
+        self.positions_written = Instant::now();
         let now_ms = self.core.now().as_millisecond();
         for (source, time_ms) in &effect.times {
             self.core.metrics().heard(&source.service, *time_ms, now_ms);
@@ -575,7 +544,7 @@ impl Worker {
         Ok(())
     }
 
-    async fn changes(&self, effect: &Effect) -> Result<Changes, Halt> {
+    pub(super) async fn changes(&self, effect: &Effect) -> Result<Changes, Halt> {
         let resources = &self.core.model().resources;
         let mut changes = effect.changes.clone();
         for (key, shown) in &effect.changed {
@@ -596,136 +565,6 @@ impl Worker {
         }
         Ok(changes)
     }
-
-    // ---- parked events
-
-    async fn obey(&mut self, order: Order) {
-        let as_parked = self.as_parked.clone();
-        let free = as_parked.try_lock().map_err(|_| "a view is being rebuilt; tell it again after that");
-        match order {
-            Order::Retry { key, done } => drop(done.send(match free {
-                Ok(_) => Ok(self.retry(key).await),
-                Err(why) => Err(why),
-            })),
-            Order::Discard { key, done } => drop(done.send(match free {
-                Ok(_) => Ok(self.discard(key).await),
-                Err(why) => Err(why),
-            })),
-        }
-    }
-
-    /// What could not be heard again because of the database, and not because of itself, is not left until somebody says so.
-    async fn retry_again(&mut self) {
-        if self.again.is_empty() || self.again_at.elapsed() < RETRY_PAUSE {
-            return;
-        }
-        let as_parked = self.as_parked.clone();
-        let Ok(_free) = as_parked.try_lock() else { return };
-        for key in std::mem::take(&mut self.again) {
-            let (heard, failed) = self.retry(key).await;
-            tracing::info!(heard, failed, "parked events were heard again, once the database let them");
-        }
-    }
-
-    /// Hears parked events again, each order's in their order; an order whose event fails again stays parked.
-    async fn retry(&mut self, key: Option<i64>) -> (usize, usize) {
-        let mut heard = 0;
-        for _ in 0..DECISIONS_MAX {
-            let round = self.retry_once(key).await;
-            heard += round.heard;
-            if !round.is_conflict {
-                self.parked_keys.retain(|known| round.stuck.contains(known) || key.is_some_and(|key| key != *known));
-                return (heard, round.stuck.len());
-            }
-        }
-        tracing::warn!("parked events were not heard again: others change the same documents all the time");
-        self.retry_later(key);
-        (heard, self.parked_keys.len())
-    }
-
-    fn retry_later(&mut self, key: Option<i64>) {
-        self.again.insert(key);
-        self.again_at = Instant::now();
-    }
-
-    async fn retry_once(&mut self, key: Option<i64>) -> Retried {
-        let mut round = Retried { heard: 0, stuck: BTreeSet::new(), is_conflict: false };
-        let all = match parked(self.core.database().as_ref(), key).await {
-            Ok(all) => all,
-            Err(error) => {
-                tracing::warn!(%error, "parked events cannot be read");
-                self.retry_later(key);
-                round.stuck.extend(self.parked_keys.iter().filter(|known| key.is_none_or(|key| key == **known)));
-                return round;
-            }
-        };
-        for (document, event) in &all {
-            if round.stuck.contains(&event.key) {
-                continue;
-            }
-            let mut effect = Effect { heard: self.heard.clone(), ..Effect::default() };
-            let cause = event.traceparent.as_deref().and_then(TraceContext::parse);
-            let trace = TraceContext::following(cause, || self.core.tracer().samples());
-            let concluded = match self.consequences(&event.event_type, &event.body, &trace, &mut effect).await {
-                Ok(Ok(())) => self.conclude(document, event, false, effect).await,
-                Ok(Err(why)) => {
-                    tracing::warn!(order = event.key, trace = %trace.id(), why, "a parked event fails again");
-                    round.stuck.insert(event.key);
-                    continue;
-                }
-                Err(halt) => Err(halt),
-            };
-            match concluded {
-                Ok(()) => {
-                    round.heard += 1;
-                    continue;
-                }
-                Err(Halt::Conflict) => round.is_conflict = true,
-                Err(Halt::Limit(why)) => tracing::warn!(key = event.key, why, "a parked event is over a limit again"),
-                Err(_) => self.retry_later(Some(event.key)),
-            }
-            round.stuck.insert(event.key);
-        }
-        round
-    }
-
-    async fn discard(&mut self, key: i64) -> usize {
-        let all = parked(self.core.database().as_ref(), Some(key)).await.unwrap_or_default();
-        let mut discarded = 0;
-        for (document, event) in &all {
-            discarded += usize::from(self.conclude(document, event, true, Effect::default()).await.is_ok());
-        }
-        if discarded > 0 && discarded == all.len() {
-            self.parked_keys.remove(&key);
-        }
-        discarded
-    }
-
-    /// An effect, and its event is parked no more: hiding the row is what makes it happen once.
-    async fn conclude(
-        &self,
-        document: &Document,
-        event: &Parked,
-        is_discarded: bool,
-        effect: Effect,
-    ) -> Result<(), Halt> {
-        let mut changes = self.changes(&effect).await?;
-        let concluded = Parked { is_discarded, ..event.clone() };
-        changes.documents.push(DocumentChange {
-            collection: PARKED,
-            id: document.id,
-            expected_version: document.version,
-            shown: false,
-            body: serde_json::to_string(&concluded).unwrap_or_else(|_| document.body.clone()),
-        });
-        match self.core.commit(changes).await {
-            Ok(_) => Ok(()),
-            Err(CommitError::Conflict(_)) => Err(Halt::Conflict),
-            Err(CommitError::Limit(why)) => Err(Halt::Limit(why)),
-            Err(CommitError::NotDone(why)) => Err(Halt::Database(why)),
-            Err(CommitError::Unknown(_)) => Err(Halt::Unknown),
-        }
-    }
 }
 
 fn span(source: &str, record: &Record, context: TraceContext, parent: Option<SpanId>, took: Duration) -> Span {
@@ -744,51 +583,18 @@ fn span(source: &str, record: &Record, context: TraceContext, parent: Option<Spa
     }
 }
 
-/// One look at what is parked.
-struct Retried {
-    heard: usize,
-    /// Orders that stay parked.
-    stuck: BTreeSet<i64>,
-    /// Whether it was because somebody else was first: then it is to be looked at again.
-    is_conflict: bool,
-}
-
-async fn parked_keys(core: &Core) -> Result<BTreeSet<i64>, ReadError> {
-    let parked = parked(core.database().as_ref(), None).await?;
-    Ok(parked.into_iter().map(|(_, parked)| parked.key).collect())
-}
-
-async fn places(core: &Core) -> Result<BTreeMap<PlaceKey, Stand>, ReadError> {
-    let places = core.database().places().await?;
-    let stand =
-        |place: Place| ((place.source, place.partition), Stand { epoch: place.epoch, sequence: place.sequence });
-    Ok(places.into_iter().map(stand).collect())
-}
-
-/// Parked events of one order, or all, in the order in which they were parked.
-pub async fn parked(database: &dyn ReadDatabase, key: Option<i64>) -> Result<Vec<(Document, Parked)>, ReadError> {
-    let mut all = Vec::new();
-    let mut offset = 0;
-    loop {
-        let filter = key.map(|key| ("key".into(), key.to_string()));
-        let size = jumun_database::limits::PAGE_MAX_ROWS;
-        let page = database.page(Query { collection: PARKED, filter, sort: None, offset, size }).await?;
-        offset += page.documents.len() as u64;
-        let is_last = page.documents.len() < size as usize;
-        all.extend(page.documents.into_iter().filter_map(|document| {
-            let parked = serde_json::from_str(&document.body).ok()?;
-            Some((document, parked))
-        }));
-        if is_last {
-            return Ok(all);
-        }
-    }
+async fn positions(core: &Core) -> Result<BTreeMap<PositionKey, Offset>, ReadError> {
+    let positions = core.database().positions().await?;
+    let offset = |position: Position| {
+        ((position.source, position.partition), Offset { epoch: position.epoch, sequence: position.sequence })
+    };
+    Ok(positions.into_iter().map(offset).collect())
 }
 
 fn subscribe(
     core: &Core,
     bus: &dyn Bus,
-    places: &BTreeMap<PlaceKey, Stand>,
+    positions: &BTreeMap<PositionKey, Offset>,
 ) -> Result<Box<dyn Subscription>, BusError> {
     let listens = &core.model().listens;
     let sources: BTreeSet<_> = listens.iter().map(|event| event.source).collect();
@@ -797,9 +603,9 @@ fn subscribe(
         .into_iter()
         .flat_map(|source| (0..partitions).map(move |partition| (source.to_owned(), partition)))
         .map(|key| {
-            let stand = places.get(&key).copied();
-            let (epoch, sequence) = (stand.map(|stand| stand.epoch), stand.map_or(0, |stand| stand.sequence));
-            Position { service: key.0, partition: key.1, epoch, sequence }
+            let offset = positions.get(&key).copied();
+            let (epoch, sequence) = (offset.map(|offset| offset.epoch), offset.map_or(0, |offset| offset.sequence));
+            jumun_bus::Position { service: key.0, partition: key.1, epoch, sequence }
         })
         .collect();
     bus.subscribe(&positions, Wants::Only(listens.iter().map(|event| event.name.to_owned()).collect()))

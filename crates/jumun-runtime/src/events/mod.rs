@@ -2,6 +2,7 @@
 
 pub mod consumer;
 pub mod envelope;
+pub mod parked;
 pub mod rebuild;
 pub mod relay;
 pub(crate) mod retention;

@@ -19,38 +19,47 @@ use crate::{
     limits::{RETENTION_LOOKS, RETENTION_PARTS},
 };
 use jumun::{ServiceModel, SystemModel};
-use jumun_bus::{Bus, BusError, EmbeddedLog, Released};
-use jumun_database::{Place, ReadError};
+use jumun_bus::{Bus, BusError, Released};
+use jumun_database::{Position, ReadError};
 use std::{
     collections::{BTreeMap, BTreeSet},
+    fmt,
+    sync::Arc,
     time::Duration,
 };
 
-/// For how long a service keeps its log, and for whom.
-#[derive(Debug, Clone)]
+/// How long a service keeps its log, and the consumers that it keeps it for.
+#[derive(Clone)]
 pub struct Retention {
-    log: EmbeddedLog,
+    bus: Arc<dyn Bus>,
     kept_for: Duration,
     consumers: BTreeSet<String>,
 }
 
+impl fmt::Debug for Retention {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { bus: _, kept_for, consumers } = self;
+        f.debug_struct("Retention").field("kept_for", kept_for).field("consumers", consumers).finish_non_exhaustive()
+    }
+}
+
 impl Retention {
-    /// Keeps events of this service for so long, and for all that need them in this system.
-    pub fn new(system: &SystemModel, service: &ServiceModel, log: EmbeddedLog, kept_for: Duration) -> Self {
+    /// Keeps events of this service at least this long, and until every consumer in this system needs them no more.
+    pub fn new(system: &SystemModel, service: &ServiceModel, bus: Arc<dyn Bus>, kept_for: Duration) -> Self {
         let needs = |consumer: &&ServiceModel| sources(consumer).contains(service.name);
         let consumers = system.services.iter().filter(needs).map(|consumer| consumer.name.to_owned()).collect();
-        Self { log, kept_for, consumers }
+        Self { bus, kept_for, consumers }
     }
 
-    /// The bus, with segments that are short enough for this.
-    pub fn bus(&self) -> EmbeddedLog {
-        self.log.clone().with_segments_for(self.kept_for / RETENTION_PARTS)
+    /// The longest time that one part of the log may span, so that retention can delete parts at a steady pace.
+    pub fn part_max_age(kept_for: Duration) -> Duration {
+        kept_for / RETENTION_PARTS
     }
 
     /// Works until the service is drained.
     pub(crate) fn start(self, core: &Core, rebuilds: &Rebuilds) {
         let (least, most) = RETENTION_LOOKS;
-        let pace = (self.kept_for / RETENTION_PARTS).clamp(least, most);
+        let pace = Self::part_max_age(self.kept_for).clamp(least, most);
         let keeper = Keeper::new(self, core, rebuilds);
         core.spawn_worker(async move {
             loop {
@@ -110,9 +119,9 @@ impl Keeper {
             let Some(Need { now, with_new_base }) = need.filter(|need| need.now != need.with_new_base) else {
                 continue;
             };
-            let keep_from = self.on_disk(move |log| log.keep_since(source, since_ms)).await?;
-            let places = now.up_to.iter().zip(&with_new_base.up_to);
-            is_of_use |= places.zip(keep_from).any(|((now, then), keep_from)| now + 1 < keep_from && now < then);
+            let keep_from = self.on_disk(move |bus| bus.keep_since(source, since_ms)).await?;
+            let positions = now.up_to.iter().zip(&with_new_base.up_to);
+            is_of_use |= positions.zip(keep_from).any(|((now, then), keep_from)| now + 1 < keep_from && now < then);
         }
         if !is_of_use {
             return Ok(());
@@ -131,10 +140,10 @@ impl Keeper {
         for (source, need) in self.needs().await? {
             let Some(Need { now, .. }) = need else { continue };
             let consumer = self.core.model().name;
-            let is_news = self.on_disk(move |log| {
+            let is_news = self.on_disk(move |bus| {
                 // One that cannot be read is written anew.
-                let is_news = log.released(source, consumer).ok().flatten().as_ref() != Some(&now);
-                if is_news { log.release(source, consumer, &now).map(|()| true) } else { Ok(false) }
+                let is_news = bus.released(source, consumer).ok().flatten().as_ref() != Some(&now);
+                if is_news { bus.release(source, consumer, &now).map(|()| true) } else { Ok(false) }
             });
             if is_news.await? {
                 crash::point("retention.after-release");
@@ -150,7 +159,7 @@ impl Keeper {
             return Ok(());
         }
         let (service, since_ms, consumers) = (model.name, self.since_ms(), self.retention.consumers.clone());
-        let segments = self.on_disk(move |log| log.retain_since(service, since_ms, &consumers)).await?;
+        let segments = self.on_disk(move |bus| bus.retain_since(service, since_ms, &consumers)).await?;
         if segments > 0 {
             crash::point("retention.after-cut");
             tracing::info!(segments, "old segments of the log are deleted");
@@ -166,7 +175,7 @@ impl Keeper {
     /// By source; None where nothing is known of it yet.
     async fn needs(&self) -> Result<BTreeMap<&'static str, Option<Need>>, ReadError> {
         let (model, database) = (self.core.model(), self.core.database());
-        let places = database.places().await?;
+        let positions = database.positions().await?;
         let mut bases = Vec::new();
         for view in model.resources.iter().filter(|resource| resource.folds.is_some()) {
             bases.push((view, database.base(view.collection).await?.unwrap_or_default()));
@@ -176,19 +185,20 @@ impl Keeper {
             let epoch = if source == model.name {
                 Some(identity.epoch)
             } else {
-                places.iter().find(|place| place.source == source).map(|place| place.epoch)
+                positions.iter().find(|position| position.source == source).map(|position| position.epoch)
             }?;
-            let in_places = |places: &[Place], partition: u16| {
-                let is_it =
-                    |place: &&Place| place.source == source && place.partition == partition && place.epoch == epoch;
-                places.iter().find(is_it).map_or(0, |place| place.sequence)
+            let in_positions = |positions: &[Position], partition: u16| {
+                let is_it = |position: &&Position| {
+                    position.source == source && position.partition == partition && position.epoch == epoch
+                };
+                positions.iter().find(is_it).map_or(0, |position| position.sequence)
             };
             let (mut now, mut with_new_base) = (Vec::new(), Vec::new());
             for partition in 0..identity.partitions {
-                // It has no places in its own log: whatever it has committed is in its journal.
-                let heard = if source == model.name { u64::MAX } else { in_places(&places, partition) };
+                // It has no positions in its own log: whatever it has committed is in its journal.
+                let heard = if source == model.name { u64::MAX } else { in_positions(&positions, partition) };
                 let folding = bases.iter().filter(|(view, _)| folds(view, source));
-                now.push(folding.map(|(_, base)| in_places(base, partition)).fold(heard, u64::min));
+                now.push(folding.map(|(_, base)| in_positions(base, partition)).fold(heard, u64::min));
                 with_new_base.push(heard);
             }
             let released = |up_to| Released { epoch, up_to };
@@ -200,10 +210,10 @@ impl Keeper {
     /// What waits for the disk has a thread of its own.
     async fn on_disk<T: Send + 'static>(
         &self,
-        work: impl FnOnce(&EmbeddedLog) -> Result<T, BusError> + Send + 'static,
+        work: impl FnOnce(&dyn Bus) -> Result<T, BusError> + Send + 'static,
     ) -> Result<T, Delay> {
-        let log = self.retention.log.clone();
-        let done = tokio::task::spawn_blocking(move || work(&log)).await;
+        let bus = self.retention.bus.clone();
+        let done = tokio::task::spawn_blocking(move || work(bus.as_ref())).await;
         Ok(done.map_err(|error| Delay::Defect(error.to_string()))??)
     }
 }

@@ -12,11 +12,10 @@
 //! chapter 21, *Handling Overload*.
 
 use crate::limits::{COMMAND_WAIT_MAX, COMMANDS_MAX, COMMANDS_WAITING_MAX, READS_MAX, RETRY_AFTER_MAX};
-use jiff::SignedDuration;
+use jumun_config::{Invalid, Section, check, section};
 use jumun_http::{Code, Problem, Shed, Shedding};
 use jumun_telemetry::AdmissionMetrics;
 use prometheus_client::{metrics::counter::Counter, registry::Registry};
-use serde::{Deserialize, Deserializer, de};
 use serde_json::{Value, json};
 use std::{
     sync::{
@@ -30,41 +29,26 @@ use tokio::{
     time::Instant,
 };
 
-/// How much a service takes at once, the keys of `[order.admission]` and `shed` beside it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct AdmissionConfig {
-    /// Commands at work at once, asks of neighbours included; 1 or more.
-    pub max_concurrent: u32,
-    /// Commands that wait for a place, and as many reads.
-    pub max_waiting: u32,
-    /// How long one waits.
-    #[serde(deserialize_with = "duration")]
-    pub max_wait: Duration,
-    /// Reads of resources at work at once; 1 or more.
-    pub max_reads: u32,
-    /// What is turned away.
-    #[serde(skip)]
-    pub shed: Shed,
-}
-
-impl Default for AdmissionConfig {
-    fn default() -> Self {
-        Self {
-            max_concurrent: COMMANDS_MAX,
-            max_waiting: COMMANDS_WAITING_MAX,
-            max_wait: COMMAND_WAIT_MAX,
-            max_reads: READS_MAX,
-            shed: Shed::New,
-        }
+section! {
+    /// How much a service takes at once.
+    #[derive(Copy, Eq)]
+    pub struct AdmissionConfig {
+        /// Commands in progress at once, their asks included.
+        pub max_concurrent: u32 = COMMANDS_MAX,
+        /// Commands that queue for a permit, and as many reads. Requests over the limit get 503.
+        pub max_waiting: u32 = COMMANDS_WAITING_MAX,
+        /// How long a request queues. `0s`: the service refuses it at once.
+        pub max_wait: Duration = COMMAND_WAIT_MAX,
+        /// Reads of resources in progress at once.
+        pub max_reads: u32 = READS_MAX,
     }
 }
 
-fn duration<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
-    let text = String::deserialize(deserializer)?;
-    let parsed = text.parse::<SignedDuration>().ok().and_then(|duration| Duration::try_from(duration).ok());
-    let positive = parsed.filter(|duration| !duration.is_zero());
-    positive.ok_or_else(|| de::Error::custom(format!("`{text}` is no duration; write 610ms, 1s or 2m")))
+impl Section for AdmissionConfig {
+    fn check(&self) -> Result<(), Invalid> {
+        check::at_least("max_concurrent", &self.max_concurrent, &1)?;
+        check::at_least("max_reads", &self.max_reads, &1)
+    }
 }
 
 /// Lets commands and reads in.
@@ -98,8 +82,8 @@ struct Gate {
 pub(crate) struct Permit {
     gate: Arc<Gate>,
     since: Instant,
-    _permit: OwnedSemaphorePermit,
-    _fault_permit: Option<OwnedSemaphorePermit>,
+    _place: OwnedSemaphorePermit,
+    _fault: Option<OwnedSemaphorePermit>,
 }
 
 /// Fewer places than there usually are, for a drill. Who queues for one when they are closed goes on without.
@@ -142,14 +126,14 @@ impl Drop for Waiting<'_> {
 }
 
 impl Admission {
-    pub(crate) fn new(config: AdmissionConfig) -> Self {
+    pub(crate) fn new(config: AdmissionConfig, shed: Shed) -> Self {
         let metrics = AdmissionMetrics::default();
         let gate = |what, width| {
-            let shed = Reason::ALL.map(|reason| metrics.shed(what, reason.word()));
-            Arc::new(Gate::new(what, width, &config, shed))
+            let counters = Reason::ALL.map(|reason| metrics.shed(what, reason.word()));
+            Arc::new(Gate::new(what, width, &config, counters))
         };
         let (commands, reads) = (gate("commands", config.max_concurrent), gate("reads", config.max_reads));
-        Self { commands, reads, shed: config.shed, metrics, shedding: Shedding::default() }
+        Self { commands, reads, shed, metrics, shedding: Shedding::default() }
     }
 
     /// A place for a command, for which there is so much time left if it is an ask. None: it needs none.
@@ -274,17 +258,17 @@ impl Gate {
             None => None,
         };
         let permit = self.places.clone().try_acquire_owned().ok()?;
-        Some(Permit { gate: self.clone(), since: Instant::now(), _permit: permit, _fault_permit: fault_permit })
+        Some(Permit { gate: self.clone(), since: Instant::now(), _place: permit, _fault: fault_permit })
     }
 
-    /// Waits in the fault_limit first, so that nobody holds a place who cannot use it.
+    /// Waits for a permit of the fault limit first, so that a caller that cannot use a place does not hold one.
     async fn wait(self: &Arc<Self>, fault_limit: Option<&FaultLimit>) -> Option<Permit> {
         let fault_permit = match fault_limit {
             Some(fault_limit) => fault_limit.places.clone().acquire_owned().await.ok(),
             None => None,
         };
         let permit = self.places.clone().acquire_owned().await.ok()?;
-        Some(Permit { gate: self.clone(), since: Instant::now(), _permit: permit, _fault_permit: fault_permit })
+        Some(Permit { gate: self.clone(), since: Instant::now(), _place: permit, _fault: fault_permit })
     }
 
     /// How long one has a place.

@@ -5,4 +5,4 @@ pub mod faults;
 pub(crate) mod turns;
 
 pub use admission::AdmissionConfig;
-pub use faults::{FaultSwitch, Faults};
+pub use faults::FaultSwitch;

@@ -1,7 +1,8 @@
-//! The way to a mail server, private where it must be.
+//! The connection to a mail server, encrypted where required.
 //!
-//! `STARTTLS` is done here, as the client's own keeps what came in clear ahead of TLS and takes it for answers to what is
-//! asked afterwards: whoever is in between could make us believe that a mail was taken. Here such a connection is given up.
+//! This module does `STARTTLS` itself. The client's own keeps bytes that came in clear ahead of TLS and takes them for
+//! answers to later commands: an attacker in between could make us believe that a mail was taken. Here such a
+//! connection is closed.
 
 use super::No;
 use crate::{Tls, limits::ANSWER_MAX_BYTES};
@@ -57,7 +58,7 @@ impl Server {
                 let stream: Box<dyn Stream> = if can {
                     clear.ask("STARTTLS", "220").await?;
                     if !clear.heard.is_empty() {
-                        return Err(No::because("somebody slips in answers before TLS"));
+                        return Err(No::because("answers came before TLS began, perhaps from an attacker"));
                     }
                     self.secure(clear.tcp).await?
                 } else if self.tls == Tls::Required {
@@ -77,10 +78,10 @@ impl Server {
     }
 }
 
-/// A connection that anybody in between can read and write.
+/// A connection without encryption.
 struct Clear {
     tcp: TcpStream,
-    /// What was read and is no answer yet.
+    /// Bytes read that are not a whole answer yet.
     heard: Vec<u8>,
 }
 
@@ -104,7 +105,7 @@ impl Clear {
             }
         };
         let answer = String::from_utf8_lossy(&self.heard.drain(..end).collect::<Vec<_>>()).into_owned();
-        if answer.starts_with(code) { Ok(answer) } else { Err(No::because(format!("the server says {answer}"))) }
+        if answer.starts_with(code) { Ok(answer) } else { Err(No::because(format!("the server answered {answer}"))) }
     }
 }
 

@@ -83,7 +83,7 @@ fn every_key_is_told_and_no_secret() {
     assert_eq!(find("kakaotalk.token"), Some(json!("")), "there is none");
     assert_eq!(find("kakaotalk.base_url"), Some(json!("https://kapi.kakao.com")));
     assert_eq!(entries.len(), 5 + 1 + 7 + 7 + 2, "{entries:?}");
-    // What is told may be written into the file again.
+    // What is shown may be written into the file again.
     let mut table = serde_json::to_value(SenderConfig::default()).expect("a table");
     assert_eq!(config(table.clone()), SenderConfig::default());
     table["language"] = "en".into();

@@ -23,7 +23,7 @@ enum State {
     Up,
     Down,
     Hanging,
-    /// It says no, and with it all that it was told.
+    /// It refuses, and echoes all that it got.
     Spiteful,
 }
 
@@ -32,10 +32,10 @@ struct Rig {
     sender: Arc<dyn Sender>,
     /// What the receiver took: ids and texts.
     taken: Box<dyn Fn() -> Vec<(String, String)> + Send>,
-    /// How often it was tried, where it can tell.
+    /// The number of attempts, where it can count them.
     attempts: Box<dyn Fn() -> Option<usize> + Send>,
     config: Option<SenderConfig>,
-    /// What nobody may hear.
+    /// Secrets that no output may contain.
     secrets: Vec<String>,
 }
 
@@ -47,7 +47,7 @@ fn in_words(time_limit: Duration) -> String {
     format!("{time_limit:?}")
 }
 
-/// A port that nobody listens on.
+/// A port without a listener.
 async fn closed_port() -> u16 {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
     listener.local_addr().expect("an address").port()

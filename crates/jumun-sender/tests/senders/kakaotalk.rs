@@ -1,4 +1,4 @@
-//! What KakaoTalk is told, field by field.
+//! What KakaoTalk receives, field by field.
 
 use crate::support::{
     DEFAULTS, config,
@@ -116,7 +116,7 @@ async fn a_token_that_is_over_keeps_messages_and_a_new_one_lets_them_go() {
     std::fs::write(&file, "\n").expect("a file");
     not_sent("holds no token").await;
     std::fs::write(&file, "old\n").expect("a file");
-    not_sent("KakaoTalk says -401: this access token is already expired").await;
+    not_sent("KakaoTalk answered -401: this access token is already expired").await;
     std::fs::write(&file, "new\n").expect("a file");
     sender.send(&message("m-1")).await.expect("sent");
 }
@@ -127,7 +127,7 @@ async fn a_quota_is_waited_for_as_long_as_it_says() {
     let server =
         HttpServer::start(move |_| Reply::Answer(400, wait(), r#"{"msg":"API limit","code":-10}"#.into())).await;
     let error = sender(&server, json!({})).send(&message("m-1")).await.expect_err("a quota");
-    let why = "KakaoTalk says -10: API limit".to_owned();
+    let why = "KakaoTalk answered -10: API limit".to_owned();
     assert_eq!(error, SendError::NotSent { why, retry_after: Some(Duration::from_secs(30)) });
 }
 

@@ -1,4 +1,4 @@
-//! What a mail server hears, and what each of its answers means.
+//! What a mail server receives, and what each of its answers means.
 
 use crate::support::{
     DEFAULTS, certificate, config, eventually, message,

@@ -1,4 +1,4 @@
-//! What an operator may change, and what is said of what cannot be.
+//! What an operator may change, and the errors about invalid changes.
 
 use crate::support::{DEFAULTS, config, message};
 use jumun_sender::{InvalidConfig, Message, SendError};

@@ -79,7 +79,7 @@ impl Saga {
                 let state = self.state(node.0.clone());
                 let violations = self.violations(&state);
                 if !violations.is_empty() {
-                    let steps = self.way_to(&origins, at);
+                    let steps = self.way_to(&state, &origins, at);
                     return Err(Box::new(Counterexample { violations, steps, state }));
                 }
             }
@@ -114,13 +114,15 @@ impl Saga {
         (by_itself, by_people)
     }
 
-    fn way_to(&self, origins: &[Option<(usize, Step)>], mut at: usize) -> Vec<String> {
+    /// The steps that lead to a state. Journals only grow, so it has every event on the way.
+    fn way_to(&self, state: &State, origins: &[Option<(usize, Step)>], mut at: usize) -> Vec<String> {
         let mut steps = Vec::new();
         while let Some((before, step)) = &origins[at] {
             let name = |service: usize| self.model.services[service].name;
             steps.push(match step {
                 Step::Delivered { listener, source, nth } => {
-                    format!("{} applies event {nth} of {}", name(*listener), name(*source))
+                    let event = &state.facts.services[*source].journal[*nth];
+                    format!("{} applies {}", name(*listener), event.event_type)
                 }
                 Step::Acted(action, outcomes) if outcomes.is_empty() => self.actions[*action].to_string(),
                 Step::Acted(action, outcomes) => format!("{}, asks: {outcomes:?}", self.actions[*action]),

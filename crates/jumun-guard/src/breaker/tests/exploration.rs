@@ -22,7 +22,7 @@ enum Action {
     Command(Command),
 }
 
-/// A breaker with those who use it, and what they know themselves.
+/// A breaker with its callers, and what the callers know themselves.
 struct World {
     breaker: Breaker,
     now: Instant,
@@ -61,7 +61,7 @@ impl World {
         ticket.epoch == self.breaker.epoch
     }
 
-    /// Permits of this state that are out, as those know who have them.
+    /// Permits of this state in use, as their holders know.
     fn out(&self) -> u64 {
         let held = self.held.iter().flatten().filter(|ticket| self.is_current(ticket)).count();
         (held + self.lost_now()) as u64
@@ -96,8 +96,7 @@ impl World {
         let mut actions = vec![Action::Pass];
         actions.extend(COMMANDS.map(Action::Command));
         // A window of time holds any number of calls; a few are enough here.
-        let is_room =
-            self.breaker.tally(self.now).calls < 4 || matches!(self.breaker.rules.window, config::Window::Calls(_));
+        let is_room = self.breaker.tally(self.now).calls < 4 || matches!(self.breaker.rules.window, Window::Calls(_));
         for caller in 0..CALLERS {
             if self.held[caller].is_none() {
                 actions.push(Action::Acquire(caller));
@@ -162,7 +161,7 @@ impl World {
             State::ForcedOpen => false,
         };
         let rejected = self.breaker.rejected;
-        // What is told in advance is what happens.
+        // What the breaker announces is what happens.
         let foretold = self.breaker.clone().refuse(self.now);
         let (acquired, transition) = self.breaker.acquire(self.now);
         assert_eq!(foretold.0, acquired.as_ref().err().copied());
@@ -321,7 +320,7 @@ fn explore(config: &BreakerConfig) -> (usize, HashSet<(State, State, Cause)>) {
     (seen.len(), transitions)
 }
 
-fn config(window: config::Window) -> BreakerConfig {
+fn config(window: Window) -> BreakerConfig {
     BreakerConfig {
         window,
         minimum_calls: Some(2),
@@ -354,21 +353,21 @@ fn check(config: &BreakerConfig) {
 
 #[test]
 fn every_interleaving_with_a_window_of_calls() {
-    check(&config(config::Window::Calls(3)));
+    check(&config(Window::Calls(3)));
 }
 
 #[test]
 fn every_interleaving_with_a_window_of_time() {
-    check(&config(config::Window::Time(STEP * 2)));
+    check(&config(Window::Time(STEP * 2)));
 }
 
 #[test]
 fn every_interleaving_with_one_call_in_half_open() {
-    check(&BreakerConfig { half_open_calls: 1, ..config(config::Window::Calls(2)) });
+    check(&BreakerConfig { half_open_calls: 1, ..config(Window::Calls(2)) });
 }
 
 #[test]
 fn every_interleaving_with_three_calls_in_half_open_and_any_slow_call_too_many() {
-    let config = config(config::Window::Calls(3));
+    let config = config(Window::Calls(3));
     check(&BreakerConfig { half_open_calls: 3, failure_rate: 1.0, slow_call_rate: 0.3, ..config });
 }

@@ -1,4 +1,4 @@
-//! A breaker against a slow and obvious one, which remembers every call and computes everything anew each time.
+//! A breaker against a slow and obvious model, which remembers every call and computes everything each time.
 
 use super::*;
 use proptest::{collection::vec, prelude::*};
@@ -25,10 +25,10 @@ impl Model {
         let calls = self.calls.iter().filter(|(epoch, ..)| *epoch == self.epoch);
         let kinds = |calls: Vec<&(u64, Instant, bool, bool)>| calls.iter().map(|call| (call.2, call.3)).collect();
         match (self.state, self.config.window) {
-            (State::Closed | State::ForcedClosed, config::Window::Calls(most)) => {
+            (State::Closed | State::ForcedClosed, Window::Calls(most)) => {
                 kinds(calls.rev().take(most as usize).collect())
             }
-            (State::Closed | State::ForcedClosed, config::Window::Time(time)) => {
+            (State::Closed | State::ForcedClosed, Window::Time(time)) => {
                 let slot = |at: Instant| at.duration_since(self.since).as_nanos() / (time.as_nanos() / 20);
                 let young = calls.clone().filter(|(_, at, ..)| slot(self.now) - slot(*at) < 20).count();
                 // Whatever a slot is: it has forgotten what is too old, and remembers nearly everything else.
@@ -135,7 +135,7 @@ enum Action {
     /// Several calls at once.
     Burst(usize, Verdict),
     Pass(Duration),
-    /// The caller's clock is behind by so much, for one call.
+    /// The caller's clock is behind by this much, for one call.
     Late(Duration),
     Command(Command),
 }
@@ -164,16 +164,16 @@ fn action() -> impl Strategy<Value = Action> {
 
 fn config() -> impl Strategy<Value = BreakerConfig> {
     let window = prop_oneof![
-        (1_u32..30).prop_map(config::Window::Calls),
-        (20_u64..3_000).prop_map(|ms| config::Window::Time(Duration::from_millis(ms))),
+        (1_u32..30).prop_map(Window::Calls),
+        (20_u64..3_000).prop_map(|ms| Window::Time(Duration::from_millis(ms))),
     ];
     let rate = || (1_u32..=10).prop_map(|tenths| f64::from(tenths) / 10.0);
     (window, 1_u32..10, rate(), 1_u64..2_000, rate(), 1_u64..2_000, 1_u32..6).prop_map(
         |(window, minimum_calls, failure_rate, slow_call, slow_call_rate, wait_open, half_open_calls)| BreakerConfig {
             window,
             minimum_calls: match window {
-                config::Window::Calls(most) => Some(minimum_calls.min(most)),
-                config::Window::Time(_) => Some(minimum_calls),
+                Window::Calls(most) => Some(minimum_calls.min(most)),
+                Window::Time(_) => Some(minimum_calls),
             },
             failure_rate,
             slow_call: Some(Duration::from_millis(slow_call)),

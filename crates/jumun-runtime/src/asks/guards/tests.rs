@@ -143,8 +143,8 @@ impl Shop {
         self.engine.take(incoming).await
     }
 
-    fn told(&self, what: &str) -> serde_json::Value {
-        self.engine.guards().told()["till"][what].clone()
+    fn status(&self, what: &str) -> serde_json::Value {
+        serde_json::json!(self.engine.guards().status())["till"][what].clone()
     }
 
     async fn requests(&self) -> Vec<RequestState> {
@@ -168,7 +168,7 @@ async fn with_an_open_circuit_nobody_is_asked_and_nothing_is_committed() {
     }
     assert_eq!(shop.requests().await, []);
     assert_eq!(shop.database.stats().commits, 0);
-    assert_eq!(shop.told("refusedOpen"), 3);
+    assert_eq!(shop.status("refusedOpen"), 3);
 }
 
 #[tokio::test(start_paused = true)]
@@ -188,7 +188,7 @@ async fn a_business_with_a_fallback_decides_without_the_neighbour() {
 async fn a_question_that_is_repeated_on_another_connection_is_one_call() {
     let shop = Shop::new([Outcome::Broken("a reset".into()), Outcome::Accepted("{}".into())]);
     assert!(shop.order(false, None).await.is_ok());
-    assert_eq!((shop.till.left(), shop.told("calls"), shop.told("failed")), (0, json!(1), json!(0)));
+    assert_eq!((shop.till.left(), shop.status("calls"), shop.status("failed")), (0, json!(1), json!(0)));
 }
 
 #[tokio::test(start_paused = true)]
@@ -202,9 +202,9 @@ async fn what_a_neighbour_does_counts_and_what_its_business_says_does_not() {
     let shop = Shop::new(outcomes.iter().map(|(outcome, _)| outcome.clone()));
     for (nth, (outcome, failed)) in outcomes.iter().enumerate() {
         assert_eq!(shop.order(false, None).await.is_ok(), matches!(outcome, Outcome::Accepted(_)));
-        assert_eq!((shop.told("calls"), shop.told("failed")), (json!(nth + 1), json!(failed)), "{outcome:?}");
+        assert_eq!((shop.status("calls"), shop.status("failed")), (json!(nth + 1), json!(failed)), "{outcome:?}");
     }
-    assert_eq!((shop.told("atWork"), shop.told("state")), (json!(0), json!("closed")));
+    assert_eq!((shop.status("atWork"), shop.status("state")), (json!(0), json!("closed")));
 }
 
 #[tokio::test(start_paused = true)]

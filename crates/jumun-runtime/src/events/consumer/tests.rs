@@ -4,6 +4,7 @@ mod counting;
 mod scripted;
 
 use super::*;
+use crate::events::parked::parked;
 use crate::{
     Engine, Parts,
     asks::transport::{Outcome as Reached, Question, Transport, VoidError},
@@ -12,7 +13,7 @@ use crate::{
 use futures_util::future::{BoxFuture, ready};
 use jumun::{Behaviour, Step};
 use jumun_bus::{MemoryBus, Publisher, Source};
-use jumun_database::MemoryDatabase;
+use jumun_database::{MemoryDatabase, ReadDatabase};
 use jumun_telemetry::Origin;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -26,17 +27,17 @@ struct Faulty {
 const BAD_ORDER: i64 = 7;
 
 impl Behaviour for Faulty {
-    fn take(&self, step: Step<'_>, documents: &Documents) -> Result<Outcome, Damaged> {
-        self.inner.take(step, documents)
+    fn decide(&self, step: Step<'_>, documents: &Documents) -> Result<Outcome, Defect> {
+        self.inner.decide(step, documents)
     }
 
-    fn hear(&self, heard: Heard<'_>, documents: &Documents) -> Result<Outcome, Damaged> {
-        let is_bad = heard.body.contains(&format!("\"id\":{BAD_ORDER},"));
+    fn handle(&self, event: ReceivedEvent<'_>, documents: &Documents) -> Result<Outcome, Defect> {
+        let is_bad = event.body.contains(&format!("\"id\":{BAD_ORDER},"));
         if is_bad && !self.is_mended.load(Ordering::Relaxed) {
             assert!(!self.panics, "the code panics on order {BAD_ORDER}");
-            return Err(Damaged { collection: "stores", id: BAD_ORDER, why: "the code fails on it".into() });
+            return Err(Defect { collection: "stores", id: BAD_ORDER, why: "the code fails on it".into() });
         }
-        self.inner.hear(heard, documents)
+        self.inner.handle(event, documents)
     }
 }
 
@@ -131,7 +132,7 @@ impl Store {
 
 async fn retry(consumer: &Consumer, key: Option<i64>) -> (usize, usize) {
     let (done, outcome) = oneshot::channel();
-    assert!(consumer.tell(Order::Retry { key, done }).await);
+    assert!(consumer.instruct(Instruction::Retry { key, done }).await);
     outcome.await.expect("an answer").expect("nothing is in the way")
 }
 
@@ -210,7 +211,7 @@ async fn what_is_discarded_has_no_effect_and_holds_nothing_up() {
     store.order("Ordered", 7);
     store.heard_all(&consumer).await;
     let (done, outcome) = oneshot::channel();
-    assert!(consumer.tell(Order::Discard { key: 7, done }).await);
+    assert!(consumer.instruct(Instruction::Discard { key: 7, done }).await);
     assert_eq!(outcome.await, Ok(Ok(1)));
     assert_eq!(store.parked().await, []);
     store.is_mended.store(true, Ordering::Relaxed);
@@ -280,7 +281,7 @@ async fn a_release_that_can_take_nothing_in_stands_still_before_it_parks_everyth
     let mut discarded = 0;
     for order in first..first + too_many {
         let (done, outcome) = oneshot::channel();
-        assert!(consumer.tell(Order::Discard { key: order, done }).await);
+        assert!(consumer.instruct(Instruction::Discard { key: order, done }).await);
         discarded += outcome.await.expect("an answer").expect("nothing is in the way");
     }
     store.heard_all(&consumer).await;

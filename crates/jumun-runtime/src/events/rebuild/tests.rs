@@ -10,15 +10,17 @@ use crate::{
 };
 use futures_util::future::{BoxFuture, join_all, ready};
 use jumun::{
-    Aggregate, Behaviour, Context, Damaged, Decision, Documents, Folded, Heard, Id, NoSettings, Outcome, ReadModel,
-    Resource, Service, Step, System, View, conflict, emit,
+    Aggregate, Behaviour, Context, Decision, Defect, Documents, Folded, Folding, Id, NoSettings, Outcome, ReadModel,
+    ReceivedEvent, Resource, Service, Step, System, View, conflict, emit,
 };
 use jumun_bus::{MemoryBus, Publisher, Record, Source};
-use jumun_database::{Changes, DocumentChange, MemoryDatabase, RebuildDatabase};
+
+use jumun_database::{Changes, Database, Document, DocumentChange, MemoryDatabase, ReadDatabase, RebuildDatabase};
 use jumun_telemetry::Origin;
 use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 use serde_json::json;
-
+use std::time::Duration;
 use uuid::Uuid;
 
 jumun::published_language! {
@@ -122,15 +124,15 @@ fn is_13(body: &str) -> bool {
 }
 
 impl Behaviour for Superstitious {
-    fn take(&self, step: Step<'_>, documents: &Documents) -> Result<Outcome, Damaged> {
-        self.inner.take(step, documents)
+    fn decide(&self, step: Step<'_>, documents: &Documents) -> Result<Outcome, Defect> {
+        self.inner.decide(step, documents)
     }
 
-    fn hear(&self, heard: Heard<'_>, documents: &Documents) -> Result<Outcome, Damaged> {
-        if is_13(heard.body) && self.as_they_happen.load(Ordering::Relaxed) {
-            return Err(Damaged { collection: "tallies", id: 0, why: "13".into() });
+    fn handle(&self, event: ReceivedEvent<'_>, documents: &Documents) -> Result<Outcome, Defect> {
+        if is_13(event.body) && self.as_they_happen.load(Ordering::Relaxed) {
+            return Err(Defect { collection: "tallies", id: 0, why: "13".into() });
         }
-        self.inner.hear(heard, documents)
+        self.inner.handle(event, documents)
     }
 
     fn folding(&self, resource: usize) -> Option<Box<dyn Folding>> {
@@ -145,26 +147,26 @@ struct SuperstitiousFolding {
 }
 
 impl Folding for SuperstitiousFolding {
-    fn take(&mut self, event_type: &str, body: &str) -> Result<bool, Damaged> {
+    fn take(&mut self, event_type: &str, body: &str) -> Result<bool, Defect> {
         assert!(!(is_13(body) && self.fails.load(Ordering::Relaxed)), "13");
         self.inner.take(event_type, body)
     }
     fn missing(&mut self) -> Vec<i64> {
         self.inner.missing()
     }
-    fn put(&mut self, id: i64, body: &str) -> Result<(), Damaged> {
+    fn put(&mut self, id: i64, body: &str) -> Result<(), Defect> {
         self.inner.put(id, body)
     }
     fn fold(&mut self, nth: usize) {
         self.inner.fold(nth);
     }
-    fn is_folded(&mut self) {
-        self.inner.is_folded();
+    fn end_batch(&mut self) {
+        self.inner.end_batch();
     }
     fn rows(&self) -> usize {
         self.inner.rows()
     }
-    fn give(&mut self, all: bool) -> Result<Vec<Folded>, Damaged> {
+    fn give(&mut self, all: bool) -> Result<Vec<Folded>, Defect> {
         self.inner.give(all)
     }
 }
@@ -245,13 +247,13 @@ impl Shop {
         self.database.commit(Changes { documents: vec![change], ..Changes::default() }).await.expect("a commit");
     }
 
-    pub(crate) async fn rebuild(&self) -> Said {
+    pub(crate) async fn rebuild(&self) -> RebuildReport {
         end_of(self.rebuilds.begin("board").expect("nothing is in the way")).await
     }
 
-    pub(crate) async fn rebuilt(&self) -> Rebuilt {
+    pub(crate) async fn rebuilt(&self) -> RebuildStats {
         match self.rebuild().await {
-            Said::Rebuilt(rebuilt) => rebuilt,
+            RebuildReport::Done(rebuilt) => rebuilt,
             other => panic!("{other:?}"),
         }
     }
@@ -271,7 +273,7 @@ pub(crate) async fn note(engine: &Engine, tally: i64) {
     engine.take(incoming).await.expect("a note");
 }
 
-async fn end_of(mut said: mpsc::Receiver<Said>) -> Said {
+async fn end_of(mut said: mpsc::Receiver<RebuildReport>) -> RebuildReport {
     let mut last = None;
     let all = async {
         while let Some(said) = said.recv().await {
@@ -351,8 +353,8 @@ async fn nothing_is_lost_or_folded_twice_while_everything_goes_on() {
             // In step with the consumer: a till that is faster than everybody for ever is not the point.
             shop.heard_all().await;
             match said.try_recv() {
-                Ok(Said::Rebuilt(rebuilt)) => break rebuilt,
-                Ok(Said::Progress(_)) | Err(mpsc::error::TryRecvError::Empty) => {}
+                Ok(RebuildReport::Done(rebuilt)) => break rebuilt,
+                Ok(RebuildReport::Progress(_)) | Err(mpsc::error::TryRecvError::Empty) => {}
                 other => panic!("{other:?}"),
             }
         };
@@ -370,7 +372,7 @@ async fn nothing_is_lost_or_folded_twice_while_everything_goes_on() {
 #[tokio::test]
 async fn rows_that_are_not_at_hand_any_more_are_read_again() {
     let mut shop = Shop::open().await;
-    let many = i64::try_from(FOLD_MAX_ROWS).expect("small") + 5_000;
+    let many = i64::try_from(crate::limits::FOLD_MAX_ROWS).expect("small") + 5_000;
     for amount in [1, 10] {
         for id in 1..=many {
             shop.ring(id, amount);
@@ -412,7 +414,7 @@ async fn what_is_parked_or_discarded_has_no_effect_until_it_is_heard() {
     }
     shop.heard_all().await;
     let (done, outcome) = oneshot::channel();
-    assert!(shop.consumer.tell(Order::Discard { key: 3, done }).await);
+    assert!(shop.consumer.instruct(Instruction::Discard { key: 3, done }).await);
     assert_eq!(outcome.await, Ok(Ok(2)));
 
     // The rows could be made with all of them, and must not be.
@@ -442,10 +444,10 @@ async fn nothing_parked_is_heard_or_forgotten_while_rows_are_made_anew() {
     shop.heard_all().await;
     let _at_work = shop.consumer.keep_parked().await; // as a rebuild does
     let (done, outcome) = oneshot::channel();
-    assert!(shop.consumer.tell(Order::Retry { key: None, done }).await);
+    assert!(shop.consumer.instruct(Instruction::Retry { key: None, done }).await);
     assert!(outcome.await.expect("an answer").is_err());
     let (done, outcome) = oneshot::channel();
-    assert!(shop.consumer.tell(Order::Discard { key: 2, done }).await);
+    assert!(shop.consumer.instruct(Instruction::Discard { key: 2, done }).await);
     assert!(outcome.await.expect("an answer").is_err());
     assert_eq!(shop.consumer.consumption().parked_keys, 1);
 }
@@ -459,7 +461,7 @@ async fn an_event_on_which_the_code_fails_leaves_the_old_rows() {
     shop.heard_all().await;
     let rows = shop.rows().await;
     shop.anew.store(true, Ordering::Relaxed);
-    let Said::Failed { code, why, .. } = shop.rebuild().await else { panic!("it must fail") };
+    let RebuildReport::Failed { code, why, .. } = shop.rebuild().await else { panic!("it must fail") };
     assert_eq!(code, "event-unfoldable");
     assert!(why.contains("till/0") && why.contains("event 2"), "{why}");
     assert_eq!(shop.rows().await, rows);
@@ -484,7 +486,7 @@ async fn one_at_a_time_and_only_views() {
     let first = shop.rebuilds.begin("board").expect("nothing is in the way");
     assert_eq!(why(shop.rebuilds.begin("tallies")).code(), "rebuild-at-work");
     drop(in_the_way);
-    assert!(matches!(end_of(first).await, Said::Rebuilt(_)));
+    assert!(matches!(end_of(first).await, RebuildReport::Done(_)));
     assert_eq!(shop.rebuilt().await.events, 1);
 }
 

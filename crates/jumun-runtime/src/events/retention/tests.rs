@@ -3,12 +3,11 @@
 
 use super::*;
 use crate::events::{
-    consumer::Order,
-    rebuild::{
-        Said,
-        tests::{Shop, note},
-    },
+    consumer::Instruction,
+    rebuild::tests::{Shop, note},
 };
+use jumun_bus::EmbeddedLog;
+use jumun_control::RebuildReport;
 use jumun_database::Document;
 use std::sync::atomic::Ordering;
 use tempfile::TempDir;
@@ -30,7 +29,7 @@ impl Kept {
         let shop = Shop::on(log.clone()).await;
         let kept_for = Duration::from_millis(1);
         let consumers = BTreeSet::from(["board".to_owned()]);
-        let retention = Retention { log: log.clone(), kept_for, consumers };
+        let retention = Retention { bus: Arc::new(log.clone()), kept_for, consumers };
         let keeper = Keeper::new(retention, shop.engine.core(), &shop.rebuilds);
         Self { shop, keeper, log, _folder: folder }
     }
@@ -43,11 +42,11 @@ impl Kept {
         // What is committed, and not only heard, is what counts.
         let till = self.shop.till.sync().expect("a disk")[0];
         let committed = async {
-            while place(&self.shop.engine.core().database().places().await.expect("memory can be read")) < till {
+            while position(&self.shop.engine.core().database().positions().await.expect("memory can be read")) < till {
                 tokio::task::yield_now().await;
             }
         };
-        tokio::time::timeout(Duration::from_secs(10), committed).await.expect("places are written");
+        tokio::time::timeout(Duration::from_secs(10), committed).await.expect("positions are written");
     }
 
     /// Cuts the log of the till; its first event now.
@@ -57,7 +56,7 @@ impl Kept {
         self.log.kept_from("till").expect("a log")[0]
     }
 
-    async fn base(&self) -> Option<Vec<Place>> {
+    async fn base(&self) -> Option<Vec<Position>> {
         self.shop.engine.core().database().base("tallies").await.expect("memory can be read")
     }
 
@@ -66,8 +65,8 @@ impl Kept {
     }
 }
 
-fn place(places: &[Place]) -> u64 {
-    places.iter().find(|place| place.source == "till").map_or(0, |place| place.sequence)
+fn position(positions: &[Position]) -> u64 {
+    positions.iter().find(|position| position.source == "till").map_or(0, |position| position.sequence)
 }
 
 #[tokio::test]
@@ -88,8 +87,11 @@ async fn views_get_a_base_before_the_log_is_cut_and_are_made_anew_from_it() {
         kept.shop.spoil(777, true, r#"{"id":777,"sum":1,"notes":0}"#).await;
         kept.keeper.look().await;
         let (base, rung) = (kept.base().await.expect("a base"), kept.shop.till.last(0));
-        assert_eq!(place(&base), rung);
-        assert_eq!(base.iter().find(|place| place.source == "board").map(|place| place.sequence), Some(notes));
+        assert_eq!(position(&base), rung);
+        assert_eq!(
+            base.iter().find(|position| position.source == "board").map(|position| position.sequence),
+            Some(notes)
+        );
         assert_eq!((kept.released("till"), kept.released("board")), (Some(rung), Some(notes)));
         let kept_from = kept.cut();
         assert!(kept_from > before && kept_from > rung - 50, "round {round}: {kept_from}");
@@ -121,7 +123,7 @@ async fn views_get_a_base_before_the_log_is_cut_and_are_made_anew_from_it() {
     assert!(kept.shop.rebuilt().await.from_base);
 }
 
-/// Heard again, it would be missing from the base for ever.
+/// ReceivedEvent again, it would be missing from the base for ever.
 #[tokio::test]
 async fn nothing_is_let_go_of_while_something_is_parked() {
     let mut kept = Kept::open().await;
@@ -130,14 +132,14 @@ async fn nothing_is_let_go_of_while_something_is_parked() {
     kept.shop.ring(3, 13); // parked
     kept.ring(200).await;
     let (done, outcome) = oneshot::channel();
-    assert!(kept.shop.consumer.tell(Order::Discard { key: 3, done }).await);
+    assert!(kept.shop.consumer.instruct(Instruction::Discard { key: 3, done }).await);
     assert_eq!(outcome.await, Ok(Ok(11)));
     kept.keeper.look().await;
     assert_eq!((kept.base().await, kept.released("till"), kept.cut()), (None, Some(0), 1));
 
     kept.shop.as_they_happen.store(false, Ordering::Relaxed);
     let (done, outcome) = oneshot::channel();
-    assert!(kept.shop.consumer.tell(Order::Retry { key: None, done }).await);
+    assert!(kept.shop.consumer.instruct(Instruction::Retry { key: None, done }).await);
     assert_eq!(outcome.await, Ok(Ok((11, 0))));
     let rows = kept.shop.rows().await;
     kept.keeper.look().await;
@@ -193,7 +195,7 @@ async fn without_a_base_on_a_cut_log_a_view_cannot_be_made_anew_and_nothing_more
     kept.log.retain("till", &[250]).expect("a log"); // by somebody who did not ask
     let kept_from = kept.log.kept_from("till").expect("a log")[0];
     assert!(kept_from > 1);
-    let Said::Failed { code, .. } = kept.shop.rebuild().await else { panic!("it must fail") };
+    let RebuildReport::Failed { code, .. } = kept.shop.rebuild().await else { panic!("it must fail") };
     assert_eq!(code, "bus-gone");
     kept.ring(300).await;
     let error = kept.keeper.make_base().await.expect_err("there is no beginning");
@@ -210,10 +212,10 @@ async fn as_long_as_the_log_is_whole_a_rebuild_makes_a_base_of_an_earlier_releas
     kept.ring(300).await;
     let rows = kept.shop.rows().await;
     let database = kept.shop.engine.core().database().clone();
-    let places = database.places().await.expect("memory can be read");
+    let positions = database.positions().await.expect("memory can be read");
     let earlier = Document { id: 1, version: 1, shown: true, body: r#"{"id":1,"sum":-5,"notes":0}"#.into() };
     database.write_next_base("tallies", vec![earlier]).await.expect("memory has room");
-    database.keep_bases(vec!["tallies"], places).await.expect("memory has room");
+    database.keep_bases(vec!["tallies"], positions).await.expect("memory has room");
     assert!(!kept.shop.rebuilt().await.from_base);
     assert_eq!(kept.shop.rows().await, rows);
     let in_base = async || {
@@ -258,7 +260,7 @@ fn those_count_who_listen_and_whose_views_fold() {
     let consumers = |service: &str| {
         let log = EmbeddedLog::open(folder.path()).expect("a folder");
         let service = system.service(service).expect("a service");
-        let retention = Retention::new(&system, service, log, Duration::from_secs(1));
+        let retention = Retention::new(&system, service, Arc::new(log), Duration::from_secs(1));
         retention.consumers.into_iter().collect::<Vec<_>>()
     };
     assert_eq!(consumers("order"), ["dashboard", "delivery", "payment", "store"]);

@@ -13,8 +13,7 @@ const MAX_WAIT: Duration = Duration::from_millis(100);
 
 /// Admission for so many at work, and so many waiting.
 fn admission(max_concurrent: u32, max_waiting: u32) -> Admission {
-    let usual = AdmissionConfig::default();
-    Admission::new(AdmissionConfig { max_concurrent, max_waiting, max_wait: MAX_WAIT, max_reads: 1, ..usual })
+    Admission::new(AdmissionConfig { max_concurrent, max_waiting, max_wait: MAX_WAIT, max_reads: 1 }, Shed::New)
 }
 
 fn ms(ms: u64) -> Duration {
@@ -115,8 +114,8 @@ async fn what_ends_things_is_let_in_anyway_unless_all_is_shed() {
     assert!(enter(&admission).await.is_err());
     assert!(admission.command(true, None, None).await.expect("it may").is_none());
 
-    let config = AdmissionConfig { max_concurrent: 1, max_waiting: 0, shed: Shed::All, ..AdmissionConfig::default() };
-    let admission = Admission::new(config);
+    let config = AdmissionConfig { max_concurrent: 1, max_waiting: 0, ..AdmissionConfig::default() };
+    let admission = Admission::new(config, Shed::All);
     let _only = enter(&admission).await.expect("a place");
     assert_eq!(admission.command(true, None, None).await.expect_err("all is shed").code, Code::Overloaded);
 }

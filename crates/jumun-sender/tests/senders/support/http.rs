@@ -1,4 +1,4 @@
-//! A server that takes down what it is sent and answers as it is told.
+//! A server that records what it receives and answers as the test wants.
 
 use base64::{Engine, prelude::BASE64_STANDARD};
 use bytes::Bytes;
@@ -29,7 +29,8 @@ impl Received {
         self.head.get(name).unwrap_or_else(|| panic!("no header {name}")).to_str().expect("text")
     }
 
-    /// What a receiver of *Standard Webhooks* does: insists that it is from who knows the key (in base64), and new.
+    /// What a receiver of *Standard Webhooks* does: insists that the message comes from a holder of the key (in
+    /// base64), and is new.
     pub(crate) fn verify(&self, key: &str) {
         let (id, timestamp) = (self.header("webhook-id"), self.header("webhook-timestamp"));
         let signed = [id.as_bytes(), b".", timestamp.as_bytes(), b".", &self.body];

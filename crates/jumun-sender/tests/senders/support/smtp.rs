@@ -1,4 +1,4 @@
-//! A small mail server (RFC 5321) that takes down what it is sent and says what it is told to.
+//! A small mail server (RFC 5321) that records what it receives and answers as the test wants.
 
 use base64::{Engine, prelude::BASE64_STANDARD};
 use std::{
@@ -26,7 +26,7 @@ pub(crate) struct Mail {
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Reply {
     Say(&'static str),
-    /// All that it has heard, behind this code.
+    /// All that it has received, behind this code.
     Echo(u16),
     Hang,
     Close,
@@ -37,7 +37,7 @@ pub(crate) enum Reply {
 pub(crate) struct Script {
     /// It can do TLS.
     pub(crate) tls: Option<TlsAcceptor>,
-    /// What somebody in between adds to its *go on*.
+    /// What an attacker in between adds to its *go on*.
     pub(crate) slipped_in: &'static str,
     /// It does TLS from the beginning.
     pub(crate) is_implicit: bool,

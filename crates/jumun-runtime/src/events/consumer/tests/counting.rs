@@ -2,7 +2,7 @@
 //! twice, or not at all; the businesses that ship are too forgiving to show it.
 
 use super::{
-    Consumer, Duration, Nobody, Order, retry,
+    Consumer, Duration, Instruction, Nobody, retry,
     scripted::{End, Scripted},
 };
 use crate::{Engine, Parts, events::Token, schema};
@@ -181,7 +181,7 @@ async fn a_retry_that_the_database_spoils_is_tried_again() {
         house.visits(1, 2); // behind it
         house.heard_all(&consumer).await;
         assert_eq!(consumer.consumption().parked_keys, 1);
-        let parked = super::parked(&house.database, None).await.expect("memory can be read");
+        let parked = crate::events::parked::parked(&house.database, None).await.expect("memory can be read");
         assert_eq!(parked.len(), 3);
         let (done, told) = tokio::sync::oneshot::channel();
         // Of the first nothing can be made; without it the others can be heard.
@@ -197,7 +197,7 @@ async fn a_retry_that_the_database_spoils_is_tried_again() {
         house.database.inner_commit(changes).await;
 
         house.database.script(ends.clone());
-        assert!(consumer.tell(Order::Retry { key: None, done }).await);
+        assert!(consumer.instruct(Instruction::Retry { key: None, done }).await);
         told.await.expect("an answer").expect("nothing is in the way");
         let mut shown = consumer.shown.clone();
         let heard = shown.wait_for(|shown| shown.parked_keys == 0);

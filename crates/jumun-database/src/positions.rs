@@ -4,7 +4,7 @@ use uuid::Uuid;
 
 /// How far a consumer has come in one partition of one source.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Place {
+pub struct Position {
     /// The service whose journal it is.
     pub source: String,
     /// The partition.
@@ -15,11 +15,11 @@ pub struct Place {
     pub sequence: u64,
 }
 
-/// A step forward of a consumer; the fence against a second consumer at work.
+/// A step of a consumer: compare-and-set, and so the fence against a second consumer.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct PlaceChange {
-    /// Where it shall stand.
-    pub place: Place,
-    /// The number it stood at; 0 where it has no place yet.
+pub struct PositionChange {
+    /// The new offset.
+    pub position: Position,
+    /// The expected current number; 0 where there is no offset yet.
     pub expected_sequence: u64,
 }

@@ -1,0 +1,49 @@
+//! Where a log ends.
+
+use super::{
+    cursor::{Cursor, Next, Opened},
+    files,
+    format::{Bytes, CHECKSUM_BYTES, Frame, Parsed},
+};
+use crate::{BusError, limits};
+use std::path::Path;
+
+/// The ordinal of the next record that will be appended to a log, found from the end of its last segment.
+pub(super) fn end(folder: &Path) -> Result<u64, BusError> {
+    for first in files::segments(folder)?.into_iter().rev() {
+        if let Opened::Segment(cursor) = Cursor::open(folder, first, Vec::new())? {
+            return end_of(cursor);
+        }
+    }
+    Ok(0)
+}
+
+pub(super) fn end_of(mut cursor: Cursor) -> Result<u64, BusError> {
+    if let Some(last) = last_frame(&cursor)? {
+        return Ok(last.ordinal + 1);
+    }
+    // It is empty, or it ends in the middle of a record.
+    while let Next::Record(..) = cursor.next()? {}
+    Ok(cursor.ordinal)
+}
+
+/// The record that the file ends with; None where it does not end with one.
+pub(super) fn last_frame(cursor: &Cursor) -> Result<Option<Frame>, BusError> {
+    let length = cursor.file.metadata().map_err(|error| files::unavailable(&cursor.path, &error))?.len();
+    let mut back = [0; 2 * CHECKSUM_BYTES];
+    let Some(from) = length.checked_sub(back.len() as u64) else { return Ok(None) };
+    files::read(&cursor.file, &cursor.path, &mut back, from)?;
+    let record = Bytes(&back).u32().unwrap_or_default() as usize;
+    let before = length.checked_sub((record + CHECKSUM_BYTES) as u64);
+    let Some(before) = before.filter(|_| record <= limits::RECORD_MAX_BYTES) else { return Ok(None) };
+    let mut bytes = vec![0; CHECKSUM_BYTES + record];
+    if files::read(&cursor.file, &cursor.path, &mut bytes, before)? < bytes.len() {
+        return Ok(None);
+    }
+    let mut rest = Bytes(&bytes);
+    let checksum = rest.u32().unwrap_or_default();
+    Ok(match Frame::parse(rest.0, checksum) {
+        Parsed::Frame(frame) if frame.length == record => Some(frame),
+        _ => None,
+    })
+}

@@ -1,0 +1,100 @@
+//! What can be wrong with a bus.
+
+use uuid::Uuid;
+
+/// What is wrong with a bus.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum BusError {
+    /// Another process publishes for this source.
+    #[error("{service}: another process publishes its events")]
+    InUse {
+        /// The source.
+        service: String,
+    },
+    /// The log belongs to another database of this service.
+    #[error("{service}: its log has epoch {found}, its database {wanted}")]
+    AnotherEpoch {
+        /// The source.
+        service: String,
+        /// The epoch of the log.
+        found: Uuid,
+        /// The epoch that was expected.
+        wanted: Uuid,
+    },
+    /// A number is missing.
+    #[error("{service}/{partition}: after {after} comes {found}")]
+    Gap {
+        /// The source.
+        service: String,
+        /// The partition.
+        partition: u16,
+        /// The last number known.
+        after: u64,
+        /// The number found.
+        found: u64,
+    },
+    /// What was asked for is not kept any more.
+    #[error("{service}/{partition}: events before {kept_from} are not kept any more, {wanted} was asked for")]
+    Gone {
+        /// The source.
+        service: String,
+        /// The partition.
+        partition: u16,
+        /// The first number that is still there.
+        kept_from: u64,
+        /// The number that was asked for.
+        wanted: u64,
+    },
+    /// A part of the log cannot be read that was synced before.
+    #[error("{path}: damaged at byte {offset}: {why}")]
+    Damaged {
+        /// The file.
+        path: String,
+        /// Where.
+        offset: u64,
+        /// What was seen.
+        why: String,
+    },
+    /// There is no bus at this address.
+    #[error("{path}: there is no bus here")]
+    Missing {
+        /// The folder.
+        path: String,
+    },
+    /// The bus cannot be used now.
+    #[error("the bus cannot be used: {0}")]
+    Unavailable(String),
+}
+
+impl BusError {
+    /// A code that stays the same over releases.
+    pub const fn code(&self) -> &'static str {
+        match self {
+            Self::InUse { .. } => "bus-in-use",
+            Self::AnotherEpoch { .. } => "bus-another-epoch",
+            Self::Gap { .. } => "bus-gap",
+            Self::Gone { .. } => "bus-gone",
+            Self::Damaged { .. } => "bus-damaged",
+            Self::Missing { .. } => "bus-missing",
+            Self::Unavailable(_) => "bus-unavailable",
+        }
+    }
+
+    /// What to do about it.
+    pub const fn remedy(&self) -> &'static str {
+        match self {
+            Self::InUse { .. } => "Stop the other process: a service publishes from one place.",
+            Self::AnotherEpoch { .. } => {
+                "Restore the database that this log was written from, or move the bus folder away and rebuild the views."
+            }
+            Self::Gone { .. } => {
+                "Stop the source, move its folder on the bus away, and start it: it fills its log again from its journal."
+            }
+            Self::Gap { .. } | Self::Damaged { .. } => {
+                "Restore the log from a copy, or move it away: the source fills it again from its journal."
+            }
+            Self::Missing { .. } => "Check the path (--data); services make it when they first start.",
+            Self::Unavailable(_) => "Check that the bus folder exists, has room, and can be written by this user.",
+        }
+    }
+}

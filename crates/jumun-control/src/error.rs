@@ -1,0 +1,71 @@
+//! Why an operator gets no answer.
+
+use serde::{Deserialize, Serialize};
+use std::{fmt::Display, io};
+
+/// Why an operator gets no answer.
+#[derive(Debug, thiserror::Error)]
+pub enum ControlError {
+    /// No process listens.
+    #[error("{path}: the service does not run: {why}")]
+    NotRunning {
+        /// The socket.
+        path: String,
+        /// What the operating system said.
+        why: io::Error,
+    },
+    /// The process does not answer, or its answer is not one.
+    #[error("the service does not answer: {0}")]
+    NoAnswer(String),
+    /// The process is of another release that speaks another version.
+    #[error("the process speaks version {theirs} of the operator's protocol, this program version {}", crate::VERSION)]
+    Version {
+        /// Its version, or `unknown`.
+        theirs: String,
+    },
+    /// The process says no.
+    #[error("the service says: {0}")]
+    Refused(String),
+}
+
+impl ControlError {
+    /// A code that stays the same over releases.
+    pub const fn code(&self) -> &'static str {
+        match self {
+            Self::NotRunning { .. } => "service-not-running",
+            Self::NoAnswer(_) => "service-silent",
+            Self::Version { .. } => "control-version",
+            Self::Refused(_) => "service-refused",
+        }
+    }
+
+    /// What to do about it.
+    pub const fn remedy(&self) -> &'static str {
+        match self {
+            Self::NotRunning { .. } => "Start it (jumun serve …), or check --data.",
+            Self::NoAnswer(_) => "Look at its log; restart it if it hangs. Nothing is lost by that.",
+            Self::Version { .. } => {
+                "Use the program of the release that runs, or stop the system and start it with this one (jumun up)."
+            }
+            Self::Refused(_) => "Do what it says, then try again.",
+        }
+    }
+
+    pub(crate) fn no_answer(why: impl Display) -> Self {
+        Self::NoAnswer(why.to_string())
+    }
+}
+
+/// A refusal, as it is sent.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Refused {
+    /// Why, for a person.
+    pub why: String,
+}
+
+impl Refused {
+    /// A refusal in words.
+    pub fn new(why: impl Into<String>) -> Self {
+        Self { why: why.into() }
+    }
+}

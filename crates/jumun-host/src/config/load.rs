@@ -1,0 +1,95 @@
+//! Reads the configuration of a system, and checks it.
+
+use super::{
+    service::{self, ServiceConfig},
+    system::{self, SystemKeys},
+    tables::{default_listen, section, table},
+};
+use jumun::SystemModel;
+use jumun_bus::BusUrl;
+use jumun_config::{ConfigError, Layers, Sources};
+use jumun_gateway::{GATEWAY, GatewayConfig, PORT};
+use jumun_http::Address;
+use jumun_telemetry::{OtlpConfig, TelemetryConfig};
+use serde_json::{Map, Value};
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+/// The table of telemetry.
+pub(super) const TELEMETRY: &str = "telemetry";
+
+/// The configuration of a system.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Config {
+    /// How far the default ports are moved up.
+    pub port_offset: u16,
+    /// The HTTP status of answers that say *not now*.
+    pub unavailable_status: u16,
+    /// The folder of all data of this system.
+    pub folder: PathBuf,
+    /// The bus.
+    pub bus: BusUrl,
+    /// How long events stay on the bus at least; for ever, where it is `None`.
+    pub retention: Option<Duration>,
+    /// The gateway.
+    pub gateway: GatewayConfig,
+    /// The collector that takes spans, if there is one.
+    pub telemetry: Option<OtlpConfig>,
+    /// The services, by name.
+    pub services: BTreeMap<String, ServiceConfig>,
+}
+
+/// Reads the configuration of a system, and checks it.
+///
+/// # Errors
+/// The first key that is unknown or has an invalid value, or a source that cannot be read.
+pub fn load(model: &SystemModel, sources: &Sources) -> Result<Config, ConfigError> {
+    assemble(model, sources, &sources.layers()?)
+}
+
+pub(super) fn assemble(model: &SystemModel, sources: &Sources, layers: &Layers) -> Result<Config, ConfigError> {
+    let mut given = layers.merged()?;
+    let folder = sources.data.as_deref().unwrap_or(Path::new("data")).join(model.name);
+    let SystemKeys { port_offset, unavailable_status, bus, retention } = system::read(&mut given)?;
+    let bus = bus.unwrap_or_else(|| BusUrl::embedded(folder.join("bus")));
+    let mut gateway = gateway(model, table(&mut given, GATEWAY)?, port_offset)?;
+    let telemetry: TelemetryConfig = section(TELEMETRY, table(&mut given, TELEMETRY)?)?;
+    let telemetry = telemetry.otlp(|name| sources.variable(name))?;
+    let mut services = BTreeMap::new();
+    for service in &model.services {
+        let read = service::read(service, table(&mut given, service.name)?, &folder, port_offset)?;
+        services.insert(service.name.to_owned(), read);
+    }
+    if let Some(key) = given.keys().next() {
+        return Err(ConfigError::UnknownKey(key.clone()));
+    }
+    set_open_addresses(&mut gateway, &mut services);
+    Ok(Config { port_offset, unavailable_status, folder, bus, retention, gateway, telemetry, services })
+}
+
+fn gateway(model: &SystemModel, mut given: Map<String, Value>, offset: u16) -> Result<GatewayConfig, ConfigError> {
+    if !given.contains_key("listen") {
+        given.insert("listen".into(), default_listen(GATEWAY, PORT, offset)?.to_string().into());
+    }
+    let config: GatewayConfig = section(GATEWAY, given)?;
+    match config.upstreams.keys().find(|name| model.service(name).is_none()) {
+        Some(unknown) => Err(ConfigError::UnknownKey(format!("{GATEWAY}.upstreams.{unknown}"))),
+        None => Ok(config),
+    }
+}
+
+/// Gives neighbours and the gateway the address where a service listens, unless another one is configured.
+fn set_open_addresses(gateway: &mut GatewayConfig, services: &mut BTreeMap<String, ServiceConfig>) {
+    let listen: BTreeMap<_, _> = services.iter().map(|(name, config)| (name.clone(), config.listen)).collect();
+    for (name, listen) in &listen {
+        gateway.upstreams.entry(name.clone()).or_insert_with(|| vec![Address::from(*listen)]);
+    }
+    for (callee, call) in services.values_mut().flat_map(|config| &mut config.calls) {
+        if let Some(listen) = listen.get(callee) {
+            call.url.get_or_insert_with(|| Address::from(*listen));
+        }
+    }
+}

@@ -1,0 +1,37 @@
+//! Tables of configuration, and the full keys of what is wrong in them.
+
+use jumun_config::{ConfigError, Section};
+use serde_json::{Map, Value};
+use std::net::SocketAddr;
+
+/// The address of a process for this machine only: its usual port, moved up by the offset.
+pub(super) fn default_listen(name: &str, port: u16, offset: u16) -> Result<SocketAddr, ConfigError> {
+    let port = port.checked_add(offset).ok_or_else(|| ConfigError::Invalid {
+        key: "port_offset".into(),
+        why: format!("{name} would listen on port {port} + {offset}, and there is none above 65535"),
+    })?;
+    Ok(SocketAddr::from(([127, 0, 0, 1], port)))
+}
+
+/// Takes a table out of another one; an empty one, where it is not there.
+pub(super) fn table(from: &mut Map<String, Value>, name: &str) -> Result<Map<String, Value>, ConfigError> {
+    match from.remove(name) {
+        None => Ok(Map::new()),
+        Some(Value::Object(table)) => Ok(table),
+        Some(_) => Err(ConfigError::Invalid { key: name.into(), why: "must be a table".into() }),
+    }
+}
+
+/// Reads a section. Errors have its full key.
+pub(super) fn section<S: Section>(name: &str, table: Map<String, Value>) -> Result<S, ConfigError> {
+    Ok(jumun_config::read(table).map_err(|invalid| invalid.below(name))?)
+}
+
+/// An error of a table, seen from the table above.
+pub(super) fn below(table: &str, error: ConfigError) -> ConfigError {
+    match error {
+        ConfigError::Invalid { key, why } => ConfigError::Invalid { key: format!("{table}.{key}"), why },
+        ConfigError::UnknownKey(key) => ConfigError::UnknownKey(format!("{table}.{key}")),
+        error @ ConfigError::Unreadable(_) => error,
+    }
+}

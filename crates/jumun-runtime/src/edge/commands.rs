@@ -1,0 +1,133 @@
+//! Commands of clients and questions of neighbours: read, given to the engine, answered.
+
+use super::{
+    request::{At, Handled, id},
+    shared::Shared,
+};
+use crate::{
+    crash,
+    engine::{Incoming, Key, Success},
+    limits::KEY_MAX_BYTES,
+};
+use axum::{
+    extract::Request,
+    http::{HeaderMap, HeaderValue, Method, StatusCode, header},
+};
+use bytes::Bytes;
+use http_body_util::{BodyExt, LengthLimitError, Limited};
+use jumun::{BadInput, Verb};
+use jumun_http::{
+    Code, EXPIRES, IDEMPOTENCY_KEY, Problem, Reply, ask_only,
+    limits::{BODY_MAX_BYTES, BODY_TIME_LIMIT},
+};
+use sha2::{Digest, Sha256};
+use uuid::Uuid;
+
+/// A command of a client.
+pub(super) async fn command(at: At, mut request: Request) -> Handled {
+    let model = at.model().commands[at.command].clone();
+    let (id, success, has_body) = match model.verb {
+        Verb::Post => (None, StatusCode::CREATED, true),
+        Verb::Delete => (Some(id(&mut request).await?), StatusCode::NO_CONTENT, false),
+        Verb::Put(_) => (Some(id(&mut request).await?), StatusCode::OK, false),
+        Verb::Patch => (Some(id(&mut request).await?), StatusCode::OK, true),
+    };
+    let key = client_key(request.headers())?;
+    let (method, path) = (request.method().clone(), request.uri().path().to_owned());
+    let body = if has_body { json_body(request).await? } else { Bytes::new() };
+    let command = model.read(&body).map_err(bad_input)?;
+    let fingerprint = fingerprint(&method, &path, &body);
+    let At { resource, origin, .. } = at;
+    let success = success.as_u16();
+    take(&at.shared, Incoming { resource, id, command, key, fingerprint, success, origin }).await
+}
+
+/// A question of a neighbour.
+pub(super) async fn asked(at: At, request: Request) -> Handled {
+    let key = ask_key(request.headers())?;
+    let model = at.model().ask.clone();
+    let model = model.ok_or_else(|| Problem::new(Code::NotFound, "Nothing is asked here."))?;
+    let (method, path) = (request.method().clone(), request.uri().path().to_owned());
+    let body = json_body(request).await?;
+    let (id, command): (i64, _) = model.read(&body).map_err(bad_input)?;
+    let fingerprint = fingerprint(&method, &path, &body);
+    let success = StatusCode::CREATED.as_u16();
+    crash::point("ask.received");
+    let At { resource, origin, .. } = at;
+    let (id, key) = (Some(id), Some(key));
+    take(&at.shared, Incoming { resource, id, command, key, fingerprint, success, origin }).await
+}
+
+async fn take(shared: &Shared, incoming: Incoming) -> Handled {
+    let Success { status, location, body, seen } = shared.engine.take(incoming).await?;
+    match StatusCode::from_u16(status) {
+        Ok(status) if status != StatusCode::NO_CONTENT => Ok(Reply::Done(status, location, body, seen)),
+        _ => Ok(Reply::Empty(seen)),
+    }
+}
+
+/// A neighbour takes its question back.
+pub(super) async fn void(at: At, request: Request) -> Handled {
+    let Key::Ask { id, .. } = ask_key(request.headers())? else { return Err(ask_only()) };
+    at.shared.engine.void(at.resource, id, at.origin).await?;
+    Ok(Reply::Empty(None))
+}
+
+fn client_key(head: &HeaderMap) -> Result<Option<Key>, Problem> {
+    let Some(key) = head.get(IDEMPOTENCY_KEY) else { return Ok(None) };
+    let sane = |key: &&str| (1..=KEY_MAX_BYTES).contains(&key.len()) && key.bytes().all(|byte| byte.is_ascii_graphic());
+    let key = key.to_str().ok().filter(sane);
+    let why = "An Idempotency-Key is 1 to 255 visible ASCII characters.";
+    key.map(|key| Some(Key::Client(key.to_owned()))).ok_or_else(|| Problem::new(Code::Malformed, why))
+}
+
+fn ask_key(head: &HeaderMap) -> Result<Key, Problem> {
+    let text = |name: &str| head.get(name).and_then(|value| value.to_str().ok());
+    let id = text(IDEMPOTENCY_KEY).and_then(|id| Uuid::try_parse(id).ok()).filter(|id| id.get_version_num() == 7);
+    let expires_ms = text(EXPIRES).and_then(|expires| expires.parse().ok());
+    match (id, expires_ms) {
+        (Some(id), Some(expires_ms)) => Ok(Key::Ask { id, expires_ms }),
+        _ => Err(ask_only()),
+    }
+}
+
+/// Of everything that makes a request this one and no other.
+fn fingerprint(method: &Method, path: &str, body: &[u8]) -> [u8; 16] {
+    let mut hash = Sha256::new();
+    hash.update(method.as_str());
+    hash.update([0]);
+    hash.update(path);
+    hash.update([0]);
+    hash.update(body);
+    let mut fingerprint = [0; 16];
+    fingerprint.copy_from_slice(&hash.finalize()[..16]);
+    fingerprint
+}
+
+async fn json_body(request: Request) -> Result<Bytes, Problem> {
+    let kind = request.headers().get(header::CONTENT_TYPE).map(HeaderValue::as_bytes).unwrap_or_default();
+    let kind = kind.split(|byte| *byte == b';').next().unwrap_or_default().trim_ascii().to_ascii_lowercase();
+    if kind != b"application/json" && !(kind.starts_with(b"application/") && kind.ends_with(b"+json")) {
+        return Err(Problem::new(Code::UnsupportedMediaType, "Send JSON, and say so: content-type: application/json"));
+    }
+    let too_large = || Problem::new(Code::TooLarge, format!("A body has at most {BODY_MAX_BYTES} bytes."));
+    let announced =
+        request.headers().get(header::CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse::<u64>().ok());
+    if announced.is_some_and(|length| length > BODY_MAX_BYTES as u64) {
+        return Err(too_large());
+    }
+    let body = Limited::new(request.into_body(), BODY_MAX_BYTES).collect();
+    match tokio::time::timeout(BODY_TIME_LIMIT, body).await {
+        Ok(Ok(body)) => Ok(body.to_bytes()),
+        Ok(Err(error)) if error.is::<LengthLimitError>() => Err(too_large()),
+        Ok(Err(_)) => Err(Problem::new(Code::Malformed, "The body ended before its end.")),
+        Err(_) => Err(Problem::new(Code::Timeout, format!("The body did not arrive within {BODY_TIME_LIMIT:?}."))),
+    }
+}
+
+fn bad_input(bad: BadInput) -> Problem {
+    match bad {
+        BadInput::Malformed(why) => Problem::new(Code::Malformed, format!("The body is not JSON: {why}")),
+        BadInput::Rejected(why) => why.into(),
+    }
+}

@@ -1,0 +1,45 @@
+//! A request as a handler sees it.
+
+use super::shared::Shared;
+use axum::{
+    RequestExt,
+    extract::{RawPathParams, Request},
+};
+use jumun::ResourceModel;
+use jumun_http::{Code, Problem, Reply};
+use jumun_telemetry::Origin;
+
+/// What a handler answers.
+pub(super) type Handled = Result<Reply, Problem>;
+
+/// What a request is for, and where it comes from.
+pub(super) struct At {
+    pub(super) shared: Shared,
+    /// The resource, by its place in the model.
+    pub(super) resource: usize,
+    /// The command, by its place in the resource, where the route is one of a command.
+    pub(super) command: usize,
+    pub(super) origin: Origin,
+}
+
+impl At {
+    pub(super) fn model(&self) -> &ResourceModel {
+        &self.shared.engine.core().model().resources[self.resource]
+    }
+}
+
+/// The parameter of the path: the id, or the name of a finder.
+pub(super) async fn parameter(request: &mut Request) -> String {
+    let parameters = request.extract_parts::<RawPathParams>().await;
+    parameters.ok().and_then(|all| all.iter().next().map(|(_, value)| value.to_owned())).unwrap_or_default()
+}
+
+/// The id in the path. `+1` and `01` are numbers, too, but no document has such a name.
+pub(super) async fn id(request: &mut Request) -> Result<i64, Problem> {
+    let segment = parameter(request).await;
+    segment.parse().ok().filter(|id: &i64| id.to_string() == segment).ok_or_else(not_there)
+}
+
+pub(super) fn not_there() -> Problem {
+    Problem::new(Code::NotFound, "There is nothing of this id.")
+}

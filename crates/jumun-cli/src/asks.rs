@@ -1,6 +1,6 @@
 //! `jumun asks`: what is in doubt between services.
 
-use crate::{Failure, SystemOptions, Systems, audit::open, output::print_lines, process::block_on};
+use crate::{Failure, audit::open, options::SystemOptions, output::print_lines, process::block_on, systems::Systems};
 use clap::Args;
 use jiff::{SignedDuration, Timestamp};
 use jumun_database::Request;

@@ -1,6 +1,6 @@
 //! `jumun audit`: whether every order is as it must be.
 
-use crate::{Failure, SystemOptions, Systems, flags::duration, output::print, process::block_on};
+use crate::{Failure, flags::duration, options::SystemOptions, output::print, process::block_on, systems::Systems};
 use clap::Args;
 use jumun::SystemModel;
 use jumun_audit::{self as audit, Databases, Report, Verdict};

@@ -1,6 +1,6 @@
 //! `jumun breakers`: the circuit breakers of a system, around the calls of each service to each neighbour.
 
-use crate::{Failure, RunningOptions, Systems, output::print_lines, process::block_on};
+use crate::{Failure, options::SystemFlagOptions, output::print_lines, process::block_on, systems::Systems};
 use clap::{Args, ValueEnum};
 use jumun_control::{Breaker, BreakerCommand, CommandBreaker, ControlError, GetBreakers, socket_in, tell};
 use serde_json::{Map, Value, json};
@@ -9,7 +9,7 @@ use std::process::ExitCode;
 #[derive(Debug, Args)]
 pub(crate) struct Options {
     #[command(flatten)]
-    system: RunningOptions,
+    system: SystemFlagOptions,
     /// What to do with one of them; without it, all are shown.
     #[arg(requires = "callee")]
     action: Option<Action>,

@@ -1,9 +1,11 @@
 //! `jumun events`: what is on the bus.
 
 use crate::{
-    Failure, SystemOptions, Systems,
+    Failure,
     flags::duration,
+    options::SystemOptions,
     output::{is_written, print, print_lines},
+    systems::Systems,
 };
 use clap::{Args, Subcommand};
 use jiff::Timestamp;
@@ -71,6 +73,7 @@ struct Tail {
 }
 
 #[derive(Debug, Args)]
+#[command(allow_missing_positional = true)]
 struct Show {
     #[command(flatten)]
     system: SystemOptions,

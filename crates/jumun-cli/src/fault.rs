@@ -1,6 +1,6 @@
 //! `jumun fault`: makes a running service slow, failing, narrow or busy, for drills.
 
-use crate::{Failure, RunningOptions, Systems, output::print, process::block_on};
+use crate::{Failure, options::SystemFlagOptions, output::print, process::block_on, systems::Systems};
 use clap::Args;
 use jumun_config::units::parse_duration;
 use jumun_control::{
@@ -12,7 +12,7 @@ use std::{process::ExitCode, time::Duration};
 #[derive(Debug, Args)]
 pub(crate) struct Options {
     #[command(flatten)]
-    system: RunningOptions,
+    system: SystemFlagOptions,
     /// Which service.
     service: String,
     /// Delays each command by a time in this range, 400ms..620ms; 500ms: always the same.

@@ -14,7 +14,9 @@ mod summary;
 mod tally;
 mod target;
 
-use crate::{Failure, SystemOptions, Systems, audit as audits, flags::duration, output::print, process};
+use crate::{
+    Failure, audit as audits, flags::duration, options::SystemOptions, output::print, process, systems::Systems,
+};
 use clap::{ArgGroup, Args};
 use http::StatusCode;
 use jumun::SystemModel;

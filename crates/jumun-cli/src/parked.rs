@@ -1,6 +1,13 @@
 //! `jumun parked`: events that a service could not take in, kept aside so that all others go on.
 
-use crate::{Failure, SystemOptions, Systems, audit::open, output::print_lines, process::block_on};
+use crate::{
+    Failure,
+    audit::open,
+    options::{NamedSystemOptions, SystemOptions},
+    output::print_lines,
+    process::block_on,
+    systems::Systems,
+};
 use clap::{Args, Subcommand};
 use jumun_control::{DiscardParked, RetryParked, socket_in, tell};
 use jumun_runtime::events::parked::{Parked, parked};
@@ -38,6 +45,7 @@ struct List {
 }
 
 #[derive(Debug, Args)]
+#[command(allow_missing_positional = true)]
 struct Show {
     #[command(flatten)]
     system: SystemOptions,
@@ -60,7 +68,7 @@ struct Retry {
 #[derive(Debug, Args)]
 struct Discard {
     #[command(flatten)]
-    system: SystemOptions,
+    system: NamedSystemOptions,
     /// The service that parked them.
     service: String,
     /// The order.

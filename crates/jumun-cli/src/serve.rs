@@ -1,6 +1,6 @@
 //! `jumun serve`: one service of a system, or its gateway; one process.
 
-use crate::{Failure, SystemOptions, Systems, process};
+use crate::{Failure, options::NamedSystemOptions, process, systems::Systems};
 use clap::Args;
 use jumun::{ServiceModel, SystemModel};
 use jumun_gateway::GATEWAY;
@@ -17,7 +17,7 @@ use tracing_subscriber::EnvFilter;
 #[derive(Debug, Args)]
 pub(crate) struct Options {
     #[command(flatten)]
-    system: SystemOptions,
+    system: NamedSystemOptions,
     /// Which service of it, or `gateway`.
     service: String,
     /// Where to listen; port 0 takes any free port. By default 127.0.0.1 and the service's own port.

@@ -1,6 +1,6 @@
 //! `jumun up`: a whole system on this machine, a process a service.
 
-use crate::{Failure, SystemOptions, Systems, process};
+use crate::{Failure, options::NamedSystemOptions, process, systems::Systems};
 use clap::Args;
 use jumun::{LoadLine, SystemModel};
 use jumun_control::{About, ProcessState, ProcessStatus};
@@ -23,7 +23,7 @@ use tokio::sync::mpsc;
 #[derive(Debug, Args)]
 pub(crate) struct Options {
     #[command(flatten)]
-    system: SystemOptions,
+    system: NamedSystemOptions,
     /// Say what happens as JSON, an object a line.
     #[arg(long)]
     json: bool,
@@ -133,7 +133,7 @@ fn specs(model: &SystemModel, config: &Config, options: &Options) -> Result<Vec<
     Ok(all
         .map(|(name, listen, overlaps)| {
             let mut arguments: Vec<OsString> = vec!["serve".into(), model.name.into(), name.into()];
-            arguments.extend(options.system.as_arguments());
+            arguments.extend(options.system.settings.as_arguments());
             arguments.push("--supervised".into());
             let log = logs_in(&config.folder).join(format!("{name}.log"));
             Spec { name: name.to_owned(), listen, program: program.clone(), arguments, log, overlaps }

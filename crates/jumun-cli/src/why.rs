@@ -1,10 +1,12 @@
 //! `jumun why`: everything that happened to one order, in order, across services.
 
 use crate::{
-    Failure, SystemOptions, Systems, audit,
+    Failure, audit,
     events::{self, Found, Read},
+    options::SystemOptions,
     output::print_lines,
     process::block_on,
+    systems::Systems,
 };
 use clap::Args;
 use jiff::Timestamp;
@@ -16,6 +18,7 @@ use serde_json::Value;
 use std::process::ExitCode;
 
 #[derive(Debug, Args)]
+#[command(allow_missing_positional = true)]
 pub(crate) struct Options {
     #[command(flatten)]
     system: SystemOptions,

@@ -267,7 +267,7 @@ impl RebuildDatabase for Fragile {
 }
 
 impl ReadDatabase for Fragile {
-    delegate!(inner: identity document page scan request_by_key request doubts_about journal places);
+    delegate!(inner: identity document page scan request_by_key request doubts_about journal positions);
 
     fn requests(&self, filter: RequestFilter) -> BoxFuture<'_, Result<Vec<Request>, ReadError>> {
         if self.world.delays.is_empty() {

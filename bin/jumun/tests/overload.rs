@@ -133,7 +133,7 @@ async fn a_flood_is_turned_away_at_once_and_what_is_let_in_is_done_in_time() {
     assert!(slowest < Duration::from_millis(1_500), "200 ms to wait, 100 ms to work: {slowest:?}");
     assert!(median < Duration::from_millis(100), "both ends, debug build: {median:?}");
 
-    let (begins, ends) = ("what is too much is turned away", "nothing is turned away any more");
+    let (begins, ends) = ("load shedding begins", "load shedding ends");
     wait_until(LONG, "it is over", async || lines_with(&lab.order, ends) == 1).await;
     assert_eq!(lines_with(&lab.order, begins), 1, "a line for all of them, not for each");
     assert_eq!(admission(&lab.order).await["isShedding"], false);
@@ -315,7 +315,7 @@ async fn the_gateway_has_no_more_at_work_than_it_may_and_cancelling_goes_on() {
         let shed = metric(&lab.gateway, "jumun_shed_total", &["what=\"requests\"", "why=\"gateway\""]).await;
         assert_eq!(shed, if cancelled == 503 { 3 } else { 2 });
         assert_eq!(metric(&lab.gateway, "jumun_admitted_at_work", &["what=\"requests\""]).await, 2);
-        assert_eq!(lines_with(&lab.gateway, "what is too much is turned away"), 1);
+        assert_eq!(lines_with(&lab.gateway, "load shedding begins"), 1);
         places.into_iter().for_each(Wire::hang_up);
         wait_until(LONG, "their places are free again", async || {
             metric(&lab.gateway, "jumun_admitted_at_work", &["what=\"requests\""]).await == 0

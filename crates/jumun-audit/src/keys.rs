@@ -1,4 +1,4 @@
-//! Sets of keys that stay small: a bit a key where keys are dense, as ids of new orders are.
+//! Compact sets of keys: one bit for each key where keys are dense, as ids of new orders are.
 
 use crate::limits::KEY_BLOCKS_MAX;
 use std::collections::BTreeMap;
@@ -6,22 +6,22 @@ use std::collections::BTreeMap;
 /// Keys in a block: 64 words of 64 bits.
 const BLOCK: i64 = 64 * 64;
 
-/// A set of positive keys. A million orders in a row take 128 KB; never more than [`KEY_BLOCKS_MAX`] blocks of 512 bytes.
+/// A set of positive keys, of [`KEY_BLOCKS_MAX`] blocks of 512 bytes at most. A million consecutive keys take 128 KB.
 #[derive(Debug, Clone, Default)]
 pub struct Keys {
     blocks: BTreeMap<i64, Box<[u64; 64]>>,
     len: u64,
 }
 
-/// A set that can take no more keys.
+/// The set has no block left for the key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("the keys are too many, or too far from each other")]
+#[error("the set of keys is full: there are too many keys, or they are too far apart")]
 pub struct Full;
 
 impl Keys {
-    /// Takes a key in.
+    /// Inserts a key.
     pub fn insert(&mut self, key: i64) -> Result<(), Full> {
-        let (block, word, bit) = place(key);
+        let (block, word, bit) = position(key);
         if self.blocks.len() >= KEY_BLOCKS_MAX && !self.blocks.contains_key(&block) {
             return Err(Full);
         }
@@ -31,18 +31,18 @@ impl Keys {
         Ok(())
     }
 
-    /// Whether it is in.
+    /// Whether the set contains a key.
     pub fn contains(&self, key: i64) -> bool {
-        let (block, word, bit) = place(key);
+        let (block, word, bit) = position(key);
         self.blocks.get(&block).is_some_and(|words| words[word] & bit != 0)
     }
 
-    /// How many there are.
+    /// The number of keys.
     pub const fn len(&self) -> u64 {
         self.len
     }
 
-    /// Whether there are none.
+    /// Whether the set is empty.
     pub const fn is_empty(&self) -> bool {
         self.len == 0
     }
@@ -50,17 +50,17 @@ impl Keys {
     /// All keys, in order.
     pub fn iter(&self) -> impl Iterator<Item = i64> + '_ {
         self.blocks.iter().flat_map(|(block, words)| {
-            let is_in = move |at: &i64| {
-                let (_, word, bit) = place(*at);
+            let is_set = move |at: &i64| {
+                let (_, word, bit) = position(*at);
                 words[word] & bit != 0
             };
-            (0..BLOCK).filter(is_in).map(move |at| block * BLOCK + at)
+            (0..BLOCK).filter(is_set).map(move |at| block * BLOCK + at)
         })
     }
 }
 
-/// The block of a key, the word in it, the bit in that.
-fn place(key: i64) -> (i64, usize, u64) {
+/// The position of a key: block, word in the block, bit in the word.
+fn position(key: i64) -> (i64, usize, u64) {
     let at = usize::try_from(key.rem_euclid(BLOCK)).unwrap_or_default();
     (key.div_euclid(BLOCK), at / 64, 1 << (at % 64))
 }

@@ -75,7 +75,7 @@ fn changes(id: i64) -> Changes {
         requests: vec![RequestChange::Insert(Box::new(Request { key: Some(asked.id.to_string()), ..asked }))],
         documents: vec![order(id, 0, &body)],
         journal: vec![event(id)],
-        places: vec![],
+        positions: vec![],
     }
 }
 

@@ -1,9 +1,9 @@
 //! A commit: what it changes, and how it can end.
 
-use crate::{DocumentChange, JournalEntry, PlaceChange, RequestChange};
+use crate::{DocumentChange, JournalEntry, PositionChange, RequestChange};
 use uuid::Uuid;
 
-/// All changes of one step, applied in this order: requests, documents, journal, places.
+/// All changes of one step, applied in this order: requests, documents, journal, positions.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Changes {
     /// Requests.
@@ -13,7 +13,7 @@ pub struct Changes {
     /// Events, in the order in which they happened.
     pub journal: Vec<JournalEntry>,
     /// Places of consumers.
-    pub places: Vec<PlaceChange>,
+    pub positions: Vec<PositionChange>,
 }
 
 /// The numbers that a commit assigned.
@@ -41,7 +41,7 @@ pub enum Conflict {
     /// A key belongs to another request.
     Key,
     /// A consumer has another offset, or its source another epoch.
-    Place {
+    Position {
         /// The source.
         source: String,
         /// The partition.

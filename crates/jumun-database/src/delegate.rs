@@ -11,7 +11,7 @@
 /// }
 ///
 /// impl ReadDatabase for Double {
-///     delegate!(inner: identity document page scan request_by_key request requests doubts_about journal places);
+///     delegate!(inner: identity document page scan request_by_key request requests doubts_about journal positions);
 /// }
 /// impl RebuildDatabase for Double {
 ///     delegate!(inner: rebuild);
@@ -26,7 +26,7 @@
 macro_rules! delegate {
     ($field:ident: read) => {
         $crate::delegate! { $field:
-            identity document page scan request_by_key request requests doubts_about journal places
+            identity document page scan request_by_key request requests doubts_about journal positions
         }
     };
     ($field:ident: rebuild) => {
@@ -96,9 +96,9 @@ macro_rules! delegate {
             journal(partition: u16, after: u64, limit: u32) -> Result<Vec<$crate::JournalRecord>, $crate::ReadError>
         }
     };
-    (@ $field:ident places) => {
+    (@ $field:ident positions) => {
         $crate::delegate! { $field.ReadDatabase:
-            places() -> Result<Vec<$crate::Place>, $crate::ReadError>
+            positions() -> Result<Vec<$crate::Position>, $crate::ReadError>
         }
     };
     (@ $field:ident clear_shadow) => {
@@ -118,7 +118,7 @@ macro_rules! delegate {
     };
     (@ $field:ident switch_shadows) => {
         $crate::delegate! { $field.RebuildDatabase:
-            switch_shadows(collections: Vec<&'static str>, places: Vec<$crate::Place>) -> Result<(), $crate::CommitError>
+            switch_shadows(collections: Vec<&'static str>, positions: Vec<$crate::Position>) -> Result<(), $crate::CommitError>
         }
     };
     (@ $field:ident write_next_base) => {
@@ -128,12 +128,12 @@ macro_rules! delegate {
     };
     (@ $field:ident keep_bases) => {
         $crate::delegate! { $field.RebuildDatabase:
-            keep_bases(collections: Vec<&'static str>, places: Vec<$crate::Place>) -> Result<(), $crate::CommitError>
+            keep_bases(collections: Vec<&'static str>, positions: Vec<$crate::Position>) -> Result<(), $crate::CommitError>
         }
     };
     (@ $field:ident base) => {
         $crate::delegate! { $field.RebuildDatabase:
-            base(collection: &'static str) -> Result<Option<Vec<$crate::Place>>, $crate::ReadError>
+            base(collection: &'static str) -> Result<Option<Vec<$crate::Position>>, $crate::ReadError>
         }
     };
     (@ $field:ident scan_base) => {

@@ -2,7 +2,7 @@
 //!
 //! Everything that one step of a service changes goes through one call, [`Database::commit`]: documents with the
 //! version they were read at, events for the journal (the transactional outbox of Richardson, *Microservices Patterns*,
-//! chapter 3), places of consumers and requests. It happens whole or not at all, and when it answers `Ok` it is on
+//! chapter 3), positions of consumers and requests. It happens whole or not at all, and when it answers `Ok` it is on
 //! disk. Nothing else writes. That is what lets a process die at any instruction without leaving anything half done.
 //!
 //! Concurrency is optimistic: a commit names its expectations (a document's version, a request's state, a consumer's
@@ -21,8 +21,8 @@ mod journal;
 pub mod limits;
 mod memory;
 mod open;
-mod places;
 mod ports;
+mod positions;
 mod requests;
 mod rules;
 mod sqlite;
@@ -36,8 +36,8 @@ pub use histogram::Histogram;
 pub use journal::{JournalEntry, JournalRecord, Trace, partition_of};
 pub use memory::MemoryDatabase;
 pub use open::{Identity, OpenError, Sharing};
-pub use places::{Place, PlaceChange};
 pub use ports::{Database, ReadDatabase, RebuildDatabase, Stats};
+pub use positions::{Position, PositionChange};
 pub use requests::{AskRecord, Request, RequestChange, RequestFilter, RequestState, StoredAnswer};
 pub use sqlite::{SqliteDatabase, SqliteReader};
 pub use url::DatabaseUrl;

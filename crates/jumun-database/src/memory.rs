@@ -1,7 +1,7 @@
 //! A database in memory, for tests: the same promises, except that nothing outlives the process.
 
 use crate::{
-    Changes, CommitError, Database, Direction, Document, Identity, JournalRecord, Page, Place, Query, ReadDatabase,
+    Changes, CommitError, Database, Direction, Document, Identity, JournalRecord, Page, Position, Query, ReadDatabase,
     ReadError, RebuildDatabase, Receipt, Request, RequestChange, RequestFilter, RequestState, Schema, Sharing, Stats,
     limits, partition_of,
     rules::{self, Facts, RequestFacts},
@@ -37,11 +37,11 @@ struct State {
     documents: BTreeMap<(&'static str, i64), Document>,
     shadows: BTreeMap<(&'static str, i64), Document>,
     bases: BTreeMap<(&'static str, i64), Document>,
-    base_places: BTreeMap<&'static str, Vec<Place>>,
+    base_places: BTreeMap<&'static str, Vec<Position>>,
     requests: BTreeMap<Uuid, Request>,
     keys: HashMap<String, Uuid>,
     journal: Vec<Vec<JournalRecord>>,
-    places: BTreeMap<(String, u16), Place>,
+    positions: BTreeMap<(String, u16), Position>,
     last_ids: BTreeMap<&'static str, i64>,
     stats: Stats,
 }
@@ -63,7 +63,7 @@ impl MemoryDatabase {
             requests: BTreeMap::new(),
             keys: HashMap::new(),
             journal: vec![Vec::new(); usize::from(identity.partitions)],
-            places: BTreeMap::new(),
+            positions: BTreeMap::new(),
             last_ids: schema.collections.iter().map(|collection| (collection.name, 0)).collect(),
             stats: Stats::default(),
             schema,
@@ -172,8 +172,8 @@ impl ReadDatabase for MemoryDatabase {
         })
     }
 
-    fn places(&self) -> BoxFuture<'_, Result<Vec<Place>, ReadError>> {
-        self.read(|state| state.places.values().cloned().collect())
+    fn positions(&self) -> BoxFuture<'_, Result<Vec<Position>, ReadError>> {
+        self.read(|state| state.positions.values().cloned().collect())
     }
 }
 
@@ -213,12 +213,12 @@ impl RebuildDatabase for MemoryDatabase {
     fn switch_shadows(
         &self,
         collections: Vec<&'static str>,
-        places: Vec<Place>,
+        positions: Vec<Position>,
     ) -> BoxFuture<'_, Result<(), CommitError>> {
         self.write(|state| {
             rules::check_collections(&collections, &state.schema)?;
-            let found: Vec<_> = state.places.values().cloned().collect();
-            if let Some(conflict) = rules::place_conflict(&places, &found) {
+            let found: Vec<_> = state.positions.values().cloned().collect();
+            if let Some(conflict) = rules::place_conflict(&positions, &found) {
                 return Err(CommitError::Conflict(conflict));
             }
             for collection in collections {
@@ -239,9 +239,9 @@ impl RebuildDatabase for MemoryDatabase {
     fn keep_bases(
         &self,
         collections: Vec<&'static str>,
-        mut places: Vec<Place>,
+        mut positions: Vec<Position>,
     ) -> BoxFuture<'_, Result<(), CommitError>> {
-        places.sort_unstable_by(|a, b| (&a.source, a.partition).cmp(&(&b.source, b.partition)));
+        positions.sort_unstable_by(|a, b| (&a.source, a.partition).cmp(&(&b.source, b.partition)));
         self.write(|state| {
             rules::check_collections(&collections, &state.schema)?;
             for collection in collections {
@@ -249,13 +249,13 @@ impl RebuildDatabase for MemoryDatabase {
                 let after = take(&mut state.shadows, collection);
                 state.shadows.extend(before);
                 state.bases.extend(after);
-                state.base_places.insert(collection, places.clone());
+                state.base_places.insert(collection, positions.clone());
             }
             Ok(())
         })
     }
 
-    fn base(&self, collection: &'static str) -> BoxFuture<'_, Result<Option<Vec<Place>>, ReadError>> {
+    fn base(&self, collection: &'static str) -> BoxFuture<'_, Result<Option<Vec<Position>>, ReadError>> {
         self.read(|state| state.base_places.get(collection).cloned())
     }
 
@@ -355,8 +355,8 @@ impl State {
             });
             receipt.sequences.push((partition, sequence));
         }
-        for change in changes.places {
-            self.places.insert((change.place.source.clone(), change.place.partition), change.place);
+        for change in changes.positions {
+            self.positions.insert((change.position.source.clone(), change.position.partition), change.position);
         }
         self.stats.commits += 1;
         self.stats.groups += 1;
@@ -519,8 +519,8 @@ impl Facts for State {
         Ok(self.keys.get(key).copied())
     }
 
-    fn place(&mut self, source: &str, partition: u16) -> Result<Option<(Uuid, u64)>, Infallible> {
-        Ok(self.places.get(&(source.to_owned(), partition)).map(|place| (place.epoch, place.sequence)))
+    fn position(&mut self, source: &str, partition: u16) -> Result<Option<(Uuid, u64)>, Infallible> {
+        Ok(self.positions.get(&(source.to_owned(), partition)).map(|position| (position.epoch, position.sequence)))
     }
 }
 

@@ -2,7 +2,7 @@
 //! needs.
 
 use crate::{
-    Changes, CommitError, Document, Histogram, Identity, JournalRecord, Page, Place, Query, ReadError, Receipt,
+    Changes, CommitError, Document, Histogram, Identity, JournalRecord, Page, Position, Query, ReadError, Receipt,
     Request, RequestFilter,
 };
 use futures_util::future::BoxFuture;
@@ -54,13 +54,13 @@ pub trait ReadDatabase: Send + Sync + 'static {
     /// Events of a partition with a number after `after`, in order.
     fn journal(&self, partition: u16, after: u64, limit: u32) -> BoxFuture<'_, Result<Vec<JournalRecord>, ReadError>>;
 
-    /// All places.
-    fn places(&self) -> BoxFuture<'_, Result<Vec<Place>, ReadError>>;
+    /// All positions.
+    fn positions(&self) -> BoxFuture<'_, Result<Vec<Position>, ReadError>>;
 }
 
 /// What a rebuild of views needs: sets of documents beside those that readers see.
 ///
-/// * A *shadow* of a collection is filled while readers see the documents, and then takes their place.
+/// * A *shadow* of a collection is filled while readers see the documents, and then replaces them.
 /// * A *base* of a collection is what its view was by the log while that was whole. When old segments of the log are
 ///   gone, a rebuild starts from it.
 pub trait RebuildDatabase: Send + Sync + 'static {
@@ -84,12 +84,12 @@ pub trait RebuildDatabase: Send + Sync + 'static {
     fn read_shadow(&self, collection: &'static str, ids: Vec<i64>) -> BoxFuture<'_, Result<Vec<Document>, ReadError>>;
 
     /// Switches the shadows of these collections with their documents, all at once. Refused with
-    /// [`Conflict::Place`](crate::Conflict::Place) unless these are exactly the current places. The previous documents
+    /// [`Conflict::Position`](crate::Conflict::Position) unless these are exactly the current positions. The previous documents
     /// are the shadow afterwards; clear it.
     fn switch_shadows(
         &self,
         collections: Vec<&'static str>,
-        places: Vec<Place>,
+        positions: Vec<Position>,
     ) -> BoxFuture<'_, Result<(), CommitError>>;
 
     /// Like [`RebuildDatabase::write_shadow`], for a shadow that will become a base. Nothing queries a base by a field,
@@ -100,15 +100,19 @@ pub trait RebuildDatabase: Send + Sync + 'static {
         documents: Vec<Document>,
     ) -> BoxFuture<'_, Result<(), CommitError>>;
 
-    /// Turns the shadows of these collections into their bases, all at once, together with the places that they
+    /// Turns the shadows of these collections into their bases, all at once, together with the positions that they
     /// reflect. The previous base is the shadow afterwards; clear it.
     ///
-    /// A base is a third, invisible set of documents: the state of a view at these places, from the time when the log
+    /// A base is a third, invisible set of documents: the state of a view at these positions, from the time when the log
     /// was still whole up to them.
-    fn keep_bases(&self, collections: Vec<&'static str>, places: Vec<Place>) -> BoxFuture<'_, Result<(), CommitError>>;
+    fn keep_bases(
+        &self,
+        collections: Vec<&'static str>,
+        positions: Vec<Position>,
+    ) -> BoxFuture<'_, Result<(), CommitError>>;
 
-    /// The places that a collection's base was made of, in order of source and partition. None: it has no base.
-    fn base(&self, collection: &'static str) -> BoxFuture<'_, Result<Option<Vec<Place>>, ReadError>>;
+    /// The positions that a collection's base was made of, in order of source and partition. None: it has no base.
+    fn base(&self, collection: &'static str) -> BoxFuture<'_, Result<Option<Vec<Position>>, ReadError>>;
 
     /// Documents of a base with an id after `after`, hidden ones included, in order of id; at most
     /// [`limits::PAGE_MAX_ROWS`](crate::limits::PAGE_MAX_ROWS).

@@ -1,6 +1,6 @@
 //! What a commit may and may not do: the same for every adapter.
 
-use crate::{Changes, CommitError, Conflict, Document, Place, RequestChange, RequestState, Schema, limits};
+use crate::{Changes, CommitError, Conflict, Document, Position, RequestChange, RequestState, Schema, limits};
 use std::collections::HashSet;
 use uuid::Uuid;
 
@@ -32,11 +32,13 @@ pub(crate) fn check_limits(changes: &Changes, schema: &Schema) -> Result<(), Com
     if repeats(changes.documents.iter().map(|document| (document.collection, document.id))) {
         return over("a document is changed twice in one commit".to_owned());
     }
-    if repeats(changes.places.iter().map(|change| (change.place.source.as_str(), i64::from(change.place.partition)))) {
-        return over("a place is changed twice in one commit".to_owned());
+    if repeats(
+        changes.positions.iter().map(|change| (change.position.source.as_str(), i64::from(change.position.partition))),
+    ) {
+        return over("a position is changed twice in one commit".to_owned());
     }
-    if changes.places.iter().any(|change| i64::try_from(change.place.sequence).is_err()) {
-        return over("a place is beyond the largest number of an event".to_owned());
+    if changes.positions.iter().any(|change| i64::try_from(change.position.sequence).is_err()) {
+        return over("a position is beyond the largest number of an event".to_owned());
     }
     Ok(())
 }
@@ -62,11 +64,13 @@ pub(crate) fn check_collections(names: &[&'static str], schema: &Schema) -> Resu
 }
 
 /// The first place that is not as believed, or of which nothing is believed.
-pub(crate) fn place_conflict(believed: &[Place], found: &[Place]) -> Option<Conflict> {
-    let unlike = |place: &&Place, others: &[Place]| !others.contains(place);
-    let wrong =
-        believed.iter().find(|place| unlike(place, found)).or(found.iter().find(|place| unlike(place, believed)));
-    wrong.map(|place| Conflict::Place { source: place.source.clone(), partition: place.partition })
+pub(crate) fn place_conflict(believed: &[Position], found: &[Position]) -> Option<Conflict> {
+    let unlike = |position: &&Position, others: &[Position]| !others.contains(position);
+    let wrong = believed
+        .iter()
+        .find(|position| unlike(position, found))
+        .or(found.iter().find(|position| unlike(position, believed)));
+    wrong.map(|position| Conflict::Position { source: position.source.clone(), partition: position.partition })
 }
 
 fn over(what: String) -> Result<(), CommitError> {
@@ -93,7 +97,7 @@ pub(crate) trait Facts {
     /// Which request has this key.
     fn key_owner(&mut self, key: &str) -> Result<Option<Uuid>, Self::Error>;
     /// The offset of a consumer: epoch and number.
-    fn place(&mut self, source: &str, partition: u16) -> Result<Option<(Uuid, u64)>, Self::Error>;
+    fn position(&mut self, source: &str, partition: u16) -> Result<Option<(Uuid, u64)>, Self::Error>;
 }
 
 /// What is known about a request, as far as its next change depends on it.
@@ -118,14 +122,14 @@ pub(crate) fn first_conflict<F: Facts>(changes: &Changes, facts: &mut F) -> Resu
             return Ok(Some(Conflict::Document { collection: change.collection, id: change.id }));
         }
     }
-    for change in &changes.places {
-        let place = &change.place;
-        let as_believed = match facts.place(&place.source, place.partition)? {
-            Some((epoch, sequence)) => epoch == place.epoch && sequence == change.expected_sequence,
+    for change in &changes.positions {
+        let position = &change.position;
+        let as_believed = match facts.position(&position.source, position.partition)? {
+            Some((epoch, sequence)) => epoch == position.epoch && sequence == change.expected_sequence,
             None => change.expected_sequence == 0,
         };
         if !as_believed {
-            return Ok(Some(Conflict::Place { source: place.source.clone(), partition: place.partition }));
+            return Ok(Some(Conflict::Position { source: position.source.clone(), partition: position.partition }));
         }
     }
     Ok(None)

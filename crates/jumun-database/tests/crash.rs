@@ -63,7 +63,7 @@ fn changes(id: i64) -> Changes {
         requests: vec![RequestChange::Insert(Box::new(asked))],
         documents: vec![order(id, 0, &serde_json::json!({ "storeName": "스토어99", "count": id }))],
         journal: vec![event(id), event(id)],
-        places: vec![],
+        positions: vec![],
     }
 }
 

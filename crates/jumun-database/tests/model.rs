@@ -3,7 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "a test may fail")]
 
 use jumun_database::{
-    Changes, Database, DocumentChange, MemoryDatabase, Place, PlaceChange, ReadDatabase, Request, RequestChange,
+    Changes, Database, DocumentChange, MemoryDatabase, Position, PositionChange, ReadDatabase, Request, RequestChange,
     RequestState, SqliteDatabase, StoredAnswer,
     conformance::{event, everything, order, request, schema},
 };
@@ -15,7 +15,7 @@ use uuid::Uuid;
 enum Step {
     Document { id: i64, belief: Belief, shown: bool, name: u8 },
     Event { key: i64 },
-    Place { source: u8, epoch: u8, belief: Belief },
+    Position { source: u8, epoch: u8, belief: Belief },
     Insert { request: u8, key: Option<u8>, state: RequestState, subject: i64, answered: bool },
     Move { request: u8, from: Option<RequestState>, to: RequestState, answered: bool },
     Delay { request: u8, until_ms: i64, answered: bool },
@@ -56,7 +56,7 @@ fn step() -> impl Strategy<Value = Step> {
     prop_oneof![
         4 => document.prop_map(|(id, belief, shown, name)| Step::Document { id, belief, shown, name }),
         3 => (0..20_i64).prop_map(|key| Step::Event { key }),
-        1 => (0..2_u8, 0..8_u8, belief()).prop_map(|(source, epoch, belief)| Step::Place { source, epoch, belief }),
+        1 => (0..2_u8, 0..8_u8, belief()).prop_map(|(source, epoch, belief)| Step::Position { source, epoch, belief }),
         2 => insert.prop_map(|(request, key, state, subject, answered)| Step::Insert { request, key, state, subject, answered }),
         3 => moved.prop_map(|(request, from, to, answered)| Step::Move { request, from, to, answered }),
         1 => (0..8_u8, 0..9_i64, any::<bool>())
@@ -91,16 +91,16 @@ async fn changes(steps: &[Step], model: &MemoryDatabase) -> Changes {
                 changes.documents.push(DocumentChange { shown, ..order(id, expected, &body) });
             }
             Step::Event { key } => changes.journal.push(event(key)),
-            Step::Place { source, epoch, belief } => {
+            Step::Position { source, epoch, belief } => {
                 let source = source.to_string();
-                let known = model.places().await.unwrap().into_iter().find(|place| place.source == source);
-                let stands = known.as_ref().map_or(0, |place| place.sequence);
+                let known = model.positions().await.unwrap().into_iter().find(|position| position.source == source);
+                let stands = known.as_ref().map_or(0, |position| position.sequence);
                 let epoch = match known {
-                    Some(place) if epoch > 0 => place.epoch,
+                    Some(position) if epoch > 0 => position.epoch,
                     _ => Uuid::from_u128(u128::from(epoch)),
                 };
-                let place = Place { source, partition: 0, epoch, sequence: stands + 1 };
-                changes.places.push(PlaceChange { place, expected_sequence: version_of(belief, stands) });
+                let position = Position { source, partition: 0, epoch, sequence: stands + 1 };
+                changes.positions.push(PositionChange { position, expected_sequence: version_of(belief, stands) });
             }
             Step::Insert { request: number, key, state, subject, answered } => {
                 let key = key.map(|key| key.to_string());

@@ -134,7 +134,7 @@ async fn a_caller_that_does_not_look_at_its_answer_holds_up_no_other() {
     let folder = folder();
     let database = SqliteDatabase::open(&file(&folder), schema(1)).unwrap();
     for round in 0..50_i64 {
-        let commit = |place| database.commit(documents([order(10 * round + place, 0, &json!({}))]));
+        let commit = |position| database.commit(documents([order(10 * round + position, 0, &json!({}))]));
         // In one group, probably: the first commit begins, the next two queue while it is on its way to the disk.
         let mut idle = [commit(1), commit(2), commit(3)];
         for commit in &mut idle {
@@ -455,7 +455,7 @@ async fn a_reader_of_a_closed_database_gets_an_error() {
     let filter =
         RequestFilter { state: RequestState::Done, service: None, until_before_ms: None, after: None, limit: 1 };
     assert!(matches!(database.requests(filter).await, Err(ReadError::Unavailable(_))));
-    assert!(matches!(database.places().await, Err(ReadError::Unavailable(_))));
+    assert!(matches!(database.positions().await, Err(ReadError::Unavailable(_))));
 }
 
 #[tokio::test]

@@ -1,4 +1,4 @@
-//! What a forwarder does to heads: RFC 9110 section 7.6, the `X-Forwarded-*` headers, and CORS.
+//! Heads of requests and responses: hop-by-hop headers (RFC 9110, section 7.6), `X-Forwarded-*`, CORS.
 
 use http::{
     HeaderMap, HeaderName, HeaderValue, Method,
@@ -8,7 +8,7 @@ use jumun_http::EXPIRES;
 use jumun_telemetry::REQUEST_ID;
 use std::net::IpAddr;
 
-/// Headers that are about one connection, and say nothing on the next one.
+/// Headers that apply to one connection only.
 const HOP_BY_HOP: [HeaderName; 6] = [
     HeaderName::from_static("keep-alive"),
     HeaderName::from_static("proxy-connection"),
@@ -20,43 +20,44 @@ const HOP_BY_HOP: [HeaderName; 6] = [
 
 const ASK: HeaderName = HeaderName::from_static(EXPIRES);
 const FORWARDED: HeaderName = HeaderName::from_static("forwarded");
-const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
+pub(crate) const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 const FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 const FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
 
-/// How this proxy is called by others.
+/// The gateway in the header `Via`.
 const VIA: HeaderValue = HeaderValue::from_static("1.1 jumun");
 
-/// What a client's connection adds to all its requests.
+/// The client's end of a connection: its address, in the forms that each request needs.
 #[derive(Debug, Clone)]
-pub(super) struct Peer {
-    /// Where it comes from.
-    pub(super) ip: IpAddr,
+pub(crate) struct Peer {
+    /// The IP address of the client.
+    pub(crate) ip: IpAddr,
     address: HeaderValue,
-    /// As `Forwarded` spells it, for those who use that header.
+    /// The element for the header `Forwarded`, if the request has one.
     forwarded: HeaderValue,
 }
 
 impl Peer {
-    pub(super) fn new(address: IpAddr) -> Self {
+    pub(crate) fn new(address: IpAddr) -> Self {
         let node = if address.is_ipv6() { format!("\"[{address}]\"") } else { address.to_string() };
         let value = |text: String| HeaderValue::try_from(text).unwrap_or_else(|_| HeaderValue::from_static("unknown"));
         Self { ip: address, address: value(address.to_string()), forwarded: value(format!("for={node};proto=http")) }
     }
 }
 
-/// Makes the head of a client's request one that a service gets. What proxies before us said is passed on, with what we
-/// see ourselves behind it: whom to believe is for the reader to know.
-pub(super) fn of_request(head: &mut HeaderMap, peer: &Peer, asked_for: Option<HeaderValue>) {
+/// Prepares the head of a client's request for a service.
+///
+/// Values of earlier proxies are kept, and the gateway appends its own. The service decides which proxies it trusts.
+pub(crate) fn prepare_request(head: &mut HeaderMap, peer: &Peer, host: Option<HeaderValue>) {
     remove_hop_by_hop(head);
     head.remove(header::PROXY_AUTHORIZATION);
-    head.remove(header::EXPECT); // the body is here already
-    head.remove(header::CONTENT_LENGTH); // told anew, by what was read
-    head.remove(ASK); // only services ask
+    head.remove(header::EXPECT); // the gateway has read the body
+    head.remove(header::CONTENT_LENGTH); // set again from the buffered body
+    head.remove(ASK); // only services may ask
     append(head, FORWARDED_FOR, &peer.address);
     append(head, FORWARDED_PROTO, &HeaderValue::from_static("http"));
-    if let Some(asked_for) = asked_for {
-        append(head, FORWARDED_HOST, &asked_for);
+    if let Some(host) = host {
+        append(head, FORWARDED_HOST, &host);
     }
     if head.contains_key(FORWARDED) {
         append(head, FORWARDED, &peer.forwarded);
@@ -64,8 +65,8 @@ pub(super) fn of_request(head: &mut HeaderMap, peer: &Peer, asked_for: Option<He
     append(head, header::VIA, &VIA);
 }
 
-/// Makes the head of a service's answer one that a client gets.
-pub(super) fn of_answer(head: &mut HeaderMap, request_id: &HeaderValue) {
+/// Prepares the head of a service's response for a client.
+pub(crate) fn prepare_response(head: &mut HeaderMap, request_id: &HeaderValue) {
     remove_hop_by_hop(head);
     append(head, header::VIA, &VIA);
     if let Entry::Vacant(vacant) = head.entry(REQUEST_ID) {
@@ -88,51 +89,51 @@ fn remove_hop_by_hop(head: &mut HeaderMap) {
     }
 }
 
-/// Adds a line. Several lines of one name are one list (RFC 9110, section 5.3).
+/// Appends a line. Lines of the same name form one list (RFC 9110, section 5.3).
 fn append(head: &mut HeaderMap, name: HeaderName, value: &HeaderValue) {
     head.append(name, value.clone());
 }
 
-/// Which web pages may call from a browser.
+/// The origins of web pages that may call the gateway.
 #[derive(Debug)]
-pub(super) enum Cors {
-    /// None: browsers are told nothing, and keep to their own origin.
+pub(crate) enum Cors {
+    /// None: the gateway sends no CORS headers, and browsers apply the same-origin policy.
     Off,
-    /// All.
+    /// All origins.
     Any,
-    /// These.
-    These(Vec<HeaderValue>),
+    /// The listed origins.
+    Listed(Vec<HeaderValue>),
 }
 
 impl Cors {
-    pub(super) fn new(origins: &[String]) -> Self {
+    pub(crate) fn new(origins: &[String]) -> Self {
         if origins.is_empty() {
             return Self::Off;
         }
         if origins.iter().any(|origin| origin == "*") {
             return Self::Any;
         }
-        Self::These(origins.iter().filter_map(|origin| HeaderValue::try_from(origin).ok()).collect())
+        Self::Listed(origins.iter().filter_map(|origin| HeaderValue::try_from(origin).ok()).collect())
     }
 
-    pub(super) const fn is_off(&self) -> bool {
+    pub(crate) const fn is_off(&self) -> bool {
         matches!(self, Self::Off)
     }
 
-    /// Whether a browser asks only if it may ask.
-    pub(super) fn is_preflight(&self, method: &Method, head: &HeaderMap) -> bool {
+    /// Whether a request is a preflight.
+    pub(crate) fn is_preflight(&self, method: &Method, head: &HeaderMap) -> bool {
         !self.is_off()
             && method == Method::OPTIONS
             && head.contains_key(header::ORIGIN)
             && head.contains_key(header::ACCESS_CONTROL_REQUEST_METHOD)
     }
 
-    /// Says in an answer to this origin whether its page may read it.
-    pub(super) fn allow(&self, origin: Option<&HeaderValue>, answer: &mut HeaderMap) {
+    /// Sets the headers that let pages of this origin read the response, if it is allowed.
+    pub(crate) fn allow(&self, origin: Option<&HeaderValue>, answer: &mut HeaderMap) {
         let allowed = match self {
             Self::Off => return,
             Self::Any => origin.map(|_| HeaderValue::from_static("*")),
-            Self::These(origins) => {
+            Self::Listed(origins) => {
                 answer.append(header::VARY, HeaderValue::from_static("origin"));
                 origin.filter(|origin| origins.contains(origin)).cloned()
             }
@@ -143,9 +144,9 @@ impl Cors {
         answer.insert(header::ACCESS_CONTROL_EXPOSE_HEADERS, readable);
     }
 
-    /// What else the answer to a preflight says.
-    pub(super) fn allow_preflight(answer: &mut HeaderMap) {
-        let said = [
+    /// Sets the further headers of the response to a preflight.
+    pub(crate) fn allow_preflight(answer: &mut HeaderMap) {
+        let headers = [
             (header::ACCESS_CONTROL_ALLOW_METHODS, "GET, HEAD, POST, PUT, PATCH, DELETE"),
             (
                 header::ACCESS_CONTROL_ALLOW_HEADERS,
@@ -153,7 +154,7 @@ impl Cors {
             ),
             (header::ACCESS_CONTROL_MAX_AGE, "3600"),
         ];
-        for (name, value) in said {
+        for (name, value) in headers {
             answer.insert(name, HeaderValue::from_static(value));
         }
     }
@@ -176,7 +177,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_about_one_connection_ends_with_it() {
+    fn hop_by_hop_headers_are_removed() {
         let mut request = head(&[
             ("host", "shop"),
             ("connection", "close, X-Private"),
@@ -196,16 +197,16 @@ mod tests {
             ("jumun-expires", "99999999999999"),
         ]);
         let peer = Peer::new([10, 0, 0, 1].into());
-        of_request(&mut request, &peer, Some(HeaderValue::from_static("shop")));
+        prepare_request(&mut request, &peer, Some(HeaderValue::from_static("shop")));
         let mut left: Vec<_> = request.keys().map(HeaderName::as_str).collect();
         left.sort_unstable();
         let ours = ["host", "via", "x-forwarded-for", "x-forwarded-host", "x-forwarded-proto", "x-public"];
         assert_eq!(left, ours);
-        assert_eq!(all(&request, "x-forwarded-for"), ["10.0.0.1"], "nobody can have ours removed");
+        assert_eq!(all(&request, "x-forwarded-for"), ["10.0.0.1"], "a client cannot remove it");
     }
 
     #[test]
-    fn what_proxies_before_us_said_stays_with_ours_behind_it() {
+    fn values_of_earlier_proxies_are_kept() {
         let mut request = head(&[
             ("x-forwarded-for", "1.1.1.1"),
             ("x-forwarded-proto", "https"),
@@ -213,7 +214,7 @@ mod tests {
             ("via", "1.1 edge"),
         ]);
         let peer = Peer::new(std::net::Ipv6Addr::LOCALHOST.into());
-        of_request(&mut request, &peer, None);
+        prepare_request(&mut request, &peer, None);
         assert_eq!(all(&request, "x-forwarded-for"), ["1.1.1.1", "::1"]);
         assert_eq!(all(&request, "x-forwarded-proto"), ["https", "http"]);
         assert_eq!(all(&request, "forwarded"), ["for=1.1.1.1", "for=\"[::1]\";proto=http"]);
@@ -221,7 +222,7 @@ mod tests {
     }
 
     #[test]
-    fn only_pages_that_were_named_may_read_answers() {
+    fn only_listed_origins_may_read_responses() {
         let origin = HeaderValue::from_static("https://shop.example");
         let allowed = |origins: &[&str], origin: Option<&HeaderValue>| {
             let mut answer = HeaderMap::new();
@@ -235,6 +236,6 @@ mod tests {
         assert_eq!(allowed(&["https://other.example"], Some(&origin)), (None, true));
         let two = ["https://other.example", "https://shop.example"];
         assert_eq!(allowed(&two, Some(&origin)), (Some(origin.clone()), true));
-        assert_eq!(allowed(&two, None), (None, true), "a cache must not give it to a page");
+        assert_eq!(allowed(&two, None), (None, true), "a cache must not serve it to a page");
     }
 }

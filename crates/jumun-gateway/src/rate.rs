@@ -1,11 +1,20 @@
-//! Rates of clients: each may send so many requests a second, and a few more at once. One who may not is answered 429, and
-//! when to come again. What ends things has a rate of its own, of the same size: who has ordered too fast can still cancel.
+//! Rate limits: each client may send a number of requests a second, and a burst. A request beyond it gets 429 with
+//! `Retry-After`.
 //!
-//! A client is who its credentials say, or else the address that it comes from. Nobody here knows whether credentials are
-//! genuine: whoever makes up new ones with each request is only held by the bound on clients that are known at once. All
-//! beyond it share one rate, so that a flood of them takes no memory, and nothing from those who were there before.
+//! # Why requests that end something have a limit of their own
+//!
+//! It is as large as the other one. A client that has placed orders too fast can still cancel them.
+//!
+//! # Which requests are of one client
+//!
+//! Those with the same credentials; without credentials, those from the same address. The gateway cannot verify
+//! credentials, so a client may invent new ones for each request. The bound on known clients limits that: all clients
+//! beyond it share one rate limit. Such a flood uses no memory and takes nothing from clients that were known before.
 
-use crate::limits::{CLIENTS_MAX, FORWARDED_FOR_MAX};
+use crate::{
+    head::FORWARDED_FOR,
+    limits::{CLIENTS_MAX, FORWARDED_FOR_MAX},
+};
 use governor::{
     Quota, RateLimiter,
     clock::{Clock, MonotonicClock},
@@ -46,23 +55,23 @@ impl Section for RateConfig {
     }
 }
 
-/// An address, or all that begin as it does: `10.0.0.7`, `10.0.0.0/8`.
+/// An address, or a network in CIDR notation: `10.0.0.7`, `10.0.0.0/8`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Network {
     address: IpAddr,
-    /// Bits that count.
+    /// Bits of the address that all its members share.
     prefix: u8,
 }
 
 impl Network {
     fn contains(&self, address: IpAddr) -> bool {
-        let rest = |of: IpAddr| u32::from(bits(of).saturating_sub(self.prefix));
+        let host_bits = |of: IpAddr| u32::from(bits(of).saturating_sub(self.prefix));
         match (self.address, address) {
             (IpAddr::V4(ours), IpAddr::V4(theirs)) => {
-                (ours.to_bits() ^ theirs.to_bits()).checked_shr(rest(address)).is_none_or(|differs| differs == 0)
+                (ours.to_bits() ^ theirs.to_bits()).checked_shr(host_bits(address)).is_none_or(|differs| differs == 0)
             }
             (IpAddr::V6(ours), IpAddr::V6(theirs)) => {
-                (ours.to_bits() ^ theirs.to_bits()).checked_shr(rest(address)).is_none_or(|differs| differs == 0)
+                (ours.to_bits() ^ theirs.to_bits()).checked_shr(host_bits(address)).is_none_or(|differs| differs == 0)
             }
             _ => false,
         }
@@ -77,7 +86,7 @@ impl FromStr for Network {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let why = || format!("`{text}` is no address and no network; write 10.0.0.7 or 10.0.0.0/8");
+        let why = || format!("`{text}` is neither an address nor a network; write 10.0.0.7 or 10.0.0.0/8");
         let (address, prefix) = text.split_once('/').map_or((text, None), |(address, prefix)| (address, Some(prefix)));
         let address: IpAddr = address.parse().map_err(|_| why())?;
         let prefix = prefix.map_or(Ok(bits(address)), |prefix| prefix.parse().map_err(|_| why()))?;
@@ -92,16 +101,16 @@ impl fmt::Display for Network {
     }
 }
 
-/// The rates of all clients.
-pub(super) struct Rates<C: Clock = MonotonicClock> {
+/// The rate limits of all clients.
+pub(crate) struct Rates<C: Clock = MonotonicClock> {
     limiter: RateLimiter<u64, Clients, C, NoOpMiddleware<C::Instant>>,
     trusted: Vec<Network>,
     hasher: RandomState,
 }
 
 impl Rates {
-    /// None: there is no limit.
-    pub(super) fn new(config: RateConfig, trusted: &[Network]) -> Option<Self> {
+    /// None if the configuration sets no limit.
+    pub(crate) fn new(config: RateConfig, trusted: &[Network]) -> Option<Self> {
         Self::with(config, trusted, CLIENTS_MAX, MonotonicClock)
     }
 }
@@ -114,14 +123,14 @@ impl<C: Clock> Rates<C> {
         Some(Self { limiter, trusted: trusted.to_vec(), hasher: RandomState::new() })
     }
 
-    /// Counts a request, or says after how long there may be one more.
-    pub(super) fn check(&self, peer: IpAddr, head: &HeaderMap, is_ending: bool) -> Result<(), Duration> {
-        let key = self.hasher.hash_one((is_ending, self.client(peer, head)));
+    /// Counts a request. Fails with the time until the next one is allowed.
+    pub(crate) fn check(&self, peer: IpAddr, head: &HeaderMap, may_end: bool) -> Result<(), Duration> {
+        let key = self.hasher.hash_one((may_end, self.client(peer, head)));
         self.limiter.check_key(&key).map_err(|not_until| not_until.wait_time_from(self.limiter.clock().now()))
     }
 
-    /// Forgets those who have not asked for so long that it makes no difference. To be called once a second.
-    pub(super) fn forget(&self) {
+    /// Forgets clients that have been idle for so long that they have their full burst again. Call it once a second.
+    pub(crate) fn forget_idle(&self) {
         if !self.limiter.is_empty() {
             self.limiter.retain_recent();
         }
@@ -133,13 +142,13 @@ impl<C: Clock> Rates<C> {
         credentials.map_or_else(|| Client::At(subscriber(self.origin(peer, head))), Client::Of)
     }
 
-    /// The last address on the way here that is none of ours. What is before it anybody may have written.
+    /// The last address on the way that is not a trusted proxy. A client may have forged those before it.
     fn origin(&self, peer: IpAddr, head: &HeaderMap) -> IpAddr {
         let is_trusted = |address| self.trusted.iter().any(|network| network.contains(address));
         let mut origin = peer.to_canonical();
         let lines = head.get_all(FORWARDED_FOR).iter().rev();
-        let said = lines.flat_map(|line| line.as_bytes().rsplit(|byte| *byte == b','));
-        for address in said.take(FORWARDED_FOR_MAX) {
+        let addresses = lines.flat_map(|line| line.as_bytes().rsplit(|byte| *byte == b','));
+        for address in addresses.take(FORWARDED_FOR_MAX) {
             let address = std::str::from_utf8(address).ok().and_then(|text| text.trim().parse::<IpAddr>().ok());
             match address {
                 Some(address) if is_trusted(origin) => origin = address.to_canonical(),
@@ -151,18 +160,17 @@ impl<C: Clock> Rates<C> {
 }
 
 const API_KEY: HeaderName = HeaderName::from_static("x-api-key");
-const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 
-/// Who asks. Only a hash of it is kept.
+/// The identity of a client. Only its hash is stored.
 #[derive(Hash, Debug, PartialEq, Eq)]
 enum Client<'a> {
-    /// Who has these credentials.
+    /// Requests with these credentials.
     Of(&'a [u8]),
-    /// Who is there.
+    /// Requests without credentials from this address.
     At(IpAddr),
 }
 
-/// With IPv6 a subscriber has a whole network (RFC 6177), and could come from another address each time.
+/// The network of one subscriber. With IPv6 that is a /64 at least (RFC 6177): a client may change its address at will.
 fn subscriber(address: IpAddr) -> IpAddr {
     match address {
         IpAddr::V6(address) => Ipv6Addr::from_bits(address.to_bits() >> 64 << 64).into(),
@@ -170,13 +178,13 @@ fn subscriber(address: IpAddr) -> IpAddr {
     }
 }
 
-/// When each client has used up what it may, by its hash. As many as may be; all others are one.
+/// The state of each known client, by its hash. The number is bounded; all further clients share one entry.
 struct Clients {
     known: Mutex<HashMap<u64, Nanos>>,
     max: usize,
 }
 
-/// Those who are not known by themselves.
+/// The key of all clients that are not known.
 const OTHERS: u64 = 0;
 
 impl Clients {
@@ -244,20 +252,20 @@ mod tests {
     }
 
     #[test]
-    fn a_client_may_send_so_many_and_is_told_when_it_may_again() {
+    fn a_client_is_limited_and_learns_when_to_retry() {
         let (rates, clock) = rates(2, 3, 8);
         let ask = || rates.check(at("1.1.1.1"), &HeaderMap::new(), false);
         assert_eq!([ask(), ask(), ask()], [Ok(()); 3], "at once");
         assert_eq!(ask(), Err(Duration::from_millis(500)));
         assert_eq!(rates.check(at("1.1.1.1"), &HeaderMap::new(), true), Ok(()), "it can still cancel");
-        assert_eq!(rates.check(at("1.1.1.2"), &HeaderMap::new(), false), Ok(()), "another one may");
+        assert_eq!(rates.check(at("1.1.1.2"), &HeaderMap::new(), false), Ok(()), "another client is allowed");
         clock.advance(Duration::from_millis(500));
         assert_eq!(ask(), Ok(()));
         assert!(ask().is_err());
     }
 
     #[test]
-    fn a_client_is_who_its_credentials_say_or_else_where_it_is() {
+    fn credentials_or_else_the_address_identify_a_client() {
         let (rates, _) = rates(1, 1, 8);
         let client = |peer, lines: &[(&'static str, &str)]| match rates.client(at(peer), &head(lines)) {
             Client::Of(credentials) => String::from_utf8(credentials.to_vec()).expect("text"),
@@ -266,7 +274,7 @@ mod tests {
         let (key, forwarded) = (("x-api-key", "k"), "x-forwarded-for");
         assert_eq!(client("1.1.1.1", &[key]), "k");
         assert_eq!(client("1.1.1.1", &[key, ("authorization", "Bearer b")]), "Bearer b");
-        assert_eq!(client("1.1.1.1", &[(forwarded, "2.2.2.2")]), "1.1.1.1", "anybody may say so");
+        assert_eq!(client("1.1.1.1", &[(forwarded, "2.2.2.2")]), "1.1.1.1", "the header may be forged");
         assert_eq!(client("10.9.9.9", &[(forwarded, "2.2.2.2")]), "2.2.2.2");
         assert_eq!(client("10.9.9.9", &[(forwarded, "6.6.6.6, 2.2.2.2,10.0.0.1")]), "2.2.2.2");
         assert_eq!(client("10.9.9.9", &[(forwarded, "6.6.6.6"), (forwarded, "2.2.2.2")]), "2.2.2.2");
@@ -276,20 +284,20 @@ mod tests {
     }
 
     #[test]
-    fn a_flood_of_fresh_clients_takes_no_memory_and_nothing_from_those_who_were_there() {
+    fn a_flood_of_new_clients_uses_no_memory_and_spares_known_ones() {
         let (rates, clock) = rates(1, 2, 8);
         let ask = |key: &str| rates.check(at("1.1.1.1"), &head(&[("x-api-key", key)]), false).is_ok();
-        assert!(ask("was there"));
+        assert!(ask("known before"));
         let taken = (0..1_000).filter(|nth| ask(&nth.to_string())).count();
-        assert_eq!(taken, 7 + 2, "seven of them are known, the others are like one");
+        assert_eq!(taken, 7 + 2, "seven of them are known, the others share one limit");
         assert!(rates.limiter.len() <= 9, "{}", rates.limiter.len());
-        assert!(ask("was there") && !ask("was there"), "its rate is its own");
+        assert!(ask("known before") && !ask("known before"), "it has a limit of its own");
         clock.advance(Duration::from_secs(10));
-        rates.forget();
-        assert!(rates.limiter.is_empty(), "who has not asked for a while is not kept");
+        rates.forget_idle();
+        assert!(rates.limiter.is_empty(), "idle clients are forgotten");
         assert!(ask("0") && ask("0") && !ask("0"));
-        rates.forget();
-        assert_eq!(rates.limiter.len(), 1, "who has asked is");
+        rates.forget_idle();
+        assert_eq!(rates.limiter.len(), 1, "an active client is kept");
         assert!(!ask("0"));
     }
 

@@ -1,4 +1,10 @@
-//! Where requests go: the addresses of a service, whether they are ready, and connections to them.
+//! Upstreams: the addresses of a service, their readiness, and connections to them.
+//!
+//! # Connections
+//!
+//! A request leases a connection: an idle one, or a new one. The lease goes with the body of the response. At the end of
+//! the body the connection becomes idle again; a body that is dropped before closes it. The probe closes connections that
+//! have been idle for too long before the upstream does, so that no request is sent on a closing connection.
 
 use crate::limits::{ANSWER_PAUSE_MAX, CONNECT_TIME_LIMIT, PROBE_EVERY, PROBES_FAILED_MAX};
 use axum::BoxError;
@@ -20,88 +26,51 @@ use std::{
     pin::Pin,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering},
+        atomic::{AtomicBool, AtomicUsize, Ordering},
     },
     task::{Context as TaskContext, Poll},
     time::Instant,
 };
 use tokio::{net::TcpStream, time::Sleep};
 
-/// A service by all its addresses.
+/// The addresses of one service.
 #[derive(Debug)]
-pub(super) struct Upstreams {
-    /// Its addresses.
-    pub(super) all: Vec<Arc<Upstream>>,
-    /// For requests at work on all of them.
-    pub(super) places: Places,
+pub(crate) struct Upstreams {
+    pub(crate) all: Vec<Arc<Upstream>>,
     next: AtomicUsize,
 }
 
-/// One address.
+/// One address of a service.
 #[derive(Debug)]
-pub(super) struct Upstream {
+pub(crate) struct Upstream {
     authority: String,
-    /// The same for the header `Host`.
-    pub(super) host: HeaderValue,
+    /// The value of the header `Host`.
+    pub(crate) host: HeaderValue,
     is_ready: AtomicBool,
     idle: Mutex<VecDeque<(Sender, Instant)>>,
 }
 
 type Sender = SendRequest<Full<Bytes>>;
 
-/// Why there is no answer.
+/// Why an exchange got no response.
 #[derive(Debug)]
-pub(super) enum Failed {
-    /// There is no connection; nothing was sent.
-    Refused(String),
-    /// The connection broke before there was an answer.
+pub(crate) enum ExchangeError {
+    /// No connection was made; nothing was sent.
+    Connect(String),
+    /// The connection broke before the response.
     Broken(String),
-    /// What came is no answer.
-    Nonsense(String),
-}
-
-/// Places for requests at work.
-#[derive(Debug)]
-pub(super) struct Places {
-    at_work: AtomicU32,
-    max: u32,
-}
-
-/// A request at work.
-#[derive(Debug)]
-pub(super) struct Place<'a>(&'a AtomicU32);
-
-impl Places {
-    pub(super) const fn new(max: u32) -> Self {
-        Self { at_work: AtomicU32::new(0), max }
-    }
-
-    /// A place, if there is one, or `anyway`.
-    pub(super) fn enter(&self, anyway: bool) -> Option<Place<'_>> {
-        let place = Place(&self.at_work);
-        (self.at_work.fetch_add(1, Ordering::Relaxed) < self.max || anyway).then_some(place)
-    }
-
-    /// Requests at work.
-    pub(super) fn at_work(&self) -> u32 {
-        self.at_work.load(Ordering::Relaxed)
-    }
-}
-
-impl Drop for Place<'_> {
-    fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::Relaxed);
-    }
+    /// The response is invalid.
+    Malformed(String),
 }
 
 impl Upstreams {
-    pub(super) fn new(addresses: &[Address], max_concurrent: u32) -> Self {
+    pub(crate) fn new(addresses: &[Address]) -> Self {
         let all = addresses.iter().map(|address| Arc::new(Upstream::new(address.uri()))).collect();
-        Self { all, places: Places::new(max_concurrent), next: AtomicUsize::new(0) }
+        Self { all, next: AtomicUsize::new(0) }
     }
 
-    /// Whose turn it is among those that are ready. One that is the only one is always tried.
-    pub(super) fn pick(&self) -> Option<&Arc<Upstream>> {
+    /// The next ready upstream, round-robin. A single upstream is picked even if it is not ready.
+    pub(crate) fn pick(&self) -> Option<&Arc<Upstream>> {
         if let [only] = &self.all[..] {
             return Some(only);
         }
@@ -117,33 +86,33 @@ impl Upstream {
         Self { authority, host, is_ready: AtomicBool::new(true), idle: Mutex::default() }
     }
 
-    pub(super) fn authority(&self) -> &str {
+    pub(crate) fn authority(&self) -> &str {
         &self.authority
     }
 
-    pub(super) fn is_ready(&self) -> bool {
+    pub(crate) fn is_ready(&self) -> bool {
         self.is_ready.load(Ordering::Relaxed)
     }
 
-    pub(super) fn set_ready(&self, is_ready: bool, why: &str) {
+    pub(crate) fn set_ready(&self, is_ready: bool, why: &str) {
         if self.is_ready.swap(is_ready, Ordering::Relaxed) != is_ready {
             let upstream = &self.authority;
             if is_ready {
-                tracing::info!(upstream, "an upstream is ready");
+                tracing::info!(upstream, "an upstream became ready");
             } else {
-                tracing::warn!(upstream, why, "an upstream is not ready");
+                tracing::warn!(upstream, why, "an upstream is no longer ready");
             }
         }
     }
 
-    /// Sends a request and waits for the head of the answer; on a new connection if it must be. Notes when it is sent:
-    /// from then on it may have an effect.
-    pub(super) async fn exchange(
+    /// Sends a request and waits for the head of the response. Sets `was_sent` before it sends: from then on the request
+    /// may have an effect.
+    pub(crate) async fn exchange(
         self: &Arc<Self>,
         mut request: Request<Full<Bytes>>,
         must_be_new: bool,
         was_sent: &AtomicBool,
-    ) -> Result<(Response<Incoming>, Lease), Failed> {
+    ) -> Result<(Response<Incoming>, Lease), ExchangeError> {
         loop {
             let idle = if must_be_new { None } else { self.take_idle() };
             let is_new = idle.is_none();
@@ -155,7 +124,7 @@ impl Upstream {
             match sender.try_send_request(request).await {
                 Ok(response) => return Ok((response, Lease { upstream: self.clone(), sender })),
                 Err(mut error) => match error.take_message() {
-                    // It was closed while nobody looked, and nothing was sent on it.
+                    // The upstream had closed the idle connection, and nothing was sent on it.
                     Some(unsent) if !is_new => {
                         request = unsent;
                         was_sent.store(was_sent_before, Ordering::Relaxed);
@@ -163,24 +132,28 @@ impl Upstream {
                     _ => {
                         let error = error.into_error();
                         let why = chain(&error);
-                        return Err(if is_nonsense(&error) { Failed::Nonsense(why) } else { Failed::Broken(why) });
+                        return Err(if is_malformed(&error) {
+                            ExchangeError::Malformed(why)
+                        } else {
+                            ExchangeError::Broken(why)
+                        });
                     }
                 },
             }
         }
     }
 
-    async fn connect(&self) -> Result<Sender, Failed> {
+    async fn connect(&self) -> Result<Sender, ExchangeError> {
         let connecting = tokio::time::timeout(CONNECT_TIME_LIMIT, TcpStream::connect(&self.authority)).await;
         let stream = connecting.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()));
-        let stream = stream.map_err(|error| Failed::Refused(error.to_string()))?;
+        let stream = stream.map_err(|error| ExchangeError::Connect(error.to_string()))?;
         if let Err(error) = stream.set_nodelay(true) {
-            tracing::debug!(%error, "requests may be delayed a little");
+            tracing::debug!(%error, "failed to set TCP_NODELAY; requests may be delayed");
         }
         let mut builder = http1::Builder::new();
         builder.max_buf_size(HEAD_MAX_BYTES).max_header_size(HEAD_MAX_BYTES);
         let (sender, connection) =
-            builder.handshake(TokioIo::new(stream)).await.map_err(|error| Failed::Broken(chain(&error)))?;
+            builder.handshake(TokioIo::new(stream)).await.map_err(|error| ExchangeError::Broken(chain(&error)))?;
         let upstream = self.authority.clone();
         tokio::spawn(async move {
             if let Err(error) = connection.await {
@@ -190,7 +163,7 @@ impl Upstream {
         Ok(sender)
     }
 
-    /// The connection that was used last, so that those that are too many grow old.
+    /// The most recently used connection, so that surplus ones stay idle and are closed.
     fn take_idle(&self) -> Option<Sender> {
         let mut idle = self.idle();
         std::iter::from_fn(|| idle.pop_back()).map(|(sender, _)| sender).find(Sender::is_ready)
@@ -200,55 +173,61 @@ impl Upstream {
         self.idle.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Closes connections that nobody has needed for a while: before the upstream does it, and a request runs into that.
-    fn close_old(&self) {
+    /// Closes connections that have been idle for too long.
+    fn close_idle(&self) {
         let mut idle = self.idle();
         while idle.front().is_some_and(|(sender, since)| sender.is_closed() || since.elapsed() > IDLE_CONNECTION_KEPT) {
             idle.pop_front();
         }
     }
 
-    /// Looks again and again whether it is ready.
-    pub(super) async fn probe(self: Arc<Self>) {
+    /// Probes the readiness at intervals, for ever.
+    pub(crate) async fn probe(self: Arc<Self>) {
         let mut every = tokio::time::interval(PROBE_EVERY);
         every.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         let mut failed = 0;
         loop {
             every.tick().await;
-            self.close_old();
-            match tokio::time::timeout(PROBE_EVERY, self.ask_whether_ready()).await {
+            self.close_idle();
+            match tokio::time::timeout(PROBE_EVERY, self.check_readiness()).await {
                 Ok(Ok(())) => {
                     failed = 0;
                     self.set_ready(true, "");
                     continue;
                 }
-                Ok(Err(Failed::Refused(why))) => self.set_ready(false, &why),
-                Ok(Err(Failed::Broken(why) | Failed::Nonsense(why))) if failed + 1 >= PROBES_FAILED_MAX => {
+                Ok(Err(ExchangeError::Connect(why))) => self.set_ready(false, &why),
+                Ok(Err(ExchangeError::Broken(why) | ExchangeError::Malformed(why)))
+                    if failed + 1 >= PROBES_FAILED_MAX =>
+                {
                     self.set_ready(false, &why);
                 }
-                Err(_) if failed + 1 >= PROBES_FAILED_MAX => self.set_ready(false, "it does not say whether it is"),
+                Err(_) if failed + 1 >= PROBES_FAILED_MAX => self.set_ready(false, "the probe timed out"),
                 _ => {}
             }
             failed += 1;
         }
     }
 
-    async fn ask_whether_ready(self: &Arc<Self>) -> Result<(), Failed> {
+    async fn check_readiness(self: &Arc<Self>) -> Result<(), ExchangeError> {
         let mut head = HeaderMap::new();
         head.insert(header::HOST, self.host.clone());
         let uri = Uri::from_static("/actuator/health/readiness");
         let (response, lease) =
             self.exchange(request(Method::GET, uri, head, Bytes::new()), false, &AtomicBool::default()).await?;
         let status = response.status();
-        let body = Leased::new(response.into_body(), lease);
-        // Read to its end, the connection can be used again.
+        let body = UpstreamBody::new(response.into_body(), lease);
+        // Reading the body to its end frees the connection.
         drop(Limited::new(body, HEAD_MAX_BYTES).collect().await);
-        if status.is_success() { Ok(()) } else { Err(Failed::Nonsense(format!("it answers {status}"))) }
+        if status.is_success() {
+            Ok(())
+        } else {
+            Err(ExchangeError::Malformed(format!("the probe got status {status}")))
+        }
     }
 }
 
-/// A request as services get it.
-pub(super) fn request(method: Method, uri: Uri, head: HeaderMap, body: Bytes) -> Request<Full<Bytes>> {
+/// A request to an upstream.
+pub(crate) fn request(method: Method, uri: Uri, head: HeaderMap, body: Bytes) -> Request<Full<Bytes>> {
     let mut request = Request::new(Full::new(body));
     *request.method_mut() = method;
     *request.uri_mut() = uri;
@@ -256,20 +235,20 @@ pub(super) fn request(method: Method, uri: Uri, head: HeaderMap, body: Bytes) ->
     request
 }
 
-fn is_nonsense(error: &hyper::Error) -> bool {
+fn is_malformed(error: &hyper::Error) -> bool {
     error.is_parse() || error.is_parse_too_large()
 }
 
-/// A connection that an answer comes over. Whoever drops it before the answer's end closes it.
+/// The connection of a response in progress. Dropping the lease closes it.
 #[derive(Debug)]
-pub(super) struct Lease {
+pub(crate) struct Lease {
     upstream: Arc<Upstream>,
     sender: Sender,
 }
 
 impl Lease {
-    /// The answer has come whole: the connection may be used again.
-    fn give_back(self) {
+    /// Returns the connection for reuse, after the whole response.
+    fn release(self) {
         if self.sender.is_closed() {
             return;
         }
@@ -280,32 +259,32 @@ impl Lease {
     }
 }
 
-/// The body of an answer, as it comes, and the connection it comes over.
+/// The body of a response, streamed, with the lease of its connection.
 #[derive(Debug)]
-pub(super) struct Leased {
+pub(crate) struct UpstreamBody {
     body: Incoming,
     lease: Option<Lease>,
-    /// How much longer the next part is waited for. Only there while it is.
-    patience: Option<Pin<Box<Sleep>>>,
+    /// The time limit for the next part, while the body waits for one.
+    time_limit: Option<Pin<Box<Sleep>>>,
 }
 
-impl Leased {
-    pub(super) fn new(body: Incoming, lease: Lease) -> Self {
-        let mut leased = Self { body, lease: Some(lease), patience: None };
-        leased.give_back_at_the_end();
-        leased
+impl UpstreamBody {
+    pub(crate) fn new(body: Incoming, lease: Lease) -> Self {
+        let mut streamed = Self { body, lease: Some(lease), time_limit: None };
+        streamed.release_at_end();
+        streamed
     }
 
-    fn give_back_at_the_end(&mut self) {
+    fn release_at_end(&mut self) {
         if self.body.is_end_stream()
             && let Some(lease) = self.lease.take()
         {
-            lease.give_back();
+            lease.release();
         }
     }
 }
 
-impl Body for Leased {
+impl Body for UpstreamBody {
     type Data = Bytes;
     type Error = BoxError;
 
@@ -316,8 +295,8 @@ impl Body for Leased {
         let this = &mut *self;
         match Pin::new(&mut this.body).poll_frame(context) {
             Poll::Ready(Some(Ok(frame))) => {
-                this.patience = None;
-                this.give_back_at_the_end();
+                this.time_limit = None;
+                this.release_at_end();
                 Poll::Ready(Some(Ok(frame)))
             }
             Poll::Ready(Some(Err(error))) => {
@@ -326,15 +305,15 @@ impl Body for Leased {
             }
             Poll::Ready(None) => {
                 if let Some(lease) = this.lease.take() {
-                    lease.give_back();
+                    lease.release();
                 }
                 Poll::Ready(None)
             }
             Poll::Pending => {
-                let patience = this.patience.get_or_insert_with(|| Box::pin(tokio::time::sleep(ANSWER_PAUSE_MAX)));
-                std::task::ready!(patience.as_mut().poll(context));
+                let time_limit = this.time_limit.get_or_insert_with(|| Box::pin(tokio::time::sleep(ANSWER_PAUSE_MAX)));
+                std::task::ready!(time_limit.as_mut().poll(context));
                 this.lease = None;
-                Poll::Ready(Some(Err("an upstream does not go on with its answer".into())))
+                Poll::Ready(Some(Err("the upstream sent no further part of its response in time".into())))
             }
         }
     }

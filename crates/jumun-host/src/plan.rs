@@ -16,7 +16,7 @@ use jumun_control::socket_in;
 use jumun_gateway::{self as gateway, Gateway};
 use jumun_runtime::{
     Engine, Parts, ServeError, Serving, StatusCode,
-    asks::{CallConfig, Delays, Guards, messages::Carrier, transport::HttpTransport},
+    asks::{CallConfig, Delays, Guards, messages::SenderAdapter, transport::HttpTransport},
     events::Retention,
     schema, serve,
 };
@@ -100,7 +100,7 @@ impl<'a> Plan<'a> {
             (sender, _) => sender,
         };
         if let Some(sender) = sender {
-            transport = transport.with_outside(SENDER, Arc::new(Carrier::new(sender)));
+            transport = transport.with_external(SENDER, Arc::new(SenderAdapter::new(sender)));
         }
         let engine = Engine::new(Parts {
             guards,

@@ -1,4 +1,10 @@
-//! Connections of clients: accepted, bounded, drained.
+//! Client connections: accepts them up to a bound, serves them, drains them at the stop.
+//!
+//! # How a server drains
+//!
+//! 1. It closes the listener.
+//! 2. During the farewell it keeps serving open connections; an answer tells its client that the connection closes.
+//! 3. It closes idle connections and waits for requests in progress, up to [`DRAIN_TIME_LIMIT`].
 
 use crate::limits::{CONNECTIONS_MAX, DRAIN_TIME_LIMIT, FAREWELL_LOOK, HEAD_MAX_BYTES};
 use http::{Request, Response};
@@ -15,17 +21,18 @@ use std::{error::Error, io, net::SocketAddr, sync::Arc, time::Duration};
 use tokio::{net::TcpListener, sync::Semaphore};
 use tokio_util::sync::CancellationToken;
 
-/// How long clients are waited for.
+/// How long a server waits for its clients.
 #[derive(Debug, Clone, Copy)]
 pub struct Pace {
-    /// For the head of a request.
+    /// Time limit for the head of a request.
     pub head_time_limit: Duration,
-    /// After the stop, for those who keep a connection to send one more request, be told with its answer that the connection
-    /// closes, and go. Only where somebody else takes new connections meanwhile. After it, idle connections are closed.
+    /// How long clients may keep their connections after the stop: time to send one more request, whose answer says that
+    /// the connection closes. Only for a server whose successor accepts new connections meanwhile. Afterwards the server
+    /// closes idle connections.
     pub farewell: Duration,
 }
 
-/// Serves connections until told to stop, then sees those through on which something is at work.
+/// Serves connections until the stop, then drains them: finishes the requests in progress.
 pub async fn serve_until<S, B>(
     listener: TcpListener,
     service: impl Fn(SocketAddr) -> S,
@@ -41,17 +48,17 @@ pub async fn serve_until<S, B>(
     B::Error: Into<Box<dyn Error + Send + Sync>>,
 {
     let connections = GracefulShutdown::new();
-    let places = Arc::new(Semaphore::new(CONNECTIONS_MAX));
+    let permits = Arc::new(Semaphore::new(CONNECTIONS_MAX));
     loop {
         let next = async {
-            let place = places.clone().acquire_owned().await;
-            (place, listener.accept().await)
+            let permit = permits.clone().acquire_owned().await;
+            (permit, listener.accept().await)
         };
-        let Some((place, accepted)) = stop.run_until_cancelled(next).await else { break };
+        let Some((permit, accepted)) = stop.run_until_cancelled(next).await else { break };
         match accepted {
             Ok((stream, peer)) => {
                 if let Err(error) = stream.set_nodelay(true) {
-                    tracing::debug!(%error, "answers may be delayed a little");
+                    tracing::debug!(%error, "failed to set TCP_NODELAY; answers may be delayed");
                 }
                 let connection = http1::Builder::new()
                     .timer(TokioTimer::new())
@@ -64,13 +71,13 @@ pub async fn serve_until<S, B>(
                     if let Err(error) = connection.await {
                         tracing::debug!(%error, "a connection broke");
                     }
-                    drop(place);
+                    drop(permit);
                 });
             }
             Err(error) => {
-                // Out of file descriptors, mostly: connections that end give some back.
-                if !is_of_one_connection(&error) {
-                    tracing::warn!(%error, "no connection can be accepted; trying again");
+                // Usually out of file descriptors. Connections that end free some.
+                if !concerns_one_connection(&error) {
+                    tracing::warn!(%error, "failed to accept a connection; retrying");
                     tokio::time::sleep(Duration::from_millis(50)).await;
                 }
             }
@@ -78,19 +85,23 @@ pub async fn serve_until<S, B>(
     }
     when_stopping();
     drop(listener);
-    tracing::info!(open = connections.count(), "stopping: no new connections, what is at work is finished");
-    let gone = async {
+    tracing::info!(
+        open = connections.count(),
+        "stopping: accepting no new connections, finishing requests in progress"
+    );
+    let all_closed = async {
         while connections.count() > 0 {
             tokio::time::sleep(FAREWELL_LOOK).await;
         }
     };
-    drop(tokio::time::timeout(farewell, gone).await); // whoever stays is idle
+    // Connections that are still open are closed below: idle ones at once, others after their request.
+    drop(tokio::time::timeout(farewell, all_closed).await);
     if tokio::time::timeout(DRAIN_TIME_LIMIT, connections.shutdown()).await.is_err() {
-        tracing::warn!("some clients did not end in time; they are cut off");
+        tracing::warn!("some requests did not finish in time; closing their connections");
     }
 }
 
-fn is_of_one_connection(error: &io::Error) -> bool {
+fn concerns_one_connection(error: &io::Error) -> bool {
     matches!(
         error.kind(),
         io::ErrorKind::ConnectionAborted | io::ErrorKind::ConnectionReset | io::ErrorKind::ConnectionRefused

@@ -1,6 +1,8 @@
-//! What services and the gateway share over HTTP: problems (RFC 9457), replies, connections that drain, load shedding.
+//! HTTP for services and the gateway: problems (RFC 9457), replies, connections that drain, load shedding.
 //!
-//! It knows neither engines nor upstreams.
+//! # Boundary
+//!
+//! This crate depends neither on the engine of a service nor on the upstreams of the gateway.
 
 mod address;
 mod connections;
@@ -17,7 +19,7 @@ pub use problem::{Code, Problem, TYPE_PREFIX};
 pub use reply::{Reply, ask_only, refuse, respond, status, status_of, word};
 pub use shedding::{Shed, Shedding};
 
-/// An error with its causes, as the client's own text names none of them.
+/// The text of an error followed by its causes. The text of hyper's errors omits them.
 pub fn chain(error: &dyn std::error::Error) -> String {
     let causes = std::iter::successors(error.source(), |cause| cause.source());
     causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}"))

@@ -1,61 +1,61 @@
-//! Problems: every error that a client or a neighbour sees, as RFC 9457 has it.
+//! Problems: every error that a client or another service receives, in the format of RFC 9457.
 
 use jumun::Rejection;
 use serde::{Deserialize, Serialize};
 use std::{borrow::Cow, fmt, time::Duration};
 
-/// What went wrong, in a word that stays the same over releases. It is the end of the problem's `type`.
+/// The kind of a problem, stable across releases. It is the end of the problem's `type`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Code {
-    /// The body is not JSON, or a header makes no sense.
+    /// The body is not JSON, or a header is invalid.
     Malformed,
-    /// The money was refused.
+    /// The payment was declined.
     Declined,
-    /// The path takes only asks of neighbours.
+    /// The path accepts only asks of other services.
     AskOnly,
-    /// There is no such thing.
+    /// The resource or path does not exist.
     NotFound,
-    /// The method is not for this path.
+    /// The path does not support the method.
     MethodNotAllowed,
     /// The client was too slow.
     Timeout,
-    /// Not in this state.
+    /// The state of the resource does not allow it.
     Conflict,
-    /// The ask was undone before, so it is not done again.
+    /// The ask was undone before, so the service does not do it again.
     Voided,
     /// The body is too large.
     TooLarge,
-    /// The body is not JSON by its own account.
+    /// The `Content-Type` is not JSON.
     UnsupportedMediaType,
-    /// A field is missing or impossible.
+    /// A field is missing or invalid.
     Invalid,
     /// The idempotency key belongs to another request.
     KeyReused,
-    /// The client asks more often than it may; nothing was done.
+    /// The client exceeds its rate limit; nothing was done.
     TooManyRequests,
-    /// A defect of ours.
+    /// A defect of this program.
     Internal,
-    /// A fault that an operator asked for.
+    /// A fault that an operator injected.
     Fault,
-    /// What answers for a path talks nonsense.
+    /// An upstream sent an invalid response.
     BadGateway,
-    /// A neighbour that is needed does not answer; nothing stands.
+    /// A required service does not answer; nothing remains done.
     NeighbourUnavailable,
-    /// There is more to do than can be done in time; nothing was done.
+    /// The load exceeds the capacity; nothing was done.
     Overloaded,
-    /// Nothing was done; try again.
+    /// Nothing was done; the caller can retry.
     NotDone,
-    /// The ask came too late to be answered; nothing was done.
+    /// The ask arrived too late to be answered; nothing was done.
     AskExpired,
-    /// It may have been done; ask again with the same key.
+    /// The outcome is unknown; the client can retry with the same key.
     OutcomeUnknown,
-    /// What answers for a path does not answer in time.
+    /// An upstream did not answer in time.
     GatewayTimeout,
 }
 
 impl Code {
-    /// All of them.
+    /// All codes.
     pub const ALL: [Code; 22] = [
         Self::Malformed,
         Self::Declined,
@@ -81,8 +81,8 @@ impl Code {
         Self::GatewayTimeout,
     ];
 
-    /// The word, the HTTP status and the title.
-    const fn facts(self) -> (&'static str, u16, &'static str) {
+    /// The text of the code, the HTTP status and the title.
+    const fn describe(self) -> (&'static str, u16, &'static str) {
         match self {
             Self::Malformed => ("malformed", 400, "The request cannot be read"),
             Self::Declined => ("declined", 402, "The payment was declined"),
@@ -109,33 +109,33 @@ impl Code {
         }
     }
 
-    /// The word.
+    /// The text of the code.
     pub const fn as_str(self) -> &'static str {
-        self.facts().0
+        self.describe().0
     }
 
-    /// The HTTP status, where the operator has not set another one.
+    /// The HTTP status, unless the operator has configured another one.
     pub const fn status(self) -> u16 {
-        self.facts().1
+        self.describe().1
     }
 
     /// A short title.
     pub const fn title(self) -> &'static str {
-        self.facts().2
+        self.describe().2
     }
 
-    /// The code of a problem's `type`.
+    /// Parses the code from a problem's `type`.
     pub fn of_type(uri: &str) -> Option<Self> {
-        let word = uri.strip_prefix(TYPE_PREFIX)?;
-        Self::ALL.into_iter().find(|code| code.as_str() == word)
+        let text = uri.strip_prefix(TYPE_PREFIX)?;
+        Self::ALL.into_iter().find(|code| code.as_str() == text)
     }
 
-    /// Whether the same request will always be answered the same, so that the answer is kept under its key.
+    /// Whether a retry would always get the same answer, so that the answer is stored under its key.
     pub const fn is_final(self) -> bool {
         matches!(self, Self::Declined | Self::NotFound | Self::Conflict | Self::Voided | Self::Invalid)
     }
 
-    /// Whether the one who says so has surely done nothing and surely will not.
+    /// Whether the sender of the problem has certainly done nothing and certainly never will.
     pub const fn is_surely_not_done(self) -> bool {
         matches!(
             self,
@@ -143,44 +143,44 @@ impl Code {
         )
     }
 
-    /// Whether it means that the service cannot answer now: the status that an operator may choose.
+    /// Whether the service is temporarily unavailable. For these codes the operator may configure the status.
     pub const fn is_unavailable(self) -> bool {
         self.status() == 503
     }
 }
 
-/// What a problem's `type` begins with.
+/// The prefix of a problem's `type`.
 pub const TYPE_PREFIX: &str = "urn:jumun:problem:";
 
-/// Something that went wrong, for the one who asked.
+/// An error for the caller.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Problem {
-    /// What.
+    /// Its kind.
     pub code: Code,
-    /// In which way, and what to do.
+    /// What happened, and what the caller can do.
     pub detail: Cow<'static, str>,
-    /// The field that is to blame.
+    /// The invalid field, if any.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub field: Option<String>,
-    /// When to come again, where that is known better than by the code.
+    /// When to retry, if that is known more precisely than by the code.
     #[serde(skip)]
     pub wait: Option<Duration>,
 }
 
 impl Problem {
-    /// A problem in words.
+    /// A problem with this detail.
     pub fn new(code: Code, detail: impl Into<Cow<'static, str>>) -> Self {
         Self { code, detail: detail.into(), field: None, wait: None }
     }
 
-    /// When to come again, in whole seconds from 1, where that makes sense.
+    /// The value of `Retry-After`: whole seconds, at least 1. None if a retry does not help.
     pub fn retry_after_s(&self) -> Option<u64> {
         let wait = self.wait.unwrap_or_default();
         let is_for_later = self.code.is_unavailable() || self.code == Code::TooManyRequests;
         is_for_later.then(|| (wait.as_secs() + u64::from(wait.subsec_nanos() > 0)).max(1))
     }
 
-    /// As `application/problem+json`.
+    /// The body, as `application/problem+json`.
     pub fn body(&self, status: u16, instance: &str, request_id: &str) -> String {
         let body = Body {
             r#type: format!("{TYPE_PREFIX}{}", self.code.as_str()),
@@ -194,7 +194,7 @@ impl Problem {
         serde_json::to_string(&body).unwrap_or_default()
     }
 
-    /// What a neighbour's problem says about our question: its no, if it is a final one.
+    /// The rejection in another service's problem, if it is final.
     pub fn into_rejection(self) -> Option<Rejection> {
         match self.code {
             Code::Declined => Some(Rejection::Declined(self.detail)),
@@ -205,18 +205,18 @@ impl Problem {
         }
     }
 
-    /// Reads a neighbour's problem. None if it is none of ours.
+    /// Parses another service's problem. None if it is not a problem of Jumun.
     pub fn parse(body: &str) -> Option<Self> {
         #[derive(Deserialize)]
-        struct Theirs {
+        struct Received {
             r#type: String,
             #[serde(default)]
             detail: String,
             field: Option<String>,
         }
-        let theirs: Theirs = serde_json::from_str(body).ok()?;
-        let code = Code::of_type(&theirs.r#type)?;
-        Some(Self { code, detail: theirs.detail.into(), field: theirs.field, wait: None })
+        let received: Received = serde_json::from_str(body).ok()?;
+        let code = Code::of_type(&received.r#type)?;
+        Some(Self { code, detail: received.detail.into(), field: received.field, wait: None })
     }
 }
 
@@ -249,7 +249,7 @@ impl From<Rejection> for Problem {
             Rejection::Unavailable(service) => Self::new(
                 Code::NeighbourUnavailable,
                 format!(
-                    "{service} does not answer. Nothing stands; try again, with the same Idempotency-Key if there was one."
+                    "{service} does not answer. No change was kept; try again, with the same Idempotency-Key if there was one."
                 ),
             ),
         }
@@ -269,19 +269,19 @@ mod tests {
     }
 
     #[test]
-    fn when_to_come_again_is_told_in_whole_seconds() {
+    fn retry_after_is_in_whole_seconds() {
         let after = |code, ms| Problem { wait: ms, ..Problem::new(code, "why") }.retry_after_s();
         let ms = |ms| Some(Duration::from_millis(ms));
         assert_eq!(after(Code::NotDone, None), Some(1));
-        for (wait, told) in [(0, 1), (1, 1), (1_000, 1), (1_001, 2), (4_200, 5)] {
-            assert_eq!(after(Code::NeighbourUnavailable, ms(wait)), Some(told), "{wait}");
+        for (wait, expected) in [(0, 1), (1, 1), (1_000, 1), (1_001, 2), (4_200, 5)] {
+            assert_eq!(after(Code::NeighbourUnavailable, ms(wait)), Some(expected), "{wait}");
         }
         assert_eq!(after(Code::TooManyRequests, ms(4_200)), Some(5));
         assert_eq!(after(Code::Invalid, ms(4_200)), None);
     }
 
     #[test]
-    fn what_others_call_a_problem_is_none_of_ours() {
+    fn problems_of_others_are_ignored() {
         for body in
             ["", "{}", "<html>", r#"{"type":"about:blank"}"#, r#"{"type":"urn:jumun:problem:nonsense"}"#, "[]", "null"]
         {
@@ -290,7 +290,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_is_both_final_and_worth_another_try() {
+    fn no_code_is_both_final_and_retryable() {
         assert!(Code::ALL.iter().all(|code| !(code.is_final() && code.is_surely_not_done())));
     }
 }

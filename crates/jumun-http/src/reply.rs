@@ -1,26 +1,29 @@
-//! What a handler answers, and how it becomes a response.
+//! Replies of handlers, and their conversion to HTTP responses.
 
-use crate::{Code, Problem, SEEN};
+use crate::{
+    headers::SEEN,
+    problem::{Code, Problem},
+};
 use http::{HeaderValue, Response, StatusCode, header};
 use jumun_telemetry::CONTENT_TYPE;
 use serde_json::{Value, json};
 
-/// What a handler answers.
+/// The reply of a handler.
 #[derive(Debug)]
 pub enum Reply {
     /// A resource or a list of them.
     Hal(String),
-    /// What a command made of a resource: perhaps its `Location`, and the event to wait for.
+    /// The result of a command: status, `Location` if any, the resource, the event to wait for if any.
     Done(StatusCode, Option<String>, String, Option<String>),
     /// Plain JSON.
     Json(StatusCode, String),
     /// Metrics.
     Metrics(String),
-    /// Nothing to show, but perhaps an event to wait for.
+    /// No content; the event to wait for, if any.
     Empty(Option<String>),
 }
 
-/// A reply as its client sees it: resources as HAL, unless plain JSON is accepted only.
+/// The response for a reply. Resources are HAL, unless the client accepts plain JSON only.
 pub fn respond<B: From<String>>(reply: Reply, accepts_json: bool) -> Response<B> {
     let hal = if accepts_json { "application/json" } else { "application/hal+json" };
     let (status, kind, location, body, seen) = match reply {
@@ -45,7 +48,7 @@ pub fn respond<B: From<String>>(reply: Reply, accepts_json: bool) -> Response<B>
     response
 }
 
-/// The status of a problem, where the operator has chosen one for those that say *not now*.
+/// The status of a problem. Codes that mean *temporarily unavailable* get the status that the operator has configured.
 pub fn status_of(problem: &Problem, unavailable_status: StatusCode) -> StatusCode {
     if problem.code.is_unavailable() {
         return unavailable_status;
@@ -53,7 +56,7 @@ pub fn status_of(problem: &Problem, unavailable_status: StatusCode) -> StatusCod
     StatusCode::from_u16(problem.code.status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR)
 }
 
-/// A problem as its client sees it.
+/// The response for a problem.
 pub fn refuse<B: From<String>>(problem: &Problem, status: StatusCode, path: &str, request_id: &str) -> Response<B> {
     let mut response = Response::new(B::from(problem.body(status.as_u16(), path, request_id)));
     *response.status_mut() = status;
@@ -63,17 +66,17 @@ pub fn refuse<B: From<String>>(problem: &Problem, status: StatusCode, path: &str
         head.insert(header::RETRY_AFTER, seconds.into());
     }
     if problem.code == Code::TooLarge || problem.code == Code::Timeout {
-        head.insert(header::CONNECTION, HeaderValue::from_static("close")); // the rest of the body is not waited for
+        head.insert(header::CONNECTION, HeaderValue::from_static("close")); // the rest of the body is not read
     }
     response
 }
 
-/// What everybody but a neighbour is told.
+/// The problem for a client that calls a path for other services.
 pub fn ask_only() -> Problem {
     Problem::new(Code::AskOnly, "This is asked by other services of the system, as part of a command to them.")
 }
 
-/// What a health page says.
+/// The reply of a health page.
 pub fn status(is_up: bool, components: Option<Value>) -> Reply {
     let mut body = json!({ "status": word(is_up) });
     if let Some(components) = components {
@@ -83,7 +86,7 @@ pub fn status(is_up: bool, components: Option<Value>) -> Reply {
     Reply::Json(status, body.to_string())
 }
 
-/// As health pages spell it.
+/// The word for a status on health pages.
 pub const fn word(is_up: bool) -> &'static str {
     if is_up { "UP" } else { "DOWN" }
 }

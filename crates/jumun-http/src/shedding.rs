@@ -1,52 +1,52 @@
-//! Load shedding: what is turned away when more comes in than may, and log lines when that begins and ends.
+//! Load shedding: which requests an overloaded process refuses, and a log line when that begins and ends.
 
 use jumun_config::settings_by_serde;
 use serde::{Deserialize, Serialize};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 
-/// What is turned away when there is too much.
+/// Which requests are shed under overload.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Shed {
-    /// Everything but what ends things.
+    /// All requests except those that end something, such as a cancellation.
     #[default]
     New,
-    /// That, too.
+    /// All requests.
     All,
 }
 
 settings_by_serde!(Shed: "`new` or `all`");
 
-/// Says when turning away begins and when it has ended, and nothing in between.
+/// Counts shed requests. Logs when shedding begins and when it ends, and nothing in between.
 #[derive(Debug, Default)]
 pub struct Shedding {
     is_on: AtomicBool,
-    all: AtomicU64,
+    total: AtomicU64,
     at_last_look: AtomicU64,
     at_begin: AtomicU64,
 }
 
 impl Shedding {
-    /// Somebody is turned away.
+    /// Counts a shed request.
     pub fn one_more(&self, what: &str, why: &str) {
-        let before = self.all.fetch_add(1, Relaxed);
+        let before = self.total.fetch_add(1, Relaxed);
         if !self.is_on.swap(true, Relaxed) {
             self.at_begin.store(before, Relaxed);
-            tracing::warn!(what, why, "more comes in than may; what is too much is turned away");
+            tracing::warn!(what, why, "load exceeds the limit; load shedding begins");
         }
     }
 
-    /// How many were turned away since the last look. To be called once a second.
+    /// How many requests were shed since the last call. Call it once a second.
     pub fn look(&self) -> u64 {
-        let all = self.all.load(Relaxed);
-        let since = all - self.at_last_look.swap(all, Relaxed);
+        let total = self.total.load(Relaxed);
+        let since = total - self.at_last_look.swap(total, Relaxed);
         if since == 0 && self.is_on.swap(false, Relaxed) {
-            tracing::info!(turned_away = all - self.at_begin.load(Relaxed), "nothing is turned away any more");
+            tracing::info!(turned_away = total - self.at_begin.load(Relaxed), "load shedding ends");
         }
         since
     }
 
-    /// Whether requests are being turned away.
+    /// Whether requests are being shed.
     pub fn is_on(&self) -> bool {
         self.is_on.load(Relaxed)
     }

@@ -25,7 +25,7 @@ use crate::{asks::delays::Delays, events::token::Token, metrics::ServiceMetrics}
 use futures_util::{FutureExt, future::BoxFuture};
 use jiff::{Timestamp, tz::TimeZone};
 use jumun::{
-    AskTarget, Asked, Behaviour, Damaged, Decided, DocumentAfter, DocumentKey, Documents, Outcome, ServiceModel, Step,
+    AskTarget, Asked, Behaviour, Decided, Defect, DocumentAfter, DocumentKey, Documents, Outcome, ServiceModel, Step,
     Stored,
 };
 use jumun_database::{
@@ -90,7 +90,7 @@ pub(crate) enum StepError {
     /// The database cannot be read now.
     Unreadable(ReadError),
     /// A document cannot be read by this release, or a decision breaks the rules of its system.
-    Defect(Damaged),
+    Defect(Defect),
 }
 
 /// The database is one that several processes share.
@@ -278,7 +278,7 @@ impl Core {
     /// Takes a step, reading the documents that it needs.
     pub(crate) async fn decide(&self, step: Step<'_>, documents: &mut Documents) -> Result<Outcome, StepError> {
         loop {
-            match self.behaviour().take(step, documents) {
+            match self.behaviour().decide(step, documents) {
                 Ok(Outcome::Needs(keys)) => {
                     for key in keys {
                         documents.insert(key, self.read(key).await?);

@@ -120,8 +120,8 @@ pub const BUSY_PAUSE: Duration = Duration::from_millis(2);
 /// See [`BUSY_PAUSE`].
 pub const IDLE_PAUSE: Duration = Duration::from_millis(25);
 
-/// How often a consumer writes its place if nothing concerns it.
-pub const PLACES_EVERY: Duration = Duration::from_secs(1);
+/// How often a consumer commits its position while no event concerns it.
+pub const POSITIONS_EVERY: Duration = Duration::from_secs(1);
 
 /// How long a consumer waits for a database that does not answer, before it tries again.
 pub const DATABASE_PAUSE: Duration = Duration::from_millis(200);

@@ -1,4 +1,10 @@
-//! What ties a process to the supervisor that started it.
+//! The leash: connects a process to the supervisor that started it.
+//!
+//! # Protocol
+//!
+//! Lines of text over a Unix socket, the child's standard output. The child sends `ready` once. The supervisor then sends
+//! `ping`, and the child answers `pong`. Other lines of the child are its error, if it ends before it is ready. Each side
+//! treats the end of the stream as the end of the other.
 
 use std::{
     fs::File,
@@ -13,68 +19,69 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-/// What the child says when it is ready.
-pub(super) const READY: &str = "ready";
+/// The child sends it when it is ready.
+pub(crate) const READY: &str = "ready";
 
-/// What the supervisor says to hear whether the child still turns.
-pub(super) const PING: &str = "ping\n";
+/// The supervisor sends it to check that the child does not hang.
+pub(crate) const PING: &str = "ping\n";
 
-/// What the child says to that.
-pub(super) const PONG: &str = "pong";
+/// The child answers a ping with it.
+pub(crate) const PONG: &str = "pong";
 
 /// The child's end: its standard output.
 pub struct Leash {
     stream: UnixStream,
 }
 
-/// The listening socket that the supervisor has handed down.
+/// Takes the listening socket that the supervisor passes as standard input.
 pub fn listener_from_stdin() -> io::Result<TcpListener> {
     let listener: TcpListener = io::stdin().as_fd().try_clone_to_owned()?.into();
-    listener.local_addr()?; // it is a socket
+    listener.local_addr()?; // fails if it is not a socket
     listener.set_nonblocking(true)?;
-    // The clone is the only one: who closes it closes the socket, as far as this process is concerned.
+    // Leaves the clone as the only descriptor: closing it closes the socket in this process.
     rustix::stdio::dup2_stdin(&File::open("/dev/null")?)?;
     Ok(listener)
 }
 
 impl Leash {
-    /// Takes the leash. Nothing else may be written to the standard output from here on.
+    /// Takes the leash. From here on the process may write nothing else to its standard output.
     pub fn from_stdout() -> io::Result<Self> {
         let stream: OwnedFd = io::stdout().as_fd().try_clone_to_owned()?;
         let stream = std::os::unix::net::UnixStream::from(stream);
-        stream.peer_addr()?; // it is a socket
+        stream.peer_addr()?; // fails if it is not a socket
         stream.set_nonblocking(true)?;
         Ok(Self { stream: UnixStream::from_std(stream)? })
     }
 
-    /// Holds it: once told (by what is returned) that requests are served, says so and answers pings. When the leash breaks
-    /// the process stops; before it is ready it ends at once, as nobody has been promised anything.
+    /// Holds the leash: reports that the process is ready, once the caller has sent on the returned channel, and answers
+    /// pings. When the leash breaks, it stops the process. Before the process is ready, it ends it at once: no client has
+    /// an answer yet.
     pub fn hold(self, stop: CancellationToken) -> oneshot::Sender<()> {
         let (ready, is_ready) = oneshot::channel();
         tokio::spawn(async move {
             let mut stream = self.stream;
-            // Not into_split: its halves shut the socket down when they go, and the process may have last words.
+            // Not into_split: dropping its halves shuts the socket down, and the process may still write its error.
             let (reader, mut writer) = stream.split();
             let mut lines = BufReader::new(reader).lines();
             tokio::select! {
-                told = is_ready => if told.is_err() { return }, // it ends before it is ready, and says why by itself
+                ready = is_ready => if ready.is_err() { return }, // the process ends before it is ready, and reports the error
                 _ = lines.next_line() => {
-                    tracing::warn!("the supervisor is gone before this process was ready; it ends");
+                    tracing::warn!("the supervisor ended before this process was ready; exiting");
                     std::process::exit(1);
                 }
             }
-            let mut say = format!("{READY}\n");
+            let mut line = format!("{READY}\n");
             loop {
-                if writer.write_all(say.as_bytes()).await.is_err() {
+                if writer.write_all(line.as_bytes()).await.is_err() {
                     break;
                 }
                 match lines.next_line().await {
-                    Ok(Some(_)) => say = format!("{PONG}\n"),
+                    Ok(Some(_)) => line = format!("{PONG}\n"),
                     Ok(None) | Err(_) => break,
                 }
             }
             if !stop.is_cancelled() {
-                tracing::warn!("the supervisor is gone; this process stops, too");
+                tracing::warn!("the supervisor ended; stopping");
                 stop.cancel();
             }
         });

@@ -1,6 +1,9 @@
-//! What operators may tell the supervisor; see [`jumun_control`].
+//! The calls of operators to the supervisor; see [`jumun_control`].
 
-use crate::{Kept, keeper, keeper::Instruction, limits::HEALTH_TIME_LIMIT};
+use crate::{
+    handle::{Done, Instruction, KeeperHandle},
+    limits::HEALTH_TIME_LIMIT,
+};
 use bytes::Bytes;
 use futures_util::future::join_all;
 use http::Request;
@@ -12,9 +15,9 @@ use std::{net::SocketAddr, sync::Arc};
 use tokio::net::TcpStream;
 
 /// The calls that the supervisor answers.
-pub(super) fn routes(kept: Vec<Kept>, about: About) -> Routes {
-    let (kept, about): (Arc<[Kept]>, _) = (kept.into(), Arc::new(about));
-    let (all, to_kill, to_stop, to_start, to_roll) = (kept.clone(), kept.clone(), kept.clone(), kept.clone(), kept);
+pub(crate) fn routes(keepers: Vec<KeeperHandle>, about: About) -> Routes {
+    let (all, about): (Arc<[KeeperHandle]>, _) = (keepers.into(), Arc::new(about));
+    let (to_kill, to_stop, to_start, to_roll) = (all.clone(), all.clone(), all.clone(), all.clone());
     Routes::new()
         .on(move |_: GetStatus| {
             let (all, about) = (all.clone(), about.clone());
@@ -26,27 +29,29 @@ pub(super) fn routes(kept: Vec<Kept>, about: About) -> Routes {
         .on(move |call: Roll| instruct(to_roll.clone(), call.service, Instruction::Roll))
 }
 
-async fn statuses(all: &[Kept]) -> Vec<(ProcessStatus, Option<String>)> {
-    join_all(all.iter().map(|kept| async {
-        let status = kept.status.borrow().clone();
+/// The status of each process, with the health that it reports.
+async fn statuses(all: &[KeeperHandle]) -> Vec<(ProcessStatus, Option<String>)> {
+    join_all(all.iter().map(|keeper| async {
+        let status = keeper.current_status();
         let health = if status.pid.is_some() { health(status.address).await } else { None };
         (status, health)
     }))
     .await
 }
 
+/// Sends an instruction to a keeper, and replies with the status of its process after that.
 async fn instruct(
-    all: Arc<[Kept]>,
+    all: Arc<[KeeperHandle]>,
     service: String,
-    instruction: fn(keeper::Done) -> Instruction,
+    instruction: fn(Done) -> Instruction,
 ) -> Result<ProcessStatus, Refused> {
-    let kept = all.iter().find(|kept| kept.name == service);
-    let kept = kept.ok_or_else(|| Refused::new(format!("there is no `{service}` here")))?;
-    kept.instruct(instruction).await.map_err(Refused::new)?;
-    Ok(kept.status.borrow().clone())
+    let keeper = all.iter().find(|keeper| keeper.name == service);
+    let keeper = keeper.ok_or_else(|| Refused::new(format!("the supervisor has no process `{service}`")))?;
+    keeper.instruct(instruction).await.map_err(Refused::new)?;
+    Ok(keeper.current_status())
 }
 
-/// The health that a process reports, if it answers in time.
+/// The health that a process reports, if it answers in time: `UP` or `DOWN`.
 async fn health(address: SocketAddr) -> Option<String> {
     let exchange = async {
         let stream = TcpStream::connect(address).await.ok()?;

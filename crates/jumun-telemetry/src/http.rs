@@ -1,6 +1,6 @@
-//! What is counted of HTTP requests, by a service and by the gateway.
+//! Metrics of HTTP requests, for a service and for the gateway.
 
-use super::{Label, label, latency, seconds};
+use crate::metrics::{Label, label, latency, seconds};
 use prometheus_client::{
     metrics::{counter::Counter, family::Family, histogram::Histogram},
     registry::Registry,
@@ -13,7 +13,7 @@ use std::{
     time::Duration,
 };
 
-/// Requests by method, route and status, and how long they took. All clones are one.
+/// Requests by method, route and status, and their latency. Clones share their values.
 #[derive(Debug, Clone)]
 pub struct HttpMetrics(Arc<Inner>);
 
@@ -25,7 +25,7 @@ struct Inner {
     slowest_us: AtomicU64,
 }
 
-/// One method of one route. Cheap to clone and to count with: no label is looked up.
+/// One method of one route. Cloning is cheap, and counting looks up no label.
 #[derive(Debug, Clone)]
 pub struct Route(Arc<RouteInner>);
 
@@ -39,34 +39,34 @@ struct RouteInner {
     answered: Mutex<Vec<(u16, Counter)>>,
 }
 
-/// What was answered since the last look.
+/// The traffic of all routes, as [`HttpMetrics::traffic`] reads it.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Traffic {
-    /// Requests.
+    /// Requests answered.
     pub requests: u64,
-    /// Those that were answered 500 or above.
+    /// Requests answered with status 500 or above.
     pub failures: u64,
     /// The slowest answer.
     pub slowest: Duration,
 }
 
 impl HttpMetrics {
-    /// Registers what is counted.
+    /// Registers the metrics.
     pub fn register(registry: &mut Registry) -> Self {
         let requests = Family::default();
         let latency = Family::new_with_constructor(latency as fn() -> Histogram);
         registry.register("jumun_http_requests", "Requests answered, by method, route and status", requests.clone());
         registry.register(
             "jumun_http_request_duration_seconds",
-            "Time from a request's head to the head of its answer, by method and route",
+            "Time from the head of a request to the head of its response, by method and route",
             latency.clone(),
         );
         let (routes, slowest_us) = (Mutex::default(), AtomicU64::new(0));
         Self(Arc::new(Inner { requests, latency, routes, slowest_us }))
     }
 
-    /// One method of a route, `GET` and `/orders/{id}`: the template, never the path of a request. To be kept by whoever
-    /// counts with it.
+    /// The metrics of one method of a route, such as `GET` and `/orders/{id}`. The route is the template, never the path of
+    /// a request. The caller keeps the handle.
     pub fn route(&self, method: &str, route: &str) -> Route {
         let labels = [label("method", method), label("route", route)];
         let latency = self.0.latency.get_or_create_owned(&labels);
@@ -77,7 +77,7 @@ impl HttpMetrics {
         route
     }
 
-    /// Requests and failures from the beginning, the slowest answer since the last call.
+    /// Requests and failures since the start, and the slowest answer since the last call.
     pub fn traffic(&self) -> Traffic {
         let slowest = Duration::from_micros(self.0.slowest_us.swap(0, Ordering::Relaxed));
         let mut traffic = Traffic { slowest, ..Traffic::default() };
@@ -132,7 +132,7 @@ fn lock<T>(values: &Mutex<T>) -> MutexGuard<'_, T> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{page, registry};
+    use crate::page::{page, registry};
 
     #[test]
     fn each_answer_is_counted_under_its_route_and_status() {

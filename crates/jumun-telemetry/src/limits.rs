@@ -2,14 +2,14 @@
 
 use std::time::Duration;
 
-/// Spans that wait to be exported. One more is dropped.
+/// Spans in the export queue. Further spans are dropped.
 pub const SPANS_WAITING_MAX: usize = 8_192;
 
-/// Spans that are exported in one go.
+/// Spans in one export batch.
 pub const SPANS_AT_ONCE: usize = 512;
 
-/// How long spans wait for others to be exported with.
+/// How long the exporter waits for an incomplete batch to fill.
 pub const SPAN_EXPORT_EVERY: Duration = Duration::from_secs(1);
 
-/// How long a collector may take to accept spans.
+/// How long a collector may take to accept a batch.
 pub const SPAN_EXPORT_TIME_LIMIT: Duration = Duration::from_secs(5);

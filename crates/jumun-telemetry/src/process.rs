@@ -1,6 +1,6 @@
-//! What a process takes of its machine, under the names that every exporter uses.
+//! Use of resources by the process, under the metric names that every exporter uses.
 //!
-//! Read from `/proc` when somebody looks; a system without it (macOS) tells only since when the process runs.
+//! Each scrape reads `/proc`. A system without it (macOS) reports the start time only.
 
 use prometheus_client::{
     collector::Collector,
@@ -11,12 +11,12 @@ use std::{fmt, fs};
 
 /// This process.
 #[derive(Debug)]
-pub(super) struct Process {
+pub(crate) struct Process {
     /// In seconds since 1970 UTC.
     started: f64,
 }
 
-/// What the system says of it now.
+/// Current use of resources, as the operating system reports it.
 struct Usage {
     cpu_seconds: f64,
     threads: u64,
@@ -25,7 +25,7 @@ struct Usage {
 }
 
 impl Process {
-    pub(super) fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self { started: jiff::Timestamp::now().as_duration().as_secs_f64() }
     }
 }
@@ -33,7 +33,7 @@ impl Process {
 #[expect(clippy::cast_precision_loss, reason = "ticks since the start stay far below 2^52")]
 fn usage() -> Option<Usage> {
     let stat = fs::read_to_string("/proc/self/stat").ok()?;
-    // The name before it may hold anything. The state is the third field of all.
+    // The name in parentheses may contain any character, so the fields are counted after it: the state is field 3.
     let fields: Vec<&str> = stat.rsplit_once(')')?.1.split_whitespace().collect();
     let field = |number: usize| fields.get(number - 3)?.parse::<u64>().ok();
     let ticks = field(14)? + field(15)?;
@@ -45,9 +45,9 @@ fn usage() -> Option<Usage> {
     })
 }
 
-/// How many files are open, and how many may be.
+/// Open files, and their limit.
 fn files() -> Option<(u64, Option<u64>)> {
-    let open = fs::read_dir("/proc/self/fd").ok()?.count().saturating_sub(1); // one is the look itself
+    let open = fs::read_dir("/proc/self/fd").ok()?.count().saturating_sub(1); // without the descriptor of this read
     let most = rustix::process::getrlimit(rustix::process::Resource::Nofile).current;
     Some((u64::try_from(open).ok()?, most))
 }
@@ -56,19 +56,19 @@ impl Collector for Process {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
         let to = &mut encoder;
         let started = ConstGauge::<f64>::new(self.started);
-        write(to, "process_start_time_seconds", "When the process began, since 1970 UTC.", &started)?;
+        write(to, "process_start_time_seconds", "Start time of the process, in seconds since 1970 UTC.", &started)?;
         if let Some(usage) = usage() {
             let gauge = ConstGauge::<u64>::new;
             let cpu = ConstCounter::<f64>::new(usage.cpu_seconds);
-            write(to, "process_cpu_seconds", "Processor time, of users and system together.", &cpu)?;
+            write(to, "process_cpu_seconds", "Processor time, user and system.", &cpu)?;
             write(to, "process_threads", "Threads.", &gauge(usage.threads))?;
-            write(to, "process_virtual_memory_bytes", "Memory that is mapped.", &gauge(usage.virtual_bytes))?;
-            write(to, "process_resident_memory_bytes", "Memory that is in use.", &gauge(usage.resident_bytes))?;
+            write(to, "process_virtual_memory_bytes", "Mapped memory.", &gauge(usage.virtual_bytes))?;
+            write(to, "process_resident_memory_bytes", "Resident memory.", &gauge(usage.resident_bytes))?;
         }
         if let Some((open, most)) = files() {
             write(to, "process_open_fds", "Open files and sockets.", &ConstGauge::<u64>::new(open))?;
             if let Some(most) = most {
-                write(to, "process_max_fds", "Files and sockets that may be open.", &ConstGauge::<u64>::new(most))?;
+                write(to, "process_max_fds", "Limit of open files and sockets.", &ConstGauge::<u64>::new(most))?;
             }
         }
         Ok(())

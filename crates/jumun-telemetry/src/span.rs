@@ -1,7 +1,7 @@
 //! Spans: pieces of work of sampled traces, exported over OTLP (http/protobuf) to a collector.
 //!
-//! Off by default. What is exported waits in a bounded queue; what does not fit is dropped and counted, so that a collector
-//! that is slow or away holds nothing up. The export itself is the library's; it is behind the feature `otlp`.
+//! Off by default. Spans wait for export in a bounded queue. A full queue drops and counts further spans, so a slow or
+//! unavailable collector blocks no work. The OpenTelemetry library exports them, behind the feature `otlp`.
 
 use crate::{
     config::OtlpConfig,
@@ -20,24 +20,24 @@ use std::{
 use tokio::{sync::mpsc, task::JoinHandle};
 use tokio_util::sync::CancellationToken;
 
-/// Why there is no telemetry.
+/// Why spans cannot be exported.
 #[derive(Debug, thiserror::Error)]
 pub enum TelemetryError {
-    /// This build cannot.
-    #[error("spans cannot be exported by this build: it was made without the feature `otlp`")]
+    /// This build has no exporter.
+    #[error("this build cannot export spans: it has no feature `otlp`")]
     NotBuilt,
-    /// The exporter cannot be made.
+    /// The exporter cannot be created.
     #[error("spans cannot be exported to {endpoint}: {why}")]
     Exporter {
-        /// Where to.
+        /// The collector.
         endpoint: String,
-        /// What the library said.
+        /// The error of the library.
         why: String,
     },
 }
 
 impl TelemetryError {
-    /// A code that stays the same over releases.
+    /// A code that is stable across releases.
     pub const fn code(&self) -> &'static str {
         match self {
             Self::NotBuilt => "otlp-not-built",
@@ -45,50 +45,48 @@ impl TelemetryError {
         }
     }
 
-    /// What to do about it.
+    /// What an operator can do about it.
     pub const fn remedy(&self) -> &'static str {
         match self {
-            Self::NotBuilt => {
-                "Build with --features otlp, or leave out telemetry.otlp and OTEL_EXPORTER_OTLP_ENDPOINT."
-            }
+            Self::NotBuilt => "Build with --features otlp, or remove telemetry.otlp and OTEL_EXPORTER_OTLP_ENDPOINT.",
             Self::Exporter { .. } => "Correct telemetry.otlp (http://host:4318) and the OTEL_EXPORTER_OTLP variables.",
         }
     }
 }
 
-/// What part in a call, or in an event, a piece of work has.
+/// The role of a span in a call or an event.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
     /// It answers a request.
     Server,
-    /// It asks a neighbour.
+    /// It calls another service.
     Client,
-    /// It hears an event.
+    /// It handles an event.
     Consumer,
-    /// It stays within the process.
+    /// It involves no other process.
     Internal,
 }
 
-/// A piece of work that has ended.
+/// A finished piece of work.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Span {
-    /// Its place in the trace.
+    /// Its trace and its own id.
     pub context: TraceContext,
-    /// What caused it.
+    /// The span that caused it.
     pub parent: Option<SpanId>,
-    /// Its part.
+    /// Its role.
     pub kind: Kind,
-    /// What it is, of few words: `POST /orders`.
+    /// A short name with few distinct values: `POST /orders`.
     pub name: Cow<'static, str>,
-    /// How long it took; it ends now.
+    /// Its duration. It ends when it is recorded.
     pub took: Duration,
-    /// What else is known of it. Never what a client sent, but for ids.
+    /// Further attributes. Of what a client sent, only ids.
     pub attributes: Vec<(&'static str, Cow<'static, str>)>,
     /// Whether it failed.
     pub is_failed: bool,
 }
 
-/// Takes spans. Cheap to clone; the default one takes none and costs nothing.
+/// Records spans. Cloning is cheap. The default tracer records nothing and costs nothing.
 #[derive(Clone, Default)]
 pub struct Tracer(Option<Arc<Inner>>);
 
@@ -107,17 +105,17 @@ impl fmt::Debug for Tracer {
 }
 
 impl Tracer {
-    /// Whether a trace that begins here is recorded.
+    /// Draws whether to sample a trace that begins here.
     pub fn samples(&self) -> bool {
         self.0.as_ref().is_some_and(|inner| fastrand::f64() < inner.sample)
     }
 
-    /// Whether spans of this trace are taken.
+    /// Whether spans of this trace are recorded.
     pub fn takes(&self, trace: &TraceContext) -> bool {
         self.0.is_some() && trace.is_sampled()
     }
 
-    /// Takes a span that ends now, if its trace is recorded.
+    /// Records a span that ends now, if its trace is sampled.
     pub fn record(&self, trace: &TraceContext, span: impl FnOnce() -> Span) {
         let Some(inner) = self.0.as_ref().filter(|_| trace.is_sampled()) else { return };
         if inner.queue.try_send((span(), Timestamp::now())).is_err() {
@@ -125,12 +123,12 @@ impl Tracer {
         }
     }
 
-    /// How many spans did not fit into the queue, or were not taken by the collector.
+    /// How many spans the full queue dropped or the collector did not accept.
     pub fn lost(&self) -> u64 {
         self.0.as_ref().map_or(0, |inner| inner.lost.load(Ordering::Relaxed))
     }
 
-    /// Exports what there is, no longer than the limit. To be called once, at the end.
+    /// Exports the queued spans, for the time limit at most. Call it once, at the end.
     pub async fn finish(&self, time_limit: Duration) {
         let Some(inner) = &self.0 else { return };
         inner.stop.cancel();
@@ -138,14 +136,14 @@ impl Tracer {
         if let Some(exporting) = exporting
             && tokio::time::timeout(time_limit, exporting).await.is_err()
         {
-            tracing::warn!("the last spans could not be exported in time; they are lost, nothing else is");
+            tracing::warn!("the last spans were not exported in time and are lost; nothing else is affected");
         }
     }
 }
 
 #[cfg(not(feature = "otlp"))]
 impl Tracer {
-    /// Exports to a collector.
+    /// Fails: this build has no exporter.
     pub fn start(_: &str, _: &str, _: &OtlpConfig) -> Result<Self, TelemetryError> {
         Err(TelemetryError::NotBuilt)
     }
@@ -174,7 +172,7 @@ mod otlp {
     use tokio_util::sync::CancellationToken;
 
     impl Tracer {
-        /// Exports to a collector, from a task of the runtime that runs.
+        /// Starts a task that exports to a collector, on the current runtime.
         pub fn start(system: &str, service: &str, config: &OtlpConfig) -> Result<Self, TelemetryError> {
             let exporter = SpanExporter::builder()
                 .with_http()
@@ -199,7 +197,7 @@ mod otlp {
         }
     }
 
-    /// Sends what there is, a batch at a time, until it is told to stop and everything is sent.
+    /// Exports spans in batches. After the stop it exports the rest of the queue and ends.
     async fn export(
         exporter: SpanExporter,
         mut spans: mpsc::Receiver<(Span, Timestamp)>,
@@ -208,13 +206,13 @@ mod otlp {
     ) {
         let scope = InstrumentationScope::builder("jumun").with_version(env!("CARGO_PKG_VERSION")).build();
         let mut batch = Vec::with_capacity(SPANS_AT_ONCE);
-        let mut is_away = false;
+        let mut is_failing = false;
         loop {
             let first = stop.run_until_cancelled(spans.recv()).await.flatten();
             let Some(first) = first.or_else(|| spans.try_recv().ok()) else { return };
             batch.push(first);
             if spans.len() < SPANS_AT_ONCE {
-                stop.run_until_cancelled(tokio::time::sleep(SPAN_EXPORT_EVERY)).await; // company comes soon
+                stop.run_until_cancelled(tokio::time::sleep(SPAN_EXPORT_EVERY)).await; // let the batch fill
             }
             while batch.len() < SPANS_AT_ONCE
                 && let Ok(span) = spans.try_recv()
@@ -224,15 +222,15 @@ mod otlp {
             let spans_of_batch = batch.len() as u64;
             let data = batch.drain(..).map(|(span, ended)| data(span, ended, &scope)).collect();
             let exported = exporter.export(data).await;
-            match (&exported, is_away) {
+            match (&exported, is_failing) {
                 (Err(error), false) => {
-                    tracing::warn!(%error, "spans cannot be exported; they are lost, nothing else is");
+                    tracing::warn!(%error, "spans cannot be exported and are lost; nothing else is affected");
                 }
-                (Ok(()), true) => tracing::info!("spans are exported again"),
+                (Ok(()), true) => tracing::info!("span export works again"),
                 _ => {}
             }
-            is_away = exported.is_err();
-            if is_away {
+            is_failing = exported.is_err();
+            if is_failing {
                 lost.fetch_add(spans_of_batch, Ordering::Relaxed);
             }
         }

@@ -1,52 +1,52 @@
-//! Trace context: by what a piece of work is found again in every service that had a part in it.
+//! Trace context: connects the work of all services for one request.
 //!
-//! Source: W3C *Trace Context*, level 2. A request brings a `traceparent` or is given one; what it asks of neighbours and
-//! the events that it causes carry it on, and so does what is undone for it later.
+//! Source: W3C *Trace Context*, level 2. A request brings a `traceparent`, or gets one. The calls that it makes, the events
+//! that it causes and the compensation that follows later carry the same trace.
 
 use http::{HeaderMap, HeaderValue};
 use std::{fmt, sync::Arc};
 
-/// The header that carries a trace from one process to the next.
+/// The header that carries a trace to the next process.
 pub const TRACEPARENT: &str = "traceparent";
 
-/// The header in which tracing systems carry what is theirs; it is passed on to neighbours as it came.
+/// The header for data of tracing systems. Calls to other services forward it unchanged.
 pub const TRACESTATE: &str = "tracestate";
 
-/// The header that names a request in logs and problems.
+/// The header that identifies a request in logs and problems.
 pub const REQUEST_ID: &str = "x-request-id";
 
-/// The longest `x-request-id` that is taken over.
+/// The longest `x-request-id` that is accepted.
 const REQUEST_ID_MAX_BYTES: usize = 64;
 
-/// The longest `tracestate` that is passed on: what the standard asks for at least.
+/// The longest `tracestate` that is forwarded: the minimum that the standard requires.
 const TRACESTATE_MAX_BYTES: usize = 512;
 
 const SAMPLED: u8 = 1;
 const RANDOM: u8 = 2;
 
-/// A trace context as databases store it: the id of the trace, of the span, and the flags.
+/// A trace context as databases store it: trace id, span id, flags.
 pub type StoredTrace = [u8; 25];
 
-/// The id of a span: of one piece of work in one process.
+/// The id of a span, which is one piece of work in one process.
 pub type SpanId = [u8; 8];
 
-/// Where a piece of work stands in a trace.
+/// The position of a piece of work in a trace.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct TraceContext {
-    /// The same for everything that one request caused.
+    /// The id of the trace: the same for everything that one request causes.
     pub trace_id: [u8; 16],
-    /// The piece of work: what it causes names it as its parent.
+    /// The id of the piece of work. Work that it causes has it as parent.
     pub span_id: SpanId,
-    /// Bit 0: its spans are recorded. Bit 1: the id of the trace is random.
+    /// Bit 0: spans are recorded. Bit 1: the trace id is random.
     pub flags: u8,
 }
 
-/// Where a command, or an event, comes from: what its log lines name it by, and what it passes on.
+/// The origin of a command or an event: identifies it in log lines and in the calls that it makes.
 #[derive(Debug, Clone)]
 pub struct Origin {
-    /// Its own place in the trace.
+    /// Its own position in the trace.
     pub trace: TraceContext,
-    /// The span that caused it, where one is known.
+    /// The span that caused it, if known.
     pub parent: Option<SpanId>,
     /// Its `x-request-id`.
     pub request: Arc<str>,
@@ -55,19 +55,19 @@ pub struct Origin {
 }
 
 impl TraceContext {
-    /// The beginning of a trace.
+    /// Begins a trace.
     pub fn new(is_sampled: bool) -> Self {
         let trace_id = fastrand::u128(1..).to_be_bytes();
         Self { trace_id, span_id: span_id(), flags: RANDOM | u8::from(is_sampled) }
     }
 
-    /// The same trace, another piece of work.
+    /// A new piece of work in the same trace.
     #[must_use]
     pub fn child(&self) -> Self {
         Self { span_id: span_id(), ..*self }
     }
 
-    /// What something causes in another process; the beginning of a trace where that one has none.
+    /// A piece of work that `cause` led to, in another process. Without a cause it begins a trace.
     pub fn following(cause: Option<Self>, samples: impl FnOnce() -> bool) -> Self {
         cause.map_or_else(|| Self::new(samples()), |cause| cause.child())
     }
@@ -77,12 +77,12 @@ impl TraceContext {
         self.flags & SAMPLED != 0
     }
 
-    /// A `traceparent`. None for what is not one: then a new trace begins.
+    /// Parses a `traceparent`. None if it is invalid; the caller then begins a new trace.
     pub fn parse(text: &str) -> Option<Self> {
         let bytes = text.as_bytes();
         let (head, rest) = bytes.split_at_checked(55)?;
         let [version] = unhex(&head[..2])?;
-        // Later versions may say more behind it; this one does not, and 255 is none.
+        // Later versions may append fields, version 0 does not. Version 255 is invalid.
         let is_whole = rest.is_empty() || (version > 0 && rest[0] == b'-');
         let is_divided = [2, 35, 52].into_iter().all(|at| head[at] == b'-');
         if version == 0xFF || !is_whole || !is_divided {
@@ -92,18 +92,18 @@ impl TraceContext {
         let context = Self {
             trace_id: unhex(&head[3..35])?,
             span_id: unhex(&head[36..52])?,
-            flags: flags & (SAMPLED | RANDOM), // what else a later version means by it is not known here
+            flags: flags & (SAMPLED | RANDOM), // ignores flags of later versions
         };
         (context.trace_id != [0; 16] && context.span_id != [0; 8]).then_some(context)
     }
 
-    /// In which an event with these headers happened, if they say so.
+    /// The trace in the headers of an event, if there is one.
     pub fn of_headers(headers: &[(String, String)]) -> Option<Self> {
         let (_, parent) = headers.iter().find(|(name, _)| name == TRACEPARENT)?;
         Self::parse(parent)
     }
 
-    /// As it is stored.
+    /// The form that databases store.
     pub fn to_stored(&self) -> StoredTrace {
         let mut bytes = [0; 25];
         bytes[..16].copy_from_slice(&self.trace_id);
@@ -112,7 +112,7 @@ impl TraceContext {
         bytes
     }
 
-    /// Of what was stored.
+    /// Reads the form that databases store.
     pub fn from_stored(bytes: &StoredTrace) -> Self {
         let (mut trace_id, mut span_id) = ([0; 16], [0; 8]);
         trace_id.copy_from_slice(&bytes[..16]);
@@ -147,7 +147,7 @@ impl fmt::Debug for TraceContext {
     }
 }
 
-/// The id of a trace, as it is shown.
+/// The id of a trace, displayed in hexadecimal.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct TraceId([u8; 16]);
 
@@ -160,12 +160,12 @@ impl fmt::Display for TraceId {
 }
 
 impl Origin {
-    /// Something that begins here.
+    /// The origin of work that begins here.
     pub fn new(is_sampled: bool) -> Self {
         Self { trace: TraceContext::new(is_sampled), parent: None, request: new_request_id(), state: None }
     }
 
-    /// Writes it into the head of a request that is sent on, in place of what may be there.
+    /// Sets the headers of an outgoing request; replaces existing ones.
     pub fn write(&self, head: &mut HeaderMap) {
         if let Ok(request) = self.request.parse() {
             head.insert(REQUEST_ID, request);
@@ -179,27 +179,27 @@ impl Origin {
         }
     }
 
-    /// What is caused by this.
+    /// The origin of work that this work causes.
     #[must_use]
     pub fn child(&self) -> Self {
         Self { trace: self.trace.child(), parent: Some(self.trace.span_id), ..self.clone() }
     }
 
-    /// What follows, perhaps long after, from something in this trace; from nothing known where there is none.
+    /// The origin of work that continues a stored trace, possibly much later. Without a stored trace it begins one.
     pub fn following(stored: Option<&StoredTrace>, samples: impl FnOnce() -> bool) -> Self {
         let cause = stored.map(TraceContext::from_stored);
         let trace = TraceContext::following(cause, samples);
         Self { trace, parent: cause.map(|cause| cause.span_id), ..Self::new(false) }
     }
 
-    /// What the head of a request says; what it does not say, or not as the standards have it, is made anew.
+    /// Reads the head of a request. Missing and invalid values are replaced by new ones.
     /// `samples` decides whether a trace that begins here is recorded.
     pub fn of_head(head: &HeaderMap, samples: impl FnOnce() -> bool) -> Self {
         let request = given_request_id(head).map_or_else(new_request_id, Arc::from);
         let mut parents = head.get_all(TRACEPARENT).iter();
         let given = match (parents.next(), parents.next()) {
             (Some(only), None) => only.to_str().ok().and_then(TraceContext::parse),
-            _ => None, // two of them contradict each other
+            _ => None, // none, or several that contradict each other
         };
         let Some(given) = given else {
             return Self { trace: TraceContext::new(samples()), parent: None, request, state: None };
@@ -211,14 +211,14 @@ impl Origin {
     }
 }
 
-/// The id that a request came with, if it can stand in a log line.
+/// The id in the head of a request, if it is safe to log.
 pub fn given_request_id(head: &HeaderMap) -> Option<&str> {
     let is_sane =
         |id: &&str| (1..=REQUEST_ID_MAX_BYTES).contains(&id.len()) && id.bytes().all(|byte| byte.is_ascii_graphic());
     head.get(REQUEST_ID).and_then(|id| id.to_str().ok()).filter(is_sane)
 }
 
-/// A random one: it names lines of a log and protects nothing, so it need not come from the system's own randomness.
+/// A random id. It only identifies log lines, so it needs no cryptographic randomness.
 fn new_request_id() -> Arc<str> {
     let mut text = [0; 32];
     hex(&fastrand::u128(..).to_be_bytes(), &mut text);
@@ -237,7 +237,7 @@ fn hex(bytes: &[u8], text: &mut [u8]) {
     }
 }
 
-/// Lower case only, as the standard has it.
+/// Parses hexadecimal digits, in lower case only as the standard requires.
 fn unhex<const N: usize>(text: &[u8]) -> Option<[u8; N]> {
     let digit = |byte: u8| match byte {
         b'0'..=b'9' => Some(byte - b'0'),
@@ -304,7 +304,7 @@ mod tests {
     #[test]
     fn a_request_goes_on_with_its_trace_under_a_span_of_its_own() {
         let given = [(TRACEPARENT, GIVEN), (TRACESTATE, "vendor=1"), (REQUEST_ID, "r-7")];
-        let origin = Origin::of_head(&head(&given), || panic!("the trace has begun elsewhere"));
+        let origin = Origin::of_head(&head(&given), || panic!("the trace began elsewhere"));
         let parent = TraceContext::parse(GIVEN).expect("a traceparent");
         assert_eq!((origin.trace.trace_id, origin.trace.flags), (parent.trace_id, 1));
         assert_eq!(origin.parent, Some(parent.span_id));

@@ -6,8 +6,8 @@ use crate::{
     event::PublishedLanguage,
     folding::Fold,
     model::{
-        AnyCommand, Behaviour, Damaged, Decided, DocumentAfter, DocumentKey, Documents, EncodedEvent, Folding, Heard,
-        NEW_ID, Outcome, SettleModel, Step, Stored,
+        Behaviour, Decided, Defect, DocumentAfter, DocumentKey, Documents, EncodedEvent, ErasedCommand, Folding,
+        NEW_ID, Outcome, ReceivedEvent, SettleModel, Step, Stored,
     },
     subscription,
     value::Id,
@@ -15,8 +15,8 @@ use crate::{
 use jiff::Timestamp;
 use std::{collections::BTreeMap, marker::PhantomData, sync::Arc};
 
-pub(crate) fn any<A: Aggregate>(command: A::Command) -> AnyCommand {
-    AnyCommand { is_ending: A::is_ending(&command), command: Arc::new(command) }
+pub(crate) fn any<A: Aggregate>(command: A::Command) -> ErasedCommand {
+    ErasedCommand { is_ending: A::is_ending(&command), command: Arc::new(command) }
 }
 
 /// An aggregate or a view with its type erased: documents in, documents out.
@@ -24,16 +24,16 @@ pub(crate) trait Cell<E>: Send + Sync {
     fn collection(&self) -> &'static str;
     fn concerned(&self, event: &E) -> Option<i64>;
     /// The command that an event causes, and the id of the instance that decides it.
-    fn reaction(&self, _event: &E) -> Option<(i64, AnyCommand)> {
+    fn reaction(&self, _event: &E) -> Option<(i64, ErasedCommand)> {
         None
     }
     /// The commands that make new instances because of an event.
-    fn reactions_anew(&self, _event: &E) -> Vec<AnyCommand> {
+    fn reactions_anew(&self, _event: &E) -> Vec<ErasedCommand> {
         Vec::new()
     }
     /// The decision, and what it asks later.
-    fn decide(&self, body: Option<&str>, step: Step<'_>) -> Result<(Decision<E>, Vec<Asked>), Damaged>;
-    fn evolve(&self, id: i64, body: Option<&str>, event: &E) -> Result<Option<(String, bool)>, Damaged>;
+    fn decide(&self, body: Option<&str>, step: Step<'_>) -> Result<(Decision<E>, Vec<Asked>), Defect>;
+    fn evolve(&self, id: i64, body: Option<&str>, event: &E) -> Result<Option<(String, bool)>, Defect>;
     /// See [`Behaviour::folding`].
     fn folding(&self) -> Option<Box<dyn Folding>> {
         None
@@ -46,15 +46,15 @@ pub(crate) struct TypedCell<A: Aggregate> {
 }
 
 impl<A: Aggregate> TypedCell<A> {
-    fn damaged(&self, id: i64, why: impl ToString) -> Damaged {
-        Damaged { collection: self.collection, id, why: why.to_string() }
+    fn damaged(&self, id: i64, why: impl ToString) -> Defect {
+        Defect { collection: self.collection, id, why: why.to_string() }
     }
 
-    fn typed(&self, id: i64) -> Result<Id<A>, Damaged> {
+    fn typed(&self, id: i64) -> Result<Id<A>, Defect> {
         Id::new(id).ok_or_else(|| self.damaged(id, "an id is 1 or more"))
     }
 
-    fn state(&self, id: i64, body: Option<&str>) -> Result<Option<A>, Damaged> {
+    fn state(&self, id: i64, body: Option<&str>) -> Result<Option<A>, Defect> {
         body.map(serde_json::from_str).transpose().map_err(|error: serde_json::Error| self.damaged(id, error))
     }
 }
@@ -68,15 +68,15 @@ impl<A: Aggregate> Cell<A::Event> for TypedCell<A> {
         subscription::concerned::<A>(event).map(Id::get)
     }
 
-    fn reaction(&self, event: &A::Event) -> Option<(i64, AnyCommand)> {
+    fn reaction(&self, event: &A::Event) -> Option<(i64, ErasedCommand)> {
         subscription::reaction::<A>(event).map(|(id, command)| (id.get(), any::<A>(command)))
     }
 
-    fn reactions_anew(&self, event: &A::Event) -> Vec<AnyCommand> {
+    fn reactions_anew(&self, event: &A::Event) -> Vec<ErasedCommand> {
         subscription::reactions_anew::<A>(event).into_iter().map(any::<A>).collect()
     }
 
-    fn decide(&self, body: Option<&str>, step: Step<'_>) -> Result<(Decision<A::Event>, Vec<Asked>), Damaged> {
+    fn decide(&self, body: Option<&str>, step: Step<'_>) -> Result<(Decision<A::Event>, Vec<Asked>), Defect> {
         let (_, id) = step.decider;
         let state = self.state(id, body)?;
         let typed = self.typed(id)?;
@@ -87,7 +87,7 @@ impl<A: Aggregate> Cell<A::Event> for TypedCell<A> {
         Ok((decision, ctx.later.into_inner()))
     }
 
-    fn evolve(&self, id: i64, body: Option<&str>, event: &A::Event) -> Result<Option<(String, bool)>, Damaged> {
+    fn evolve(&self, id: i64, body: Option<&str>, event: &A::Event) -> Result<Option<(String, bool)>, Defect> {
         let state = self.state(id, body)?;
         let Some(after) = subscription::evolved(self.typed(id)?, state, event) else { return Ok(None) };
         let body = serde_json::to_string(&after).map_err(|error| self.damaged(id, error))?;
@@ -115,12 +115,12 @@ impl<V: View> Cell<V::Event> for ViewCell<V> {
         subscription::concerned_row::<V>(event)
     }
 
-    fn decide(&self, _: Option<&str>, step: Step<'_>) -> Result<(Decision<V::Event>, Vec<Asked>), Damaged> {
-        Err(Damaged { collection: self.collection, id: step.decider.1, why: "a view takes no commands".to_owned() })
+    fn decide(&self, _: Option<&str>, step: Step<'_>) -> Result<(Decision<V::Event>, Vec<Asked>), Defect> {
+        Err(Defect { collection: self.collection, id: step.decider.1, why: "a view takes no commands".to_owned() })
     }
 
-    fn evolve(&self, id: i64, body: Option<&str>, event: &V::Event) -> Result<Option<(String, bool)>, Damaged> {
-        let damaged = |error: serde_json::Error| Damaged { collection: self.collection, id, why: error.to_string() };
+    fn evolve(&self, id: i64, body: Option<&str>, event: &V::Event) -> Result<Option<(String, bool)>, Defect> {
+        let damaged = |error: serde_json::Error| Defect { collection: self.collection, id, why: error.to_string() };
         let mut row = body.map_or_else(|| Ok(V::row(id)), serde_json::from_str).map_err(damaged)?;
         row.fold(event);
         let body = serde_json::to_string(&row).map_err(damaged)?;
@@ -142,7 +142,7 @@ pub(crate) struct ServiceBehaviour<E> {
 }
 
 impl<E: PublishedLanguage> Behaviour for ServiceBehaviour<E> {
-    fn take(&self, step: Step<'_>, documents: &Documents) -> Result<Outcome, Damaged> {
+    fn decide(&self, step: Step<'_>, documents: &Documents) -> Result<Outcome, Defect> {
         let Some(stored) = documents.get(&step.decider) else { return Ok(Outcome::Needs(vec![step.decider])) };
         let body = stored.as_ref().map(|stored| stored.body.as_str());
         let (decision, later) = self.cells[step.decider.0].decide(body, step)?;
@@ -163,9 +163,9 @@ impl<E: PublishedLanguage> Behaviour for ServiceBehaviour<E> {
         Ok(Outcome::Decided(progress.decided(&events, step.now, &self.settles)))
     }
 
-    fn hear(&self, heard: Heard<'_>, documents: &Documents) -> Result<Outcome, Damaged> {
-        let Heard { event_type, body, now, new_ids } = heard;
-        let undecodable = |error: serde_json::Error| Damaged { collection: "events", id: 0, why: error.to_string() };
+    fn handle(&self, event: ReceivedEvent<'_>, documents: &Documents) -> Result<Outcome, Defect> {
+        let ReceivedEvent { event_type, body, now, new_ids } = event;
+        let undecodable = |error: serde_json::Error| Defect { collection: "events", id: 0, why: error.to_string() };
         let Some(event) = E::decode(event_type, body).map_err(undecodable)? else {
             return Ok(Outcome::Decided(Decided::default())); // a later release publishes it
         };
@@ -210,12 +210,12 @@ impl<E: PublishedLanguage> Behaviour for ServiceBehaviour<E> {
 }
 
 impl<E: PublishedLanguage> ServiceBehaviour<E> {
-    fn defect(&self, (resource, id): DocumentKey, why: String) -> Damaged {
-        Damaged { collection: self.cells[resource].collection(), id, why }
+    fn defect(&self, (resource, id): DocumentKey, why: String) -> Defect {
+        Defect { collection: self.cells[resource].collection(), id, why }
     }
 
     /// Checks that the service declares the ask.
-    fn check_ask(&self, decider: DocumentKey, asked: &Asked) -> Result<(), Damaged> {
+    fn check_ask(&self, decider: DocumentKey, asked: &Asked) -> Result<(), Defect> {
         if self.may_ask.contains(&asked.target) {
             return Ok(());
         }
@@ -223,7 +223,7 @@ impl<E: PublishedLanguage> ServiceBehaviour<E> {
     }
 
     /// Records delayed asks. Each needs a command that settles it.
-    fn ask_later(&self, decider: DocumentKey, later: Vec<Asked>, progress: &mut Progress<'_>) -> Result<(), Damaged> {
+    fn ask_later(&self, decider: DocumentKey, later: Vec<Asked>, progress: &mut Progress<'_>) -> Result<(), Defect> {
         for asked in later {
             self.check_ask(decider, &asked)?;
             if !self.settles[decider.0].iter().any(|settle| settle.target == asked.target) {
@@ -235,7 +235,7 @@ impl<E: PublishedLanguage> ServiceBehaviour<E> {
         Ok(())
     }
 
-    fn check_ours(&self, decider: DocumentKey, events: &[E]) -> Result<(), Damaged> {
+    fn check_ours(&self, decider: DocumentKey, events: &[E]) -> Result<(), Defect> {
         match events.iter().find(|event| event.event_type().source != self.service) {
             None => Ok(()),
             Some(event) => Err(self.defect(decider, format!("{} belongs to another service", event.event_type().name))),
@@ -243,7 +243,7 @@ impl<E: PublishedLanguage> ServiceBehaviour<E> {
     }
 
     /// Applies events to everything that they concern; or returns the documents that must be read first.
-    fn evolve(&self, events: &[E], progress: &mut Progress<'_>) -> Result<Result<(), Vec<DocumentKey>>, Damaged> {
+    fn evolve(&self, events: &[E], progress: &mut Progress<'_>) -> Result<Result<(), Vec<DocumentKey>>, Defect> {
         let concerned = || {
             events.iter().flat_map(|event| {
                 let cells = self.cells.iter().enumerate();

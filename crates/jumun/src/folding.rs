@@ -3,7 +3,7 @@
 use crate::{
     aggregate::View,
     event::PublishedLanguage,
-    model::{Damaged, Folded, Folding},
+    model::{Defect, Folded, Folding},
     subscription,
 };
 use std::collections::{HashMap, hash_map::Entry};
@@ -32,13 +32,13 @@ impl<V: View> Fold<V> {
         Self { collection, events: Vec::new(), rows, resting, missing: Vec::new() }
     }
 
-    fn damaged(&self, id: i64, why: impl ToString) -> Damaged {
-        Damaged { collection: self.collection, id, why: why.to_string() }
+    fn damaged(&self, id: i64, why: impl ToString) -> Defect {
+        Defect { collection: self.collection, id, why: why.to_string() }
     }
 }
 
 impl<V: View> Folding for Fold<V> {
-    fn take(&mut self, event_type: &str, body: &str) -> Result<bool, Damaged> {
+    fn take(&mut self, event_type: &str, body: &str) -> Result<bool, Defect> {
         let event = V::Event::decode(event_type, body).map_err(|error| self.damaged(0, error))?;
         let Some(event) = event else { return Ok(false) }; // a later release publishes it
         let Some(id) = subscription::concerned_row::<V>(&event) else { return Ok(false) };
@@ -57,7 +57,7 @@ impl<V: View> Folding for Fold<V> {
         std::mem::take(&mut self.missing)
     }
 
-    fn put(&mut self, id: i64, body: &str) -> Result<(), Damaged> {
+    fn put(&mut self, id: i64, body: &str) -> Result<(), Defect> {
         let view = serde_json::from_str(body).map_err(|error| self.damaged(id, error))?;
         self.rows.insert(id, Some(Row { view, changed: false }));
         Ok(())
@@ -71,7 +71,7 @@ impl<V: View> Folding for Fold<V> {
         row.changed = true;
     }
 
-    fn is_folded(&mut self) {
+    fn end_batch(&mut self) {
         self.events.clear();
     }
 
@@ -79,7 +79,7 @@ impl<V: View> Folding for Fold<V> {
         self.rows.len()
     }
 
-    fn give(&mut self, all: bool) -> Result<Vec<Folded>, Damaged> {
+    fn give(&mut self, all: bool) -> Result<Vec<Folded>, Defect> {
         let mut given = std::mem::take(&mut self.resting);
         let rows = self.rows.drain().filter_map(|(id, row)| Some((id, row?)));
         if all {

@@ -152,9 +152,9 @@ pub use event::{EventType, PublishedLanguage};
 pub use input::BadInput;
 pub use load::{FieldValue, LoadLine};
 pub use model::{
-    AnyCommand, AskModel, Behaviour, CommandModel, Damaged, Decided, DocumentAfter, DocumentKey, Documents,
-    EncodedEvent, FieldModel, Folded, Folding, Heard, NEW_ID, Outcome, ResourceModel, ServiceModel, SettingsError,
-    SettleModel, Step, Stored, Text, Verb,
+    AskModel, Behaviour, CommandModel, Decided, Defect, DocumentAfter, DocumentKey, Documents, EncodedEvent,
+    ErasedCommand, FieldModel, Folded, Folding, NEW_ID, Outcome, ReceivedEvent, ResourceModel, ServiceModel,
+    SettingsError, SettleModel, Step, Stored, Text, Verb,
 };
 pub use rejection::Rejection;
 pub use service::{ReadModel, Resource, Service};

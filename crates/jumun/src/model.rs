@@ -25,7 +25,7 @@ pub(crate) type Shared<I, O> = Arc<dyn Fn(&I) -> O + Send + Sync>;
 /// A text of a message: its language, its name, the text.
 pub type Text = (&'static str, &'static str, &'static str);
 
-/// Stands for an id that is not taken yet. See [`Heard::new_ids`].
+/// Stands for an id that is not taken yet. See [`ReceivedEvent::new_ids`].
 pub const NEW_ID: i64 = 0;
 
 /// A service with its types erased.
@@ -200,12 +200,12 @@ impl Verb {
 pub struct CommandModel {
     /// The request that carries it.
     pub verb: Verb,
-    pub(crate) read: Shared<[u8], Result<AnyCommand, BadInput>>,
+    pub(crate) read: Shared<[u8], Result<ErasedCommand, BadInput>>,
 }
 
 impl CommandModel {
     /// Reads the command from the body of a request.
-    pub fn read(&self, body: &[u8]) -> Result<AnyCommand, BadInput> {
+    pub fn read(&self, body: &[u8]) -> Result<ErasedCommand, BadInput> {
         (self.read)(body)
     }
 }
@@ -216,13 +216,13 @@ pub struct AskModel {
     /// The service and the path.
     pub target: AskTarget,
     /// The command that undoes it.
-    pub void: AnyCommand,
-    pub(crate) read: Shared<[u8], Result<(i64, AnyCommand), BadInput>>,
+    pub void: ErasedCommand,
+    pub(crate) read: Shared<[u8], Result<(i64, ErasedCommand), BadInput>>,
 }
 
 impl AskModel {
     /// Reads the id of the instance that the question is about, and the command.
-    pub fn read(&self, body: &[u8]) -> Result<(i64, AnyCommand), BadInput> {
+    pub fn read(&self, body: &[u8]) -> Result<(i64, ErasedCommand), BadInput> {
         (self.read)(body)
     }
 }
@@ -235,28 +235,28 @@ pub struct SettleModel {
     /// Whether the second body is an answer to the first.
     pub is_answer: fn(&str, &str) -> bool,
     /// The command whose decision gets the answer, or learns that the deadline has passed without one.
-    pub command: AnyCommand,
+    pub command: ErasedCommand,
     /// Whether a document waits for the answer.
     pub(crate) waits: Shared<str, bool>,
 }
 
 /// A command with its type erased.
 #[derive(Clone)]
-pub struct AnyCommand {
+pub struct ErasedCommand {
     pub(crate) command: Arc<dyn Any + Send + Sync>,
     pub(crate) is_ending: bool,
 }
 
-impl AnyCommand {
+impl ErasedCommand {
     /// Whether it ends something. It reduces the load, so the service takes it even when it sheds new work.
     pub const fn is_ending(&self) -> bool {
         self.is_ending
     }
 }
 
-impl fmt::Debug for AnyCommand {
+impl fmt::Debug for ErasedCommand {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("AnyCommand") // never its content: it may hold a card number
+        f.write_str("ErasedCommand") // never its content: it may hold a card number
     }
 }
 
@@ -281,7 +281,7 @@ pub struct Step<'a> {
     /// The instance that decides.
     pub decider: DocumentKey,
     /// The command.
-    pub command: &'a AnyCommand,
+    pub command: &'a ErasedCommand,
     /// The time of the command.
     pub now: Timestamp,
     /// The reply of the other service, once it was asked.
@@ -290,7 +290,7 @@ pub struct Step<'a> {
 
 /// An event of another service.
 #[derive(Debug, Clone, Copy)]
-pub struct Heard<'a> {
+pub struct ReceivedEvent<'a> {
     /// `Ordered`
     pub event_type: &'a str,
     /// As published.
@@ -357,7 +357,7 @@ pub struct DocumentAfter {
 /// A defect: a stored document that this release cannot read, or a decision that breaks the rules of its system.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{collection}/{id}: {why}")]
-pub struct Damaged {
+pub struct Defect {
     /// The collection of the document.
     pub collection: &'static str,
     /// Its id.
@@ -369,10 +369,10 @@ pub struct Damaged {
 /// What a service does, with its types erased. Pure.
 pub trait Behaviour: Send + Sync {
     /// Decides a command on the documents that were read so far.
-    fn take(&self, step: Step<'_>, documents: &Documents) -> Result<Outcome, Damaged>;
+    fn decide(&self, step: Step<'_>, documents: &Documents) -> Result<Outcome, Defect>;
 
     /// Applies an event of another service: everything that it concerns evolves, then policies decide on the new state.
-    fn hear(&self, heard: Heard<'_>, documents: &Documents) -> Result<Outcome, Damaged>;
+    fn handle(&self, event: ReceivedEvent<'_>, documents: &Documents) -> Result<Outcome, Defect>;
 
     /// Rebuilds a view, by the position of its resource. None for an aggregate, which cannot be rebuilt.
     fn folding(&self, _resource: usize) -> Option<Box<dyn Folding>> {
@@ -386,26 +386,26 @@ pub trait Behaviour: Send + Sync {
 /// `give` returns rows to be stored.
 pub trait Folding: Send {
     /// Takes an event. True if it concerns a row; the first of these has number 0 in the batch.
-    fn take(&mut self, event_type: &str, body: &str) -> Result<bool, Damaged>;
+    fn take(&mut self, event_type: &str, body: &str) -> Result<bool, Defect>;
 
     /// The ids of rows that events concern and that are not loaded. Returns each id once.
     fn missing(&mut self) -> Vec<i64>;
 
     /// Loads a missing row as `give` returned it. A row that is not put starts empty.
-    fn put(&mut self, id: i64, body: &str) -> Result<(), Damaged>;
+    fn put(&mut self, id: i64, body: &str) -> Result<(), Defect>;
 
     /// Applies an event of the batch.
     fn fold(&mut self, nth: usize);
 
     /// Ends the batch.
-    fn is_folded(&mut self);
+    fn end_batch(&mut self);
 
     /// How many rows events have concerned since the last `give`.
     fn rows(&self) -> usize;
 
     /// Unloads and returns the changed rows in order of id: all of them, or those that no event has concerned since the last
     /// `give`.
-    fn give(&mut self, all: bool) -> Result<Vec<Folded>, Damaged>;
+    fn give(&mut self, all: bool) -> Result<Vec<Folded>, Defect>;
 }
 
 /// A row of a view after events.

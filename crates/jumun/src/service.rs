@@ -7,7 +7,7 @@ use crate::{
     event::{EventType, PublishedLanguage},
     input,
     model::{
-        AnyCommand, AskModel, Behaviour, CommandModel, FieldModel, ResourceModel, ServiceModel, SettingsError,
+        AskModel, Behaviour, CommandModel, ErasedCommand, FieldModel, ResourceModel, ServiceModel, SettingsError,
         SettleModel, Text, Verb,
     },
     value::Id,
@@ -42,7 +42,7 @@ impl<A: Aggregate> Resource<A> {
     /// `DELETE`: a command that ends an instance. Clients can still read it.
     #[must_use]
     pub fn on_delete(mut self, command: A::Command) -> Self {
-        let command = AnyCommand { is_ending: true, ..any::<A>(command) };
+        let command = ErasedCommand { is_ending: true, ..any::<A>(command) };
         self.model.commands.push(CommandModel { verb: Verb::Delete, read: Arc::new(move |_| Ok(command.clone())) });
         self
     }

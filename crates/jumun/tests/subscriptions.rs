@@ -1,8 +1,8 @@
 //! What an aggregate and a view hear: what they declare, and nothing else.
 
 use jumun::{
-    Aggregate, Context, Decision, Documents, Heard, Id, NoSettings, Outcome, PublishedLanguage, ReadModel, Resource,
-    Service, ServiceModel, System, View, given::given, nothing,
+    Aggregate, Context, Decision, Documents, Id, NoSettings, Outcome, PublishedLanguage, ReadModel, ReceivedEvent,
+    Resource, Service, ServiceModel, System, View, given::given, nothing,
 };
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -87,10 +87,10 @@ fn changed(event: &Event) -> usize {
     let behaviour = shop("").behaviour(&serde_json::Map::new()).expect("no settings");
     let body = event.encode(jiff::Timestamp::UNIX_EPOCH);
     let (event_type, new_ids) = (event.event_type().name, BTreeMap::new());
-    let heard = Heard { event_type, body: &body, now: jiff::Timestamp::UNIX_EPOCH, new_ids: &new_ids };
+    let heard = ReceivedEvent { event_type, body: &body, now: jiff::Timestamp::UNIX_EPOCH, new_ids: &new_ids };
     let mut documents = Documents::new();
     loop {
-        match behaviour.hear(heard, &documents).expect("no defect") {
+        match behaviour.handle(heard, &documents).expect("no defect") {
             Outcome::Needs(keys) => documents.extend(keys.into_iter().map(|key| (key, None))),
             Outcome::Decided(decided) => return decided.documents.len(),
             other => panic!("{other:?}"),

@@ -7,7 +7,8 @@
 //! * A file and the files of its own submodules are one unit: `engine/mod.rs` may use `engine/ask.rs` and the other way
 //!   round, and so may `lib.rs` and all others. A circle of submodules beside each other is found, as is one that leaves
 //!   the folder.
-//! * An item that is neither defined nor imported where its path leads, as macros make them, counts for nothing.
+//! * An item that a macro makes is taken to be defined where its path leads, unless that module has modules or globs: then it
+//!   counts for nothing.
 //! * Test code counts for nothing.
 //!
 //! Two circles are part of the design of a system. `events.rs` names the aggregates whose state events carry, and each
@@ -87,13 +88,23 @@ impl Crate<'_> {
             rest = others;
         }
         while let Some((first, others)) = rest.split_first() {
-            match self.child(&at, first) {
-                Some(child) => at = child,
-                None => return self.item(&at, first, others, depth),
-            }
-            rest = others;
+            let Some(child) = self.child(&at, first) else {
+                let leads_here = rest.len() < path.len();
+                let item = self.item(&at, first, others, depth);
+                return item.or_else(|| (leads_here && self.is_leaf(&at)).then_some(at.file));
+            };
+            (at, rest) = (child, others);
         }
         Some(at.file)
+    }
+
+    /// Whether a module has no modules and imports no globs: what it does not import, it defines.
+    fn is_leaf(&self, at: &Place) -> bool {
+        let path = self.module_of(at);
+        let has_file_below =
+            self.files.iter().any(|(source, _)| source.module.len() > path.len() && source.module.starts_with(&path));
+        let imports = || self.files[at.file].1.imports.iter().filter(|import| import.within == at.within);
+        !has_file_below && imports().all(|import| import.name.is_some())
     }
 
     /// The file that defines an item of a module, which may import it.
@@ -228,7 +239,7 @@ mod tests {
         let found = found(&[
             ("crates/a/src/lib.rs", "mod b;\nmod c;"),
             ("crates/a/src/b.rs", "use crate::c::C;\npub struct B;"),
-            ("crates/a/src/c.rs", "pub struct C;\nfn f() -> super::b::B {}"),
+            ("crates/a/src/c.rs", "made_by_macro!(C);\nfn f() -> super::b::B {}"),
         ]);
         let circle = "2 files import each other in a circle: crates/a/src/b.rs:1 imports crates/a/src/c.rs, \
                       crates/a/src/c.rs:2 imports crates/a/src/b.rs";

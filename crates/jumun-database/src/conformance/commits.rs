@@ -1,7 +1,7 @@
 //! What a commit promises.
 
 use super::fixtures::{
-    Home, all, conflict, documents, event, events, everything, insert, moved, order, places, request, schema, step,
+    Home, all, conflict, documents, event, events, everything, insert, moved, order, positions, request, schema, step,
 };
 use crate::{
     Changes, CommitError, Conflict, Database, Document, DocumentChange, JournalEntry, ReadDatabase, RequestState,
@@ -18,7 +18,7 @@ pub async fn a_commit_does_all_of_it(home: &impl Home) {
         requests: vec![insert(&asked)],
         documents: vec![order(7, 0, &body)],
         journal: vec![event(7), event(8)],
-        places: vec![step("store", 1, 0, 3)],
+        positions: vec![step("store", 1, 0, 3)],
     };
 
     let receipt = database.commit(changes).await.unwrap();
@@ -31,7 +31,7 @@ pub async fn a_commit_does_all_of_it(home: &impl Home) {
     assert_eq!(database.request(asked.id).await.unwrap().as_ref(), Some(&asked));
     assert_eq!(database.request_by_key("key").await.unwrap().as_ref(), Some(&asked));
     assert_eq!(database.request_by_key("another").await.unwrap(), None);
-    assert_eq!(database.places().await.unwrap(), [step("store", 1, 0, 3).place]);
+    assert_eq!(database.positions().await.unwrap(), [step("store", 1, 0, 3).position]);
     let journal = database.journal(0, 0, 10).await.unwrap();
     let (first, wanted) = (&journal[0], event(7));
     assert_eq!((journal.len(), first.partition, first.sequence, first.key), (2, 0, 1, 7));
@@ -48,7 +48,7 @@ pub async fn a_commit_that_is_wrong_about_one_thing_changes_nothing(home: &impl 
         requests: vec![insert(&known)],
         documents: vec![order(1, 0, &body)],
         journal: vec![event(1)],
-        places: vec![step("store", 1, 0, 5)],
+        positions: vec![step("store", 1, 0, 5)],
     };
     database.commit(setup).await.unwrap();
     let good = || Changes {
@@ -58,7 +58,7 @@ pub async fn a_commit_that_is_wrong_about_one_thing_changes_nothing(home: &impl 
         ],
         documents: vec![order(1, 1, &body), order(2, 0, &body)],
         journal: vec![event(1), event(2)],
-        places: vec![step("store", 1, 5, 6), step("payment", 1, 0, 1)],
+        positions: vec![step("store", 1, 5, 6), step("payment", 1, 0, 1)],
     };
     let before = everything(&database).await;
 
@@ -68,15 +68,15 @@ pub async fn a_commit_that_is_wrong_about_one_thing_changes_nothing(home: &impl 
     wrong_state.requests.push(moved(known.id, RequestState::Done, RequestState::Voided));
     let mut taken_key = good();
     taken_key.requests.push(insert(&request(Some("taken"), RequestState::Done, 3)));
-    let mut wrong_place = good();
-    wrong_place.places[0].expected_sequence = 4;
+    let mut wrong_position = good();
+    wrong_position.positions[0].expected_sequence = 4;
 
     let found = conflict(database.commit(wrong_version).await);
     assert_eq!(found, Conflict::Document { collection: "orders", id: 2 });
     assert_eq!(conflict(database.commit(wrong_state).await), Conflict::Request { id: known.id });
     assert_eq!(conflict(database.commit(taken_key).await), Conflict::Key);
-    let found = conflict(database.commit(wrong_place).await);
-    assert_eq!(found, Conflict::Place { source: "store".to_owned(), partition: 0 });
+    let found = conflict(database.commit(wrong_position).await);
+    assert_eq!(found, Conflict::Position { source: "store".to_owned(), partition: 0 });
     assert_eq!(everything(&database).await, before);
     database.commit(good()).await.unwrap();
 }
@@ -165,8 +165,8 @@ pub async fn what_is_over_a_limit_is_never_done(home: &impl Home) {
     limit(events([event(1), large(limits::EVENT_MAX_BYTES + 1)])).await;
     limit(documents([DocumentChange { collection: "nobody's", ..document(100) }])).await;
     limit(documents([document(100), document(100)])).await;
-    limit(places([step("store", 1, 0, 1), step("store", 1, 0, 1)])).await;
-    limit(places([step("store", 1, 0, u64::MAX)])).await;
+    limit(positions([step("store", 1, 0, 1), step("store", 1, 0, 1)])).await;
+    limit(positions([step("store", 1, 0, u64::MAX)])).await;
 
     assert_eq!(database.journal(0, 0, 10).await.unwrap(), []);
     assert_eq!(database.document("orders", 1).await.unwrap(), None);
@@ -184,7 +184,7 @@ pub async fn what_is_committed_outlives_the_process(home: &impl Home) {
             requests: vec![insert(&request(Some(&id.to_string()), RequestState::Asking, id))],
             documents: vec![DocumentChange { shown: id % 5 > 0, ..order(id, 0, &body) }],
             journal: vec![event(id)],
-            places: vec![step(&format!("source {id}"), 3, 0, 1)],
+            positions: vec![step(&format!("source {id}"), 3, 0, 1)],
         })
     });
     assert!(join_all(commits).await.iter().all(Result::is_ok));

@@ -2,8 +2,8 @@
 
 use crate::{
     AskRecord, Changes, Collection, CommitError, Conflict, Database, Direction, Document, DocumentChange, Field,
-    JournalEntry, JournalRecord, Page, Place, PlaceChange, Query, Request, RequestChange, RequestFilter, RequestState,
-    Schema, StoredAnswer,
+    JournalEntry, JournalRecord, Page, Position, PositionChange, Query, Request, RequestChange, RequestFilter,
+    RequestState, Schema, StoredAnswer,
 };
 use std::borrow::Cow;
 use uuid::Uuid;
@@ -74,9 +74,9 @@ pub(super) fn answer(status: u16) -> StoredAnswer {
     StoredAnswer { status, location: Some("/orders/1".to_owned()), body: r#"{"id":1}"#.to_owned() }
 }
 
-pub(super) fn step(source: &str, epoch: u128, from: u64, to: u64) -> PlaceChange {
-    let place = Place { source: source.to_owned(), partition: 0, epoch: Uuid::from_u128(epoch), sequence: to };
-    PlaceChange { place, expected_sequence: from }
+pub(super) fn step(source: &str, epoch: u128, from: u64, to: u64) -> PositionChange {
+    let position = Position { source: source.to_owned(), partition: 0, epoch: Uuid::from_u128(epoch), sequence: to };
+    PositionChange { position, expected_sequence: from }
 }
 
 pub(super) fn documents(documents: impl IntoIterator<Item = DocumentChange>) -> Changes {
@@ -91,8 +91,8 @@ pub(super) fn events(events: impl IntoIterator<Item = JournalEntry>) -> Changes 
     Changes { journal: events.into_iter().collect(), ..Changes::default() }
 }
 
-pub(super) fn places(places: impl IntoIterator<Item = PlaceChange>) -> Changes {
-    Changes { places: places.into_iter().collect(), ..Changes::default() }
+pub(super) fn positions(positions: impl IntoIterator<Item = PositionChange>) -> Changes {
+    Changes { positions: positions.into_iter().collect(), ..Changes::default() }
 }
 
 pub(super) fn all() -> Query {
@@ -126,7 +126,7 @@ pub struct Everything {
     page: Page,
     journal: Vec<JournalRecord>,
     requests: Vec<Request>,
-    places: Vec<Place>,
+    positions: Vec<Position>,
 }
 
 /// Reads it, up to a thousand rows of each kind.
@@ -146,6 +146,6 @@ pub async fn everything(database: &impl Database) -> Everything {
         page: database.page(all()).await.unwrap(),
         journal,
         requests,
-        places: database.places().await.unwrap(),
+        positions: database.positions().await.unwrap(),
     }
 }

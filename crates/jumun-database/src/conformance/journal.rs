@@ -1,6 +1,6 @@
 //! The journal, and how far consumers have come in those of others.
 
-use super::fixtures::{Home, conflict, event, events, order, places, schema, step};
+use super::fixtures::{Home, conflict, event, events, order, positions, schema, step};
 use crate::{Changes, CommitError, Conflict, Database, ReadDatabase, partition_of};
 use futures_util::future::join_all;
 
@@ -94,32 +94,32 @@ pub async fn the_journal_is_read_in_pieces(home: &impl Home) {
 #[doc(hidden)]
 pub async fn a_place_moves_only_from_where_it_is(home: &impl Home) {
     let database = home.open(schema(1));
-    let refused = Conflict::Place { source: "store".to_owned(), partition: 0 };
+    let refused = Conflict::Position { source: "store".to_owned(), partition: 0 };
 
-    assert_eq!(conflict(database.commit(places([step("store", 1, 3, 4)])).await), refused);
-    database.commit(places([step("store", 1, 0, 4)])).await.unwrap();
-    assert_eq!(conflict(database.commit(places([step("store", 1, 0, 4)])).await), refused);
-    assert_eq!(conflict(database.commit(places([step("store", 1, 5, 6)])).await), refused);
-    database.commit(places([step("store", 1, 4, 5), step("payment", 1, 0, 9)])).await.unwrap();
+    assert_eq!(conflict(database.commit(positions([step("store", 1, 3, 4)])).await), refused);
+    database.commit(positions([step("store", 1, 0, 4)])).await.unwrap();
+    assert_eq!(conflict(database.commit(positions([step("store", 1, 0, 4)])).await), refused);
+    assert_eq!(conflict(database.commit(positions([step("store", 1, 5, 6)])).await), refused);
+    database.commit(positions([step("store", 1, 4, 5), step("payment", 1, 0, 9)])).await.unwrap();
     let mut other = step("store", 1, 0, 2);
-    other.place.partition = 1;
-    database.commit(places([other.clone()])).await.unwrap();
+    other.position.partition = 1;
+    database.commit(positions([other.clone()])).await.unwrap();
 
-    let expected = [step("payment", 1, 0, 9).place, step("store", 1, 4, 5).place, other.place];
-    assert_eq!(database.places().await.unwrap(), expected);
+    let expected = [step("payment", 1, 0, 9).position, step("store", 1, 4, 5).position, other.position];
+    assert_eq!(database.positions().await.unwrap(), expected);
     // Two consumers at work: the fence lets one through.
-    let racers = (0..16).map(|_| database.commit(places([step("store", 1, 5, 6)])));
+    let racers = (0..16).map(|_| database.commit(positions([step("store", 1, 5, 6)])));
     assert_eq!(join_all(racers).await.iter().filter(|result| result.is_ok()).count(), 1);
 }
 
 #[doc(hidden)]
 pub async fn a_place_of_another_epoch_is_a_conflict(home: &impl Home) {
     let database = home.open(schema(1));
-    database.commit(places([step("store", 1, 0, 4)])).await.unwrap();
-    let refused = Conflict::Place { source: "store".to_owned(), partition: 0 };
+    database.commit(positions([step("store", 1, 0, 4)])).await.unwrap();
+    let refused = Conflict::Position { source: "store".to_owned(), partition: 0 };
 
-    assert_eq!(conflict(database.commit(places([step("store", 2, 4, 5)])).await), refused);
-    assert_eq!(conflict(database.commit(places([step("store", 2, 0, 1)])).await), refused);
+    assert_eq!(conflict(database.commit(positions([step("store", 2, 4, 5)])).await), refused);
+    assert_eq!(conflict(database.commit(positions([step("store", 2, 0, 1)])).await), refused);
 
-    assert_eq!(database.places().await.unwrap(), [step("store", 1, 0, 4).place]);
+    assert_eq!(database.positions().await.unwrap(), [step("store", 1, 0, 4).position]);
 }

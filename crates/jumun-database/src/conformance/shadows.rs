@@ -1,7 +1,7 @@
 //! Shadows and bases, of which views are rebuilt.
 
-use super::fixtures::{Home, all, conflict, documents, filtered, ids, order, places, schema, step};
-use crate::{CommitError, Conflict, Database, Document, Place, Query, ReadDatabase, RebuildDatabase, limits};
+use super::fixtures::{Home, all, conflict, documents, filtered, ids, order, positions, schema, step};
+use crate::{CommitError, Conflict, Database, Document, Position, Query, ReadDatabase, RebuildDatabase, limits};
 use uuid::Uuid;
 
 /// A document of `orders` for its shadow.
@@ -78,22 +78,22 @@ pub async fn documents_that_were_switched_are_found_and_changed_like_all_others(
 /// The fence: the rows must reflect exactly what their consumer has handled.
 pub async fn a_switch_needs_the_places_to_be_as_believed(home: &impl Home) {
     let database = home.open(schema(1));
-    database.commit(places([step("payment", 1, 0, 5), step("store", 2, 0, 7)])).await.unwrap();
+    database.commit(positions([step("payment", 1, 0, 5), step("store", 2, 0, 7)])).await.unwrap();
     database.write_shadow("orders", vec![row(1, 9, "after")]).await.unwrap();
-    let place = |source: &str, epoch, sequence| Place {
+    let position = |source: &str, epoch, sequence| Position {
         source: source.to_owned(),
         partition: 0,
         epoch: Uuid::from_u128(epoch),
         sequence,
     };
-    let (payment, store) = (place("payment", 1, 5), place("store", 2, 7));
-    let wrong = |source: &str| Conflict::Place { source: source.to_owned(), partition: 0 };
+    let (payment, store) = (position("payment", 1, 5), position("store", 2, 7));
+    let wrong = |source: &str| Conflict::Position { source: source.to_owned(), partition: 0 };
     for (believed, is_wrong) in [
         (vec![payment.clone()], "store"),
         (vec![], "payment"),
-        (vec![payment.clone(), place("store", 2, 6)], "store"),
-        (vec![place("payment", 8, 5), store.clone()], "payment"),
-        (vec![payment.clone(), store.clone(), place("order", 3, 1)], "order"),
+        (vec![payment.clone(), position("store", 2, 6)], "store"),
+        (vec![position("payment", 8, 5), store.clone()], "payment"),
+        (vec![payment.clone(), store.clone(), position("order", 3, 1)], "order"),
     ] {
         let refused = conflict(database.switch_shadows(vec!["orders"], believed).await);
         assert_eq!(refused, wrong(is_wrong));
@@ -128,9 +128,9 @@ async fn scan_base(database: &impl Database) -> Vec<Document> {
     database.scan_base("orders", i64::MIN, limits::PAGE_MAX_ROWS).await.unwrap()
 }
 
-/// The old base or the new one, each with the places that it was made of.
+/// The old base or the new one, each with the positions that it was made of.
 pub async fn a_base_is_kept_with_its_places_and_nobody_sees_it(home: &impl Home) {
-    let place = |source: &str, partition, sequence| Place {
+    let position = |source: &str, partition, sequence| Position {
         source: source.to_owned(),
         partition,
         epoch: Uuid::from_u128(5),
@@ -145,8 +145,8 @@ pub async fn a_base_is_kept_with_its_places_and_nobody_sees_it(home: &impl Home)
     database.write_next_base("orders", vec![hidden.clone(), row(2, 70, "first")]).await.unwrap();
     database.write_next_base("orders", vec![row(3, 70, "first")]).await.unwrap();
     assert_eq!(database.base("orders").await.unwrap(), None, "it is not kept yet");
-    database.keep_bases(vec!["orders"], vec![place("store", 1, 7), place("store", 0, 3)]).await.unwrap();
-    let kept = Some(vec![place("store", 0, 3), place("store", 1, 7)]);
+    database.keep_bases(vec!["orders"], vec![position("store", 1, 7), position("store", 0, 3)]).await.unwrap();
+    let kept = Some(vec![position("store", 0, 3), position("store", 1, 7)]);
     assert_eq!(database.base("orders").await.unwrap(), kept);
     assert_eq!(database.base("menus").await.unwrap(), None);
     let rows = [row(2, 70, "first"), row(3, 70, "first"), hidden];
@@ -163,9 +163,9 @@ pub async fn a_base_is_kept_with_its_places_and_nobody_sees_it(home: &impl Home)
     drop(database);
     let database = home.open(schema(1));
     assert_eq!(scan_base(&database).await, rows, "also after a restart");
-    database.keep_bases(vec!["orders", "menus"], vec![place("order", 0, 9)]).await.unwrap();
+    database.keep_bases(vec!["orders", "menus"], vec![position("order", 0, 9)]).await.unwrap();
     for collection in ["orders", "menus"] {
-        assert_eq!(database.base(collection).await.unwrap(), Some(vec![place("order", 0, 9)]));
+        assert_eq!(database.base(collection).await.unwrap(), Some(vec![position("order", 0, 9)]));
     }
     assert_eq!(scan_base(&database).await, [row(2, 71, "second")]);
     clear(&database).await;

@@ -95,8 +95,8 @@ impl Counters {
         self.requests = self.requests.saturating_sub(count);
     }
 
-    pub(super) fn document_written(&mut self, place: usize, id: i64, was_shown: bool, shown: bool) {
-        let counters = &mut self.collections[place];
+    pub(super) fn document_written(&mut self, position: usize, id: i64, was_shown: bool, shown: bool) {
+        let counters = &mut self.collections[position];
         counters.document = counters.document.max(id);
         counters.shown = (counters.shown + u64::from(shown)).saturating_sub(u64::from(was_shown));
     }

@@ -21,7 +21,7 @@ mod writer;
 pub use reader::SqliteReader;
 
 use crate::{
-    Changes, CommitError, Database, Document, OpenError, Place, ReadDatabase, ReadError, RebuildDatabase, Receipt,
+    Changes, CommitError, Database, Document, OpenError, Position, ReadDatabase, ReadError, RebuildDatabase, Receipt,
     Schema, Stats, delegate, limits, rules,
 };
 use checkpoint::Checkpoints;
@@ -271,10 +271,10 @@ impl RebuildDatabase for SqliteDatabase {
     fn switch_shadows(
         &self,
         collections: Vec<&'static str>,
-        places: Vec<Place>,
+        positions: Vec<Position>,
     ) -> BoxFuture<'_, Result<(), CommitError>> {
         let checked = rules::check_collections(&collections, &self.schema);
-        let switched = self.submit_shadow(checked, || Shadow::Switch { collections, places });
+        let switched = self.submit_shadow(checked, || Shadow::Switch { collections, positions });
         async move { switched.await.map(drop) }.boxed()
     }
 
@@ -288,13 +288,17 @@ impl RebuildDatabase for SqliteDatabase {
         async move { written.await.map(drop) }.boxed()
     }
 
-    fn keep_bases(&self, collections: Vec<&'static str>, places: Vec<Place>) -> BoxFuture<'_, Result<(), CommitError>> {
+    fn keep_bases(
+        &self,
+        collections: Vec<&'static str>,
+        positions: Vec<Position>,
+    ) -> BoxFuture<'_, Result<(), CommitError>> {
         let checked = rules::check_collections(&collections, &self.schema);
-        let kept = self.submit_shadow(checked, || Shadow::Keep { collections, places });
+        let kept = self.submit_shadow(checked, || Shadow::Keep { collections, positions });
         async move { kept.await.map(drop) }.boxed()
     }
 
-    fn base(&self, collection: &'static str) -> BoxFuture<'_, Result<Option<Vec<Place>>, ReadError>> {
+    fn base(&self, collection: &'static str) -> BoxFuture<'_, Result<Option<Vec<Position>>, ReadError>> {
         self.reader.base(collection)
     }
 

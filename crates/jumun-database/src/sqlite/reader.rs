@@ -11,7 +11,7 @@ use super::{
     shadow,
 };
 use crate::{
-    Direction, Document, Identity, JournalRecord, OpenError, Page, Place, Query, ReadDatabase, ReadError, Request,
+    Direction, Document, Identity, JournalRecord, OpenError, Page, Position, Query, ReadDatabase, ReadError, Request,
     RequestFilter, RequestState, limits,
     values::{Number, Wanted},
 };
@@ -136,7 +136,7 @@ impl SqliteReader {
     }
 
     /// See [`crate::RebuildDatabase::base`].
-    pub(super) fn base(&self, collection: &'static str) -> BoxFuture<'_, Result<Option<Vec<Place>>, ReadError>> {
+    pub(super) fn base(&self, collection: &'static str) -> BoxFuture<'_, Result<Option<Vec<Position>>, ReadError>> {
         self.queries.run(move |own| {
             let transaction = own.connection.transaction()?;
             if !shadow::base_exists(&transaction, collection)? {
@@ -145,7 +145,7 @@ impl SqliteReader {
             let sql = "SELECT source, partition, epoch, sequence FROM bases WHERE collection = ?1
                 ORDER BY source, partition";
             let mut statement = transaction.prepare_cached(sql)?;
-            statement.query_map([collection], rows::place)?.collect::<rusqlite::Result<_>>().map(Some)
+            statement.query_map([collection], rows::position)?.collect::<rusqlite::Result<_>>().map(Some)
         })
     }
 
@@ -271,10 +271,10 @@ impl ReadDatabase for SqliteReader {
         })
     }
 
-    fn places(&self) -> BoxFuture<'_, Result<Vec<Place>, ReadError>> {
+    fn positions(&self) -> BoxFuture<'_, Result<Vec<Position>, ReadError>> {
         self.read(|connection| {
             let sql = "SELECT source, partition, epoch, sequence FROM places ORDER BY source, partition";
-            connection.prepare_cached(sql)?.query_map([], rows::place)?.collect()
+            connection.prepare_cached(sql)?.query_map([], rows::position)?.collect()
         })
     }
 }

@@ -1,6 +1,6 @@
 //! Between rows and values.
 
-use crate::{AskRecord, Document, JournalRecord, Place, Request, RequestState, StoredAnswer};
+use crate::{AskRecord, Document, JournalRecord, Position, Request, RequestState, StoredAnswer};
 use rusqlite::{Row, types::Type};
 use std::borrow::Cow;
 use uuid::Uuid;
@@ -58,8 +58,8 @@ pub(super) fn event(row: &Row<'_>) -> rusqlite::Result<JournalRecord> {
 }
 
 /// Reads `source, partition, epoch, sequence`.
-pub(super) fn place(row: &Row<'_>) -> rusqlite::Result<Place> {
-    Ok(Place { source: row.get(0)?, partition: row.get(1)?, epoch: uuid(row, 2)?, sequence: unsigned(row.get(3)?) })
+pub(super) fn position(row: &Row<'_>) -> rusqlite::Result<Position> {
+    Ok(Position { source: row.get(0)?, partition: row.get(1)?, epoch: uuid(row, 2)?, sequence: unsigned(row.get(3)?) })
 }
 
 pub(super) fn uuid(row: &Row<'_>, column: usize) -> rusqlite::Result<Uuid> {

@@ -7,11 +7,11 @@
 //!                     ids/<collection>      the largest subject of any request; survives the purge of the request
 //!                     shown/<collection>    how many documents are shown
 //!                     requests              how many requests there are
-//! journal, places, requests, bases
+//! journal, positions, requests, bases
 //! <name>_documents    one table a collection; an index per indexed field
 //! <name>              a view of it, for people: id and the fields as columns, hidden documents left out
 //! <name>_documents_shadow   where a view is rebuilt, see [`super::shadow`]; mostly not there
-//! <name>_documents_base     what a view was when the log was cut; its places are in `bases`
+//! <name>_documents_base     what a view was when the log was cut; its positions are in `bases`
 //! ```
 //!
 //! All counters are in one table because that is one page: a commit changes several of them at once.
@@ -233,7 +233,7 @@ fn collections_from_json(json: &str) -> Option<Vec<StoredCollection>> {
 }
 
 fn check_names(schema: &Schema) -> Result<(), String> {
-    for (place, collection) in schema.collections.iter().enumerate() {
+    for (position, collection) in schema.collections.iter().enumerate() {
         let name = collection.name.to_lowercase();
         let taken = RESERVED.contains(&&*name)
             || name.starts_with("sqlite_")
@@ -243,7 +243,7 @@ fn check_names(schema: &Schema) -> Result<(), String> {
         if !plain(collection.name) || taken {
             return Err(format!("a collection cannot be called `{}`", collection.name));
         }
-        if schema.collections[..place].iter().any(|earlier| earlier.name.to_lowercase() == name) {
+        if schema.collections[..position].iter().any(|earlier| earlier.name.to_lowercase() == name) {
             return Err(format!("there are two collections called `{}`", collection.name));
         }
         if let Some(field) = collection.fields.iter().find(|field| !plain(&field.name)) {

@@ -1,4 +1,4 @@
-//! Shadows: tables that are filled beside the documents of a collection and then take their place.
+//! Shadows: tables that are filled beside the documents of a collection and then replace them.
 //!
 //! The two tables change names in one transaction: readers see the one or the other whole. What was there before is the
 //! shadow then. It is cleared some rows at a time, because dropping a large table would hold the writer up.
@@ -10,15 +10,15 @@
 //! indexes.
 
 use super::{counters::Counters, rows, schema};
-use crate::{Conflict, Document, Place, limits, rules};
+use crate::{Conflict, Document, Position, limits, rules};
 use rusqlite::{Connection, OptionalExtension, params};
 
 /// A change of shadows. See [`crate::RebuildDatabase`].
 pub(super) enum Shadow {
     Clear(&'static str),
     Write { collection: &'static str, documents: Vec<Document>, is_next_base: bool },
-    Switch { collections: Vec<&'static str>, places: Vec<Place> },
-    Keep { collections: Vec<&'static str>, places: Vec<Place> },
+    Switch { collections: Vec<&'static str>, positions: Vec<Position> },
+    Keep { collections: Vec<&'static str>, positions: Vec<Position> },
 }
 
 impl Shadow {
@@ -35,8 +35,8 @@ impl Shadow {
                 write(connection, collection, documents, counters)?;
                 Ok(Ok(false))
             }
-            Self::Switch { collections, places } => {
-                if let Some(conflict) = rules::place_conflict(places, &all_places(connection)?) {
+            Self::Switch { collections, positions } => {
+                if let Some(conflict) = rules::place_conflict(positions, &all_places(connection)?) {
                     return Ok(Err(conflict));
                 }
                 for collection in collections {
@@ -45,9 +45,9 @@ impl Shadow {
                 }
                 Ok(Ok(false))
             }
-            Self::Keep { collections, places } => {
+            Self::Keep { collections, positions } => {
                 for collection in collections {
-                    keep(connection, collection, places)?;
+                    keep(connection, collection, positions)?;
                     counters.shadow_cleared(collection);
                 }
                 Ok(Ok(false))
@@ -151,7 +151,7 @@ fn switch(connection: &Connection, collection: &str) -> rusqlite::Result<()> {
     view.map_or(Ok(()), |view| schema::run_script(connection, &view))
 }
 
-fn keep(connection: &Connection, collection: &str, places: &[Place]) -> rusqlite::Result<()> {
+fn keep(connection: &Connection, collection: &str, positions: &[Position]) -> rusqlite::Result<()> {
     make(connection, collection, false)?; // nothing was put into it: then there is nothing in the base either
     let (base, shadow) = (base_table(collection), table(collection));
     for index in schema::indexes_of(connection, &format!("{collection}{}", schema::SHADOW))? {
@@ -172,13 +172,13 @@ fn keep(connection: &Connection, collection: &str, places: &[Place]) -> rusqlite
     }
     connection.prepare_cached("DELETE FROM bases WHERE collection = ?1")?.execute([collection])?;
     let mut put = connection.prepare_cached("INSERT INTO bases VALUES (?1, ?2, ?3, ?4, ?5)")?;
-    for Place { source, partition, epoch, sequence } in places {
+    for Position { source, partition, epoch, sequence } in positions {
         put.execute(params![collection, source, partition, epoch.as_bytes(), rows::signed(*sequence)])?;
     }
     Ok(())
 }
 
-fn all_places(connection: &Connection) -> rusqlite::Result<Vec<Place>> {
+fn all_places(connection: &Connection) -> rusqlite::Result<Vec<Position>> {
     let sql = "SELECT source, partition, epoch, sequence FROM places";
-    connection.prepare_cached(sql)?.query_map([], rows::place)?.collect()
+    connection.prepare_cached(sql)?.query_map([], rows::position)?.collect()
 }

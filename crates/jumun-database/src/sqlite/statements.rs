@@ -2,7 +2,7 @@
 
 use super::{counters::Counters, rows, schema};
 use crate::{
-    Changes, DocumentChange, JournalEntry, PlaceChange, Receipt, RequestChange, limits, partition_of,
+    Changes, DocumentChange, JournalEntry, PositionChange, Receipt, RequestChange, limits, partition_of,
     rules::{Facts, RequestFacts},
     values,
 };
@@ -15,7 +15,7 @@ pub(super) struct Statements<'c> {
     commit: Statement<'c>,
     request: Statement<'c>,
     key_owner: Statement<'c>,
-    place: Statement<'c>,
+    position: Statement<'c>,
     insert_request: Statement<'c>,
     move_request: Statement<'c>,
     answer_request: Statement<'c>,
@@ -55,7 +55,7 @@ impl<'c> Statements<'c> {
             request: connection
                 .prepare("SELECT state, key IS NOT NULL, answer_status IS NOT NULL FROM requests WHERE id = ?1")?,
             key_owner: connection.prepare("SELECT id FROM requests WHERE key = ?1")?,
-            place: connection.prepare("SELECT epoch, sequence FROM places WHERE source = ?1 AND partition = ?2")?,
+            position: connection.prepare("SELECT epoch, sequence FROM places WHERE source = ?1 AND partition = ?2")?,
             insert_request: connection
                 .prepare("INSERT INTO requests VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15)")?,
             move_request: connection.prepare("UPDATE requests SET state = ?2 WHERE id = ?1")?,
@@ -105,15 +105,15 @@ impl<'c> Statements<'c> {
         for change in &changes.requests {
             self.apply_request(change, counters)?;
         }
-        for (place, change) in changes.documents.iter().enumerate() {
-            let was_shown = self.was_shown.get(place).copied().unwrap_or(false);
+        for (position, change) in changes.documents.iter().enumerate() {
+            let was_shown = self.was_shown.get(position).copied().unwrap_or(false);
             self.apply_document(change, was_shown, counters)?;
         }
         let mut sequences = Vec::with_capacity(changes.journal.len());
         for entry in &changes.journal {
             sequences.push(self.apply_event(entry, counters)?);
         }
-        for change in &changes.places {
+        for change in &changes.positions {
             self.apply_place(change)?;
         }
         Ok(Receipt { sequences })
@@ -172,12 +172,12 @@ impl<'c> Statements<'c> {
         was_shown: bool,
         counters: &mut Counters,
     ) -> rusqlite::Result<()> {
-        let Some(place) = self.place_of(change.collection) else { return Ok(()) };
-        let collection = &mut self.collections[place];
+        let Some(position) = self.place_of(change.collection) else { return Ok(()) };
+        let collection = &mut self.collections[position];
         let values = params![change.id, rows::signed(change.expected_version + 1), change.shown, change.body];
         let statement = if change.expected_version == 0 { &mut collection.insert } else { &mut collection.update };
         statement.execute(values)?;
-        counters.document_written(place, change.id, was_shown, change.shown);
+        counters.document_written(position, change.id, was_shown, change.shown);
         Ok(())
     }
 
@@ -190,9 +190,10 @@ impl<'c> Statements<'c> {
         Ok((partition, sequence))
     }
 
-    fn apply_place(&mut self, change: &PlaceChange) -> rusqlite::Result<()> {
-        let place = &change.place;
-        let values = params![place.source, place.partition, place.epoch.as_bytes(), rows::signed(place.sequence)];
+    fn apply_place(&mut self, change: &PositionChange) -> rusqlite::Result<()> {
+        let position = &change.position;
+        let values =
+            params![position.source, position.partition, position.epoch.as_bytes(), rows::signed(position.sequence)];
         self.set_place.execute(values).map(drop)
     }
 
@@ -238,8 +239,8 @@ impl Facts for Statements<'_> {
     type Error = rusqlite::Error;
 
     fn version(&mut self, collection: &'static str, id: i64) -> rusqlite::Result<u64> {
-        let Some(place) = self.place_of(collection) else { return Ok(0) };
-        let row = self.collections[place]
+        let Some(position) = self.place_of(collection) else { return Ok(0) };
+        let row = self.collections[position]
             .version
             .query_row([id], |row| Ok((row.get::<_, i64>(0)?, row.get::<_, bool>(1)?)))
             .optional()?;
@@ -259,8 +260,8 @@ impl Facts for Statements<'_> {
         self.key_owner.query_row([key], |row| rows::uuid(row, 0)).optional()
     }
 
-    fn place(&mut self, source: &str, partition: u16) -> rusqlite::Result<Option<(Uuid, u64)>> {
-        let place = |row: &rusqlite::Row<'_>| Ok((rows::uuid(row, 0)?, rows::unsigned(row.get(1)?)));
-        self.place.query_row(params![source, partition], place).optional()
+    fn position(&mut self, source: &str, partition: u16) -> rusqlite::Result<Option<(Uuid, u64)>> {
+        let position = |row: &rusqlite::Row<'_>| Ok((rows::uuid(row, 0)?, rows::unsigned(row.get(1)?)));
+        self.position.query_row(params![source, partition], position).optional()
     }
 }

@@ -1,6 +1,6 @@
 //! Messages to customers, as they are handed to whoever carries them; see [`jumun_sender`].
 
-use super::transport::{Outcome, Outside};
+use super::transport::{External, Outcome};
 use crate::limits::{QUIET_MAX, TROUBLE_TOLD_EVERY};
 use futures_util::future::BoxFuture;
 use jumun::Rejection;
@@ -16,7 +16,7 @@ use uuid::Uuid;
 /// Whoever carries messages, as a service asks it. The message itself says which it is: it is the same even if somebody has
 /// it sent again long after its question was given up.
 #[derive(Debug)]
-pub struct Carrier {
+pub struct SenderAdapter {
     sender: Arc<dyn Sender>,
     seen: Mutex<Seen>,
 }
@@ -30,7 +30,7 @@ struct Seen {
     told_at: Option<Instant>,
 }
 
-impl Carrier {
+impl SenderAdapter {
     /// By way of a sender.
     pub fn new(sender: Arc<dyn Sender>) -> Self {
         Self { sender, seen: Mutex::default() }
@@ -58,7 +58,7 @@ impl Carrier {
     }
 }
 
-impl Outside for Carrier {
+impl External for SenderAdapter {
     fn tell<'a>(&'a self, id: Uuid, body: &'a str) -> BoxFuture<'a, Outcome> {
         Box::pin(async move {
             let refused = |why: String| {

@@ -83,7 +83,7 @@ pub enum VoidError {
 }
 
 /// Somebody outside the system who is told things, such as whoever carries messages. Nothing that is told is undone.
-pub trait Outside: Send + Sync + 'static {
+pub trait External: Send + Sync + 'static {
     /// Tells it, once; the id is the same for every attempt. Bounds its own time.
     fn tell<'a>(&'a self, id: Uuid, body: &'a str) -> BoxFuture<'a, Outcome>;
 }
@@ -92,7 +92,7 @@ pub trait Outside: Send + Sync + 'static {
 pub struct HttpTransport {
     client: Client<HttpConnector, Full<Bytes>>,
     urls: BTreeMap<String, Uri>,
-    outside: BTreeMap<&'static str, Arc<dyn Outside>>,
+    outside: BTreeMap<&'static str, Arc<dyn External>>,
 }
 
 /// Why an exchange gave no response.
@@ -132,7 +132,7 @@ impl HttpTransport {
 
     /// With somebody outside the system.
     #[must_use]
-    pub fn with_outside(mut self, name: &'static str, outside: Arc<dyn Outside>) -> Self {
+    pub fn with_external(mut self, name: &'static str, outside: Arc<dyn External>) -> Self {
         self.outside.insert(name, outside);
         self
     }

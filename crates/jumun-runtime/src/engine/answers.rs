@@ -3,7 +3,7 @@
 use super::incoming::{Answer, Incoming, Success};
 use crate::limits::ANSWERS_KEPT;
 use jiff::Timestamp;
-use jumun::Damaged;
+use jumun::Defect;
 use jumun_database::{CommitError, ReadError, Request, RequestState, StoredAnswer};
 use jumun_http::{Code, Problem};
 use jumun_telemetry::Origin;
@@ -113,7 +113,7 @@ pub(super) fn unreadable(error: &ReadError) -> Problem {
     Problem::new(Code::NotDone, format!("{error}. Try again later."))
 }
 
-pub(super) fn defect(damaged: &Damaged, order: i64, origin: &Origin) -> Problem {
+pub(super) fn defect(damaged: &Defect, order: i64, origin: &Origin) -> Problem {
     let Origin { trace, request, .. } = origin;
     tracing::error!(%request, trace = %trace.id(), order, %damaged, "a document or a decision is not as it must be");
     Problem::new(

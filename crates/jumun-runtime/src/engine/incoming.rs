@@ -1,7 +1,7 @@
 //! A command as it comes in, the key that it is known by, and what its client gets.
 
 use jiff::Timestamp;
-use jumun::AnyCommand;
+use jumun::ErasedCommand;
 use jumun_http::Problem;
 use jumun_telemetry::Origin;
 use std::time::Duration;
@@ -15,7 +15,7 @@ pub struct Incoming {
     /// The instance; none for one that is to be made.
     pub id: Option<i64>,
     /// What is asked of it.
-    pub command: AnyCommand,
+    pub command: ErasedCommand,
     /// Under which it is known when it is repeated.
     pub key: Option<Key>,
     /// Of everything that makes it this request and no other.

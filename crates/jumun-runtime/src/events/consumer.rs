@@ -1,6 +1,6 @@
 //! The consumer of a service: hears what its neighbours publish, once and in order.
 //!
-//! A consumer's place, the last number that has had its effect, moves in the commit of that effect. So an event has its
+//! A consumer's position, the last number that has had its effect, moves in the commit of that effect. So an event has its
 //! effect exactly once, however often it is delivered and whatever dies when. A number that is lower than the next is a
 //! duplicate; a higher one is a gap, and stops the consumer loudly: nothing may be skipped.
 //!
@@ -17,13 +17,13 @@ use crate::{
     crash,
     limits::{
         BEHIND_EVERY, BUSY_PAUSE, DATABASE_PAUSE, EVENTS_AT_ONCE, EVENTS_BETWEEN_YIELDS, IDLE_PAUSE, PARKED_KEYS_MAX,
-        PLACES_EVERY, STANDING_STILL_SHOWN,
+        POSITIONS_EVERY, STANDING_STILL_SHOWN,
     },
     panic_text,
 };
-use jumun::{Damaged, Documents, Heard, NEW_ID, Outcome, Stored};
-use jumun_bus::{Bus, BusError, Delivery, Position, Record, Source, Subscription, Wants};
-use jumun_database::{Changes, CommitError, Conflict, DocumentChange, Place, PlaceChange, ReadError};
+use jumun::{Defect, Documents, NEW_ID, Outcome, ReceivedEvent, Stored};
+use jumun_bus::{Bus, BusError, Delivery, Record, Source, Subscription, Wants};
+use jumun_database::{Changes, CommitError, Conflict, DocumentChange, Position, PositionChange, ReadError};
 use jumun_telemetry::{Kind, Span, SpanId, TraceContext};
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -39,7 +39,7 @@ use uuid::Uuid;
 #[derive(Debug, Clone, Default)]
 pub struct Consumption {
     /// The last number of each partition of each source that has had its effect.
-    pub places: BTreeMap<(String, u16), u64>,
+    pub positions: BTreeMap<(String, u16), u64>,
     /// How many events of each source are still to be heard.
     pub behind: Vec<(String, u64)>,
     /// Orders with parked events.
@@ -106,9 +106,9 @@ impl Consumer {
     /// or this service does not listen to that source.
     pub async fn has_heard(&self, token: &Token, bound: Duration) -> bool {
         let Token { service, partition, sequence } = token;
-        let place = (service.clone(), *partition);
+        let position = (service.clone(), *partition);
         let mut shown = self.shown.clone();
-        let heard = shown.wait_for(|shown| shown.places.get(&place).is_some_and(|heard| heard >= sequence));
+        let heard = shown.wait_for(|shown| shown.positions.get(&position).is_some_and(|heard| heard >= sequence));
         matches!(tokio::time::timeout(bound, heard).await, Ok(Ok(_)))
     }
 
@@ -152,7 +152,7 @@ impl ConsumerError {
     }
 }
 
-type PlaceKey = (String, u16);
+type PositionKey = (String, u16);
 
 /// Where a consumer stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -166,10 +166,10 @@ pub(super) struct Worker {
     bus: Arc<dyn Bus>,
     subscription: Box<dyn Subscription>,
     /// As committed.
-    places: BTreeMap<PlaceKey, Offset>,
+    positions: BTreeMap<PositionKey, Offset>,
     /// As heard; ahead of the above by events that do not concern us.
-    heard: BTreeMap<PlaceKey, Offset>,
-    places_written: Instant,
+    heard: BTreeMap<PositionKey, Offset>,
+    positions_written: Instant,
     behind: Vec<(String, u64)>,
     looked_behind: Option<Instant>,
     pub(super) parked_keys: BTreeSet<i64>,
@@ -191,7 +191,7 @@ pub(super) struct Effect {
     /// Events, questions to be asked later, and questions that are taken back.
     changes: Changes,
     parked: Vec<Parked>,
-    heard: BTreeMap<PlaceKey, Offset>,
+    heard: BTreeMap<PositionKey, Offset>,
     dropped: u64,
     /// Of which source each event was that had its effect, and when it happened.
     times: Vec<(Arc<Source>, i64)>,
@@ -228,16 +228,16 @@ impl Worker {
         show: watch::Sender<Consumption>,
         as_parked: Arc<Mutex<()>>,
     ) -> Result<Self, ConsumerError> {
-        let places = places(core).await?;
-        let subscription = subscribe(core, bus.as_ref(), &places)?;
+        let positions = positions(core).await?;
+        let subscription = subscribe(core, bus.as_ref(), &positions)?;
         let parked_keys = parked_keys(core.database().as_ref()).await?;
         Ok(Self {
             core: core.clone(),
             bus,
             subscription,
-            heard: places.clone(),
-            places,
-            places_written: Instant::now(),
+            heard: positions.clone(),
+            positions,
+            positions_written: Instant::now(),
             behind: Vec::new(),
             looked_behind: None,
             parked_keys,
@@ -276,10 +276,10 @@ impl Worker {
                     standing_still = Some(Instant::now());
                     self.show.send_modify(|shown| shown.stopped = Some(error.to_string()));
                     tokio::time::sleep(DATABASE_PAUSE).await;
-                    match subscribe(&self.core, self.bus.as_ref(), &self.places) {
+                    match subscribe(&self.core, self.bus.as_ref(), &self.positions) {
                         Ok(subscription) => {
                             self.subscription = subscription;
-                            self.heard = self.places.clone();
+                            self.heard = self.positions.clone();
                         }
                         Err(error) => tracing::debug!(%error, "the bus cannot be read"),
                     }
@@ -297,7 +297,7 @@ impl Worker {
     async fn poll_and_hear(&mut self) -> Result<bool, BusError> {
         let deliveries = self.subscription.poll(EVENTS_AT_ONCE as usize, Duration::ZERO)?;
         if deliveries.is_empty() {
-            if self.heard != self.places && self.places_written.elapsed() >= PLACES_EVERY {
+            if self.heard != self.positions && self.positions_written.elapsed() >= POSITIONS_EVERY {
                 self.hear_all(&[]).await?;
             }
             self.show();
@@ -309,7 +309,7 @@ impl Worker {
     }
 
     fn show(&mut self) {
-        let places: BTreeMap<_, _> = self.heard.iter().map(|(key, offset)| (key.clone(), offset.sequence)).collect();
+        let positions: BTreeMap<_, _> = self.heard.iter().map(|(key, offset)| (key.clone(), offset.sequence)).collect();
         if self.looked_behind.is_none_or(|looked| looked.elapsed() >= BEHIND_EVERY) {
             self.looked_behind = Some(Instant::now());
             self.behind = self.subscription.behind().unwrap_or_default();
@@ -317,8 +317,8 @@ impl Worker {
         let behind = self.behind.clone();
         let parked_keys = self.parked_keys.len();
         self.show.send_if_modified(|shown| {
-            let is_news = (&shown.places, &shown.behind, shown.parked_keys) != (&places, &behind, parked_keys);
-            (shown.places, shown.behind, shown.parked_keys) = (places, behind, parked_keys);
+            let is_news = (&shown.positions, &shown.behind, shown.parked_keys) != (&positions, &behind, parked_keys);
+            (shown.positions, shown.behind, shown.parked_keys) = (positions, behind, parked_keys);
             is_news
         });
     }
@@ -352,7 +352,7 @@ impl Worker {
                     tokio::time::sleep(DATABASE_PAUSE).await;
                     match self.look_again().await {
                         Ok(()) => {}
-                        Err(error) => tracing::debug!(%error, "the places cannot be read"),
+                        Err(error) => tracing::debug!(%error, "the positions cannot be read"),
                     }
                 }
             }
@@ -362,18 +362,18 @@ impl Worker {
         }
     }
 
-    /// Where we stand after a commit of unknown outcome: what was done is a duplicate now. What was heard beyond the places
+    /// Where we stand after a commit of unknown outcome: what was done is a duplicate now. What was heard beyond the positions
     /// had no effect, and is kept.
     async fn look_again(&mut self) -> Result<(), ReadError> {
-        let places = places(&self.core).await?;
+        let positions = positions(&self.core).await?;
         self.parked_keys = parked_keys(self.core.database().as_ref()).await?;
-        for (key, place) in &places {
-            let heard = self.heard.entry(key.clone()).or_insert(*place);
-            if heard.epoch != place.epoch || heard.sequence < place.sequence {
-                *heard = *place;
+        for (key, position) in &positions {
+            let heard = self.heard.entry(key.clone()).or_insert(*position);
+            if heard.epoch != position.epoch || heard.sequence < position.sequence {
+                *heard = *position;
             }
         }
-        self.places = places;
+        self.positions = positions;
         Ok(())
     }
 
@@ -456,9 +456,9 @@ impl Worker {
         let now = self.core.now();
         let mut new_ids = BTreeMap::<_, Vec<_>>::new();
         loop {
-            let heard = Heard { event_type, body, now, new_ids: &new_ids };
+            let event = ReceivedEvent { event_type, body, now, new_ids: &new_ids };
             let behaviour = self.core.behaviour();
-            let outcome = catch_unwind(AssertUnwindSafe(|| behaviour.hear(heard, &effect.documents)));
+            let outcome = catch_unwind(AssertUnwindSafe(|| behaviour.handle(event, &effect.documents)));
             let decided = match outcome {
                 Ok(Ok(Outcome::Needs(keys))) => {
                     for (resource, id) in keys {
@@ -477,7 +477,7 @@ impl Worker {
                 Ok(Ok(Outcome::Ask(_) | Outcome::Rejected(_))) => {
                     return Ok(Err("a policy asks or refuses".to_owned()));
                 }
-                Ok(Err(damaged @ Damaged { .. })) => return Ok(Err(damaged.to_string())),
+                Ok(Err(damaged @ Defect { .. })) => return Ok(Err(damaged.to_string())),
                 Err(panic) => return Ok(Err(format!("the code panicked: {}", panic_text(panic.as_ref())))),
             };
             effect.dropped += u64::from(decided.dropped);
@@ -492,24 +492,24 @@ impl Worker {
 
     async fn commit(&mut self, effect: Effect) -> Result<(), Halt> {
         let mut changes = self.changes(&effect).await?;
-        changes.places = effect
+        changes.positions = effect
             .heard
             .iter()
-            .filter(|(key, offset)| self.places.get(*key) != Some(*offset))
+            .filter(|(key, offset)| self.positions.get(*key) != Some(*offset))
             .map(|((source, partition), offset)| {
-                let place = Place {
+                let position = Position {
                     source: source.clone(),
                     partition: *partition,
                     epoch: offset.epoch,
                     sequence: offset.sequence,
                 };
                 let expected_sequence =
-                    self.places.get(&(source.clone(), *partition)).map_or(0, |offset| offset.sequence);
-                PlaceChange { place, expected_sequence }
+                    self.positions.get(&(source.clone(), *partition)).map_or(0, |offset| offset.sequence);
+                PositionChange { position, expected_sequence }
             })
             .collect();
         let is_effect = !changes.documents.is_empty() || !changes.journal.is_empty() || !changes.requests.is_empty();
-        if !is_effect && self.places_written.elapsed() < PLACES_EVERY {
+        if !is_effect && self.positions_written.elapsed() < POSITIONS_EVERY {
             self.heard = effect.heard; // written with the next effect, or once a second
             return Ok(());
         }
@@ -530,9 +530,9 @@ impl Worker {
             crash::point("heard.after-commit");
         }
         self.parked_keys.extend(effect.parked.iter().map(|parked| parked.key));
-        self.places.clone_from(&effect.heard);
+        self.positions.clone_from(&effect.heard);
         self.heard = effect.heard;
-        self.places_written = Instant::now();
+        self.positions_written = Instant::now();
         let now_ms = self.core.now().as_millisecond();
         for (source, time_ms) in &effect.times {
             self.core.metrics().heard(&source.service, *time_ms, now_ms);
@@ -583,17 +583,18 @@ fn span(source: &str, record: &Record, context: TraceContext, parent: Option<Spa
     }
 }
 
-async fn places(core: &Core) -> Result<BTreeMap<PlaceKey, Offset>, ReadError> {
-    let places = core.database().places().await?;
-    let offset =
-        |place: Place| ((place.source, place.partition), Offset { epoch: place.epoch, sequence: place.sequence });
-    Ok(places.into_iter().map(offset).collect())
+async fn positions(core: &Core) -> Result<BTreeMap<PositionKey, Offset>, ReadError> {
+    let positions = core.database().positions().await?;
+    let offset = |position: Position| {
+        ((position.source, position.partition), Offset { epoch: position.epoch, sequence: position.sequence })
+    };
+    Ok(positions.into_iter().map(offset).collect())
 }
 
 fn subscribe(
     core: &Core,
     bus: &dyn Bus,
-    places: &BTreeMap<PlaceKey, Offset>,
+    positions: &BTreeMap<PositionKey, Offset>,
 ) -> Result<Box<dyn Subscription>, BusError> {
     let listens = &core.model().listens;
     let sources: BTreeSet<_> = listens.iter().map(|event| event.source).collect();
@@ -602,9 +603,9 @@ fn subscribe(
         .into_iter()
         .flat_map(|source| (0..partitions).map(move |partition| (source.to_owned(), partition)))
         .map(|key| {
-            let offset = places.get(&key).copied();
+            let offset = positions.get(&key).copied();
             let (epoch, sequence) = (offset.map(|offset| offset.epoch), offset.map_or(0, |offset| offset.sequence));
-            Position { service: key.0, partition: key.1, epoch, sequence }
+            jumun_bus::Position { service: key.0, partition: key.1, epoch, sequence }
         })
         .collect();
     bus.subscribe(&positions, Wants::Only(listens.iter().map(|event| event.name.to_owned()).collect()))

@@ -20,7 +20,7 @@ use crate::{
 };
 use jumun::{ServiceModel, SystemModel};
 use jumun_bus::{Bus, BusError, Released};
-use jumun_database::{Place, ReadError};
+use jumun_database::{Position, ReadError};
 use std::{
     collections::{BTreeMap, BTreeSet},
     fmt,
@@ -120,8 +120,8 @@ impl Keeper {
                 continue;
             };
             let keep_from = self.on_disk(move |bus| bus.keep_since(source, since_ms)).await?;
-            let places = now.up_to.iter().zip(&with_new_base.up_to);
-            is_of_use |= places.zip(keep_from).any(|((now, then), keep_from)| now + 1 < keep_from && now < then);
+            let positions = now.up_to.iter().zip(&with_new_base.up_to);
+            is_of_use |= positions.zip(keep_from).any(|((now, then), keep_from)| now + 1 < keep_from && now < then);
         }
         if !is_of_use {
             return Ok(());
@@ -175,7 +175,7 @@ impl Keeper {
     /// By source; None where nothing is known of it yet.
     async fn needs(&self) -> Result<BTreeMap<&'static str, Option<Need>>, ReadError> {
         let (model, database) = (self.core.model(), self.core.database());
-        let places = database.places().await?;
+        let positions = database.positions().await?;
         let mut bases = Vec::new();
         for view in model.resources.iter().filter(|resource| resource.folds.is_some()) {
             bases.push((view, database.base(view.collection).await?.unwrap_or_default()));
@@ -185,19 +185,20 @@ impl Keeper {
             let epoch = if source == model.name {
                 Some(identity.epoch)
             } else {
-                places.iter().find(|place| place.source == source).map(|place| place.epoch)
+                positions.iter().find(|position| position.source == source).map(|position| position.epoch)
             }?;
-            let in_places = |places: &[Place], partition: u16| {
-                let is_it =
-                    |place: &&Place| place.source == source && place.partition == partition && place.epoch == epoch;
-                places.iter().find(is_it).map_or(0, |place| place.sequence)
+            let in_positions = |positions: &[Position], partition: u16| {
+                let is_it = |position: &&Position| {
+                    position.source == source && position.partition == partition && position.epoch == epoch
+                };
+                positions.iter().find(is_it).map_or(0, |position| position.sequence)
             };
             let (mut now, mut with_new_base) = (Vec::new(), Vec::new());
             for partition in 0..identity.partitions {
-                // It has no places in its own log: whatever it has committed is in its journal.
-                let heard = if source == model.name { u64::MAX } else { in_places(&places, partition) };
+                // It has no positions in its own log: whatever it has committed is in its journal.
+                let heard = if source == model.name { u64::MAX } else { in_positions(&positions, partition) };
                 let folding = bases.iter().filter(|(view, _)| folds(view, source));
-                now.push(folding.map(|(_, base)| in_places(base, partition)).fold(heard, u64::min));
+                now.push(folding.map(|(_, base)| in_positions(base, partition)).fold(heard, u64::min));
                 with_new_base.push(heard);
             }
             let released = |up_to| Released { epoch, up_to };

@@ -4,7 +4,9 @@ use super::state::{Call, Committed, Done, Facts, Memory, ORDER, Published, State
 use crate::{
     ask::{Asked, Reply},
     input::BadInput,
-    model::{AnyCommand, Behaviour, Decided, DocumentKey, Documents, Heard, NEW_ID, Outcome, Step, Stored, Verb},
+    model::{
+        Behaviour, Decided, DocumentKey, Documents, ErasedCommand, NEW_ID, Outcome, ReceivedEvent, Step, Stored, Verb,
+    },
     rejection::Rejection,
     system::SystemModel,
 };
@@ -401,7 +403,7 @@ impl Saga {
     }
 
     /// Every way that a command may go.
-    fn command(&self, facts: &Facts, service: usize, decider: DocumentKey, command: &AnyCommand) -> Vec<Branch> {
+    fn command(&self, facts: &Facts, service: usize, decider: DocumentKey, command: &ErasedCommand) -> Vec<Branch> {
         let outcome = self.decide(facts, service, decider, command, None);
         self.conclude(facts, service, decider, command, outcome)
     }
@@ -412,7 +414,7 @@ impl Saga {
         facts: &Facts,
         service: usize,
         decider: DocumentKey,
-        command: &AnyCommand,
+        command: &ErasedCommand,
         outcome: Outcome,
     ) -> Vec<Branch> {
         let branch = |facts, result| Branch { facts, result, outcomes: Vec::new(), asks: Vec::new() };
@@ -508,7 +510,7 @@ impl Saga {
         branches.map(answering).collect()
     }
 
-    fn read_ask(&self, service: usize, resource: usize, question: &str) -> Result<(i64, AnyCommand), Rejection> {
+    fn read_ask(&self, service: usize, resource: usize, question: &str) -> Result<(i64, ErasedCommand), Rejection> {
         let ask = self.model.services[service].resources[resource].ask.as_ref().expect("the path answers asks");
         ask.read(question.as_bytes()).map_err(|why| match why {
             BadInput::Rejected(why) => why,
@@ -521,13 +523,13 @@ impl Saga {
         facts: &Facts,
         service: usize,
         decider: DocumentKey,
-        command: &AnyCommand,
+        command: &ErasedCommand,
         reply: Option<&Reply>,
     ) -> Outcome {
         let step = Step { decider, command, now: NOW, reply };
         let mut documents = Documents::new();
         loop {
-            let outcome = self.behaviours[service].take(step, &documents).unwrap_or_else(|defect| panic!("{defect}"));
+            let outcome = self.behaviours[service].decide(step, &documents).unwrap_or_else(|defect| panic!("{defect}"));
             let Outcome::Needs(keys) = outcome else { return outcome };
             documents.extend(keys.into_iter().map(|key| (key, stored(&facts.services[service], key))));
         }
@@ -553,9 +555,9 @@ impl Saga {
         let first = i64::try_from(1_000 * (source + 1) + 10 * nth).expect("a small number");
         let mut new_ids: BTreeMap<usize, Vec<i64>> = BTreeMap::new();
         loop {
-            let heard = Heard { event_type, body, now: NOW, new_ids: &new_ids };
+            let heard = ReceivedEvent { event_type, body, now: NOW, new_ids: &new_ids };
             let outcome =
-                self.behaviours[*listener].hear(heard, &documents).unwrap_or_else(|defect| panic!("{defect}"));
+                self.behaviours[*listener].handle(heard, &documents).unwrap_or_else(|defect| panic!("{defect}"));
             match outcome {
                 Outcome::Needs(keys) => {
                     for key in keys {

@@ -27,17 +27,17 @@ struct Faulty {
 const BAD_ORDER: i64 = 7;
 
 impl Behaviour for Faulty {
-    fn take(&self, step: Step<'_>, documents: &Documents) -> Result<Outcome, Damaged> {
-        self.inner.take(step, documents)
+    fn decide(&self, step: Step<'_>, documents: &Documents) -> Result<Outcome, Defect> {
+        self.inner.decide(step, documents)
     }
 
-    fn hear(&self, heard: Heard<'_>, documents: &Documents) -> Result<Outcome, Damaged> {
-        let is_bad = heard.body.contains(&format!("\"id\":{BAD_ORDER},"));
+    fn handle(&self, event: ReceivedEvent<'_>, documents: &Documents) -> Result<Outcome, Defect> {
+        let is_bad = event.body.contains(&format!("\"id\":{BAD_ORDER},"));
         if is_bad && !self.is_mended.load(Ordering::Relaxed) {
             assert!(!self.panics, "the code panics on order {BAD_ORDER}");
-            return Err(Damaged { collection: "stores", id: BAD_ORDER, why: "the code fails on it".into() });
+            return Err(Defect { collection: "stores", id: BAD_ORDER, why: "the code fails on it".into() });
         }
-        self.inner.hear(heard, documents)
+        self.inner.handle(event, documents)
     }
 }
 

@@ -14,10 +14,10 @@ use crate::{
     panic_text,
 };
 use jumun::Folding;
-use jumun_bus::{Bus, BusError, Position, Wants};
+use jumun_bus::{Bus, BusError, Wants};
 use jumun_control::{RebuildProgress, RebuildReport};
 use jumun_database::{
-    CommitError, Database, Document, Place, ReadDatabase, ReadError,
+    CommitError, Database, Document, Position, ReadDatabase, ReadError,
     limits::{PAGE_MAX_ROWS, SHADOW_MAX_ROWS},
 };
 use std::{
@@ -34,7 +34,7 @@ use tokio::{sync::mpsc, task::JoinHandle, time::Instant};
 /// What rows are made for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Goal {
-    /// To take the place of the old ones.
+    /// To replace the old ones.
     View,
     /// To be kept as base.
     Base,
@@ -42,7 +42,7 @@ pub(super) enum Goal {
 
 /// Up to where events are to be folded, and which of them are not.
 pub(super) struct Known {
-    pub(super) places: Vec<Place>,
+    pub(super) positions: Vec<Position>,
     /// Events that are parked or were discarded.
     pub(super) left_out: HashSet<Name>,
     /// Whether any is parked.
@@ -72,7 +72,7 @@ impl Known {
 struct Rows {
     collection: &'static str,
     folding: Box<dyn Folding>,
-    /// Of the events that were taken into the batch, their places in it.
+    /// Of the events that were taken into the batch, their indexes in it.
     taken: Vec<usize>,
     /// The largest id that was stored: what is beyond it is not in the shadow.
     stored_to: i64,
@@ -84,7 +84,7 @@ pub(super) struct Scope<'a> {
     pub(super) views: &'a [usize],
     pub(super) goal: Goal,
     /// The positions of the base that the rows begin with; `None`: they begin with the first event.
-    pub(super) base: Option<&'a [Place]>,
+    pub(super) base: Option<&'a [Position]>,
 }
 
 /// Folds the log into rows, for a view or for its base.
@@ -130,19 +130,19 @@ impl<'a> Work<'a> {
         let identity = core.database().identity();
         let partitions = identity.partitions;
         let epoch_of = |service: &str| {
-            let place = known.places.iter().find(|place| place.source == service);
-            place.map(|place| place.epoch).or((service == model.name).then_some(identity.epoch))
+            let position = known.positions.iter().find(|position| position.source == service);
+            position.map(|position| position.epoch).or((service == model.name).then_some(identity.epoch))
         };
         let in_base = |service: &str, partition: u16| {
-            let mut places = base.unwrap_or_default().iter();
-            places
-                .find(|place| place.source == service && place.partition == partition)
-                .map_or(0, |place| place.sequence)
+            let mut positions = base.unwrap_or_default().iter();
+            positions
+                .find(|position| position.source == service && position.partition == partition)
+                .map_or(0, |position| position.sequence)
         };
         let feeds = sources.into_iter().map(|service| {
             let epoch = epoch_of(&service);
             let positions: Vec<_> = (0..partitions)
-                .map(|partition| Position {
+                .map(|partition| jumun_bus::Position {
                     service: service.clone(),
                     partition,
                     epoch,
@@ -233,33 +233,33 @@ impl<'a> Work<'a> {
         Ok(())
     }
 
-    /// The places that the rows are made of.
-    pub(super) fn reached(&self) -> Vec<Place> {
+    /// The positions that the rows are made of.
+    pub(super) fn reached(&self) -> Vec<Position> {
         let reached = self.partitions().filter_map(|(feed, nth, partition)| {
             let Feed { service, epoch, .. } = &self.feeds[feed];
-            let place = Place {
+            let position = Position {
                 source: service.clone(),
                 partition: u16::try_from(nth).unwrap_or(u16::MAX),
                 epoch: (*epoch)?,
                 sequence: partition.done,
             };
-            (place.sequence > 0).then_some(place)
+            (position.sequence > 0).then_some(position)
         });
         reached.collect()
     }
 
-    /// Folds everything up to these places, and all own events.
+    /// Folds everything up to these positions, and all own events.
     pub(super) async fn go_to(&mut self, known: &Known) -> Result<(), RebuildError> {
         for feed in &mut self.feeds {
             for (nth, partition) in feed.partitions.iter_mut().enumerate() {
-                let place = known
-                    .places
+                let position = known
+                    .positions
                     .iter()
-                    .find(|place| place.source == feed.service && usize::from(place.partition) == nth);
+                    .find(|position| position.source == feed.service && usize::from(position.partition) == nth);
                 partition.target = if feed.service == self.own {
                     last_own(self.core.database().as_ref(), nth, partition.target).await?
                 } else {
-                    place.map_or(0, |place| place.sequence).max(partition.target)
+                    position.map_or(0, |position| position.sequence).max(partition.target)
                 };
             }
         }
@@ -391,7 +391,7 @@ impl<'a> Work<'a> {
                 Ok(())
             }));
             let nth = rows.taken.get(nth).copied().unwrap_or_default();
-            rows.folding.is_folded();
+            rows.folding.end_batch();
             self.fine(&batch, nth, folded)?;
         }
         Ok(())

@@ -1,18 +1,18 @@
-//! Making views anew: folds the log from its first event into a second set of rows, then lets that take the place of the
+//! Making views anew: folds the log from its first event into a second set of rows, then lets that replace the
 //! first, while everything goes on.
 //!
 //! What holds, and why:
 //!
-//! * The new rows are what the log says up to the consumer's places, no more and no less. The rebuild never goes beyond
-//!   the places. When it is close to them it holds all commits for a moment (the consumer's, and those of commands, whose
-//!   events a view may be made of), goes to the very places, and switches; the switch compares the places once more.
+//! * The new rows are what the log says up to the consumer's positions, no more and no less. The rebuild never goes beyond
+//!   the positions. When it is close to them it holds all commits for a moment (the consumer's, and those of commands, whose
+//!   events a view may be made of), goes to the very positions, and switches; the switch compares the positions once more.
 //! * A step that read an old row cannot write over a new one: versions of new rows begin where no version has counted to,
 //!   so that the step's commit is a conflict and it reads again.
 //! * Parked and discarded events have no effect on the new rows, as they had none on the old ones. An event is parked in
-//!   the commit that moves the place beyond it, so what is parked up to the places is known before it is folded; and
+//!   the commit that moves the position beyond it, so what is parked up to the positions is known before it is folded; and
 //!   nothing that is parked is heard or forgotten until the rebuild has ended (`Consumer::keep_parked`). Then
 //!   everything parked is heard again: what failed on a damaged row does not fail any more.
-//! * Where the log is not kept whole, there is a base: rows as the log said them up to some places, with these places. It
+//! * Where the log is not kept whole, there is a base: rows as the log said them up to some positions, with these positions. It
 //!   is made as new rows are, from the base before it or from the first event, and kept instead of switched in; never of
 //!   the rows that are there, which may be damaged, and not while something is parked, as it would lack that for ever. A
 //!   rebuild begins with the first event if it is there, as what is in the base was made by the release that made it, and
@@ -39,7 +39,7 @@ use fold::{Goal, Known, Scope, Work};
 use jumun::ServiceModel;
 use jumun_bus::{Bus, BusError};
 use jumun_control::{RebuildReport, RebuildStats, limits::REPORTS_WAITING_MAX};
-use jumun_database::{Place, ReadError};
+use jumun_database::{Position, ReadError};
 use std::{
     collections::HashSet,
     sync::{
@@ -81,7 +81,7 @@ pub(crate) struct Rebuilds {
 pub fn views_named(service: &ServiceModel, wanted: &str) -> Result<Vec<usize>, RebuildError> {
     let views = || service.resources.iter().enumerate().filter(|(_, resource)| resource.folds.is_some());
     let meant = views().filter(|(_, view)| wanted == service.name || wanted == view.collection);
-    let meant: Vec<_> = meant.map(|(place, _)| place).collect();
+    let meant: Vec<_> = meant.map(|(position, _)| position).collect();
     if !meant.is_empty() {
         return Ok(meant);
     }
@@ -206,7 +206,7 @@ impl Rebuilds {
 
     async fn rebuild_from(
         &self,
-        base: Option<Vec<Place>>,
+        base: Option<Vec<Position>>,
         views: &[usize],
         say: &mpsc::Sender<RebuildReport>,
     ) -> Result<Gone, RebuildError> {
@@ -242,7 +242,7 @@ impl Rebuilds {
         work.go_to(&known).await?;
         work.store(true).await?;
         crash::point("rebuild.before-switch");
-        self.core.database().switch_shadows(self.collections(views), known.places).await?;
+        self.core.database().switch_shadows(self.collections(views), known.positions).await?;
         crash::point("rebuild.after-switch");
         drop(held);
         Ok(())
@@ -252,8 +252,8 @@ impl Rebuilds {
         views.iter().map(|view| self.core.model().resources[*view].collection).collect()
     }
 
-    /// The places of the base of these views. None: not all of them have one, and the same.
-    async fn base_of(&self, views: &[usize]) -> Result<Option<Vec<Place>>, ReadError> {
+    /// The positions of the base of these views. None: not all of them have one, and the same.
+    async fn base_of(&self, views: &[usize]) -> Result<Option<Vec<Position>>, ReadError> {
         let mut bases = Vec::new();
         for collection in self.collections(views) {
             bases.push(self.core.database().base(collection).await?);
@@ -307,10 +307,10 @@ impl Rebuilds {
         Ok(())
     }
 
-    /// The places first: what is parked up to them is then among what is parked.
+    /// The positions first: what is parked up to them is then among what is parked.
     async fn known(&self) -> Result<Known, RebuildError> {
-        let places = self.core.database().places().await?;
-        let mut known = Known { places, left_out: HashSet::new(), is_parked: false };
+        let positions = self.core.database().positions().await?;
+        let mut known = Known { positions, left_out: HashSet::new(), is_parked: false };
         if self.consumer.is_some() {
             known.read_parked(self.core.database().as_ref()).await?;
         }

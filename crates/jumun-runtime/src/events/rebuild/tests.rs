@@ -10,8 +10,8 @@ use crate::{
 };
 use futures_util::future::{BoxFuture, join_all, ready};
 use jumun::{
-    Aggregate, Behaviour, Context, Damaged, Decision, Documents, Folded, Folding, Heard, Id, NoSettings, Outcome,
-    ReadModel, Resource, Service, Step, System, View, conflict, emit,
+    Aggregate, Behaviour, Context, Decision, Defect, Documents, Folded, Folding, Id, NoSettings, Outcome, ReadModel,
+    ReceivedEvent, Resource, Service, Step, System, View, conflict, emit,
 };
 use jumun_bus::{MemoryBus, Publisher, Record, Source};
 
@@ -124,15 +124,15 @@ fn is_13(body: &str) -> bool {
 }
 
 impl Behaviour for Superstitious {
-    fn take(&self, step: Step<'_>, documents: &Documents) -> Result<Outcome, Damaged> {
-        self.inner.take(step, documents)
+    fn decide(&self, step: Step<'_>, documents: &Documents) -> Result<Outcome, Defect> {
+        self.inner.decide(step, documents)
     }
 
-    fn hear(&self, heard: Heard<'_>, documents: &Documents) -> Result<Outcome, Damaged> {
-        if is_13(heard.body) && self.as_they_happen.load(Ordering::Relaxed) {
-            return Err(Damaged { collection: "tallies", id: 0, why: "13".into() });
+    fn handle(&self, event: ReceivedEvent<'_>, documents: &Documents) -> Result<Outcome, Defect> {
+        if is_13(event.body) && self.as_they_happen.load(Ordering::Relaxed) {
+            return Err(Defect { collection: "tallies", id: 0, why: "13".into() });
         }
-        self.inner.hear(heard, documents)
+        self.inner.handle(event, documents)
     }
 
     fn folding(&self, resource: usize) -> Option<Box<dyn Folding>> {
@@ -147,26 +147,26 @@ struct SuperstitiousFolding {
 }
 
 impl Folding for SuperstitiousFolding {
-    fn take(&mut self, event_type: &str, body: &str) -> Result<bool, Damaged> {
+    fn take(&mut self, event_type: &str, body: &str) -> Result<bool, Defect> {
         assert!(!(is_13(body) && self.fails.load(Ordering::Relaxed)), "13");
         self.inner.take(event_type, body)
     }
     fn missing(&mut self) -> Vec<i64> {
         self.inner.missing()
     }
-    fn put(&mut self, id: i64, body: &str) -> Result<(), Damaged> {
+    fn put(&mut self, id: i64, body: &str) -> Result<(), Defect> {
         self.inner.put(id, body)
     }
     fn fold(&mut self, nth: usize) {
         self.inner.fold(nth);
     }
-    fn is_folded(&mut self) {
-        self.inner.is_folded();
+    fn end_batch(&mut self) {
+        self.inner.end_batch();
     }
     fn rows(&self) -> usize {
         self.inner.rows()
     }
-    fn give(&mut self, all: bool) -> Result<Vec<Folded>, Damaged> {
+    fn give(&mut self, all: bool) -> Result<Vec<Folded>, Defect> {
         self.inner.give(all)
     }
 }

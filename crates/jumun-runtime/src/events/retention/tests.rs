@@ -42,11 +42,11 @@ impl Kept {
         // What is committed, and not only heard, is what counts.
         let till = self.shop.till.sync().expect("a disk")[0];
         let committed = async {
-            while place(&self.shop.engine.core().database().places().await.expect("memory can be read")) < till {
+            while position(&self.shop.engine.core().database().positions().await.expect("memory can be read")) < till {
                 tokio::task::yield_now().await;
             }
         };
-        tokio::time::timeout(Duration::from_secs(10), committed).await.expect("places are written");
+        tokio::time::timeout(Duration::from_secs(10), committed).await.expect("positions are written");
     }
 
     /// Cuts the log of the till; its first event now.
@@ -56,7 +56,7 @@ impl Kept {
         self.log.kept_from("till").expect("a log")[0]
     }
 
-    async fn base(&self) -> Option<Vec<Place>> {
+    async fn base(&self) -> Option<Vec<Position>> {
         self.shop.engine.core().database().base("tallies").await.expect("memory can be read")
     }
 
@@ -65,8 +65,8 @@ impl Kept {
     }
 }
 
-fn place(places: &[Place]) -> u64 {
-    places.iter().find(|place| place.source == "till").map_or(0, |place| place.sequence)
+fn position(positions: &[Position]) -> u64 {
+    positions.iter().find(|position| position.source == "till").map_or(0, |position| position.sequence)
 }
 
 #[tokio::test]
@@ -87,8 +87,11 @@ async fn views_get_a_base_before_the_log_is_cut_and_are_made_anew_from_it() {
         kept.shop.spoil(777, true, r#"{"id":777,"sum":1,"notes":0}"#).await;
         kept.keeper.look().await;
         let (base, rung) = (kept.base().await.expect("a base"), kept.shop.till.last(0));
-        assert_eq!(place(&base), rung);
-        assert_eq!(base.iter().find(|place| place.source == "board").map(|place| place.sequence), Some(notes));
+        assert_eq!(position(&base), rung);
+        assert_eq!(
+            base.iter().find(|position| position.source == "board").map(|position| position.sequence),
+            Some(notes)
+        );
         assert_eq!((kept.released("till"), kept.released("board")), (Some(rung), Some(notes)));
         let kept_from = kept.cut();
         assert!(kept_from > before && kept_from > rung - 50, "round {round}: {kept_from}");
@@ -120,7 +123,7 @@ async fn views_get_a_base_before_the_log_is_cut_and_are_made_anew_from_it() {
     assert!(kept.shop.rebuilt().await.from_base);
 }
 
-/// Heard again, it would be missing from the base for ever.
+/// ReceivedEvent again, it would be missing from the base for ever.
 #[tokio::test]
 async fn nothing_is_let_go_of_while_something_is_parked() {
     let mut kept = Kept::open().await;
@@ -209,10 +212,10 @@ async fn as_long_as_the_log_is_whole_a_rebuild_makes_a_base_of_an_earlier_releas
     kept.ring(300).await;
     let rows = kept.shop.rows().await;
     let database = kept.shop.engine.core().database().clone();
-    let places = database.places().await.expect("memory can be read");
+    let positions = database.positions().await.expect("memory can be read");
     let earlier = Document { id: 1, version: 1, shown: true, body: r#"{"id":1,"sum":-5,"notes":0}"#.into() };
     database.write_next_base("tallies", vec![earlier]).await.expect("memory has room");
-    database.keep_bases(vec!["tallies"], places).await.expect("memory has room");
+    database.keep_bases(vec!["tallies"], positions).await.expect("memory has room");
     assert!(!kept.shop.rebuilt().await.from_base);
     assert_eq!(kept.shop.rows().await, rows);
     let in_base = async || {

@@ -4,7 +4,7 @@ use uuid::Uuid;
 
 /// How far a consumer has come in one partition of one source.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Place {
+pub struct Position {
     /// The service whose journal it is.
     pub source: String,
     /// The partition.
@@ -17,9 +17,9 @@ pub struct Place {
 
 /// A step of a consumer: compare-and-set, and so the fence against a second consumer.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct PlaceChange {
+pub struct PositionChange {
     /// The new offset.
-    pub place: Place,
+    pub position: Position,
     /// The expected current number; 0 where there is no offset yet.
     pub expected_sequence: u64,
 }

@@ -48,6 +48,17 @@ impl Crowd {
     }
 }
 
+/// A system that is up and waits long for payment and for every service: on a busy machine a roll takes longer than the
+/// default limits, and 503 would be the right answer.
+async fn patient() -> Up {
+    let mut up = Up::new();
+    for limit in ["order.calls.payment.time_limit=20s", "gateway.time_limit=40s"] {
+        up.set(limit);
+    }
+    up.start().await;
+    up
+}
+
 /// Runs an operator's command beside the customers.
 async fn meanwhile(up: &Up, words: &[&str]) {
     let command = up.command_of(words);
@@ -114,7 +125,7 @@ async fn what_cannot_come_up_says_why_and_changes_nothing() {
 
 #[tokio::test]
 async fn a_killed_service_costs_its_clients_a_moment() {
-    let up = Up::running().await;
+    let up = patient().await;
     let crowd = Crowd::come(&up, 4);
     for name in SERVICES {
         let before = up.pid(name);
@@ -179,7 +190,7 @@ async fn whoever_is_killed_when_every_acknowledged_order_stands() {
 
 #[tokio::test]
 async fn rolling_everything_loses_no_request() {
-    let up = Up::running().await;
+    let up = patient().await;
     let before: Vec<_> = PROCESSES.iter().map(|name| up.pid(name)).collect();
     let crowd = Crowd::come(&up, 8);
     for _ in 0..3 {

@@ -108,9 +108,9 @@ impl Store {
     }
 
     /// Waits until everything that is published has been heard.
-    async fn heard_all(&self, consumer: &Consumer) {
+    async fn applied_all(&self, consumer: &Consumer) {
         let token = Token { service: "order".into(), partition: 0, sequence: self.publisher.last(0) };
-        assert!(consumer.has_heard(&token, Duration::from_secs(10)).await, "{:?}", consumer.consumption());
+        assert!(consumer.has_applied(&token, Duration::from_secs(10)).await, "{:?}", consumer.consumption());
     }
 
     async fn status_of(&self, order: i64) -> Option<String> {
@@ -150,7 +150,7 @@ async fn an_event_on_which_the_code_fails_is_parked_with_its_followers_and_all_o
         {
             store.order(event_type, order);
         }
-        store.heard_all(&consumer).await;
+        store.applied_all(&consumer).await;
         assert_eq!(store.parked().await, [(7, "Ordered".into()), (7, "OrderCanceled".into())]);
         assert_eq!(store.status_of(6).await.as_deref(), Some("ORDER_CONFIRMED"));
         assert_eq!(store.status_of(7).await, None);
@@ -163,7 +163,7 @@ async fn an_event_on_which_the_code_fails_is_parked_with_its_followers_and_all_o
             "it is not mended yet: the first fails, the second is not tried"
         );
         store.order("Ordered", 9);
-        store.heard_all(&consumer).await;
+        store.applied_all(&consumer).await;
         assert_eq!(store.parked().await.len(), 2);
 
         store.is_mended.store(true, Ordering::Relaxed);
@@ -183,7 +183,7 @@ async fn what_cannot_be_decoded_is_parked() {
     store.publish("Ordered", 5, r#"{"eventType":"Ordered","id":"five"}"#.into());
     store.publish("DroneDispatched", 5, "{}".into());
     store.order("Ordered", 6);
-    store.heard_all(&consumer).await;
+    store.applied_all(&consumer).await;
     assert_eq!(store.parked().await, [(5, "Ordered".into())], "types of later releases are nobody's trouble");
     assert_eq!(store.status_of(6).await.as_deref(), Some("ORDER_CONFIRMED"));
 }
@@ -193,13 +193,13 @@ async fn parked_events_are_heard_again_when_the_mended_release_starts() {
     let mut store = Store::new();
     let (engine, consumer) = store.start().await;
     store.order("Ordered", 7);
-    store.heard_all(&consumer).await;
+    store.applied_all(&consumer).await;
     engine.drain(Duration::from_secs(1)).await;
 
     store.is_mended.store(true, Ordering::Relaxed);
     let (_engine, consumer) = store.start().await;
     store.order("OrderCanceled", 7);
-    store.heard_all(&consumer).await;
+    store.applied_all(&consumer).await;
     assert_eq!(store.parked().await, []);
     assert_eq!(store.published().await, own(&[("StoreConfirmed", 7), ("StoreCanceled", 7)]));
 }
@@ -209,14 +209,14 @@ async fn what_is_discarded_has_no_effect_and_holds_nothing_up() {
     let mut store = Store::new();
     let (_engine, consumer) = store.start().await;
     store.order("Ordered", 7);
-    store.heard_all(&consumer).await;
+    store.applied_all(&consumer).await;
     let (done, outcome) = oneshot::channel();
     assert!(consumer.instruct(Instruction::Discard { key: 7, done }).await);
     assert_eq!(outcome.await, Ok(Ok(1)));
     assert_eq!(store.parked().await, []);
     store.is_mended.store(true, Ordering::Relaxed);
     store.order("OrderCanceled", 7);
-    store.heard_all(&consumer).await;
+    store.applied_all(&consumer).await;
     assert_eq!(store.published().await, [], "a cancel of an order that was never heard of");
 }
 
@@ -228,7 +228,7 @@ async fn a_process_that_starts_again_hears_nothing_twice() {
     }
     for _ in 0..3 {
         let (engine, consumer) = store.start().await;
-        store.heard_all(&consumer).await;
+        store.applied_all(&consumer).await;
         engine.kill();
     }
     assert_eq!(store.published().await.len(), 5);
@@ -239,7 +239,7 @@ async fn a_source_that_was_replaced_stops_the_consumer_loudly() {
     let mut store = Store::new();
     let (engine, consumer) = store.start().await;
     store.order("Ordered", 1);
-    store.heard_all(&consumer).await;
+    store.applied_all(&consumer).await;
     engine.drain(Duration::from_secs(1)).await;
 
     // The database of `order` was thrown away: another epoch, and numbers that mean something else.
@@ -284,7 +284,7 @@ async fn a_release_that_can_take_nothing_in_stands_still_before_it_parks_everyth
         assert!(consumer.instruct(Instruction::Discard { key: order, done }).await);
         discarded += outcome.await.expect("an answer").expect("nothing is in the way");
     }
-    store.heard_all(&consumer).await;
+    store.applied_all(&consumer).await;
     assert_eq!(discarded + store.parked().await.len(), PARKED_KEYS_MAX + 1);
     assert_eq!(store.status_of(5).await.as_deref(), Some("ORDER_CONFIRMED"));
 }

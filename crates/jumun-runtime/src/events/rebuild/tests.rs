@@ -223,9 +223,9 @@ impl Shop {
         self.till.append(&[record]).expect("memory has room");
     }
 
-    pub(crate) async fn heard_all(&self) {
+    pub(crate) async fn applied_all(&self) {
         let token = crate::events::Token { service: "till".into(), partition: 0, sequence: self.till.last(0) };
-        let heard = self.consumer.has_heard(&token, Duration::from_secs(20)).await;
+        let heard = self.consumer.has_applied(&token, Duration::from_secs(20)).await;
         assert!(heard, "{:?}", self.consumer.consumption());
     }
 
@@ -297,7 +297,7 @@ async fn whatever_the_rows_were_they_are_what_the_log_says() {
     for nth in 0..200 {
         note(&shop.engine, 51 + nth % 100).await; // half of them under tallies that are not shown
     }
-    shop.heard_all().await;
+    shop.applied_all().await;
     let rows = shop.rows().await;
     assert_eq!(rows.len(), 150);
 
@@ -308,7 +308,7 @@ async fn whatever_the_rows_were_they_are_what_the_log_says() {
     // What happens to a row that cannot be read is parked, and is heard once it can be.
     shop.ring(3, 40);
     shop.ring(3, 2);
-    shop.heard_all().await;
+    shop.applied_all().await;
     assert_eq!(shop.consumer.consumption().parked_keys, 1);
 
     let rebuilt = shop.rebuilt().await;
@@ -325,7 +325,7 @@ async fn whatever_the_rows_were_they_are_what_the_log_says() {
 
     // And it goes on from there.
     shop.ring(1, 1);
-    shop.heard_all().await;
+    shop.applied_all().await;
     let first: Tally = serde_json::from_str(&rows[0].2).expect("a tally");
     assert_eq!(shop.tally(1).await, Tally { sum: first.sum + 1, ..first });
 }
@@ -351,7 +351,7 @@ async fn nothing_is_lost_or_folded_twice_while_everything_goes_on() {
                 notes[usize::try_from(id).expect("small")] += 1;
             }
             // In step with the consumer: a till that is faster than everybody for ever is not the point.
-            shop.heard_all().await;
+            shop.applied_all().await;
             match said.try_recv() {
                 Ok(RebuildReport::Done(rebuilt)) => break rebuilt,
                 Ok(RebuildReport::Progress(_)) | Err(mpsc::error::TryRecvError::Empty) => {}
@@ -360,7 +360,7 @@ async fn nothing_is_lost_or_folded_twice_while_everything_goes_on() {
         };
         assert_eq!((rebuilt.parked_heard, rebuilt.left_out), (0, 0));
     }
-    shop.heard_all().await;
+    shop.applied_all().await;
     for id in 0..40 {
         let at = usize::try_from(id).expect("small");
         assert_eq!(shop.tally(id + 1).await, tally(id + 1, sums[at], notes[at]));
@@ -384,7 +384,7 @@ async fn rows_that_are_not_at_hand_any_more_are_read_again() {
     for id in [many, 1, many, 2] {
         shop.ring(id, 1_000);
     }
-    shop.heard_all().await;
+    shop.applied_all().await;
     let sums = async || {
         (shop.tally(1).await.sum, shop.tally(2).await.sum, shop.tally(3).await.sum, shop.tally(many).await.sum)
     };
@@ -412,7 +412,7 @@ async fn what_is_parked_or_discarded_has_no_effect_until_it_is_heard() {
         shop.ring(id, 13); // parked
         shop.ring(id, 100); // behind it
     }
-    shop.heard_all().await;
+    shop.applied_all().await;
     let (done, outcome) = oneshot::channel();
     assert!(shop.consumer.instruct(Instruction::Discard { key: 3, done }).await);
     assert_eq!(outcome.await, Ok(Ok(2)));
@@ -441,7 +441,7 @@ async fn nothing_parked_is_heard_or_forgotten_while_rows_are_made_anew() {
     let mut shop = Shop::open().await;
     shop.as_they_happen.store(true, Ordering::Relaxed);
     shop.ring(2, 13);
-    shop.heard_all().await;
+    shop.applied_all().await;
     let _at_work = shop.consumer.keep_parked().await; // as a rebuild does
     let (done, outcome) = oneshot::channel();
     assert!(shop.consumer.instruct(Instruction::Retry { key: None, done }).await);
@@ -458,7 +458,7 @@ async fn an_event_on_which_the_code_fails_leaves_the_old_rows() {
     shop.ring(1, 1);
     shop.ring(2, 13);
     shop.ring(2, 1);
-    shop.heard_all().await;
+    shop.applied_all().await;
     let rows = shop.rows().await;
     shop.anew.store(true, Ordering::Relaxed);
     let RebuildReport::Failed { code, why, .. } = shop.rebuild().await else { panic!("it must fail") };
@@ -475,7 +475,7 @@ async fn an_event_on_which_the_code_fails_leaves_the_old_rows() {
 async fn one_at_a_time_and_only_views() {
     let mut shop = Shop::open().await;
     shop.ring(1, 1);
-    shop.heard_all().await;
+    shop.applied_all().await;
     let why = |outcome: Result<_, RebuildError>| outcome.map(drop).expect_err("a no");
     for wanted in ["notes", "till", ""] {
         let no = why(shop.rebuilds.begin(wanted));
@@ -496,7 +496,7 @@ async fn when_nobody_listens_any_more_it_is_given_up_and_nothing_is_left() {
     for nth in 0..20_000 {
         shop.ring(1 + nth % 500, 1);
     }
-    shop.heard_all().await;
+    shop.applied_all().await;
     let rows = shop.rows().await;
     for _ in 0..3 {
         let mut said = shop.rebuilds.begin("board").expect("nothing is in the way");

@@ -38,7 +38,7 @@ impl Kept {
         for nth in 0..times {
             self.shop.ring(1 + nth % 20, 1 + nth % 7);
         }
-        self.shop.heard_all().await;
+        self.shop.applied_all().await;
         // What is committed, and not only heard, is what counts.
         let till = self.shop.till.sync().expect("a disk")[0];
         let committed = async {
@@ -100,7 +100,7 @@ async fn views_get_a_base_before_the_log_is_cut_and_are_made_anew_from_it() {
             // Twice of the same base, with something that is beyond it.
             kept.shop.ring(1, 5);
             kept.shop.ring(1, -5);
-            kept.shop.heard_all().await;
+            kept.shop.applied_all().await;
             let rebuilt = kept.shop.rebuilt().await;
             assert!(rebuilt.from_base);
             assert_eq!(rebuilt.events, 2 + 2 * nth, "{rebuilt:?}");
@@ -242,11 +242,11 @@ async fn a_base_gives_way_to_a_rebuild() {
     // The rebuild waits for this before it reads anything: it is still running when the base is asked for.
     let parked = kept.shop.consumer.keep_parked().await;
     let rebuilding = kept.shop.rebuilds.begin("board").expect("nothing is in the way");
-    assert_eq!(kept.shop.rebuilds.make_base().await.expect("no error"), Based::InTheWay);
+    assert_eq!(kept.shop.rebuilds.make_base().await.expect("no error"), BaseOutcome::InTheWay);
     drop(parked);
     drop(rebuilding);
     let made = async {
-        while kept.shop.rebuilds.make_base().await.expect("no error") != Based::Kept {
+        while kept.shop.rebuilds.make_base().await.expect("no error") != BaseOutcome::Kept {
             tokio::task::yield_now().await;
         }
     };

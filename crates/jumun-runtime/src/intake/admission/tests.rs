@@ -49,7 +49,7 @@ async fn as_many_are_at_work_as_may_and_the_others_wait_first_come_first_served(
     let mut second = pin!(enter(&admission));
     let mut third = pin!(enter(&admission));
     assert!(is_pending(second.as_mut()).await && is_pending(third.as_mut()).await);
-    assert_eq!(admission.told()["commands"]["waiting"], 2);
+    assert_eq!(admission.status()["commands"]["waiting"], 2);
     drop(first);
     assert!(is_pending(third.as_mut()).await, "it is not its turn");
     let second = second.await.expect("a place");

@@ -109,9 +109,9 @@ impl House {
         }
     }
 
-    async fn heard_all(&self, consumer: &Consumer) {
+    async fn applied_all(&self, consumer: &Consumer) {
         let token = Token { service: "gate".into(), partition: 0, sequence: self.gate.last(0) };
-        assert!(consumer.has_heard(&token, Duration::from_mins(1)).await, "{:?}", consumer.consumption());
+        assert!(consumer.has_applied(&token, Duration::from_mins(1)).await, "{:?}", consumer.consumption());
     }
 
     /// Every visit was seen once, counted once, and said once.
@@ -141,7 +141,7 @@ async fn every_event_has_its_effect_once_wherever_a_commit_goes_wrong() {
                 house.visits(7, 1);
                 loop {
                     let token = Token { service: "gate".into(), partition: 0, sequence: house.gate.last(0) };
-                    if consumer.has_heard(&token, Duration::from_millis(500)).await {
+                    if consumer.has_applied(&token, Duration::from_millis(500)).await {
                         break;
                     }
                     if house.database.deaths() > deaths {
@@ -158,7 +158,7 @@ async fn every_event_has_its_effect_once_wherever_a_commit_goes_wrong() {
             engine.drain(Duration::from_secs(1)).await;
             let (_engine, consumer) = house.start().await;
             house.visits(7, 1);
-            house.heard_all(&consumer).await;
+            house.applied_all(&consumer).await;
             house.assert_exact(7, 7, &what).await;
         }
     }
@@ -179,7 +179,7 @@ async fn a_retry_that_the_database_spoils_is_tried_again() {
         let (engine, consumer) = house.start().await;
         house.enter(1, "nonsense".into());
         house.visits(1, 2); // behind it
-        house.heard_all(&consumer).await;
+        house.applied_all(&consumer).await;
         assert_eq!(consumer.consumption().parked_keys, 1);
         let parked = crate::events::parked::parked(&house.database, None).await.expect("memory can be read");
         assert_eq!(parked.len(), 3);

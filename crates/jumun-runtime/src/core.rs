@@ -1,4 +1,4 @@
-//! The core of a service: reads, decides, commits and hands events on to whoever publishes them. It asks nobody.
+//! The core of a service: reads, decides, commits, and wakes the relay for new events. It asks no neighbour.
 //!
 //! Every worker of a service gets this and only what else it needs; the [`Engine`](crate::Engine) adds commands, asks and
 //! undoing on top.
@@ -190,7 +190,7 @@ impl Core {
     }
 
     /// Runs a worker until the service is drained or killed. A worker that panics ends the process: half a service would
-    /// acknowledge orders of which no other service hears.
+    /// acknowledge orders whose events no other service gets.
     pub(crate) fn spawn_worker(&self, work: impl Future<Output = ()> + Send + 'static) {
         let stopped = self.0.workers_stopped.clone();
         drop(self.spawn(async move {
@@ -212,7 +212,7 @@ impl Core {
         self.0.tasks.wait().await;
     }
 
-    /// Ends everything where it stands.
+    /// Ends all tasks at once, as a crash would.
     pub(crate) fn kill(&self) {
         self.0.killed.cancel();
     }
@@ -406,7 +406,7 @@ impl Core {
     fn note_trouble(&self, result: &Result<Receipt, CommitError>) {
         let trouble = match result {
             Err(CommitError::NotDone(why) | CommitError::Unknown(why)) => Some(why.clone()),
-            Err(CommitError::Limit(_)) => return, // says nothing about the disk
+            Err(CommitError::Limit(_)) => return, // does not concern the disk
             _ => None,
         };
         let mut last = self.0.trouble.lock().unwrap_or_else(PoisonError::into_inner);

@@ -85,7 +85,7 @@ pub(super) fn tombstone() -> StoredAnswer {
 }
 
 pub(super) fn given_up() -> Problem {
-    Problem::new(Code::NeighbourUnavailable, "The answer came too late and is undone. Nothing stands; try again.")
+    Problem::new(Code::NeighbourUnavailable, "The answer came too late and is undone. No effect remains; try again.")
 }
 
 pub(super) fn asks_twice() -> Problem {

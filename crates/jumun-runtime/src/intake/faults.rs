@@ -71,7 +71,7 @@ impl FaultSwitch {
         })
     }
 
-    /// Whether faults are on. It may still say so just after their time is over.
+    /// Whether faults are on, or were until a moment ago.
     pub(crate) fn is_on(&self) -> bool {
         self.is_on.load(Ordering::Relaxed)
     }

@@ -84,7 +84,7 @@ pub(crate) struct Rebuilds {
     core: Core,
     bus: Arc<dyn Bus>,
     consumer: Option<Consumer>,
-    at_work: Arc<Mutex<()>>,
+    in_progress: Arc<Mutex<()>>,
     /// Held while shadows are cleared or filled.
     shadows: Arc<Mutex<()>>,
     /// Whether a rebuild is in progress or about to begin: a base gives way to it.
@@ -112,7 +112,7 @@ impl Rebuilds {
             core: core.clone(),
             bus,
             consumer,
-            at_work: Arc::default(),
+            in_progress: Arc::default(),
             shadows: Arc::default(),
             is_wanted: Arc::default(),
         };
@@ -132,7 +132,7 @@ impl Rebuilds {
     /// rebuild up.
     pub(crate) fn begin(&self, wanted: &str) -> Result<mpsc::Receiver<RebuildReport>, RebuildError> {
         let views = views_named(self.core.model(), wanted)?;
-        let alone = self.at_work.clone().try_lock_owned().map_err(|_| RebuildError::AtWork)?;
+        let alone = self.in_progress.clone().try_lock_owned().map_err(|_| RebuildError::AtWork)?;
         self.is_wanted.store(true, Ordering::Relaxed);
         let (reports, received) = mpsc::channel(REPORTS_WAITING_MAX);
         let rebuilds = self.clone();

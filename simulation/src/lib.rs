@@ -1,1 +1,1 @@
-//! Whole systems in virtual time. Everything is in `tests/`: nothing of it is part of a release.
+//! Whole systems in virtual time. All code is in `tests/`: none of it is part of a release.

@@ -329,7 +329,7 @@ async fn log_lines_name_request_order_and_trace_and_no_secret() {
         (of(&order, "published"), vec![&of_order]),
         (of(&payment, "answered"), vec![&request]), // passed on
         (of(&payment, "decided"), vec![&request, &of_order]),
-        (of(&store, "heard"), vec![&of_order]),
+        (of(&store, "applied"), vec![&of_order]),
     ] {
         assert!(has.iter().all(|part| line.contains(*part)), "{has:?} are not in {line}");
     }

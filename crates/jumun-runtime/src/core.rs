@@ -1,4 +1,4 @@
-//! The core of a service: reads, decides, commits and hands events on to whoever publishes them. It asks nobody.
+//! The core of a service: reads, decides, commits, and wakes the relay for new events. It asks no neighbour.
 //!
 //! Every worker of a service gets this and only what else it needs; the [`Engine`](crate::Engine) adds commands, asks and
 //! undoing on top.
@@ -9,7 +9,7 @@
 //! only place that writes. It counts what it does, wakes the relay when there are events, wakes recovery when something is
 //! to be undone, and keeps the reason of the last commit that was not done for the health page.
 //!
-//! # One process a database
+//! # One process per database
 //!
 //! Five parts of a service hold only while no other process uses its database. An adapter for replicas has to replace all five:
 //!
@@ -112,7 +112,7 @@ impl SharedDatabase {
     }
 }
 
-/// Refuses a database that other processes may use: see *One process a database* above.
+/// Refuses a database that other processes may use: see *One process per database* above.
 pub(crate) fn require_one_process(identity: &Identity) -> Result<(), SharedDatabase> {
     match identity.sharing {
         Sharing::OneProcess => Ok(()),
@@ -229,7 +229,7 @@ impl Core {
     }
 
     /// Runs a worker until the service is drained or killed. A worker that panics ends the process: half a service would
-    /// acknowledge orders of which no other service hears.
+    /// acknowledge orders whose events no other service gets.
     pub(crate) fn spawn_worker(&self, work: impl Future<Output = ()> + Send + 'static) {
         let stopped = self.0.workers_stopped.clone();
         drop(self.spawn(async move {
@@ -251,7 +251,7 @@ impl Core {
         self.0.tasks.wait().await;
     }
 
-    /// Ends everything where it stands.
+    /// Ends all tasks at once, as a crash would.
     pub(crate) fn kill(&self) {
         self.0.killed.cancel();
     }
@@ -446,7 +446,7 @@ impl Core {
     fn note_trouble(&self, result: &Result<Receipt, CommitError>) {
         let trouble = match result {
             Err(CommitError::NotDone(why) | CommitError::Unknown(why)) => Some(why.clone()),
-            Err(CommitError::Limit(_)) => return, // says nothing about the disk
+            Err(CommitError::Limit(_)) => return, // does not concern the disk
             _ => None,
         };
         let mut last = self.0.trouble.lock().unwrap_or_else(PoisonError::into_inner);

@@ -1,9 +1,9 @@
 //! Crash points: named steps at which a test kills or stalls the process, as `kill -9` and `kill -STOP` would.
 //!
-//! Without the feature `crash-points` they are nothing at all.
+//! Without the feature `crash-points` they compile to nothing.
 
-/// The process may be made to die here: `JUMUN_CRASH_AT=name` or `name:3` for the third time; `JUMUN_STALL_AT` likewise
-/// stops it until somebody sends SIGCONT.
+/// Kills the process here if `JUMUN_CRASH_AT` is `name`, or `name:3` for the third pass. `JUMUN_STALL_AT` likewise stops it
+/// until it receives SIGCONT.
 #[cfg(feature = "crash-points")]
 pub(crate) fn point(name: &str) {
     use rustix::process::{Signal, getpid, kill_process};
@@ -33,7 +33,7 @@ pub(crate) fn point(name: &str) {
     }
 }
 
-/// Nothing.
+/// Does nothing.
 #[cfg(not(feature = "crash-points"))]
 #[inline(always)]
 pub(crate) const fn point(_: &str) {}

@@ -23,18 +23,18 @@ use std::{
 
 type FloatGauge = Gauge<f64, AtomicU64>;
 
-/// How a question of ours ended.
+/// How an ask of this service ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum AskOutcome {
-    /// The neighbour said yes.
+    /// The neighbour accepted it.
     Accepted,
-    /// It said no, for good.
+    /// The neighbour refused it, finally.
     Refused,
-    /// It surely did nothing.
+    /// The neighbour surely did nothing.
     NotDone,
-    /// Nobody knows what it did.
+    /// It is unknown what the neighbour did.
     Unknown,
-    /// It has undone what it did, or may have done.
+    /// The neighbour has undone what it did, or may have done.
     Voided,
 }
 
@@ -58,7 +58,7 @@ impl AskOutcome {
 pub enum CommitOutcome {
     /// It is on disk.
     Done,
-    /// Somebody else was first.
+    /// Another commit was first.
     Conflict,
     /// Something in it is over a limit.
     Limit,
@@ -92,8 +92,8 @@ impl CommitOutcome {
     }
 }
 
-/// Everything that one service counts. What changes all the time is counted where it happens, through the handles here;
-/// what is a state is set by whoever shows the page, just before.
+/// Everything that one service counts. Counters are incremented where things happen, through the handles here. Gauges are
+/// set by the handler of the metrics page, just before it renders the page.
 #[derive(Debug)]
 pub struct ServiceMetrics {
     registry: Registry,
@@ -107,7 +107,7 @@ pub struct ServiceMetrics {
     asked: BTreeMap<&'static str, [(Counter, Histogram); 5]>,
     commits: [Counter; 5],
     outbox: Outbox,
-    heard: BTreeMap<&'static str, Source>,
+    sources: BTreeMap<&'static str, Source>,
     states: States,
 }
 
@@ -117,25 +117,25 @@ struct Outbox {
     events: Counter,
     bytes: Counter,
     sync: Histogram,
-    /// What had been appended when it was last synced.
+    /// Events that had been appended at the last sync.
     synced_events: AtomicU64,
-    /// By partition: the last numbers known of journal and bus.
+    /// By partition: the last known numbers of journal and bus.
     last: Vec<(AtomicU64, AtomicU64)>,
     backlog: Gauge,
 }
 
-/// What a service hears of one source.
+/// What a service applies of one source.
 #[derive(Debug, Clone)]
 struct Source {
     events: Counter,
     delay: Histogram,
-    behind: Gauge,
-    lag: FloatGauge,
-    /// When the last event that was heard had happened, in milliseconds since 1970 UTC; 0: none was yet.
+    lag_events: Gauge,
+    lag_seconds: FloatGauge,
+    /// When the last applied event had happened, in milliseconds since 1970 UTC; 0: none was applied yet.
     last_time_ms: Arc<AtomicU64>,
 }
 
-/// What is so at the moment.
+/// Gauges of the present state.
 #[derive(Debug, Default)]
 struct States {
     in_doubt: Family<[Label; 1], Gauge>,
@@ -145,7 +145,7 @@ struct States {
 }
 
 impl ServiceMetrics {
-    /// All of them at zero, beside what the registry has already.
+    /// All of them at zero, added to what the registry has already.
     pub(crate) fn new(
         model: &ServiceModel,
         database: Arc<dyn Database>,
@@ -154,13 +154,13 @@ impl ServiceMetrics {
     ) -> Self {
         let http = HttpMetrics::register(&mut registry);
         let commands = Family::<[Label; 1], Counter>::default();
-        registry.register("jumun_commands", "Commands answered yes (accepted) or no (refused)", commands.clone());
+        registry.register("jumun_commands", "Commands, by outcome: accepted or refused", commands.clone());
         let of_commands = |outcome| commands.get_or_create_owned(&[label("outcome", outcome)]);
 
         let asks = Family::default();
         let ask_latency = Family::new_with_constructor(latency as fn() -> Histogram);
-        registry.register("jumun_asks", "Questions asked of neighbours, by outcome", asks.clone());
-        let help = "Time that a question took, by outcome; of voided ones the call that undid it";
+        registry.register("jumun_asks", "Asks of neighbours, by callee and outcome", asks.clone());
+        let help = "Duration of an ask, by callee and outcome; for voided asks the duration of the undo call";
         registry.register("jumun_ask_duration_seconds", help, ask_latency.clone());
         let asked = |callee: &'static str| {
             let of = |outcome: AskOutcome| {
@@ -185,13 +185,13 @@ impl ServiceMetrics {
             ask_latency: ask_latency.clone(),
             commits: CommitOutcome::ALL.map(of_commits),
             outbox: Outbox::register(&mut registry, partitions),
-            heard: heard(model, &mut registry),
+            sources: sources(model, &mut registry),
             states: States::register(&mut registry),
             registry,
         }
     }
 
-    /// The page, once the states are set.
+    /// The metrics page. The caller sets the gauges first.
     pub fn page(&self) -> String {
         jumun_telemetry::page(&self.registry)
     }
@@ -213,7 +213,7 @@ impl ServiceMetrics {
         }
     }
 
-    /// Questions of ours by outcome, over all callees.
+    /// Asks of this service by outcome, over all callees.
     pub(crate) fn asks(&self, outcome: AskOutcome) -> u64 {
         self.asked.values().map(|outcomes| outcomes[outcome as usize].0.get()).sum()
     }
@@ -227,14 +227,14 @@ impl ServiceMetrics {
         }
     }
 
-    /// The journal goes up to here.
+    /// The journal has events up to this number.
     pub(crate) fn in_journal(&self, partition: u16, sequence: u64) {
         if let Some((journal, _)) = self.outbox.last.get(usize::from(partition)) {
             journal.fetch_max(sequence, Ordering::Relaxed);
         }
     }
 
-    /// The bus goes up to here.
+    /// The bus has events up to this number.
     pub(crate) fn on_bus(&self, partition: u16, sequence: u64) {
         if let Some((_, bus)) = self.outbox.last.get(usize::from(partition)) {
             bus.fetch_max(sequence, Ordering::Relaxed);
@@ -246,7 +246,7 @@ impl ServiceMetrics {
         self.outbox.bytes.inc_by(bytes as u64);
     }
 
-    /// The bus was synced. Where nothing had been appended since the last time, there was nothing to do.
+    /// The bus was synced. A sync without new events is not observed: it had nothing to do.
     pub(crate) fn synced(&self, took: Duration) {
         let appended = self.outbox.events.get();
         if self.outbox.synced_events.swap(appended, Ordering::Relaxed) != appended {
@@ -254,9 +254,9 @@ impl ServiceMetrics {
         }
     }
 
-    /// Events that had their effect, so many milliseconds after they happened.
-    pub(crate) fn heard(&self, source: &str, time_ms: i64, now_ms: i64) {
-        let Some(source) = self.heard.get(source) else { return };
+    /// An event was applied.
+    pub(crate) fn applied(&self, source: &str, time_ms: i64, now_ms: i64) {
+        let Some(source) = self.sources.get(source) else { return };
         source.events.inc();
         source.delay.observe(millis(now_ms - time_ms));
         source.last_time_ms.fetch_max(u64::try_from(time_ms).unwrap_or_default(), Ordering::Relaxed);
@@ -273,21 +273,21 @@ impl ServiceMetrics {
     }
 
     pub(crate) fn set_backlog(&self) {
-        let behind = |(journal, bus): &(AtomicU64, AtomicU64)| {
+        let backlog = |(journal, bus): &(AtomicU64, AtomicU64)| {
             let bus = bus.load(Ordering::Relaxed);
             journal.load(Ordering::Relaxed).saturating_sub(bus)
         };
-        self.outbox.backlog.set(signed(self.outbox.last.iter().map(behind).sum()));
+        self.outbox.backlog.set(signed(self.outbox.last.iter().map(backlog).sum()));
     }
 
-    pub(crate) fn set_behind(&self, source: &str, events: u64, now_ms: i64) {
-        let Some(source) = self.heard.get(source) else { return };
-        source.behind.set(signed(events));
+    pub(crate) fn set_lag(&self, source: &str, events: u64, now_ms: i64) {
+        let Some(source) = self.sources.get(source) else { return };
+        source.lag_events.set(signed(events));
         let last = i64::try_from(source.last_time_ms.load(Ordering::Relaxed)).unwrap_or_default();
         match (events, last) {
-            (0, _) => source.lag.set(0.0),
-            (_, 0) => source.lag.set(f64::NAN), // not known: nothing was heard since the start
-            (_, last) => source.lag.set(millis(now_ms - last)),
+            (0, _) => source.lag_seconds.set(0.0),
+            (_, 0) => source.lag_seconds.set(f64::NAN), // unknown: no event was applied since the start
+            (_, last) => source.lag_seconds.set(millis(now_ms - last)),
         };
     }
 }
@@ -303,12 +303,12 @@ impl Outbox {
             backlog: Gauge::default(),
         };
         let Self { events, bytes, sync, backlog, .. } = &outbox;
-        registry.register("jumun_bus_appended_events", "Events brought onto the bus", events.clone());
-        let help = "Bytes of types, headers and bodies brought onto the bus";
+        registry.register("jumun_bus_appended_events", "Events appended to the bus", events.clone());
+        let help = "Bytes of types, headers and bodies appended to the bus";
         registry.register("jumun_bus_appended_bytes", help, bytes.clone());
-        let help = "Time that making the bus outlive a power cut took";
+        let help = "Duration of a sync of the bus, after which its events survive a power cut";
         registry.register("jumun_bus_sync_duration_seconds", help, sync.clone());
-        let help = "Events that are committed and not on the bus yet";
+        let help = "Committed events that are not on the bus yet";
         registry.register("jumun_outbox_backlog_events", help, backlog.clone());
         outbox
     }
@@ -318,36 +318,36 @@ impl States {
     fn register(registry: &mut Registry) -> Self {
         let states = Self::default();
         let Self { in_doubt, parked_events, parked_orders, dropped } = &states;
-        let help = "Requests that are being asked or undone, by state; counted up to 1000 of each";
+        let help = "Requests in doubt, by state; asking and voiding ones are counted up to 1000 each";
         registry.register("jumun_requests_in_doubt", help, in_doubt.clone());
-        let help = "Events that could not be taken in, and those behind them";
+        let help = "Parked events: those that could not be applied, and later events of the same order";
         registry.register("jumun_parked_events", help, parked_events.clone());
         registry.register("jumun_parked_orders", "Orders with parked events", parked_orders.clone());
-        let help = "What policies wanted since the start and the state did not allow";
+        let help = "Policy commands that the aggregate's state refused, since start";
         registry.register("jumun_policies_dropped", help, dropped.clone());
         states
     }
 }
 
-fn heard(model: &ServiceModel, registry: &mut Registry) -> BTreeMap<&'static str, Source> {
+fn sources(model: &ServiceModel, registry: &mut Registry) -> BTreeMap<&'static str, Source> {
     let events = Family::<[Label; 1], Counter>::default();
     let delay = Family::<[Label; 1], Histogram, _>::new_with_constructor(latency as fn() -> Histogram);
-    let behind = Family::<[Label; 1], Gauge>::default();
-    let lag = Family::<[Label; 1], FloatGauge>::default();
-    registry.register("jumun_heard_events", "Events that had their effect, by source", events.clone());
-    let help = "Time from an event's happening to its effect here, by source";
+    let lag_events = Family::<[Label; 1], Gauge>::default();
+    let lag_seconds = Family::<[Label; 1], FloatGauge>::default();
+    registry.register("jumun_heard_events", "Applied events, by source", events.clone());
+    let help = "Time from an event to its effect in this service, by source";
     registry.register("jumun_heard_delay_seconds", help, delay.clone());
-    let help = "Events on the bus that are not heard yet, by source; at most 250 ms old";
-    registry.register("jumun_consumer_lag_events", help, behind.clone());
-    let help = "While events are not heard yet, the age of the last one that was; by source";
-    registry.register("jumun_consumer_lag_seconds", help, lag.clone());
+    let help = "Events on the bus that are not applied yet, by source; measured at most 250 ms ago";
+    registry.register("jumun_consumer_lag_events", help, lag_events.clone());
+    let help = "Age of the last applied event while later ones wait on the bus, otherwise 0; by source";
+    registry.register("jumun_consumer_lag_seconds", help, lag_seconds.clone());
     let source = |name: &'static str| {
         let label = [label("source", name)];
         let source = Source {
             events: events.get_or_create_owned(&label),
             delay: delay.get_or_create_owned(&label),
-            behind: behind.get_or_create_owned(&label),
-            lag: lag.get_or_create_owned(&label),
+            lag_events: lag_events.get_or_create_owned(&label),
+            lag_seconds: lag_seconds.get_or_create_owned(&label),
             last_time_ms: Arc::default(),
         };
         (name, source)
@@ -355,7 +355,7 @@ fn heard(model: &ServiceModel, registry: &mut Registry) -> BTreeMap<&'static str
     model.listens.iter().map(|event| event.source).map(source).collect()
 }
 
-/// What is counted elsewhere: by the thread that writes the database, and by who exports spans.
+/// What is counted elsewhere: by the thread that writes the database, and by the exporter of spans.
 struct Elsewhere {
     database: Arc<dyn Database>,
     tracer: Tracer,
@@ -370,16 +370,16 @@ impl fmt::Debug for Elsewhere {
 impl Collector for Elsewhere {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
         let lost = ConstCounter::<u64>::new(self.tracer.lost());
-        let help = "Spans that did not fit into the queue, or that the collector did not take.";
+        let help = "Spans that did not fit into the queue, or that the collector refused.";
         lost.encode(encoder.encode_descriptor("jumun_spans_lost", help, None, MetricType::Counter)?)?;
         let stats = self.database.stats();
         let groups = ConstCounter::<u64>::new(stats.groups);
-        let help = "Transactions that commits were done in; each is one fsync.";
+        let help = "Transactions, each with one fsync. One transaction does a group of commits.";
         groups.encode(encoder.encode_descriptor("jumun_commit_groups", help, None, MetricType::Counter)?)?;
-        let help = "Commits that one transaction, and so one fsync, was for.";
+        let help = "Commits in one transaction, and so in one fsync.";
         let jobs = encoder.encode_descriptor("jumun_commit_group_size", help, None, MetricType::Histogram)?;
         encode_histogram(&stats.group_jobs, 1.0, jobs)?;
-        let help = "Time that a transaction took to get on disk.";
+        let help = "Duration of the fsync of a transaction.";
         let sync =
             encoder.encode_descriptor("jumun_commit_sync_duration_seconds", help, None, MetricType::Histogram)?;
         encode_histogram(&stats.sync_us, 1e-6, sync)

@@ -153,10 +153,10 @@ fn audit(case: &Case<'_>) -> Findings {
     let stands = case.row::<Order>().is_some();
     let mut findings = Findings::default();
     if case.row::<Payment>().is_some_and(|payment| payment.stands) != stands {
-        findings.violation("the payment does not stand and fall with its order");
+        findings.violation("the payment does not exist exactly if its order does");
     }
     if case.row::<Mileage>().is_some_and(|mileage| mileage.stands) != stands {
-        findings.violation("the mileage does not stand and fall with its order");
+        findings.violation("the mileage does not exist exactly if its order does");
     }
     findings
 }

@@ -1,5 +1,5 @@
-//! Course enrollment as it is: a payment may come later, or not before its deadline; and customers are told of everything by
-//! somebody outside, who refuses, and does not say what he has taken.
+//! Course enrollment, unchanged: a payment may come later, or not before its deadline. A sender outside the system carries
+//! messages to customers; it refuses some, and the network may lose its answers.
 
 use super::{Scenario, World};
 use jumun::Rejection;
@@ -17,29 +17,29 @@ use std::{
     time::Duration,
 };
 
-/// What was handed over, by the message's id; and what must not have happened on the way.
+/// The messages that the sender was given, by their id, and the violations seen on the way.
 #[derive(Default)]
 pub(super) struct Sender {
     handed: Mutex<BTreeMap<String, Handed>>,
     wrong: Mutex<Vec<String>>,
 }
 
-/// A message, as the sender has it.
+/// A message that the sender was given.
 struct Handed {
     body: String,
     is_refused: bool,
 }
 
-/// Whose number this is, cannot pay.
+/// The last digits of a card that is declined.
 const DECLINED: &str = "0000";
 
-/// How much later than its deadline a payment may be settled: it was asked for before, and the disk was slow.
+/// How long after its deadline a payment may be settled: it was asked for before, and the disk was slow.
 const GRACE_MS: i64 = 20_000;
 
-/// How long after the last fault everything works as it should.
+/// How long after the last fault the system must be on time again.
 const CALM_AFTER_MS: i64 = 15_000;
 
-/// How much later than its deadline a question is given up then.
+/// How long after its deadline a delayed ask must be given up by then.
 const LATE_MAX_MS: i64 = 1_500;
 
 pub(super) const SCENARIO: Scenario = Scenario {
@@ -67,10 +67,10 @@ pub(super) const SCENARIO: Scenario = Scenario {
 };
 
 impl World {
-    /// Hands a message over.
+    /// Gives a message to the sender.
     pub(super) fn send(&self, question: &Question) -> Outcome {
         if self.strikes("sender away", 6) {
-            return Outcome::NotDone("nobody is there".into());
+            return Outcome::NotDone("the sender is away".into());
         }
         let message: Value = serde_json::from_str(&question.body).expect("JSON");
         let id = message["id"].as_str().expect("an id").to_owned();
@@ -86,7 +86,7 @@ impl World {
         Outcome::Accepted("{}".into())
     }
 
-    /// Never more may be delayed than is allowed, and nothing that nobody waits for.
+    /// No more asks may be delayed than the limit allows, and each must have an order that waits for it.
     pub(super) async fn check_delayed(&self, service: &str, database: &MemoryDatabase) {
         let Some(config) = self.delays.get("pay").filter(|_| service == "order") else { return };
         let delayed = requests(database, RequestState::Delayed).await;
@@ -96,12 +96,12 @@ impl World {
         for request in delayed {
             let order = database.document("orders", request.subject).await.expect("memory can be read");
             if !order.as_ref().is_some_and(|order| order.body.contains("\"Payment Delayed\"")) {
-                self.wrong(format!("nobody waits for {request:?}: {order:?}"));
+                self.wrong(format!("no order waits for {request:?}: {order:?}"));
             }
         }
     }
 
-    /// To be told at the end: whoever it happens to is not the test.
+    /// Notes a violation for the end: a panic here would not fail the test, because this is not its task.
     fn wrong(&self, what: String) {
         self.outside.wrong.lock().expect("one thread").push(what);
     }
@@ -112,7 +112,7 @@ async fn requests(database: &MemoryDatabase, state: RequestState) -> Vec<Request
     database.requests(filter).await.expect("memory can be read")
 }
 
-/// Pay cannot be reached for a while, which may be longer than its deadline.
+/// Makes pay unreachable for a while, which may be longer than its deadline.
 pub(super) async fn absence(world: Arc<World>) {
     if world.delays.is_empty() || world.below(3) > 0 {
         return;
@@ -124,8 +124,8 @@ pub(super) async fn absence(world: Arc<World>) {
     world.away.lock().expect("one thread").clear();
 }
 
-/// Looks all the time whether as many questions are delayed as are counted; and, once nothing fails any more, whether none
-/// is past its deadline.
+/// Checks all the time that the count of delayed asks is right; and, once no fault happens any more, that none is past its
+/// deadline.
 pub(super) async fn watch(world: Arc<World>, seed: u64) {
     if world.delays.is_empty() {
         return std::future::pending().await;
@@ -155,8 +155,8 @@ pub(super) async fn watch(world: Arc<World>, seed: u64) {
     }
 }
 
-/// Each order is paid, or cancelled, and was asked about under one id; what was settled was settled in time; and its
-/// customer was told of each thing that happened, once.
+/// Each order is paid or cancelled, and its payment was asked for under one id. Each settled payment was settled in time. Its
+/// customer got one message for each event.
 pub(super) async fn promises(world: &World, seed: u64) {
     let wrong = std::mem::take(&mut *world.outside.wrong.lock().expect("one thread"));
     assert!(wrong.is_empty(), "seed {seed}: {wrong:#?}");
@@ -199,20 +199,20 @@ pub(super) async fn promises(world: &World, seed: u64) {
     for request in requests(notifications, RequestState::Voided).await {
         patience.insert(request.subject, request.until_ms);
     }
-    let mut told = BTreeSet::new();
+    let mut notified = BTreeSet::new();
     let mut ids = BTreeSet::new();
     let handed = std::mem::take(&mut *world.outside.handed.lock().expect("one thread"));
     for row in notifications.scan("notifications", 0, 1_000).await.expect("memory can be read") {
         let known: course_enrollment::notification::Notification = serde_json::from_str(&row.body).expect("JSON");
         let row: Value = serde_json::from_str(&row.body).expect("JSON");
-        let news = (known.enrollment_id.get(), row["kind"].as_str().expect("a word").to_owned());
-        assert!(told.insert(news), "seed {seed}: told twice: {row}");
+        let message_kind = (known.enrollment_id.get(), row["kind"].as_str().expect("a word").to_owned());
+        assert!(notified.insert(message_kind), "seed {seed}: notified twice: {row}");
         let message = known.message().id;
         let is_taken = handed.get(&message).is_some_and(|handed| !handed.is_refused);
         match row["status"].as_str() {
-            Some("Sent") => assert!(is_taken, "seed {seed}: nobody has {row}"),
+            Some("Sent") => assert!(is_taken, "seed {seed}: the sender does not have {row}"),
             Some("Parked") => {
-                // It was refused, or was not known to be taken before its deadline.
+                // It was refused, or the sender did not confirm it before the deadline.
                 let deadline = known.requested_dt + world.delays["sender"].deadline;
                 assert!(
                     patience[&known.id.get()] >= deadline.as_millisecond(),
@@ -223,21 +223,21 @@ pub(super) async fn promises(world: &World, seed: u64) {
         }
         assert!(ids.insert(message), "seed {seed}: two messages with one id: {row}");
     }
-    told.retain(|(_, kind)| !["Paid", "PaymentCanceled"].contains(&&**kind)); // which is for the audit to say
-    assert_eq!(told, happened, "seed {seed}: what was told, and what happened");
-    assert!(handed.keys().all(|id| ids.contains(id)), "seed {seed}: a message of nothing that happened");
+    notified.retain(|(_, kind)| !["Paid", "PaymentCanceled"].contains(&&**kind)); // the audit checks these
+    assert_eq!(notified, happened, "seed {seed}: the notifications, and the events");
+    assert!(handed.keys().all(|id| ids.contains(id)), "seed {seed}: a message without an event");
 }
 
 async fn journal(database: &MemoryDatabase) -> Vec<JournalRecord> {
     database.journal(0, 0, 1_000).await.expect("memory can be read")
 }
 
-/// How a message about an event is named.
+/// The kind of the message about an event.
 fn kind(event: &JournalRecord) -> String {
     let body: Value = serde_json::from_str(&event.body).expect("JSON");
     match (&*event.event_type, body["status"].as_str()) {
         ("Ordered", Some("Payment Delayed")) => "PaymentDelayed".to_owned(),
         ("Reserved", Some("Reservation Confirmed")) => "ReservationConfirmed".to_owned(),
-        (told, _) => told.to_owned(),
+        (event_type, _) => event_type.to_owned(),
     }
 }

@@ -64,7 +64,7 @@ impl CallConfig {
         DelayConfig { is_accepting: fallback == Fallback::Accept, max_delayed, deadline }
     }
 
-    /// Sets the keys that are open to what holds for them.
+    /// Sets the keys without a value to the values that apply.
     pub fn set_open_keys(&mut self) {
         self.breaker.minimum_calls = Some(self.breaker.minimum_calls());
         self.breaker.slow_call.get_or_insert(self.time_limit);

@@ -1,23 +1,30 @@
 //! Delayed asks: questions whose answer may come after the client has gone. A delayed payment is one, and a message to a
 //! customer another.
 //!
-//! A question is delayed in the commit of what was decided without its answer, as a request in state `Delayed`. From then
-//! on it is durable: one worker per neighbour asks it again and again, always under the same id, until the neighbour
-//! answers or its deadline is over. What comes of it is settled by a command of the instance that waits for it, in one
-//! commit with the end of the request:
+//! # The life of a delayed ask
 //!
-//! - a yes: `Done`;
-//! - a no, or no answer before the deadline: `Voiding`, since an earlier attempt that nobody heard of may have had its
-//!   effect; the neighbour is told to undo it, or to remember never to do it;
-//! - the instance stops to wait, because it was cancelled: `Voiding`, in the commit that cancels.
+//! The commit of a decision without the answer inserts a request in state `Delayed`. From then on the ask is durable: one
+//! worker per neighbour repeats it, always under the same id, until the neighbour answers or the deadline is over. A command
+//! of the instance that waits for the answer settles it, in one commit with the end of the request:
 //!
-//! An attempt that is not answered in time has not failed: the neighbour may go on with it until the deadline, and the next
-//! attempt finds its answer. So a neighbour that is overloaded does nothing in vain.
+//! - accepted: `Done`;
+//! - refused, or no answer before the deadline: `Voiding`, because an earlier attempt whose answer was lost may have had its
+//!   effect. The neighbour undoes it, or remembers to refuse the question should it still come;
+//! - the instance no longer waits, because it was cancelled: `Voiding`, in the commit that cancels.
 //!
-//! The oldest are asked first, [`DELAYED_AT_ONCE`] at a time while the circuit is closed, and one at a time while it is not:
-//! nobody waits for them, so they are what the neighbour is probed with, and clients are not. Once it answers one while the
-//! circuit is open, that is half-open at once, and does not wait any longer. A round that ends early is taken up where
-//! it ended: some that fail for reasons of their own (a mailbox that is full) do not hold up all others.
+//! An attempt without an answer in time has not failed: the neighbour may go on with it until the deadline, and the next
+//! attempt gets its answer. So no work of an overloaded neighbour is wasted.
+//!
+//! # Delayed asks are the probes of an open circuit
+//!
+//! The worker asks the oldest first, [`DELAYED_AT_ONCE`] at a time while the circuit is closed, and one at a time while it is
+//! open. No client waits for a delayed ask, so the worker probes the neighbour with it, and clients are not used for that.
+//! Once the neighbour answers a probe, the circuit is half-open at once.
+//!
+//! # One bad ask does not hold up the others
+//!
+//! A round that ends early goes on where it ended the next time. So asks that fail for reasons of their own (a full mailbox)
+//! do not hold up all others.
 
 use super::transport::{Outcome as Reached, Question};
 use crate::{
@@ -46,11 +53,11 @@ use std::{
 use tokio::time::Instant;
 use uuid::Uuid;
 
-/// Counts what earlier processes left, and starts the workers. To be called before the first command is taken.
+/// Counts the delayed asks that earlier processes left, and starts the workers. To be called before the first command is taken.
 pub async fn start(engine: &Engine) {
     if let Err(error) = count(engine).await {
-        // The workers will.
-        tracing::warn!(%error, "what is delayed could not be counted yet");
+        // The workers count again.
+        tracing::warn!(%error, "delayed asks cannot be counted yet");
     }
     let settles = engine.core().model().resources.iter().flat_map(|resource| &resource.settles);
     let callees: BTreeSet<_> = settles.map(|settle| settle.target.service).collect();
@@ -62,7 +69,7 @@ pub async fn start(engine: &Engine) {
 }
 
 async fn count(engine: &Engine) -> Result<(), ReadError> {
-    let _still = engine.core().hold_commits().await;
+    let _held = engine.core().hold_commits().await;
     let (mut after, mut standing) = (None, 0);
     loop {
         let found = engine.core().database().requests(delayed(None, after, PAGE_MAX_ROWS)).await?;
@@ -74,40 +81,40 @@ async fn count(engine: &Engine) -> Result<(), ReadError> {
     Ok(())
 }
 
-/// What is delayed, of one neighbour or of all.
+/// Selects the delayed asks of one neighbour, or of all.
 const fn delayed(service: Option<&'static str>, after: Option<Uuid>, limit: u32) -> RequestFilter {
     RequestFilter { state: RequestState::Delayed, service, until_before_ms: None, after, limit }
 }
 
-/// Asks one neighbour what is delayed.
+/// Repeats the delayed asks of one neighbour.
 #[derive(Clone)]
 struct Worker {
     engine: Engine,
     callee: &'static str,
-    /// The last one that was asked in vain in a round that ended early.
+    /// The last ask without an answer in a round that ended early.
     ended_at: Option<Uuid>,
 }
 
-/// One look at everything that is delayed.
+/// One round over the delayed asks.
 #[derive(Debug, Default)]
 struct Round {
     settled: usize,
     left: usize,
-    /// The neighbour must not be asked now.
+    /// The last refusal of the guard.
     refused: Option<Refusal>,
 }
 
-/// What came of one attempt.
+/// The outcome of one attempt.
 #[derive(Debug)]
 enum Attempt {
-    /// It is over.
+    /// The ask is settled.
     Settled,
-    /// It is not, or not known to be.
+    /// The ask is not settled, or that is unknown.
     Left,
-    /// The neighbour must not be asked now.
+    /// The guard refused the call.
     Refused(Refusal),
-    /// It must not, was probed, and did not answer.
-    InVain(Refusal),
+    /// The guard refused the call; the worker probed the neighbour, which did not answer.
+    ProbeFailed(Refusal),
 }
 
 impl Worker {
@@ -121,7 +128,7 @@ impl Worker {
             let round = self.round().await;
             let wait = match &round {
                 Ok(Round { left: 0, settled: 0, .. }) if is_from_the_oldest => {
-                    // Level-triggered: a notice that is missed costs a moment, no more.
+                    // Level-triggered: a missed notice costs a pause, nothing else.
                     let _ = tokio::time::timeout(EXPIRE_EVERY, more.changed()).await;
                     pause = shortest;
                     continue;
@@ -137,7 +144,7 @@ impl Worker {
                 }
                 Ok(_) => pause,
                 Err(error) => {
-                    tracing::debug!(%error, callee = self.callee, "what is delayed could not be read");
+                    tracing::debug!(%error, callee = self.callee, "delayed asks cannot be read");
                     pause
                 }
             };
@@ -146,8 +153,8 @@ impl Worker {
         }
     }
 
-    /// Asks each of them once, the oldest first; ends early while the neighbour must not be asked, or does not answer, and
-    /// then goes on from there the next time.
+    /// Asks each of them once, the oldest first. Ends early if the guard refuses or the neighbour does not answer; the next
+    /// round then goes on from there.
     async fn round(&mut self) -> Result<Round, ReadError> {
         if !self.engine.core().delays().is_sure() {
             count(&self.engine).await?;
@@ -157,10 +164,10 @@ impl Worker {
         let mut round = Round::default();
         let mut at_work = FuturesUnordered::new();
         let mut waiting: VecDeque<Request> = VecDeque::new();
-        let (mut after, mut is_last, mut ended_early, mut in_vain) = (asked, false, false, 0);
+        let (mut after, mut is_last, mut ended_early, mut unanswered) = (asked, false, false, 0);
         let (mut unreadable, mut asked_rows, mut next_at) = (None, 0, Instant::now());
         loop {
-            // However many come, the oldest get their turn again; and they are counted where nobody knows how many there are.
+            // A round is bounded, so that the oldest get their turn again; and it ends if the count became unsure.
             is_last |= asked_rows >= DELAYED_ROUND_ROWS || !engine.core().delays().is_sure();
             if waiting.is_empty() && !is_last {
                 match engine.core().database().requests(delayed(Some(callee), after, DELAYED_READ_ROWS)).await {
@@ -169,11 +176,11 @@ impl Worker {
                         after = found.last().map(|request| request.id).or(after);
                         waiting.extend(found);
                     }
-                    // What is at work is seen through: nobody knows what has become of a commit that is dropped.
+                    // Attempts in progress run to their end: the outcome of a dropped commit would be unknown.
                     Err(error) => (is_last, unreadable) = (true, Some(error)),
                 }
             }
-            // A half-open circuit lets in as many as it wants.
+            // A half-open circuit bounds the calls itself.
             let is_open = matches!(engine.guards().state(callee), Some(State::Open | State::ForcedOpen));
             let width = if is_open { 1 } else { DELAYED_AT_ONCE };
             if at_work.len() < width
@@ -181,12 +188,12 @@ impl Worker {
             {
                 asked_rows += 1;
                 let begins = next_at.max(Instant::now());
-                if !is_outside(&request) {
+                if !is_external(&request) {
                     next_at = begins + DELAYED_EVERY;
                 }
                 at_work.push(async move {
                     tokio::time::sleep_until(begins).await;
-                    (request.id, seen_through(&request, attempt(engine, callee, &request)).await)
+                    (request.id, isolated(&request, attempt(engine, callee, &request)).await)
                 });
                 continue;
             }
@@ -195,27 +202,27 @@ impl Worker {
                     self.ended_at = asked.filter(|_| ended_early);
                     return unreadable.map_or(Ok(round), Err);
                 }
-                Some((_, Attempt::Settled)) => (round.settled, in_vain) = (round.settled + 1, 0),
+                Some((_, Attempt::Settled)) => (round.settled, unanswered) = (round.settled + 1, 0),
                 Some((id, Attempt::Left)) => {
-                    (round.left, in_vain, asked) = (round.left + 1, in_vain + 1, asked.max(Some(id)));
+                    (round.left, unanswered, asked) = (round.left + 1, unanswered + 1, asked.max(Some(id)));
                 }
                 Some((_, Attempt::Refused(why))) => (round.left, round.refused) = (round.left + 1, Some(why)),
-                Some((id, Attempt::InVain(why))) => {
+                Some((id, Attempt::ProbeFailed(why))) => {
                     (round.left, round.refused, asked) = (round.left + 1, Some(why), asked.max(Some(id)));
                 }
             }
-            if round.refused.is_some() || in_vain >= DELAYED_AT_ONCE {
+            if round.refused.is_some() || unanswered >= DELAYED_AT_ONCE {
                 (is_last, ended_early, round.left) = (true, true, round.left + waiting.len());
                 waiting.clear();
             }
         }
     }
 
-    /// Settles what is past its deadline, beside whatever is being asked: that may take longer than a deadline.
+    /// Settles asks past their deadline. It runs beside the rounds, because a round may take longer than a deadline.
     async fn expire(self) {
         loop {
             if let Err(error) = self.expire_once().await {
-                tracing::debug!(%error, callee = self.callee, "what is past its deadline could not be read");
+                tracing::debug!(%error, callee = self.callee, "asks past their deadline cannot be read");
             }
             tokio::time::sleep(EXPIRE_EVERY).await;
         }
@@ -235,13 +242,13 @@ impl Worker {
                 let origin = Origin::following(request.trace.as_ref(), || self.engine.core().tracer().samples());
                 tracing::warn!(order = request.subject, ask = %request.id, callee = self.callee, "no answer before the deadline");
                 let settled = settled(&self.engine, request, settle, &Reply::Unavailable, &origin);
-                seen_through(request, settled).await;
+                isolated(request, settled).await;
             }
         }
     }
 }
 
-/// What settles a request. None: an earlier release delayed it, and this one knows nothing of that.
+/// What settles a request. `None`: an earlier release delayed it, and the model of this one cannot settle it.
 fn settle_model<'a>(engine: &'a Engine, request: &Request) -> Option<(usize, &'a SettleModel)> {
     let ask = request.ask.as_ref()?;
     let mut resources = engine.core().model().resources.iter().enumerate();
@@ -251,25 +258,25 @@ fn settle_model<'a>(engine: &'a Engine, request: &Request) -> Option<(usize, &'a
         .iter()
         .find(|settle| (settle.target.service, settle.target.path) == (ask.service.as_str(), ask.path.as_str()));
     if settle.is_none() {
-        tracing::error!(order = request.subject, ask = %request.id, callee = ask.service, "nothing settles what is delayed; this is a defect");
+        tracing::error!(order = request.subject, ask = %request.id, callee = ask.service, "nothing settles a delayed ask; this is a defect");
     }
     Some((at, settle?))
 }
 
-fn is_outside(request: &Request) -> bool {
+fn is_external(request: &Request) -> bool {
     request.ask.as_ref().is_some_and(|ask| ask.path.is_empty())
 }
 
-/// A panic over one of them is a defect that must not take the others, nor the whole service, with it again and again.
-async fn seen_through(request: &Request, work: impl Future<Output = Attempt>) -> Attempt {
+/// Catches a panic over one ask: the defect must not end the other asks, nor the service, again and again.
+async fn isolated(request: &Request, work: impl Future<Output = Attempt>) -> Attempt {
     AssertUnwindSafe(work).catch_unwind().await.unwrap_or_else(|panic| {
         let why = panic_text(panic.as_ref());
-        tracing::error!(order = request.subject, ask = %request.id, why, "the code panicked over what is delayed; this is a defect");
+        tracing::error!(order = request.subject, ask = %request.id, why, "the code panicked over a delayed ask; this is a defect");
         Attempt::Left
     })
 }
 
-/// Lets a question pass the guard that no client waits for. Gives the time that it may take, admitted or not.
+/// Takes a delayed ask past the guard. Also gives the time limit of the call, admitted or not.
 async fn admit<'a>(
     engine: &'a Engine,
     callee: &'static str,
@@ -280,7 +287,7 @@ async fn admit<'a>(
 
 async fn attempt(engine: &Engine, callee: &'static str, request: &Request) -> Attempt {
     let Some(settle) = settle_model(engine, request) else { return Attempt::Left };
-    // Nobody waits for it, so it may find out whether a neighbour whose circuit is open answers again.
+    // No client waits for it, so it may probe a neighbour whose circuit is open.
     let may_probe = |refusal: &Refusal| {
         matches!(refusal, Refusal::Open { .. }) && engine.guards().state(callee) == Some(State::Open)
     };
@@ -289,7 +296,7 @@ async fn attempt(engine: &Engine, callee: &'static str, request: &Request) -> At
         Ok((Err(refusal), time_limit)) if may_probe(&refusal) => (None, Some(refusal), time_limit),
         Ok((Err(refusal), _)) => return Attempt::Refused(refusal),
         Err(problem) => {
-            tracing::error!(%problem, callee, "what is delayed cannot be asked");
+            tracing::error!(%problem, callee, "a delayed ask cannot be repeated");
             return Attempt::Left;
         }
     };
@@ -308,7 +315,7 @@ async fn attempt(engine: &Engine, callee: &'static str, request: &Request) -> At
         Reached::Accepted(answer) => Reply::Accepted(answer),
         Reached::Refused(why) => Reply::Refused(why),
         Reached::NotDone(_) | Reached::Broken(_) | Reached::Unknown(_) => {
-            return refusal.map_or(Attempt::Left, Attempt::InVain);
+            return refusal.map_or(Attempt::Left, Attempt::ProbeFailed);
         }
     };
     if refusal.is_some() {
@@ -334,14 +341,14 @@ async fn settled(
         let mut changes = Changes::default();
         let is_decided = match engine.decide(step, &mut documents, origin).await {
             Ok(Outcome::Decided(decided)) => {
-                // Nothing follows where it does not wait any more: then it is not taken.
+                // An instance that no longer waits decides nothing: it did not take the answer.
                 let is_taken = !decided.documents.is_empty();
                 if engine.core().add(decided, now, &origin.trace, Some(request.id), &mut changes).await.is_err() {
                     return Attempt::Left;
                 }
                 is_taken
             }
-            // It does not wait for this any more. What was done for it is undone.
+            // The instance no longer waits for this. What the neighbour did is undone.
             Ok(Outcome::Rejected(_)) => false,
             Ok(other @ (Outcome::Ask(_) | Outcome::Needs(_))) => {
                 tracing::error!(order = request.subject, ask = %request.id, ?other, "an answer cannot be settled; this is a defect");
@@ -349,7 +356,7 @@ async fn settled(
             }
             Err(problem) => return left(request, &problem),
         };
-        // Only a yes that was taken leaves nothing to be undone: an attempt before a no may have had its effect.
+        // Only an accepted answer that was taken leaves nothing to undo: an attempt before a refusal may have had its effect.
         let is_taken = is_decided && matches!(reply, Reply::Accepted(_));
         let to = if is_taken { RequestState::Done } else { RequestState::Voiding };
         changes.requests.push(RequestChange::Move { id: request.id, from: RequestState::Delayed, to, answer: None });
@@ -366,9 +373,9 @@ async fn settled(
             }
             Err(CommitError::Conflict(Conflict::Request { id })) if id == request.id => return Attempt::Settled,
             Err(CommitError::Conflict(_)) => documents.clear(),
-            // Whatever became of it: it is delayed still, or it is not.
+            // Whether or not the commit was done, the next round finds the state of the request.
             Err(error) => {
-                tracing::debug!(%error, order = request.subject, ask = %request.id, "an answer could not be settled yet");
+                tracing::debug!(%error, order = request.subject, ask = %request.id, "an answer cannot be settled yet");
                 return Attempt::Left;
             }
         }
@@ -378,6 +385,6 @@ async fn settled(
 }
 
 fn left(request: &Request, problem: &Problem) -> Attempt {
-    tracing::debug!(%problem, order = request.subject, ask = %request.id, "an answer could not be settled yet");
+    tracing::debug!(%problem, order = request.subject, ask = %request.id, "an answer cannot be settled yet");
     Attempt::Left
 }

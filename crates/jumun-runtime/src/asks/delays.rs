@@ -1,5 +1,10 @@
-//! The budget of delayed asks: how many may be delayed, until when, and how many are. It counts those of one process: see
-//! *One process a database* in [`core`](crate::core).
+//! The budget of delayed asks: how many may be delayed, until when, and how many are.
+//!
+//! The count is exact, because a command that is accepted without its answer needs room in the budget before its commit. It
+//! moves with each commit ([`Delays::committed`]). After a commit of unknown outcome the count is unsure, and the budget gives
+//! no room until a worker has counted the rows again.
+//!
+//! It counts the rows of one process: see *One process per database* in [`core`](crate::core).
 
 use jumun_database::{CommitError, Receipt, RequestChange, RequestState};
 use std::{
@@ -9,33 +14,33 @@ use std::{
 };
 use tokio::sync::watch;
 
-/// How questions to one neighbour may be delayed.
+/// How asks of one neighbour may be delayed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct DelayConfig {
-    /// Whether a command is accepted without the answer of a neighbour that does not answer now.
+    /// Whether the service accepts a command whose ask gets no answer, and asks later.
     pub is_accepting: bool,
-    /// How many questions of the service may be delayed; then commands are refused as if there were no delay.
+    /// Delayed asks of the service at most. At the limit it refuses commands as if it accepted none without an answer.
     pub max_delayed: u32,
-    /// For how long a question is asked.
+    /// How long the service repeats a delayed ask.
     pub deadline: Duration,
 }
 
-/// What is delayed, and what may be.
+/// The budget, and what is used of it.
 #[derive(Debug)]
 pub struct Delays {
     configs: BTreeMap<String, DelayConfig>,
-    /// Requests that are delayed by a commit.
+    /// Delayed requests in the database.
     standing: AtomicU64,
-    /// Places of requests that are about to be.
+    /// Room reserved for requests that are not committed yet.
     reserved: AtomicU64,
-    /// Nobody knows how many are standing: they were not counted yet, or nobody knows what became of a commit. There is no
-    /// room for one more until they are counted.
+    /// Whether `standing` is unknown: nothing was counted yet, or the outcome of a commit is unknown. There is no room for one
+    /// more until a worker has counted.
     is_unsure: AtomicBool,
-    /// Changes when there are more of them.
+    /// Notifies the workers of new delayed requests.
     more: watch::Sender<()>,
 }
 
-/// A place for one more delayed question.
+/// Room for one more delayed ask; given back when dropped.
 #[derive(Debug)]
 pub(crate) struct Room<'a>(&'a Delays);
 
@@ -53,37 +58,37 @@ impl Default for Delays {
 }
 
 impl Delays {
-    /// By the neighbour that is asked.
+    /// A budget, with its configuration by neighbour.
     pub fn new(configs: BTreeMap<String, DelayConfig>) -> Self {
         let (standing, reserved) = Default::default();
         Self { configs, standing, reserved, is_unsure: AtomicBool::new(true), more: watch::Sender::new(()) }
     }
 
-    /// A place for a delayed question, if a command may be accepted without its answer.
+    /// Reserves room for a delayed ask, if the service may accept a command without its answer.
     pub(crate) fn room(&self, callee: &str) -> Option<Room<'_>> {
         let config = self.configs.get(callee).filter(|config| config.is_accepting && self.is_sure())?;
         let before = self.reserved.fetch_add(1, Relaxed);
-        let room = Room(self); // given back if it is not to be had
+        let room = Room(self); // dropped, and so given back, if the budget is used up
         (self.standing.load(Relaxed) + before < u64::from(config.max_delayed)).then_some(room)
     }
 
-    /// Until when a question that is delayed now is asked, in milliseconds since 1970 UTC.
+    /// The deadline of an ask that is delayed now, in milliseconds since 1970 UTC.
     pub(crate) fn until_ms(&self, callee: &str, now_ms: i64) -> i64 {
         let deadline = self.configs.get(callee).map_or(Duration::ZERO, |config| config.deadline);
         now_ms.saturating_add(i64::try_from(deadline.as_millis()).unwrap_or(i64::MAX))
     }
 
-    /// Whether a question to this neighbour may be delayed.
+    /// Whether asks of this neighbour may be delayed.
     pub(crate) fn is_accepting(&self, callee: &str) -> bool {
         self.configs.get(callee).is_some_and(|config| config.is_accepting)
     }
 
-    /// How many are delayed.
+    /// The number of delayed asks.
     pub fn standing(&self) -> u64 {
         self.standing.load(Relaxed)
     }
 
-    /// How many more, or fewer, these changes delay.
+    /// By how many these changes raise, or lower, the number of delayed asks.
     pub(crate) fn difference(changes: &[RequestChange]) -> i64 {
         let difference = |change: &RequestChange| match change {
             RequestChange::Insert(request) if request.state == RequestState::Delayed => 1,
@@ -94,7 +99,7 @@ impl Delays {
         changes.iter().map(difference).sum()
     }
 
-    /// Takes what a commit has come to. To be called before the next count can begin.
+    /// Updates the count after a commit. To be called before the next count can begin.
     pub(crate) fn committed(&self, difference: i64, result: &Result<Receipt, CommitError>) {
         match result {
             _ if difference == 0 => {}
@@ -106,23 +111,23 @@ impl Delays {
             }
             Err(CommitError::Unknown(_)) => {
                 self.is_unsure.store(true, Relaxed);
-                self.more.send_replace(()); // whoever asks counts first
+                self.more.send_replace(()); // a worker that wakes counts first
             }
             Err(_) => {}
         }
     }
 
-    /// Whether it is known how many are delayed.
+    /// Whether the number of delayed asks is known.
     pub fn is_sure(&self) -> bool {
         !self.is_unsure.load(Relaxed)
     }
 
-    /// Changes when there are more of them.
+    /// Notifies of new delayed requests.
     pub(crate) fn subscribe(&self) -> watch::Receiver<()> {
         self.more.subscribe()
     }
 
-    /// Takes how many were found.
+    /// Sets the count to the number of rows that a worker found.
     pub(crate) fn counted(&self, standing: u64) {
         self.standing.store(standing, Relaxed);
         self.is_unsure.store(false, Relaxed);

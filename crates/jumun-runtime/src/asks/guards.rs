@@ -20,15 +20,15 @@ pub struct Guards {
 struct Guarded {
     guard: Guard,
     time_limit: Duration,
-    /// From how long on a call is slow.
+    /// The duration from which on a call is slow.
     slow_call: Duration,
 }
 
 impl Guards {
-    /// One for each neighbour that the service asks, as it is configured, or by default.
+    /// One guard for each neighbour that the service asks, with its configuration or the default one.
     ///
     /// # Errors
-    /// The first value that cannot be.
+    /// The first invalid value.
     pub fn new(model: &ServiceModel, configs: &BTreeMap<String, GuardConfig>) -> Result<Self, InvalidConfig> {
         let metrics = CallMetrics::new(model.asks.iter().map(|ask| ask.service));
         let mut guards = BTreeMap::new();
@@ -37,7 +37,7 @@ impl Guards {
             let counted = metrics.clone();
             let on_transition = Box::new(move |transition: Transition| {
                 counted.transition(callee, transition.to);
-                tell(callee, &transition);
+                log(callee, &transition);
             });
             let guard = Guard::new(&config, Parts { on_transition, ..Parts::default() })?;
             let slow_call = config.breaker.slow_call.unwrap_or(config.time_limit);
@@ -46,23 +46,23 @@ impl Guards {
         Ok(Self { metrics, guards })
     }
 
-    /// One for each neighbour that the service asks, by default.
+    /// One guard with the default configuration for each neighbour that the service asks.
     pub fn usual(model: &ServiceModel) -> Self {
         Self::new(model, &BTreeMap::new()).unwrap_or_else(|invalid| unreachable!("the defaults are valid: {invalid}"))
     }
 
     fn of(&self, callee: &str) -> Result<&Guarded, Problem> {
         let undeclared =
-            || format!("{callee} is asked, and the service does not say that it asks it. This is a defect.");
+            || format!("The service asks {callee}, and its model does not declare that. This is a defect.");
         self.guards.get(callee).ok_or_else(|| Problem::new(Code::Internal, undeclared()))
     }
 
-    /// How long an answer of a neighbour is waited for.
+    /// How long the service waits for an answer of a neighbour.
     pub(crate) fn time_limit(&self, callee: &str) -> Result<Duration, Problem> {
         Ok(self.of(callee)?.time_limit)
     }
 
-    /// Lets a call to a neighbour in, or says why not: then it is surely not asked. It may have to wait for its turn.
+    /// Admits a call to a neighbour, if need be after it queued for a slot. A refused call is surely not made.
     pub(crate) async fn admit(
         &self,
         callee: &str,
@@ -75,19 +75,19 @@ impl Guards {
         Ok(admitted)
     }
 
-    /// A call has come to an end after so long.
+    /// Notes that a call ended, and how long it took.
     pub(crate) fn ended(&self, callee: &str, took: Duration) {
         if self.guards.get(callee).is_some_and(|guarded| took >= guarded.slow_call) {
             self.metrics.slow(callee);
         }
     }
 
-    /// The state of a circuit. None: nobody of this name is asked.
+    /// The state of a circuit. `None`: the service does not ask such a neighbour.
     pub(crate) fn state(&self, callee: &str) -> Option<State> {
         Some(self.guards.get(callee)?.guard.state())
     }
 
-    /// Tells a circuit breaker something. None: nobody of this name is asked.
+    /// Commands a circuit breaker. `None`: the service does not ask such a neighbour.
     pub(crate) fn command(&self, callee: &str, command: Command) -> Option<State> {
         let Guarded { guard, .. } = self.guards.get(callee)?;
         guard.command(command);
@@ -119,7 +119,7 @@ impl Guards {
         self.guards.iter().map(|(callee, guarded)| ((*callee).to_owned(), status(guarded))).collect()
     }
 
-    /// What is so at the moment becomes metrics.
+    /// Sets the gauges to the present state.
     pub(crate) fn set_metrics(&self) {
         for (callee, Guarded { guard, .. }) in &self.guards {
             let seen = guard.snapshot();
@@ -132,7 +132,7 @@ impl Guards {
     }
 }
 
-/// What an outcome says about the neighbour: its no is an answer like its yes.
+/// What an outcome means for the circuit: a refusal is an answer, so it counts as a success.
 pub(crate) fn verdict(reached: &Reached) -> Verdict {
     match reached {
         Reached::Accepted(_) | Reached::Refused(_) => Verdict::Success,
@@ -140,7 +140,7 @@ pub(crate) fn verdict(reached: &Reached) -> Verdict {
     }
 }
 
-/// What a client hears of a call that was not made.
+/// The problem that a client gets for a call that was refused.
 pub(crate) fn not_asked(callee: &str, why: Refusal) -> Problem {
     let code = why.code();
     let again = "Nothing was done; try again later, with the same Idempotency-Key if there was one.";
@@ -148,7 +148,7 @@ pub(crate) fn not_asked(callee: &str, why: Refusal) -> Problem {
     Problem { wait: why.retry_after(), ..Problem::new(Code::NeighbourUnavailable, detail) }
 }
 
-fn tell(callee: &str, transition: &Transition) {
+fn log(callee: &str, transition: &Transition) {
     let Transition { from, to, tally, .. } = transition;
     let (failure_rate, slow_call_rate, calls) = (tally.failure_rate(), tally.slow_call_rate(), tally.calls);
     if matches!(to, State::Open | State::ForcedOpen) {

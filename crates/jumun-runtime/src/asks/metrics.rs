@@ -1,4 +1,5 @@
-//! What is counted around the calls to neighbours, beside what became of them.
+//! Metrics of the guards: circuits, bulkheads, refusals, slow calls. The outcomes of asks are in
+//! [`ServiceMetrics`](crate::metrics::ServiceMetrics).
 
 use jumun_guard::{Refusal, State};
 use jumun_telemetry::{Label, label};
@@ -11,7 +12,7 @@ use std::{collections::BTreeMap, sync::Arc};
 const STATES: [State; 6] =
     [State::Closed, State::Open, State::HalfOpen, State::ForcedOpen, State::ForcedClosed, State::Disabled];
 
-/// What is counted around the calls of a service. All clones are the same.
+/// Metrics of the guards of a service. All clones count into the same metrics.
 #[derive(Debug, Clone)]
 pub(super) struct CallMetrics(Arc<Families>);
 
@@ -28,7 +29,7 @@ struct Families {
 
 #[derive(Debug)]
 struct Callee {
-    /// By the place in [`STATES`], as the next one.
+    /// By the index in [`STATES`], like `transitions`.
     state: [Gauge; 6],
     transitions: [Counter; 6],
     refused_open: Counter,
@@ -40,7 +41,7 @@ struct Callee {
 }
 
 impl CallMetrics {
-    /// All of them, at nought.
+    /// All of them, at zero.
     pub(super) fn new(callees: impl Iterator<Item = &'static str>) -> Self {
         let mut families = Families::default();
         for callee in callees {
@@ -64,16 +65,16 @@ impl CallMetrics {
 
     pub(super) fn register(&self, registry: &mut Registry) {
         let Families { state, transitions, refused, slow, at_work, waiting, by_callee: _ } = &*self.0;
-        let help = "What the circuit breaker does, by callee: 1 for its state, 0 for all others";
+        let help = "State of the circuit breaker, by callee: 1 for its state, 0 for all others";
         registry.register("jumun_circuit_state", help, state.clone());
-        let help = "Changes of a circuit breaker, by callee and the state that it went to";
+        let help = "State changes of a circuit breaker, by callee and new state";
         registry.register("jumun_circuit_transitions", help, transitions.clone());
-        let help = "Calls that were not made, as the circuit was open, the bulkhead full or no time left";
+        let help = "Calls refused before they were made, by callee: circuit open, bulkhead full, or no time left";
         registry.register("jumun_calls_refused", help, refused.clone());
-        let help = "Calls that took as long as a slow call or longer, whatever became of them";
+        let help = "Calls that took at least the duration of a slow call, whatever their outcome; by callee";
         registry.register("jumun_calls_slow", help, slow.clone());
-        registry.register("jumun_calls_at_work", "Calls that are let in, by callee", at_work.clone());
-        registry.register("jumun_calls_waiting", "Calls that wait to be let in, by callee", waiting.clone());
+        registry.register("jumun_calls_at_work", "Calls in progress, by callee", at_work.clone());
+        registry.register("jumun_calls_waiting", "Calls that queue for a slot, by callee", waiting.clone());
     }
 
     pub(super) fn transition(&self, callee: &str, to: State) {

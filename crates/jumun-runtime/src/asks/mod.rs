@@ -1,5 +1,4 @@
-//! Questions to neighbours: the guard around each call, the way to them, those whose answer may come later, and the
-//! recovery of those that nobody works on any more.
+//! Asks of neighbours: the guard around each call, the transport, delayed asks, and the recovery of abandoned ones.
 
 mod config;
 pub mod delayed;

@@ -1,7 +1,8 @@
-//! Recovery: sees through what nobody works on any more.
+//! Recovery: completes abandoned requests.
 //!
-//! Three workers, each level-triggered (it looks at what is there, not at what was signalled): one gives up requests
-//! whose process died or whose time is up, one has them undone by their neighbours, one deletes old answers.
+//! Three workers: the *sweep* gives up requests whose time is up, the *undoer* has the neighbours undo them, the *purge*
+//! deletes old answers. [`start`] first gives up requests of a process that died. Each worker is level-triggered: it acts on
+//! what is stored, not on what was signalled.
 
 use super::transport::{Transport, VoidError};
 use crate::{
@@ -25,13 +26,13 @@ use std::{
 use tokio::time::Instant;
 use uuid::Uuid;
 
-/// Gives up what an earlier process of this database left, then starts the workers. To be called before the first
-/// command is taken. Tells how many requests are to be undone.
+/// Gives up the requests that an earlier process of this database left in doubt, then starts the workers. To be called before
+/// the first command is taken. Returns how many requests it gave up.
 pub async fn start(core: &Core, transport: &Arc<dyn Transport>) -> usize {
     crash::point("recovery.before-commit");
     let given_up = give_up(core, None).await.unwrap_or_else(|why| {
         // They stay in doubt, and the sweep finds them once their time is up.
-        tracing::warn!(why, "requests that the last process left in doubt cannot be looked through yet");
+        tracing::warn!(why, "requests that the last process left in doubt cannot be given up yet");
         0
     });
     crash::point("recovery.after-commit");
@@ -44,8 +45,8 @@ pub async fn start(core: &Core, transport: &Arc<dyn Transport>) -> usize {
     given_up
 }
 
-/// Moves requests from asking to voiding: those given up before a time, or all of other processes, which have ended: see
-/// *One process a database* in [`core`](crate::core).
+/// Moves requests from asking to voiding: those whose time is up, or all of other processes, which have ended: see
+/// *One process per database* in [`core`](crate::core).
 async fn give_up(core: &Core, until_before_ms: Option<i64>) -> Result<usize, String> {
     let mut after = None;
     let mut given_up = 0;
@@ -72,34 +73,34 @@ async fn sweep(core: &Core) {
         match give_up(core, Some(core.now().as_millisecond())).await {
             Ok(0) => {}
             Ok(count) => {
-                tracing::info!(count, "requests in doubt are given up and undone");
+                tracing::info!(count, "requests in doubt are given up, and will be undone");
                 core.to_undo().notify_one();
             }
-            Err(why) => tracing::debug!(why, "requests in doubt could not be looked through"),
+            Err(why) => tracing::debug!(why, "requests in doubt cannot be given up yet"),
         }
     }
 }
 
-/// Has asks undone by the neighbours that were asked.
+/// Has the neighbours undo asks.
 struct Undoer {
     core: Core,
     transport: Arc<dyn Transport>,
 }
 
-/// One look at everything that is to be undone.
+/// One round over the asks to undo.
 #[derive(Debug, Default)]
 struct Round {
     undone: usize,
     left: usize,
 }
 
-/// What came of one attempt to undo.
+/// The outcome of one attempt to undo.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Attempt {
     Undone,
-    /// The neighbour answers, but not that this ask is undone: the next one may be.
+    /// The neighbour answers, but not that this ask is undone. That is about this ask only.
     Failed,
-    /// The neighbour does not answer, or our own database does not: the next ask would fare no better.
+    /// The neighbour, or the own database, does not answer: the next ask would fail too.
     NoAnswer,
 }
 
@@ -111,7 +112,7 @@ impl Undoer {
         loop {
             match self.round().await {
                 Ok(Round { undone: 0, left: 0 }) => {
-                    // A missed notice costs a sweep's time, no more.
+                    // A missed notice costs the interval of a sweep, nothing else.
                     let _ = tokio::time::timeout(SWEEP_EVERY, self.core.to_undo().notified()).await;
                     continue;
                 }
@@ -131,7 +132,7 @@ impl Undoer {
     async fn round(&self) -> Result<Round, ReadError> {
         let mut round = Round::default();
         let mut after = None;
-        let mut down = BTreeSet::new(); // a neighbour that is down is down for the next thousand, too
+        let mut down = BTreeSet::new(); // neighbours without an answer are not called again in this round
         loop {
             let found = requests(&self.core, RequestState::Voiding, None, after).await?;
             let Some(last) = found.last() else { return Ok(round) };
@@ -170,7 +171,7 @@ impl Undoer {
         crash::point("void.before-call");
         let began = Instant::now();
         let undone = if ask.path.is_empty() {
-            Ok(()) // what was sent outside the system cannot be taken back
+            Ok(()) // what was sent outside the system cannot be undone
         } else {
             self.transport.void(&ask.service, &ask.path, request.id, &origin).await
         };
@@ -201,7 +202,7 @@ impl Undoer {
             }
             Err(CommitError::Conflict(_)) => Attempt::Undone, // another commit was first
             Err(error) => {
-                tracing::debug!(%error, order, ask = %ask_id, "the neighbour has undone an ask; that is not committed yet");
+                tracing::debug!(%error, order, ask = %ask_id, "the neighbour has undone an ask; the commit of that failed");
                 Attempt::NoAnswer
             }
         }
@@ -218,7 +219,7 @@ async fn purge(core: &Core) {
                 Ok(0) => break,
                 Ok(deleted) => tracing::debug!(deleted, "old answers are deleted"),
                 Err(error) => {
-                    tracing::debug!(%error, "old answers could not be deleted yet");
+                    tracing::debug!(%error, "old answers cannot be deleted yet");
                     break;
                 }
             }
@@ -241,7 +242,7 @@ async fn change_state(core: &Core, id: Uuid, from: RequestState, to: RequestStat
     core.commit(Changes { requests: vec![change], ..Changes::default() }).await.map(drop)
 }
 
-/// Half to one and a half times a pause, so that services that lost the same neighbour do not come back all at once.
+/// Half to one and a half times a pause, so that services that lost the same neighbour do not call it all at once.
 fn jittered(core: &Core, pause: Duration) -> Duration {
     let mut hash = DefaultHasher::new();
     (core.model().name, core.now().as_millisecond()).hash(&mut hash);
@@ -261,30 +262,30 @@ mod tests {
     use jumun_database::{AskRecord, MemoryDatabase};
     use std::sync::atomic::{AtomicUsize, Ordering};
 
-    /// A neighbour that has undone what was asked after an id, and about what was asked up to it says the same each time.
+    /// A neighbour that undoes asks after an id, and answers with the same error for all asks up to it.
     struct Neighbour {
         cannot_up_to: Uuid,
-        says: VoidError,
+        error: VoidError,
         calls: AtomicUsize,
     }
 
     impl Transport for Arc<Neighbour> {
         fn ask(&self, _: Question) -> BoxFuture<'_, Outcome> {
-            Box::pin(ready(Outcome::NotDone("nobody is asked here".into())))
+            Box::pin(ready(Outcome::NotDone("this test asks no neighbour".into())))
         }
         fn void<'a>(&'a self, _: &'a str, _: &'a str, id: Uuid, _: &'a Origin) -> BoxFuture<'a, Result<(), VoidError>> {
             self.calls.fetch_add(1, Ordering::Relaxed);
-            Box::pin(ready(if id > self.cannot_up_to { Ok(()) } else { Err(self.says.clone()) }))
+            Box::pin(ready(if id > self.cannot_up_to { Ok(()) } else { Err(self.error.clone()) }))
         }
     }
 
-    /// Many questions, the oldest of which cannot be undone; what one round comes to, and how many calls it takes.
-    async fn round(says: VoidError) -> (Round, usize) {
+    /// One round over many asks, of which the oldest cannot be undone. Returns the round and the number of its calls.
+    async fn round(error: VoidError) -> (Round, usize) {
         let model = food_delivery::system().service("order").expect("a service").clone();
         let database = MemoryDatabase::new(schema(&model));
         let ids: Vec<_> = (0..3 * VOIDS_AT_ONCE).map(|_| Uuid::now_v7()).collect();
         let cannot_up_to = ids[2 * VOIDS_AT_ONCE - 1];
-        let neighbour = Arc::new(Neighbour { cannot_up_to, says, calls: AtomicUsize::new(0) });
+        let neighbour = Arc::new(Neighbour { cannot_up_to, error, calls: AtomicUsize::new(0) });
         let behaviour = model.behaviour(&serde_json::Map::new()).expect("default settings");
         let transport: Arc<dyn Transport> = Arc::new(neighbour.clone());
         let engine = Engine::new(Parts::new(model, behaviour, Arc::new(database), transport.clone()));
@@ -317,7 +318,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn who_does_not_answer_is_left_alone_for_this_round() {
+    async fn a_neighbour_that_does_not_answer_is_not_called_again_in_this_round() {
         let (Round { undone, left }, calls) = round(VoidError::NoAnswer("connection refused".into())).await;
         assert_eq!((undone, left, calls), (0, 3 * VOIDS_AT_ONCE, VOIDS_AT_ONCE));
     }

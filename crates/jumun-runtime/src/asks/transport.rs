@@ -1,7 +1,7 @@
 //! How a service reaches its neighbours.
 //!
-//! What matters is what an outcome says about the neighbour's state: *accepted* and *refused* are final, *not done* means
-//! that nothing happened there and nothing will, and everything else is *unknown* and must be undone by a call.
+//! An outcome is what the service knows of the neighbour's state: *accepted* and *refused* are final, *not done* means that
+//! nothing happened there and nothing will, and everything else is *unknown* and must be undone by a call.
 
 use crate::limits::VOID_TIME_LIMIT;
 use bytes::Bytes;
@@ -24,7 +24,7 @@ use uuid::Uuid;
 /// A question on its way out.
 #[derive(Debug, Clone)]
 pub struct Question {
-    /// Whom.
+    /// The neighbour, and the path there.
     pub target: AskTarget,
     /// Its id; the same for every attempt.
     pub id: Uuid,
@@ -32,36 +32,36 @@ pub struct Question {
     pub body: String,
     /// When it is given up, in milliseconds since 1970 UTC.
     pub expires_ms: i64,
-    /// How long an answer is waited for.
+    /// How long to wait for an answer.
     pub time_limit: Duration,
-    /// Whether a body (the second) is a yes to the question (the first).
+    /// Whether a body (the second) answers the question (the first).
     pub is_answer: fn(&str, &str) -> bool,
-    /// What asks: the neighbour's work is caused by it.
+    /// The cause of the question, and so of the neighbour's work.
     pub origin: Origin,
 }
 
-/// What came of a question.
+/// The outcome of a question.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Outcome {
-    /// A yes, with what it says.
+    /// The neighbour accepted it, with this body.
     Accepted(String),
-    /// A final no. Nothing was done.
+    /// The neighbour refused it, finally. Nothing was done.
     Refused(Rejection),
     /// Nothing was done and nothing will be; why.
     NotDone(String),
-    /// The connection broke before there was an answer, as it does when a process dies. It may have been done; the same
-    /// question under the same id finds out.
+    /// The connection broke before there was an answer, as it does when a process dies. The question may have been done; to
+    /// ask it again under the same id finds out.
     Broken(String),
-    /// It may have been done, or may still be; why nobody knows.
+    /// It may have been done, or may still be; why that is unknown.
     Unknown(String),
 }
 
 /// The way to the neighbours.
 pub trait Transport: Send + Sync + 'static {
-    /// Asks, and waits for the answer no longer than the time limit.
+    /// Asks, and waits for the answer up to the time limit.
     fn ask(&self, question: Question) -> BoxFuture<'_, Outcome>;
 
-    /// Has a question undone, whatever became of it. `Ok` once the neighbour says that it is.
+    /// Has a question undone, whatever its outcome. `Ok` once the neighbour confirms it.
     fn void<'a>(
         &'a self,
         service: &'a str,
@@ -71,24 +71,24 @@ pub trait Transport: Send + Sync + 'static {
     ) -> BoxFuture<'a, Result<(), VoidError>>;
 }
 
-/// Why nobody knows that a question is undone.
+/// Why it is unknown whether a question is undone.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum VoidError {
     /// The neighbour does not answer: it is down, or far away. It would not answer the next one either.
     #[error("{0}")]
     NoAnswer(String),
-    /// It answers, and not that it is undone. That is about this question only.
+    /// It answers, but not that the question is undone. That is about this question only.
     #[error("{0}")]
     NotUndone(String),
 }
 
-/// Somebody outside the system who is told things, such as whoever carries messages. Nothing that is told is undone.
+/// A neighbour outside the system, such as the sender of messages. What was sent to it cannot be undone.
 pub trait External: Send + Sync + 'static {
-    /// Tells it, once; the id is the same for every attempt. Bounds its own time.
+    /// Sends it a body, once. The id is the same for every attempt. The implementation bounds its own time.
     fn tell<'a>(&'a self, id: Uuid, body: &'a str) -> BoxFuture<'a, Outcome>;
 }
 
-/// Neighbours over HTTP/1.1, and others by their own ways.
+/// Reaches neighbours over HTTP/1.1, and external ones through their adapters.
 pub struct HttpTransport {
     client: Client<HttpConnector, Full<Bytes>>,
     urls: BTreeMap<String, Uri>,
@@ -106,7 +106,7 @@ enum NoResponse {
 }
 
 impl NoResponse {
-    /// Of an error after the connection stood.
+    /// Classifies an error after the connection was established.
     fn of(error: &(dyn std::error::Error + 'static)) -> Self {
         let mut causes = std::iter::successors(Some(error), |cause| cause.source());
         let is_broken = causes.any(|cause| match cause.downcast_ref::<hyper::Error>() {
@@ -118,7 +118,7 @@ impl NoResponse {
 }
 
 impl HttpTransport {
-    /// The way to services by their addresses, `http://host:port`.
+    /// A transport to services at these addresses, `http://host:port`.
     pub fn new(urls: BTreeMap<String, Uri>) -> Self {
         let mut connector = HttpConnector::new();
         connector.set_nodelay(true);
@@ -130,7 +130,7 @@ impl HttpTransport {
         Self { client, urls, outside: BTreeMap::new() }
     }
 
-    /// With somebody outside the system.
+    /// Adds a neighbour outside the system.
     #[must_use]
     pub fn with_external(mut self, name: &'static str, outside: Arc<dyn External>) -> Self {
         self.outside.insert(name, outside);
@@ -138,11 +138,13 @@ impl HttpTransport {
     }
 
     fn uri(&self, service: &str, path: &str) -> Result<Uri, NoResponse> {
-        let base =
-            self.urls.get(service).ok_or_else(|| NoResponse::NotSent(format!("no address of {service} is known")))?;
+        let base = self
+            .urls
+            .get(service)
+            .ok_or_else(|| NoResponse::NotSent(format!("{service} has no configured address")))?;
         let mut parts = base.clone().into_parts();
         parts.path_and_query =
-            Some(path.parse().map_err(|error| NoResponse::NotSent(format!("the path {path} cannot be: {error}")))?);
+            Some(path.parse().map_err(|error| NoResponse::NotSent(format!("the path {path} is invalid: {error}")))?);
         Uri::from_parts(parts).map_err(|error| NoResponse::NotSent(error.to_string()))
     }
 
@@ -182,10 +184,10 @@ impl Transport for HttpTransport {
             let Question { target, id, body, expires_ms, time_limit, is_answer, origin } = question;
             if target.is_external() {
                 let Some(outside) = self.outside.get(target.service) else {
-                    return Outcome::NotDone(format!("nobody carries what is for {}", target.service));
+                    return Outcome::NotDone(format!("no adapter sends to {}", target.service));
                 };
-                let told = tokio::time::timeout(time_limit, outside.tell(id, &body)).await;
-                return told.unwrap_or_else(|_| Outcome::Unknown(format!("no answer within {time_limit:?}")));
+                let outcome = tokio::time::timeout(time_limit, outside.tell(id, &body)).await;
+                return outcome.unwrap_or_else(|_| Outcome::Unknown(format!("no answer within {time_limit:?}")));
             }
             let head = head(id, expires_ms, &origin);
             let uri = match self.uri(target.service, target.path) {
@@ -214,7 +216,7 @@ impl Transport for HttpTransport {
         Box::pin(async move {
             let post = async {
                 let uri = self.uri(service, &format!("{path}/void"))?;
-                // An expiry marks it as an ask; undoing never comes too late.
+                // The header marks it as an ask. Undoing never expires.
                 self.post(uri, head(id, i64::MAX, origin), "{}".to_owned()).await
             };
             match tokio::time::timeout(VOID_TIME_LIMIT, post).await {
@@ -229,7 +231,7 @@ impl Transport for HttpTransport {
     }
 }
 
-/// What a response says about the neighbour's state. What is not clearly one of ours says nothing.
+/// The outcome that a response means. A response that is not clearly of a Jumun service means nothing.
 fn classify(status: StatusCode, head: &HeaderMap, body: &[u8], is_answer: impl Fn(&str) -> bool) -> Outcome {
     let unknown = |why: &str| Outcome::Unknown(format!("it answered {status} {why}"));
     let Ok(body) = std::str::from_utf8(body) else { return unknown("with a body that is not text") };
@@ -237,18 +239,18 @@ fn classify(status: StatusCode, head: &HeaderMap, body: &[u8], is_answer: impl F
         return if is_answer(body) {
             Outcome::Accepted(body.to_owned())
         } else {
-            unknown("with a body that is no answer")
+            unknown("with a body that does not answer the question")
         };
     }
     let is_problem =
         head.get(header::CONTENT_TYPE).is_some_and(|kind| kind.as_bytes().starts_with(b"application/problem+json"));
     match is_problem.then(|| Problem::parse(body)).flatten() {
-        None => unknown("with a body that is none of ours"),
+        None => unknown("with a body that is no problem of a Jumun service"),
         Some(problem) => of_problem(problem),
     }
 }
 
-/// What a problem of ours says about the neighbour's state.
+/// The outcome that a problem of a Jumun service means.
 pub fn of_problem(problem: Problem) -> Outcome {
     let text = problem.to_string();
     if problem.code.is_surely_not_done() {
@@ -282,7 +284,7 @@ mod tests {
     }
 
     #[test]
-    fn a_no_counts_only_in_our_own_words() {
+    fn a_refusal_counts_only_as_a_problem_of_a_service() {
         let declined = problem(Code::Declined);
         assert_eq!(
             classify_text(402, "application/problem+json", declined.as_bytes()),
@@ -290,13 +292,13 @@ mod tests {
         );
         assert!(
             matches!(classify_text(404, "text/html", b"<h1>404"), Outcome::Unknown(_)),
-            "a wrong address says nothing"
+            "a 404 of another server means nothing"
         );
         assert!(matches!(classify_text(503, "text/plain", b"busy"), Outcome::Unknown(_)));
     }
 
     #[test]
-    fn not_done_is_told_by_the_type_whatever_the_status() {
+    fn the_type_of_a_problem_decides_whatever_the_status() {
         for status in [429, 500, 503] {
             let outcome = classify_text(status, "application/problem+json", problem(Code::NotDone).as_bytes());
             assert!(matches!(outcome, Outcome::NotDone(_)));

@@ -1,4 +1,4 @@
-//! Commands of clients and questions of neighbours: read, given to the engine, answered.
+//! Commands of clients and asks of neighbours: reads them, gives them to the engine, and answers.
 
 use super::{
     request::{At, Handled, id},
@@ -42,7 +42,7 @@ pub(super) async fn command(at: At, mut request: Request) -> Handled {
     take(&at.shared, Incoming { resource, id, command, key, fingerprint, success, origin }).await
 }
 
-/// A question of a neighbour.
+/// An ask of a neighbour.
 pub(super) async fn asked(at: At, request: Request) -> Handled {
     let key = ask_key(request.headers())?;
     let model = at.model().ask.clone();
@@ -66,7 +66,7 @@ async fn take(shared: &Shared, incoming: Incoming) -> Handled {
     }
 }
 
-/// A neighbour takes its question back.
+/// A neighbour has its ask undone.
 pub(super) async fn void(at: At, request: Request) -> Handled {
     let Key::Ask { id, .. } = ask_key(request.headers())? else { return Err(ask_only()) };
     at.shared.engine.void(at.resource, id, at.origin).await?;
@@ -91,7 +91,7 @@ fn ask_key(head: &HeaderMap) -> Result<Key, Problem> {
     }
 }
 
-/// Of everything that makes a request this one and no other.
+/// A hash of all that identifies a request.
 fn fingerprint(method: &Method, path: &str, body: &[u8]) -> [u8; 16] {
     let mut hash = Sha256::new();
     hash.update(method.as_str());

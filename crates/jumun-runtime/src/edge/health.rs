@@ -1,4 +1,4 @@
-//! Health: what a probe, an operator and a load balancer ask.
+//! Health: what probes, operators and load balancers read.
 
 use super::shared::Shared;
 use crate::{
@@ -41,7 +41,7 @@ async fn health(shared: &Shared) -> Reply {
     let consumption = shared.consumer.as_ref().map(Consumer::consumption).unwrap_or_default();
     let trouble = consumption.trouble();
     let is_up = shared.readiness.is_ready() && database.is_none() && trouble.is_none();
-    let behind: Map<_, _> = consumption.behind.into_iter().map(|(source, events)| (source, json!(events))).collect();
+    let behind: Map<_, _> = consumption.lag.into_iter().map(|(source, events)| (source, json!(events))).collect();
     let mut components = json!({
         "database": {
             "status": word(database.is_none()),
@@ -49,7 +49,7 @@ async fn health(shared: &Shared) -> Reply {
                 "commits": stats.commits, "groups": stats.groups, "conflicts": stats.conflicts, "trouble": database,
             },
         },
-        // Requests in doubt are normal for a moment; `jumun asks` tells which.
+        // Requests in doubt are normal for a moment; `jumun asks` lists them.
         "asks": { "status": "UP", "details": { "inDoubt": in_doubt, "delayed": engine.core().delays().standing() } },
         "events": {
             "status": word(trouble.is_none()),
@@ -60,10 +60,10 @@ async fn health(shared: &Shared) -> Reply {
                 "trouble": trouble,
             },
         },
-        // A neighbour that is down is no reason to be: what needs it is told so at once, everything else is done.
+        // A neighbour that is down does not take this service down: commands that need it are refused at once, all others are done.
         "calls": { "status": "UP", "details": engine.guards().status() },
-        // Being busy is not being broken.
-        "admission": { "status": "UP", "details": engine.admission().told() },
+        // An overloaded service is up.
+        "admission": { "status": "UP", "details": engine.admission().status() },
         "readiness": { "status": word(shared.readiness.is_ready()) },
     });
     if let Some(on) = engine.faults().on() {
@@ -72,7 +72,7 @@ async fn health(shared: &Shared) -> Reply {
     status(is_up, Some(components))
 }
 
-/// The metrics. What is a state, and not counted as it happens, is looked at now; what cannot be read stays as it was.
+/// The metrics. Gauges are set now; one whose value cannot be read keeps its last value.
 async fn prometheus(shared: &Shared) -> Reply {
     let (engine, metrics) = (&shared.engine, shared.engine.core().metrics());
     for state in IN_DOUBT {
@@ -86,10 +86,10 @@ async fn prometheus(shared: &Shared) -> Reply {
     engine.guards().set_metrics();
     engine.admission().set_metrics();
     if let Some(consumer) = &shared.consumer {
-        let Consumption { behind, parked_keys, dropped, .. } = consumer.consumption();
+        let Consumption { lag, parked_keys, dropped, .. } = consumer.consumption();
         let now_ms = engine.core().now().as_millisecond();
-        for (source, events) in behind {
-            metrics.set_behind(&source, events, now_ms);
+        for (source, events) in lag {
+            metrics.set_lag(&source, events, now_ms);
         }
         let all = Query { collection: PARKED, filter: None, sort: None, offset: 0, size: 1 };
         match engine.core().database().page(all).await {
@@ -102,7 +102,7 @@ async fn prometheus(shared: &Shared) -> Reply {
 
 const IN_DOUBT: [RequestState; 2] = [RequestState::Asking, RequestState::Voiding];
 
-/// How many requests are in a state, counted up to a bound.
+/// Requests in a state, counted up to a bound.
 async fn in_state(core: &Core, state: RequestState) -> Result<usize, ReadError> {
     let filter = RequestFilter { state, service: None, until_before_ms: None, after: None, limit: PAGE_MAX_ROWS };
     Ok(core.database().requests(filter).await?.len())

@@ -1,4 +1,4 @@
-//! The paths of a service, derived from its model, and what happens around every request: counting, tracing, logging.
+//! The routes of a service, derived from its model, and what surrounds each request: metrics, tracing, logging.
 
 use super::{
     commands, health, reads,
@@ -20,7 +20,7 @@ use tokio::time::Instant;
 
 type Handler = fn(At, Request) -> BoxFuture<'static, Handled>;
 
-/// All paths of a service.
+/// All routes of a service.
 pub(crate) fn router(shared: &Shared) -> Router {
     let http = &shared.engine.core().metrics().http;
     let mut router = Router::new();
@@ -77,7 +77,7 @@ pub(crate) fn router(shared: &Shared) -> Router {
         };
         router = router.route(path, get(serve));
     }
-    // What clients make up is no label.
+    // A path or method of a client is no label: it would be unbounded.
     let (nothing_here, not_this_way) = (shared.clone(), shared.clone());
     let (nowhere, no_way) = (http.route("*", "nothing here"), http.route("*", "wrong method"));
     let fallback = async move |request: Request| {
@@ -92,7 +92,7 @@ pub(crate) fn router(shared: &Shared) -> Router {
     router.fallback(fallback).method_not_allowed_fallback(wrong_method)
 }
 
-/// Runs a handler and makes a response of what it says.
+/// Runs a handler and makes a response of its outcome.
 async fn answer<F: Future<Output = Handled>>(
     shared: &Shared,
     route: &Route,
@@ -109,7 +109,7 @@ async fn answer<F: Future<Output = Handled>>(
         Ok(reply) => respond(reply, accepts_json),
         Err(problem) => {
             let status = status_of(&problem, shared.unavailable_status);
-            // What is wrong with a body is told in its own words, and they may be anything: a card number in another field.
+            // The detail of a problem with a body may quote the body, which may contain a secret: a card number in another field.
             let is_about_body = matches!(problem.code, Code::Invalid | Code::Malformed);
             let why = if is_about_body { problem.field.as_deref().unwrap_or_default() } else { &problem.detail };
             let code = problem.code.as_str();

@@ -1,4 +1,4 @@
-//! Where a service meets the world: HTTP for clients and neighbours, health for probes, a socket for operators.
+//! The interfaces of a service: HTTP for clients and neighbours, health for probes, a socket for operators.
 
 mod commands;
 mod health;

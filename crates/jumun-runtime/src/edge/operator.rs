@@ -1,4 +1,4 @@
-//! What operators may tell a service; see [`jumun_control`].
+//! The operator calls that a service answers; see [`jumun_control`].
 
 use crate::{
     engine::Engine,
@@ -52,8 +52,8 @@ pub(crate) fn routes(engine: &Engine, consumer: Option<Consumer>, rebuilds: Rebu
             let consumer = retried.clone();
             async move {
                 let instruct = |done| Instruction::Retry { key: call.order, done };
-                let (heard, failed) = instructed(consumer, instruct).await?;
-                Ok(RetriedParked { heard: heard as u64, failed: failed as u64 })
+                let (applied, failed) = instructed(consumer, instruct).await?;
+                Ok(RetriedParked { heard: applied as u64, failed: failed as u64 })
             }
         })
         .on(move |call: DiscardParked| {

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 #[derive(Debug, Default)]
 pub(crate) struct Readiness {
     is_ready: AtomicBool,
-    /// What stands at `/actuator/info`.
+    /// The content of `/actuator/info`.
     pub(crate) info: Map<String, Value>,
 }
 
@@ -17,7 +17,7 @@ impl Readiness {
         Self { is_ready: AtomicBool::new(false), info }
     }
 
-    /// Whether requests are welcome.
+    /// Sets whether the service takes requests.
     pub(crate) fn set_ready(&self, is_ready: bool) {
         self.is_ready.store(is_ready, Ordering::Relaxed);
     }

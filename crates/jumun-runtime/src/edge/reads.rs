@@ -11,19 +11,21 @@ use jumun_database::{Direction, Document, Query, ReadError};
 use jumun_http::{Code, Problem, Reply, SEEN};
 use std::{borrow::Cow, fmt::Write};
 
-/// Waits until a view has heard what its client has seen. Bounded: better a clear 503 than a client that hangs.
+/// Waits until this service has applied the event that its client has seen. Bounded: a clear 503 is better than a client that
+/// hangs.
 async fn catch_up(at: &At, head: &HeaderMap) -> Result<(), Problem> {
     let Some(seen) = head.get(SEEN) else { return Ok(()) };
     let token = seen.to_str().ok().and_then(|token| token.parse::<Token>().ok());
     let token = token.ok_or_else(|| Problem::new(Code::Malformed, "Jumun-Seen names an event: order/0/7."))?;
     let Some(consumer) = &at.shared.consumer else { return Ok(()) };
     let listens = &at.shared.engine.core().model().listens;
-    if !listens.iter().any(|event| event.source == token.service) || consumer.has_heard(&token, SEEN_TIME_LIMIT).await {
-        return Ok(()); // what does not concern it needs no waiting
+    if !listens.iter().any(|event| event.source == token.service) || consumer.has_applied(&token, SEEN_TIME_LIMIT).await
+    {
+        return Ok(()); // an event of another source needs no wait
     }
     Err(Problem::new(
         Code::NotDone,
-        format!("{token} has not been heard of within {SEEN_TIME_LIMIT:?}. Try again later."),
+        format!("This service has not applied {token} within {SEEN_TIME_LIMIT:?}. Try again later."),
     ))
 }
 
@@ -53,7 +55,7 @@ pub(super) async fn list(at: At, request: Request) -> Handled {
     pages(&at, at.model().path, wanted, None).await
 }
 
-/// The finders that there are.
+/// The finders of a resource.
 pub(super) fn finders(at: &At) -> Reply {
     let path = at.model().path;
     let mut links = format!(r#"{{"_links":{{"self":{{"href":"{path}/search"}}"#);
@@ -78,7 +80,7 @@ pub(super) async fn find(at: At, mut request: Request) -> Handled {
     pages(&at, &path, wanted, Some((field.name.clone(), value.into_owned()))).await
 }
 
-/// What a client wants of a list.
+/// What a client requests of a list.
 struct Wanted {
     page: u64,
     size: u32,
@@ -165,7 +167,7 @@ async fn pages(at: &At, path: &str, wanted: Wanted, filter: Option<(String, Stri
     Ok(Reply::Hal(body))
 }
 
-/// What the links of a list repeat: everything that was asked for but the page.
+/// The query that the links of a list repeat: all parameters but the page.
 fn query_without_page(size: u32, sort: Option<&(String, Direction)>, filter: Option<&(String, String)>) -> String {
     let mut query = form_urlencoded::Serializer::new(String::new());
     query.append_pair("size", &size.to_string());
@@ -181,7 +183,7 @@ fn query_without_page(size: u32, sort: Option<&(String, Direction)>, filter: Opt
 
 fn unreadable(error: &ReadError) -> Problem {
     let advice = match error {
-        ReadError::TooLong => "Sort by id, or look for less at a time.",
+        ReadError::TooLong => "Sort by id, or request a smaller page.",
         ReadError::Unavailable(_) => "Try again later.",
     };
     Problem::new(Code::NotDone, format!("{error}. {advice}"))

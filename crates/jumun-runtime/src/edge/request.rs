@@ -9,15 +9,15 @@ use jumun::ResourceModel;
 use jumun_http::{Code, Problem, Reply};
 use jumun_telemetry::Origin;
 
-/// What a handler answers.
+/// The outcome of a handler.
 pub(super) type Handled = Result<Reply, Problem>;
 
-/// What a request is for, and where it comes from.
+/// The target of a request, and its origin.
 pub(super) struct At {
     pub(super) shared: Shared,
-    /// The resource, by its place in the model.
+    /// The resource, by its index in the model.
     pub(super) resource: usize,
-    /// The command, by its place in the resource, where the route is one of a command.
+    /// The command, by its index in the resource, where the route is that of a command.
     pub(super) command: usize,
     pub(super) origin: Origin,
 }
@@ -34,7 +34,7 @@ pub(super) async fn parameter(request: &mut Request) -> String {
     parameters.ok().and_then(|all| all.iter().next().map(|(_, value)| value.to_owned())).unwrap_or_default()
 }
 
-/// The id in the path. `+1` and `01` are numbers, too, but no document has such a name.
+/// The id in the path. `+1` and `01` are numbers too, but no document has such a path.
 pub(super) async fn id(request: &mut Request) -> Result<i64, Problem> {
     let segment = parameter(request).await;
     segment.parse().ok().filter(|id: &i64| id.to_string() == segment).ok_or_else(not_there)

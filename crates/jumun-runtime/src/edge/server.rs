@@ -34,21 +34,21 @@ use tokio_util::sync::CancellationToken;
 
 /// How a service is served.
 pub struct Serving {
-    /// Where requests come in.
+    /// The socket that takes requests.
     pub listener: TcpListener,
-    /// The status of answers that say *not now*.
+    /// The status of answers that mean *not now*.
     pub unavailable_status: StatusCode,
-    /// How it hears of its neighbours, and they of it.
+    /// The bus that it publishes on and consumes from.
     pub bus: Arc<dyn Bus>,
-    /// For how long the bus is kept, if not for ever.
+    /// How long it keeps its log. `None`: forever.
     pub retention: Option<Retention>,
-    /// Where operators tell it things.
+    /// The path of its control socket.
     pub control: PathBuf,
-    /// How long it is not ready for no reason, for drills.
+    /// How long it stays not ready after it could serve, for drills.
     pub start_delay: Duration,
-    /// Called once it is sure that it can serve: from then on requests may come, the socket keeps them.
+    /// Called once it can surely serve: from then on requests may come, and the socket queues them.
     pub announce: Box<dyn FnOnce() + Send>,
-    /// Ends the serving: no new connections, what is at work is finished, the database is closed.
+    /// Ends the serving: it takes no new connections, finishes the requests in progress, and closes the database.
     pub stop: CancellationToken,
 }
 
@@ -61,7 +61,7 @@ pub enum ServeError {
     /// It cannot publish.
     #[error(transparent)]
     Relay(#[from] RelayError),
-    /// It cannot hear.
+    /// It cannot consume.
     #[error(transparent)]
     Consumer(#[from] ConsumerError),
 }
@@ -86,7 +86,7 @@ impl ServeError {
     }
 }
 
-/// Serves until told to stop, then drains. Recovers first what an earlier process left.
+/// Recovers what an earlier process left, serves until it is stopped, then drains.
 pub async fn serve(engine: Engine, serving: Serving) -> Result<(), ServeError> {
     let Serving { listener, unavailable_status, bus, retention, control: socket, start_delay, announce, stop } =
         serving;
@@ -99,7 +99,7 @@ pub async fn serve(engine: Engine, serving: Serving) -> Result<(), ServeError> {
     let given_up = recovery::start(engine.core(), engine.transport()).await;
     delayed::start(&engine).await;
     if given_up > 0 {
-        tracing::info!(given_up, "an earlier process left requests in doubt; they are being undone");
+        tracing::info!(given_up, "an earlier process left requests in doubt; recovery undoes them");
     }
 
     if let Some(relay) = &relay {
@@ -116,12 +116,12 @@ pub async fn serve(engine: Engine, serving: Serving) -> Result<(), ServeError> {
     }
     let control = Control::listen(&socket, operator::routes(&engine, consumer.clone(), rebuilds));
     if let Err(error) = &control {
-        tracing::warn!(%error, "operators cannot tell this process anything");
+        tracing::warn!(%error, "the control socket cannot listen; operators cannot reach this process");
     }
     let shared = Shared::new(SharedParts { engine: engine.clone(), readiness, unavailable_status, consumer });
     let router = http::router(&shared);
     if !start_delay.is_zero() {
-        tracing::warn!(?start_delay, "not ready for so long, because somebody asked for it");
+        tracing::warn!(?start_delay, "not ready during the start delay, which is a fault that an operator configured");
         let _ = stop.run_until_cancelled(tokio::time::sleep(start_delay)).await;
     }
     shared.readiness.set_ready(true);
@@ -144,7 +144,7 @@ pub async fn serve(engine: Engine, serving: Serving) -> Result<(), ServeError> {
     summary.abort();
     engine.drain(DRAIN_TIME_LIMIT).await;
     if let Some(relay) = relay {
-        relay.finish().await; // and lets go of the log, before the next process may take the database
+        relay.finish().await; // it releases the log before the next process may lock the database
     }
     engine.core().database().close().await;
     engine.core().tracer().finish(SPAN_EXPORT_TIME_LIMIT).await;

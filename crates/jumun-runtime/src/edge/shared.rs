@@ -12,9 +12,9 @@ pub(crate) struct Shared(Arc<SharedParts>);
 pub(crate) struct SharedParts {
     pub(crate) engine: Engine,
     pub(crate) readiness: Readiness,
-    /// The status of answers that say *not now*.
+    /// The status of answers that mean *not now*.
     pub(crate) unavailable_status: StatusCode,
-    /// Hears the neighbours, if it listens to any.
+    /// The consumer, if the service listens to any source.
     pub(crate) consumer: Option<Consumer>,
 }
 

@@ -1,4 +1,4 @@
-//! Answers: what is kept under a key, what a known key is answered with, and the problems that the engine answers with.
+//! Answers: what the engine keeps under a key, how it replays a known key, and the problems that it answers with.
 
 use super::incoming::{Answer, Incoming, Success};
 use crate::limits::ANSWERS_KEPT;
@@ -9,7 +9,7 @@ use jumun_http::{Code, Problem};
 use jumun_telemetry::Origin;
 use uuid::Uuid;
 
-/// What a known request means for one that comes with its key: its answer, or (None) that it gives the key away.
+/// Replays a known request for one with the same key. `None`: the known request has no final answer and gives up the key.
 pub(super) fn replay(known: &Request, incoming: &Incoming) -> Result<Option<Answer>, Problem> {
     let is_tombstone = known.fingerprint == [0; 16];
     if known.fingerprint != incoming.fingerprint && !is_tombstone {
@@ -28,7 +28,7 @@ pub(super) fn replay(known: &Request, incoming: &Incoming) -> Result<Option<Answ
     }
 }
 
-/// Whether an ask may still be answered: in time, and not older than answers are kept.
+/// Checks that an ask may still be answered: it is in time, and not older than answers are kept.
 pub(super) fn check_ask(id: Uuid, expires_ms: i64, now: Timestamp) -> Result<(), Problem> {
     let now_ms = now.as_millisecond();
     if now_ms >= expires_ms {
@@ -50,7 +50,7 @@ pub(super) fn is_older_than_answers(id: Uuid, now: Timestamp) -> bool {
     made.saturating_add(ANSWERS_KEPT.as_secs().cast_signed()) < now.as_second()
 }
 
-/// What is kept of an answer under its key: final ones only.
+/// What is kept of an answer under its key. Only final answers are kept.
 pub(super) fn to_store(answer: &Answer) -> Option<StoredAnswer> {
     match answer {
         Ok(Success { status, location, body, .. }) => {
@@ -74,7 +74,7 @@ pub(super) fn stored_answer(stored: &StoredAnswer) -> Answer {
     Err(problem.unwrap_or_else(|_| Problem::new(Code::Internal, "The stored answer cannot be read.")))
 }
 
-/// The answer to an ask that was undone: it is never done again.
+/// The answer to an ask that was undone: the service never does it again.
 pub(super) fn tombstone() -> StoredAnswer {
     let problem = Problem::new(Code::Voided, "This ask was undone; it is not done again.");
     StoredAnswer {
@@ -85,7 +85,7 @@ pub(super) fn tombstone() -> StoredAnswer {
 }
 
 pub(super) fn given_up() -> Problem {
-    Problem::new(Code::NeighbourUnavailable, "The answer came too late and is undone. Nothing stands; try again.")
+    Problem::new(Code::NeighbourUnavailable, "The answer came too late and is undone. No effect remains; try again.")
 }
 
 pub(super) fn asks_twice() -> Problem {

@@ -74,7 +74,7 @@ impl Engine {
 
     pub(super) async fn answer(&self, incoming: &Incoming) -> Answer {
         let Some(key) = &incoming.key else {
-            self.faults().meet().await?;
+            self.faults().apply().await?;
             return Ok(self.first_answer(incoming, None).await?);
         };
         let stored = key.stored();
@@ -84,7 +84,7 @@ impl Engine {
             Key::Client(_) => Ok(()),
         };
         // Hardly any key has been seen before. The commit finds out, as no key can be taken twice; so the key is looked up
-        // first only where that decides something: a late ask is answered if it was done, a repeat meets no faults.
+        // first only where that decides something: a late ask is answered if it was done, faults do not apply to a repeat.
         let mut look_up = in_time().is_err() || self.faults().is_on();
         for _ in 0..DECISIONS_MAX {
             let known = if look_up { self.request_of(&stored).await? } else { None };
@@ -96,7 +96,7 @@ impl Engine {
                 },
             };
             in_time()?;
-            self.faults().meet().await?;
+            self.faults().apply().await?;
             in_time()?; // faults may have taken a while
             let was_looked_up = std::mem::replace(&mut look_up, true);
             match self.first_answer(incoming, Some(Claim { key: stored.clone(), takes_over })).await {

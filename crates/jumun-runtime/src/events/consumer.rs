@@ -1,12 +1,19 @@
-//! The consumer of a service: hears what its neighbours publish, once and in order.
+//! The consumer of a service: applies the events of other services, each once and in order.
 //!
-//! A consumer's position, the last number that has had its effect, moves in the commit of that effect. So an event has its
-//! effect exactly once, however often it is delivered and whatever dies when. A number that is lower than the next is a
-//! duplicate; a higher one is a gap, and stops the consumer loudly: nothing may be skipped.
+//! # Exactly one effect
 //!
-//! An event that cannot be decoded, or on which the business code fails, is *parked*: kept aside with every later event
-//! of its order, so that the rest goes on. What is parked is heard again when the service starts, or when an operator
-//! says so.
+//! A consumer's position is the last number that it has applied. It moves in the commit of the effect. So an event has its
+//! effect exactly once, however often it is delivered and whichever process dies when. A number below the next one is a
+//! duplicate, which the consumer skips. A number above it is a gap, which stalls the consumer loudly: it may skip nothing.
+//!
+//! # Parked events
+//!
+//! An event that cannot be decoded, or on which the business code fails, is *parked*: the consumer keeps it aside with every
+//! later event of its order, and goes on with all others. It applies parked events again when the service starts, or when an
+//! operator instructs it to.
+//!
+//! A release that fails on everything would park everything. So the consumer stalls instead once [`PARKED_KEYS_MAX`] orders
+//! have parked events.
 
 use super::{
     parked::record::{PARKED, Parked, parked_keys},
@@ -16,8 +23,8 @@ use crate::{
     core::Core,
     crash,
     limits::{
-        BEHIND_EVERY, BUSY_PAUSE, DATABASE_PAUSE, EVENTS_AT_ONCE, EVENTS_BETWEEN_YIELDS, IDLE_PAUSE, PARKED_KEYS_MAX,
-        POSITIONS_EVERY, STANDING_STILL_SHOWN,
+        BUSY_PAUSE, DATABASE_PAUSE, EVENTS_AT_ONCE, EVENTS_BETWEEN_YIELDS, IDLE_PAUSE, LAG_EVERY, PARKED_KEYS_MAX,
+        POSITIONS_EVERY, STALL_SHOWN_FOR,
     },
     panic_text,
 };
@@ -35,23 +42,23 @@ use tokio::sync::{Mutex, OwnedMutexGuard, mpsc, oneshot, watch};
 use tokio::time::Instant;
 use uuid::Uuid;
 
-/// What a consumer shows of itself.
+/// The state that a consumer shows.
 #[derive(Debug, Clone, Default)]
 pub struct Consumption {
-    /// The last number of each partition of each source that has had its effect.
+    /// The last applied number of each partition of each source.
     pub positions: BTreeMap<(String, u16), u64>,
-    /// How many events of each source are still to be heard.
-    pub behind: Vec<(String, u64)>,
+    /// Events of each source that are not applied yet.
+    pub lag: Vec<(String, u64)>,
     /// Orders with parked events.
     pub parked_keys: usize,
-    /// Policies that wanted what the state did not allow.
+    /// Policy commands that the aggregate's state refused.
     pub dropped: u64,
-    /// Why it has stopped, if it has.
+    /// Why it is stalled, if it is.
     pub stopped: Option<String>,
 }
 
 impl Consumption {
-    /// What an operator must look at: it stands still, or so much is parked that the release must be at fault.
+    /// What an operator must look at: the consumer is stalled, or too many orders are parked for it to be the events' fault.
     pub fn trouble(&self) -> Option<String> {
         let parked = self.parked_keys;
         let too_many = || (parked >= PARKED_KEYS_MAX).then(|| format!("events of {parked} orders are parked"));
@@ -59,74 +66,74 @@ impl Consumption {
     }
 }
 
-/// What an operator may have a consumer do.
+/// An operator's instruction to a consumer.
 #[derive(Debug)]
 pub enum Instruction {
-    /// Hear parked events again: of one order, or all.
+    /// Apply parked events again: of one order, or all.
     Retry {
         /// The order.
         key: Option<i64>,
-        /// How many were heard, and how many failed again; or why none was tried.
+        /// How many events were applied, and how many orders failed again; or why none was tried.
         done: oneshot::Sender<Result<(usize, usize), &'static str>>,
     },
-    /// Forget parked events of an order. Their effect is lost.
+    /// Discard the parked events of an order. Their effect is lost.
     Discard {
         /// The order.
         key: i64,
-        /// How many; or why none.
+        /// How many events were discarded; or why none.
         done: oneshot::Sender<Result<usize, &'static str>>,
     },
 }
 
-/// A consumer, as others see it.
+/// A handle to a consumer.
 #[derive(Clone)]
 pub struct Consumer {
     shown: watch::Receiver<Consumption>,
     instructions: mpsc::Sender<Instruction>,
-    as_parked: Arc<Mutex<()>>,
+    parked_lock: Arc<Mutex<()>>,
 }
 
 impl Consumer {
-    /// Starts the consumer of a service; it works until the service is drained.
+    /// Starts the consumer of a service. It runs until the service is drained.
     pub async fn start(core: &Core, bus: Arc<dyn Bus>) -> Result<Self, ConsumerError> {
         let (show, shown) = watch::channel(Consumption::default());
         let (instructions, received) = mpsc::channel(8);
-        let as_parked = Arc::<Mutex<()>>::default();
-        let mut worker = Worker::open(core, bus, show, as_parked.clone()).await?;
+        let parked_lock = Arc::<Mutex<()>>::default();
+        let mut worker = Worker::open(core, bus, show, parked_lock.clone()).await?;
         core.spawn_worker(async move { worker.run(received).await });
-        Ok(Self { shown, instructions, as_parked })
+        Ok(Self { shown, instructions, parked_lock })
     }
 
-    /// What it shows.
+    /// Its state.
     pub fn consumption(&self) -> Consumption {
         self.shown.borrow().clone()
     }
 
-    /// Waits until an event has had its effect here, so that a client reads what it has just written. False: not in time,
+    /// Waits until this service has applied an event, so that a client reads what it has just written. False: not in time,
     /// or this service does not listen to that source.
-    pub async fn has_heard(&self, token: &Token, bound: Duration) -> bool {
+    pub async fn has_applied(&self, token: &Token, time_limit: Duration) -> bool {
         let Token { service, partition, sequence } = token;
         let position = (service.clone(), *partition);
         let mut shown = self.shown.clone();
-        let heard = shown.wait_for(|shown| shown.positions.get(&position).is_some_and(|heard| heard >= sequence));
-        matches!(tokio::time::timeout(bound, heard).await, Ok(Ok(_)))
+        let applied = shown.wait_for(|shown| shown.positions.get(&position).is_some_and(|last| last >= sequence));
+        matches!(tokio::time::timeout(time_limit, applied).await, Ok(Ok(_)))
     }
 
-    /// Keeps parked what is parked, for as long as the answer lives. Events that are heard may still be parked.
+    /// Prevents that parked events are applied or discarded while the guard lives. The consumer may still park more.
     pub(crate) async fn keep_parked(&self) -> OwnedMutexGuard<()> {
-        self.as_parked.clone().lock_owned().await
+        self.parked_lock.clone().lock_owned().await
     }
 
-    /// Gives it an instruction. False: it has ended.
+    /// Gives the consumer an instruction. False: it has ended.
     pub async fn instruct(&self, instruction: Instruction) -> bool {
         self.instructions.send(instruction).await.is_ok()
     }
 }
 
-/// Why a consumer cannot go on.
+/// Why a consumer cannot start.
 #[derive(Debug, thiserror::Error)]
 pub enum ConsumerError {
-    /// The bus says so.
+    /// The bus fails.
     #[error(transparent)]
     Bus(#[from] BusError),
     /// The database cannot be read.
@@ -154,7 +161,7 @@ impl ConsumerError {
 
 type PositionKey = (String, u16);
 
-/// Where a consumer stands.
+/// The last number in a partition, and the epoch of its source.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Offset {
     epoch: Uuid,
@@ -165,37 +172,38 @@ pub(super) struct Worker {
     pub(super) core: Core,
     bus: Arc<dyn Bus>,
     subscription: Box<dyn Subscription>,
-    /// As committed.
+    /// The committed positions.
     positions: BTreeMap<PositionKey, Offset>,
-    /// As heard; ahead of the above by events that do not concern us.
-    heard: BTreeMap<PositionKey, Offset>,
+    /// The applied positions: ahead of the committed ones by events without an effect here.
+    applied: BTreeMap<PositionKey, Offset>,
     positions_written: Instant,
-    behind: Vec<(String, u64)>,
-    looked_behind: Option<Instant>,
+    lag: Vec<(String, u64)>,
+    lag_measured: Option<Instant>,
     pub(super) parked_keys: BTreeSet<i64>,
-    /// Held while parked events are heard again or forgotten.
-    pub(super) as_parked: Arc<Mutex<()>>,
-    /// Orders (None: all) whose parked events could not be heard again for the database's sake.
-    pub(super) again: BTreeSet<Option<i64>>,
-    pub(super) again_at: Instant,
-    /// Why the one event that is heard now can never be committed.
+    /// Held while parked events are applied or discarded, and by a rebuild.
+    pub(super) parked_lock: Arc<Mutex<()>>,
+    /// Orders (`None`: all) whose last retry failed because of the database.
+    pub(super) to_retry: BTreeSet<Option<i64>>,
+    /// When the last of them failed.
+    pub(super) to_retry_since: Instant,
+    /// Why the one event of the present batch can never be committed.
     over_limit: Option<String>,
     show: watch::Sender<Consumption>,
 }
 
-/// What a batch of events comes to.
+/// The effect of a batch of events.
 #[derive(Default)]
 pub(super) struct Effect {
     documents: Documents,
     changed: BTreeMap<jumun::DocumentKey, bool>,
-    /// Events, questions to be asked later, and questions that are taken back.
+    /// Events, delayed questions, and withdrawn questions.
     changes: Changes,
     parked: Vec<Parked>,
-    heard: BTreeMap<PositionKey, Offset>,
+    applied: BTreeMap<PositionKey, Offset>,
     dropped: u64,
-    /// Of which source each event was that had its effect, and when it happened.
+    /// Of each applied event the source, and when it happened.
     times: Vec<(Arc<Source>, i64)>,
-    /// What is recorded of events in sampled traces.
+    /// Spans of the events in sampled traces.
     spans: Vec<Span>,
 }
 
@@ -203,15 +211,15 @@ pub(super) struct Effect {
 pub(super) enum Halt {
     /// The database does not answer.
     Database(String),
-    /// Somebody else changed the same documents: read again.
+    /// Another commit changed the same documents: read them again.
     Conflict,
-    /// Nobody knows whether it was done: look where we stand.
+    /// It is unknown whether the commit was done: read the positions again.
     Unknown,
-    /// Something in it can never be done.
+    /// An event of it leads to a commit over a limit.
     Limit(String),
     /// A number is missing.
     Gap(BusError),
-    /// Too many orders are parked already; why one more would be.
+    /// As many orders are parked as may be; why one more would be.
     Full(String),
 }
 
@@ -226,7 +234,7 @@ impl Worker {
         core: &Core,
         bus: Arc<dyn Bus>,
         show: watch::Sender<Consumption>,
-        as_parked: Arc<Mutex<()>>,
+        parked_lock: Arc<Mutex<()>>,
     ) -> Result<Self, ConsumerError> {
         let positions = positions(core).await?;
         let subscription = subscribe(core, bus.as_ref(), &positions)?;
@@ -235,15 +243,15 @@ impl Worker {
             core: core.clone(),
             bus,
             subscription,
-            heard: positions.clone(),
+            applied: positions.clone(),
             positions,
             positions_written: Instant::now(),
-            behind: Vec::new(),
-            looked_behind: None,
+            lag: Vec::new(),
+            lag_measured: None,
             parked_keys,
-            as_parked,
-            again: BTreeSet::new(),
-            again_at: Instant::now(),
+            parked_lock,
+            to_retry: BTreeSet::new(),
+            to_retry_since: Instant::now(),
             over_limit: None,
             show,
         })
@@ -251,106 +259,107 @@ impl Worker {
 
     async fn run(&mut self, mut instructions: mpsc::Receiver<Instruction>) {
         if !self.parked_keys.is_empty() {
-            let as_parked = self.as_parked.clone();
-            let _free = as_parked.lock().await;
-            let (heard, failed) = self.retry(None).await;
-            tracing::info!(heard, failed, "parked events were heard again");
+            let parked_lock = self.parked_lock.clone();
+            let _held = parked_lock.lock().await;
+            let (applied, failed) = self.retry(None).await;
+            tracing::info!(applied, failed, "parked events were retried at the start");
         }
         let mut pause = BUSY_PAUSE;
-        // One source may stand still while others go on: their polls come in between.
-        let mut standing_still: Option<Instant> = None;
+        // One source may stall while others go on: successful polls come between the failed ones.
+        let mut stalled: Option<Instant> = None;
         loop {
             while let Ok(instruction) = instructions.try_recv() {
-                self.obey(instruction).await;
+                self.carry_out(instruction).await;
             }
-            self.retry_again().await;
-            match self.poll_and_hear().await {
+            self.retry_failed().await;
+            match self.poll_and_apply().await {
                 Ok(true) => pause = BUSY_PAUSE,
                 Ok(false) => {
                     tokio::time::sleep(pause).await;
                     pause = (pause * 2).min(IDLE_PAUSE);
                 }
                 Err(error) => {
-                    // Nothing may be skipped: better to stand still, loudly.
-                    tracing::error!(%error, code = error.code(), remedy = error.remedy(), "the consumer stands still");
-                    standing_still = Some(Instant::now());
+                    // It may skip nothing, so it stalls loudly.
+                    tracing::error!(%error, code = error.code(), remedy = error.remedy(), "the consumer is stalled");
+                    stalled = Some(Instant::now());
                     self.show.send_modify(|shown| shown.stopped = Some(error.to_string()));
                     tokio::time::sleep(DATABASE_PAUSE).await;
                     match subscribe(&self.core, self.bus.as_ref(), &self.positions) {
                         Ok(subscription) => {
                             self.subscription = subscription;
-                            self.heard = self.positions.clone();
+                            self.applied = self.positions.clone();
                         }
                         Err(error) => tracing::debug!(%error, "the bus cannot be read"),
                     }
                     continue;
                 }
             }
-            if standing_still.is_none_or(|since| since.elapsed() > STANDING_STILL_SHOWN) {
-                standing_still = None;
+            if stalled.is_none_or(|since| since.elapsed() > STALL_SHOWN_FOR) {
+                stalled = None;
                 self.show.send_if_modified(|shown| shown.stopped.take().is_some());
             }
         }
     }
 
-    /// True if there was something to hear.
-    async fn poll_and_hear(&mut self) -> Result<bool, BusError> {
+    /// Polls the bus and applies what it delivers. False: it delivered nothing.
+    async fn poll_and_apply(&mut self) -> Result<bool, BusError> {
         let deliveries = self.subscription.poll(EVENTS_AT_ONCE as usize, Duration::ZERO)?;
         if deliveries.is_empty() {
-            if self.heard != self.positions && self.positions_written.elapsed() >= POSITIONS_EVERY {
-                self.hear_all(&[]).await?;
+            if self.applied != self.positions && self.positions_written.elapsed() >= POSITIONS_EVERY {
+                self.apply_all(&[]).await?;
             }
             self.show();
             return Ok(false);
         }
-        self.hear_all(&deliveries).await?;
+        self.apply_all(&deliveries).await?;
         self.show();
         Ok(true)
     }
 
     fn show(&mut self) {
-        let positions: BTreeMap<_, _> = self.heard.iter().map(|(key, offset)| (key.clone(), offset.sequence)).collect();
-        if self.looked_behind.is_none_or(|looked| looked.elapsed() >= BEHIND_EVERY) {
-            self.looked_behind = Some(Instant::now());
-            self.behind = self.subscription.behind().unwrap_or_default();
+        let positions: BTreeMap<_, _> =
+            self.applied.iter().map(|(key, offset)| (key.clone(), offset.sequence)).collect();
+        if self.lag_measured.is_none_or(|measured| measured.elapsed() >= LAG_EVERY) {
+            self.lag_measured = Some(Instant::now());
+            self.lag = self.subscription.behind().unwrap_or_default();
         }
-        let behind = self.behind.clone();
+        let lag = self.lag.clone();
         let parked_keys = self.parked_keys.len();
         self.show.send_if_modified(|shown| {
-            let is_news = (&shown.positions, &shown.behind, shown.parked_keys) != (&positions, &behind, parked_keys);
-            (shown.positions, shown.behind, shown.parked_keys) = (positions, behind, parked_keys);
-            is_news
+            let is_changed = (&shown.positions, &shown.lag, shown.parked_keys) != (&positions, &lag, parked_keys);
+            (shown.positions, shown.lag, shown.parked_keys) = (positions, lag, parked_keys);
+            is_changed
         });
     }
 
-    /// Lets events have their effect, in as few commits as can be. Retried for as long as the database does not answer.
-    async fn hear_all(&mut self, deliveries: &[Delivery]) -> Result<(), BusError> {
-        let mut together = deliveries.len().max(1);
+    /// Applies events in as few commits as possible. Retries for as long as the database does not answer.
+    async fn apply_all(&mut self, deliveries: &[Delivery]) -> Result<(), BusError> {
+        let mut at_once = deliveries.len().max(1);
         let mut at = 0;
         loop {
-            let batch = &deliveries[at.min(deliveries.len())..(at + together).min(deliveries.len())];
-            match self.hear_batch(batch).await {
+            let batch = &deliveries[at.min(deliveries.len())..(at + at_once).min(deliveries.len())];
+            match self.apply_batch(batch).await {
                 Ok(()) => {
                     self.over_limit = None;
-                    at += together;
+                    at += at_once;
                 }
                 Err(Halt::Gap(error)) => return Err(error),
-                Err(Halt::Full(_)) if batch.len() > 1 => together = 1, // what stands before it still has its effect
+                Err(Halt::Full(_)) if batch.len() > 1 => at_once = 1, // the events before it still have their effect
                 Err(Halt::Full(why)) => {
                     let why =
-                        format!("events of {PARKED_KEYS_MAX} orders are parked, one more cannot be taken in: {why}");
+                        format!("events of {PARKED_KEYS_MAX} orders are parked, and one more cannot be applied: {why}");
                     return Err(BusError::Unavailable(why));
                 }
                 Err(Halt::Conflict) => {}
                 Err(Halt::Limit(why)) if batch.len() == 1 => self.over_limit = Some(why), // the next try parks it
-                Err(Halt::Limit(_)) => together = 1, // one of them is at fault: only that one is parked
+                Err(Halt::Limit(_)) => at_once = 1, // one event is at fault: only that one is parked
                 Err(Halt::Database(why)) => {
                     tracing::debug!(why, "events wait for the database");
                     tokio::time::sleep(DATABASE_PAUSE).await;
                 }
                 Err(Halt::Unknown) => {
                     tokio::time::sleep(DATABASE_PAUSE).await;
-                    match self.look_again().await {
+                    match self.reread_positions().await {
                         Ok(()) => {}
                         Err(error) => tracing::debug!(%error, "the positions cannot be read"),
                     }
@@ -362,46 +371,46 @@ impl Worker {
         }
     }
 
-    /// Where we stand after a commit of unknown outcome: what was done is a duplicate now. What was heard beyond the positions
-    /// had no effect, and is kept.
-    async fn look_again(&mut self) -> Result<(), ReadError> {
+    /// Reads the positions after a commit of unknown outcome. If it was done, its events are duplicates now. Events applied
+    /// beyond the positions had no effect, and stay applied.
+    async fn reread_positions(&mut self) -> Result<(), ReadError> {
         let positions = positions(&self.core).await?;
         self.parked_keys = parked_keys(self.core.database().as_ref()).await?;
         for (key, position) in &positions {
-            let heard = self.heard.entry(key.clone()).or_insert(*position);
-            if heard.epoch != position.epoch || heard.sequence < position.sequence {
-                *heard = *position;
+            let applied = self.applied.entry(key.clone()).or_insert(*position);
+            if applied.epoch != position.epoch || applied.sequence < position.sequence {
+                *applied = *position;
             }
         }
         self.positions = positions;
         Ok(())
     }
 
-    async fn hear_batch(&mut self, batch: &[Delivery]) -> Result<(), Halt> {
-        let mut effect = Effect { heard: self.heard.clone(), ..Effect::default() };
+    async fn apply_batch(&mut self, batch: &[Delivery]) -> Result<(), Halt> {
+        let mut effect = Effect { applied: self.applied.clone(), ..Effect::default() };
         for (nth, delivery) in batch.iter().enumerate() {
             if nth % EVENTS_BETWEEN_YIELDS == EVENTS_BETWEEN_YIELDS - 1 {
                 tokio::task::yield_now().await; // requests are served on the same thread
             }
             let key = (delivery.source.service.clone(), delivery.partition);
-            let last = effect.heard.get(&key).map_or(0, |offset| offset.sequence);
+            let last = effect.applied.get(&key).map_or(0, |offset| offset.sequence);
             if delivery.sequence <= last {
-                continue; // heard before
+                continue; // a duplicate
             }
             if delivery.sequence > last + 1 {
                 let (service, partition) = key;
                 return Err(Halt::Gap(BusError::Gap { service, partition, after: last, found: delivery.sequence }));
             }
             if let Some(record) = &delivery.record {
-                self.hear(&delivery.source.service, record, &mut effect).await?;
+                self.apply(&delivery.source.service, record, &mut effect).await?;
                 effect.times.push((delivery.source.clone(), record.time_ms));
             }
-            effect.heard.insert(key, Offset { epoch: delivery.source.epoch, sequence: delivery.sequence });
+            effect.applied.insert(key, Offset { epoch: delivery.source.epoch, sequence: delivery.sequence });
         }
         self.commit(effect).await
     }
 
-    async fn hear(&self, source: &str, record: &Record, effect: &mut Effect) -> Result<(), Halt> {
+    async fn apply(&self, source: &str, record: &Record, effect: &mut Effect) -> Result<(), Halt> {
         let began = Instant::now();
         let cause = TraceContext::of_headers(&record.headers);
         let context = TraceContext::following(cause, || self.core.tracer().samples());
@@ -410,11 +419,11 @@ impl Worker {
         let why = if is_parked {
             "an earlier event of this order is parked".to_owned()
         } else if let Some(why) = &self.over_limit {
-            format!("what follows from it is over a limit: {why}")
+            format!("its effect is over a limit: {why}")
         } else {
             match self.consequences(&record.event_type, &record.body, &context, effect).await? {
                 Ok(()) => {
-                    tracing::debug!(source, sequence, event_type, order, %trace, "heard");
+                    tracing::debug!(source, sequence, event_type, order, %trace, "applied");
                     if self.core.tracer().takes(&context) {
                         let parent = cause.map(|cause| cause.span_id);
                         effect.spans.push(span(source, record, context, parent, began.elapsed()));
@@ -427,7 +436,7 @@ impl Worker {
         let mut keys: BTreeSet<_> = effect.parked.iter().map(|parked| parked.key).collect();
         keys.extend(&self.parked_keys);
         if !is_parked && keys.len() >= PARKED_KEYS_MAX {
-            return Err(Halt::Full(why)); // the release is at fault, not the event: stand still, nothing is lost
+            return Err(Halt::Full(why)); // the release is at fault, not the event: the consumer stalls, nothing is lost
         }
         tracing::error!(source, sequence, event_type, order, %trace, why, "an event is parked");
         effect.parked.push(Parked {
@@ -445,7 +454,7 @@ impl Worker {
         Ok(())
     }
 
-    /// Adds what follows from an event; or tells why the code fails on it.
+    /// Adds the consequences of an event. The inner error: why the code fails on it.
     pub(super) async fn consequences(
         &self,
         event_type: &str,
@@ -465,7 +474,7 @@ impl Worker {
                         if id == NEW_ID {
                             let id = self.core.new_document_id(resource).await?;
                             new_ids.entry(resource).or_default().push(id);
-                            effect.documents.insert((resource, id), None); // nobody else has heard of this id
+                            effect.documents.insert((resource, id), None); // a new id: there is no such document yet
                             continue;
                         }
                         let stored = self.core.read((resource, id)).await?;
@@ -493,7 +502,7 @@ impl Worker {
     async fn commit(&mut self, effect: Effect) -> Result<(), Halt> {
         let mut changes = self.changes(&effect).await?;
         changes.positions = effect
-            .heard
+            .applied
             .iter()
             .filter(|(key, offset)| self.positions.get(*key) != Some(*offset))
             .map(|((source, partition), offset)| {
@@ -510,7 +519,7 @@ impl Worker {
             .collect();
         let is_effect = !changes.documents.is_empty() || !changes.journal.is_empty() || !changes.requests.is_empty();
         if !is_effect && self.positions_written.elapsed() < POSITIONS_EVERY {
-            self.heard = effect.heard; // written with the next effect, or once a second
+            self.applied = effect.applied; // committed with the next effect, or once a second
             return Ok(());
         }
         if is_effect {
@@ -530,12 +539,12 @@ impl Worker {
             crash::point("heard.after-commit");
         }
         self.parked_keys.extend(effect.parked.iter().map(|parked| parked.key));
-        self.positions.clone_from(&effect.heard);
-        self.heard = effect.heard;
+        self.positions.clone_from(&effect.applied);
+        self.applied = effect.applied;
         self.positions_written = Instant::now();
         let now_ms = self.core.now().as_millisecond();
         for (source, time_ms) in &effect.times {
-            self.core.metrics().heard(&source.service, *time_ms, now_ms);
+            self.core.metrics().applied(&source.service, *time_ms, now_ms);
         }
         for span in effect.spans {
             self.core.tracer().record(&span.context.clone(), || span);

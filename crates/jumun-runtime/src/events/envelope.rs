@@ -1,7 +1,7 @@
-//! The headers that an event travels with: CloudEvents 1.0 in binary mode, and the trace that it happened in.
+//! The headers of an event: CloudEvents 1.0 in binary mode, and the trace in which it happened.
 //!
-//! The embedded bus stores only what does not follow from the rest, which is the trace. The others are made of a record
-//! where somebody wants to see them, or where a bus carries them (CloudEvents, *Kafka Protocol Binding*).
+//! The embedded bus stores only the header that does not follow from the record, which is the trace. The others are derived
+//! from a record where a command shows them, or where a bus carries them (CloudEvents, *Kafka Protocol Binding*).
 
 use jiff::Timestamp;
 use jumun_bus::{Record, Source};
@@ -15,7 +15,7 @@ pub fn headers(system: &str, source: &Source, event: &Record) -> Vec<(String, St
         ("type", event_type.clone()),
         ("contentType", "application/json".to_owned()),
         ("ce_specversion", "1.0".to_owned()),
-        // Numbers of two epochs have nothing to do with each other.
+        // The same number in two epochs names two events.
         ("ce_id", format!("{}/{partition}/{sequence}", source.epoch)),
         ("ce_source", format!("/{system}/{}", source.service)),
         ("ce_type", event_type.clone()),

@@ -1,4 +1,4 @@
-//! Events: from the journal onto the bus, from the bus into their effects, and views made of them.
+//! Events: from the journal onto the bus (relay), from the bus into their effects (consumer), and into views (rebuild).
 
 pub mod consumer;
 pub mod envelope;

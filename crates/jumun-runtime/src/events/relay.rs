@@ -1,10 +1,10 @@
-//! The relay of a service: brings what is in its journal onto the bus (transactional outbox; Richardson, *Microservices
-//! Patterns*, chapter 3).
+//! The relay of a service: publishes its journal on the bus (transactional outbox; Richardson, *Microservices Patterns*,
+//! chapter 3).
 //!
-//! Level-triggered: it looks at what the bus has and appends what the journal has beyond it. So it does not matter what a
-//! crash or a power cut took from the bus; the numbers are the journal's.
+//! The relay is level-triggered: it reads the last number on the bus and appends the events of the journal beyond it. So it
+//! repairs whatever a crash or a power cut took from the bus; the numbers are the journal's.
 //!
-//! It is the only publisher of its service: see *One process a database* in [`core`](crate::core).
+//! The relay is the only publisher of its service: see *One process per database* in [`core`](crate::core).
 
 use crate::{
     core::Core,
@@ -20,7 +20,7 @@ use tokio::{sync::Mutex, time::Instant};
 /// Why a relay cannot work.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum RelayError {
-    /// The bus has events that the journal does not know: the database is older than the bus.
+    /// The bus has events that the journal lacks: the database is older than the bus.
     #[error("{service}/{partition}: the bus has events up to {bus}, the journal only up to {journal}")]
     BusAhead {
         /// The service.
@@ -32,7 +32,7 @@ pub enum RelayError {
         /// The last number in the journal.
         journal: u64,
     },
-    /// The bus says no.
+    /// The bus fails.
     #[error(transparent)]
     Bus(#[from] BusError),
     /// The journal cannot be read.
@@ -54,7 +54,7 @@ impl RelayError {
     pub const fn remedy(&self) -> &'static str {
         match self {
             Self::BusAhead { .. } => {
-                "The database was restored from an older copy. Restore the newest one; what others have heard cannot be unsaid."
+                "The database was restored from an older copy. Restore the newest one; other services have applied its events."
             }
             Self::Bus(error) => error.remedy(),
             Self::Journal(_) => "Try again; if it stays so, look at the disk.",
@@ -68,12 +68,12 @@ pub struct Relay {
     core: Core,
     bus: Arc<dyn Bus>,
     source: Source,
-    /// None: the disk did not confirm a write, and it is to be opened again.
+    /// `None`: the disk did not confirm a write; the next use opens it again.
     publisher: Arc<Mutex<Option<Box<dyn Publisher>>>>,
 }
 
 impl Relay {
-    /// A relay. Refuses to work if the bus is ahead of the journal.
+    /// Opens the relay. Refuses if the bus is ahead of the journal.
     pub async fn open(core: &Core, bus: Arc<dyn Bus>) -> Result<Self, RelayError> {
         let identity = core.database().identity();
         let source =
@@ -96,17 +96,17 @@ impl Relay {
         Ok(Self { core: core.clone(), bus, source, publisher: Arc::new(Mutex::new(Some(publisher))) })
     }
 
-    /// Works until the service is drained.
+    /// Starts to publish and to sync, until the service is drained.
     pub fn start(&self) {
         let (publishing, syncing) = (self.clone(), self.clone());
         self.core.spawn_worker(async move { publishing.publish().await });
         self.core.spawn_worker(async move { syncing.sync_often().await });
     }
 
-    /// Publishes what is there, and makes it last: the end of a service that stops.
+    /// Publishes the rest of the journal and syncs the bus: the last step of a service that stops.
     pub(crate) async fn finish(&self) {
         if let Err(error) = self.catch_up().await {
-            tracing::warn!(%error, "not all events are published; the rest is, when the service starts again");
+            tracing::warn!(%error, "not all events are published; the next start publishes the rest");
         }
         self.sync().await;
     }
@@ -116,11 +116,11 @@ impl Relay {
             match self.catch_up().await {
                 Ok(()) => {
                     let published = self.core.to_publish().notified();
-                    // A missed notice costs a pause, no more.
+                    // A missed notice costs a pause, nothing else.
                     drop(tokio::time::timeout(RELAY_PAUSE, published).await);
                 }
                 Err(error) => {
-                    tracing::warn!(%error, "events wait in the journal; trying again");
+                    tracing::warn!(%error, "events wait in the journal; the relay tries again");
                     tokio::time::sleep(RELAY_PAUSE).await;
                 }
             }
@@ -163,21 +163,23 @@ impl Relay {
         }
     }
 
-    /// A sync waits for the disk, so it has a thread of its own.
+    /// A sync blocks on the disk, so it runs on a thread of its own.
     async fn sync(&self) {
         let mut publisher = self.publisher.clone().lock_owned().await;
         let began = Instant::now();
         let synced = tokio::task::spawn_blocking(move || {
             let synced = publisher.as_mut().map_or(Ok(Vec::new()), |publisher| publisher.sync());
             if synced.is_err() {
-                // What the disk did not confirm once it must not be asked about again: another publisher writes it anew.
+                // After a failed fsync a second one proves nothing: another publisher writes the events again.
                 *publisher = None;
             }
             synced
         });
         match synced.await {
             Ok(Ok(_)) => self.core.metrics().synced(began.elapsed()),
-            Ok(Err(error)) => tracing::warn!(%error, "the bus could not be synced; the journal holds what it may lose"),
+            Ok(Err(error)) => {
+                tracing::warn!(%error, "the bus cannot be synced; the journal has the events that it may lose")
+            }
             Err(error) => tracing::error!(%error, "the sync of the bus has failed"),
         }
     }
@@ -194,12 +196,12 @@ async fn last_of(core: &Core, partition: u16, below: u64) -> Result<u64, ReadErr
 
 fn record(event: JournalRecord) -> Record {
     let JournalRecord { partition, sequence, event_type, key, time_ms, trace, body } = event;
-    // What else the contract wants in the headers follows from the rest, see `envelope`.
+    // The other headers of the contract follow from the record, see `envelope`.
     let trace = trace.map(|trace| (TRACEPARENT.to_owned(), TraceContext::from_stored(&trace).to_string()));
     Record { partition, sequence, event_type, key, time_ms, headers: Vec::from_iter(trace), body }
 }
 
-/// How many bytes of an event are on the bus, but for what the bus adds.
+/// Bytes of an event on the bus, without what the bus adds.
 fn bytes(record: &Record) -> usize {
     let headers: usize = record.headers.iter().map(|(name, value)| name.len() + value.len()).sum();
     record.event_type.len() + headers + record.body.len()

@@ -1,18 +1,24 @@
-//! Retention: the log of a service is cut where it is old and nobody needs it any more.
+//! Retention: deletes segments of a log that are old and that no consumer needs.
 //!
-//! Everybody does its own part at a slow pace, and looks at what is there each time, so that it does not matter what dies
-//! when:
+//! # Three parts
 //!
-//! * A service with views that need what is old makes a base of them ([`Rebuilds::make_base`]).
-//! * A consumer writes beside each log that it listens to what it needs no more: what has had its effect, and for a view
-//!   what is in its base. It writes that after the one or the other is committed, so it never says too much.
-//! * A source deletes whole segments of its log that are older than the retention and that no consumer needs. Consumers are
-//!   those of the model; one that has said nothing needs everything. So whoever is slow, or stopped, loses nothing.
+//! Each service does its own parts at a slow pace. Each part is level-triggered, so it does not matter which process dies
+//! when.
 //!
-//! The journal of a source is not cut. It is where a rebuild finds the last number of its own service, and what the whole log
-//! can be filled from again for a view that is new and has no base.
+//! * **Base.** A service whose views need old events makes a base of its views ([`Rebuilds::make_base`]).
+//! * **Release.** Each consumer publishes, next to the log, the offset below which it needs nothing: it has applied these
+//!   events, and the base of each of its views contains them. It publishes the offset after the commit that it reflects, so
+//!   the offset may lag but never runs ahead.
+//! * **Cut.** A source deletes whole segments of its log that are older than the retention time and that no consumer needs.
+//!   The consumers are those of the model. One that has published no offset needs everything, so a slow or stopped consumer
+//!   loses nothing.
+//!
+//! # Why the journal is not cut
+//!
+//! A rebuild reads the last number of its own service there. And a new view without a base needs the whole log, which the
+//! relay can fill again only from the journal.
 
-use super::rebuild::{Based, RebuildError, Rebuilds};
+use super::rebuild::{BaseOutcome, RebuildError, Rebuilds};
 use crate::{
     core::Core,
     crash,
@@ -28,7 +34,7 @@ use std::{
     time::Duration,
 };
 
-/// How long a service keeps its log, and the consumers that it keeps it for.
+/// How long a service keeps its log, and for which consumers.
 #[derive(Clone)]
 pub struct Retention {
     bus: Arc<dyn Bus>,
@@ -44,19 +50,19 @@ impl fmt::Debug for Retention {
 }
 
 impl Retention {
-    /// Keeps events of this service at least this long, and until every consumer in this system needs them no more.
+    /// Keeps events of this service at least this long, and until no consumer in this system needs them.
     pub fn new(system: &SystemModel, service: &ServiceModel, bus: Arc<dyn Bus>, kept_for: Duration) -> Self {
         let needs = |consumer: &&ServiceModel| sources(consumer).contains(service.name);
         let consumers = system.services.iter().filter(needs).map(|consumer| consumer.name.to_owned()).collect();
         Self { bus, kept_for, consumers }
     }
 
-    /// The longest time that one part of the log may span, so that retention can delete parts at a steady pace.
+    /// The longest time that one segment of the log may span, so that retention deletes segments at a steady pace.
     pub fn part_max_age(kept_for: Duration) -> Duration {
         kept_for / RETENTION_PARTS
     }
 
-    /// Works until the service is drained.
+    /// Starts the worker. It runs until the service is drained.
     pub(crate) fn start(self, core: &Core, rebuilds: &Rebuilds) {
         let (least, most) = RETENTION_LOOKS;
         let pace = Self::part_max_age(self.kept_for).clamp(least, most);
@@ -70,20 +76,20 @@ impl Retention {
     }
 }
 
-/// Whose logs a service needs: those that it listens to, and those that its views are made of.
+/// The sources whose logs a service needs: those that it listens to, and those that its views fold.
 fn sources(service: &ServiceModel) -> BTreeSet<&'static str> {
     let folded = service.resources.iter().filter_map(|resource| resource.folds.as_ref()).flatten();
     service.listens.iter().chain(folded).map(|event| event.source).collect()
 }
 
-/// Why a part of it is not done yet. It is tried again.
+/// Why a part is not done yet. The next round tries it again.
 #[derive(Debug, thiserror::Error)]
 enum Delay {
     #[error(transparent)]
     Bus(#[from] BusError),
     #[error(transparent)]
     Database(#[from] ReadError),
-    #[error("no base of the views can be made: {0}")]
+    #[error("the service cannot make a base of its views: {0}")]
     Base(#[from] RebuildError),
     #[error("it has failed: {0}")]
     Defect(String),
@@ -102,7 +108,7 @@ impl Keeper {
         Self { retention, core: core.clone(), rebuilds: rebuilds.clone(), sources }
     }
 
-    /// Does all parts; what hinders one does not hinder the others.
+    /// Does all parts. A part that fails does not prevent the others.
     async fn look(&self) {
         let parts = [self.make_base().await, self.release().await, self.cut().await];
         for delay in parts.into_iter().filter_map(Result::err) {
@@ -110,7 +116,7 @@ impl Keeper {
         }
     }
 
-    /// Makes a new base if one would let go of something old.
+    /// Makes a new base if that releases a segment past the retention time.
     async fn make_base(&self) -> Result<(), Delay> {
         let needs = self.needs().await?;
         let since_ms = self.since_ms();
@@ -127,21 +133,21 @@ impl Keeper {
             return Ok(());
         }
         match self.rebuilds.make_base().await? {
-            Based::Kept | Based::InTheWay => {}
-            Based::Parked => {
-                tracing::warn!("the log is not cut: events are parked, and the views need it until they are heard");
+            BaseOutcome::Kept | BaseOutcome::InTheWay => {}
+            BaseOutcome::Parked => {
+                tracing::warn!("the log is not cut: events are parked, and the views need it until they are applied");
             }
         }
         Ok(())
     }
 
-    /// Writes down what is needed no more, where that is news.
+    /// Publishes the offsets below which this service needs nothing, where they changed.
     async fn release(&self) -> Result<(), Delay> {
         for (source, need) in self.needs().await? {
             let Some(Need { now, .. }) = need else { continue };
             let consumer = self.core.model().name;
             let is_news = self.on_disk(move |bus| {
-                // One that cannot be read is written anew.
+                // An offset that cannot be read is written again.
                 let is_news = bus.released(source, consumer).ok().flatten().as_ref() != Some(&now);
                 if is_news { bus.release(source, consumer, &now).map(|()| true) } else { Ok(false) }
             });
@@ -152,7 +158,7 @@ impl Keeper {
         Ok(())
     }
 
-    /// Deletes what is old and needed by nobody.
+    /// Deletes segments that are old and that no consumer needs.
     async fn cut(&self) -> Result<(), Delay> {
         let model = self.core.model();
         if !model.publishes {
@@ -172,7 +178,7 @@ impl Keeper {
         self.core.now().as_millisecond().saturating_sub(kept_ms)
     }
 
-    /// By source; None where nothing is known of it yet.
+    /// What this service needs of each source; `None`: it has no position in that log yet.
     async fn needs(&self) -> Result<BTreeMap<&'static str, Option<Need>>, ReadError> {
         let (model, database) = (self.core.model(), self.core.database());
         let positions = database.positions().await?;
@@ -195,7 +201,7 @@ impl Keeper {
             };
             let (mut now, mut with_new_base) = (Vec::new(), Vec::new());
             for partition in 0..identity.partitions {
-                // It has no positions in its own log: whatever it has committed is in its journal.
+                // It has no positions in its own log: its journal has all that it committed.
                 let heard = if source == model.name { u64::MAX } else { in_positions(&positions, partition) };
                 let folding = bases.iter().filter(|(view, _)| folds(view, source));
                 now.push(folding.map(|(_, base)| in_positions(base, partition)).fold(heard, u64::min));
@@ -207,7 +213,7 @@ impl Keeper {
         Ok(self.sources.iter().map(|source| (*source, need(source))).collect())
     }
 
-    /// What waits for the disk has a thread of its own.
+    /// Runs work that blocks on the disk on a thread of its own.
     async fn on_disk<T: Send + 'static>(
         &self,
         work: impl FnOnce(&dyn Bus) -> Result<T, BusError> + Send + 'static,
@@ -218,10 +224,10 @@ impl Keeper {
     }
 }
 
-/// What is needed no more of one source.
+/// The offsets of one source below which this service needs nothing.
 struct Need {
     now: Released,
-    /// If all views had a base of now.
+    /// The same if all views had a base of now.
     with_new_base: Released,
 }
 

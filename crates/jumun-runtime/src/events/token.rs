@@ -2,7 +2,7 @@
 
 use std::{fmt, str::FromStr};
 
-/// Names an event, as `Jumun-Seen` does and `jumun events`: `order/0/7`.
+/// Names an event, as in `Jumun-Seen` and `jumun events`: `order/0/7`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Token {
     /// The source.

@@ -1,12 +1,17 @@
-//! Admission: a service takes no more at once than it can do in time. So many commands are at work, a few more wait, first
-//! come first served, none longer than it may; whoever cannot is told so at once, before anything of it is done.
+//! Admission: a service takes no more requests at once than it can complete in time. A bounded number of commands is in
+//! progress, a bounded number queues, first come first served, each for a bounded time. The service refuses all others at
+//! once, before any of their work is done.
 //!
-//! Why a bound on the wait: a queue that grows makes everybody late, those included who would have been in time. With it a
-//! service that is asked for ten times what it can do still does what it can, and answers the others in a millisecond.
+//! # Why the wait is bounded
 //!
-//! Reads have places of their own, so that a flood of lists starves no orders, nor the other way round. What ends things
-//! passes by, as it makes less work, not more, and undoing, health and what operators say never come here. There are at most
-//! as many of these as there are connections.
+//! A queue that grows makes all requests late, also those that would have been in time. With a bound, a service that gets ten
+//! times the requests that it can do still does what it can, and refuses the others within a millisecond.
+//!
+//! # What needs no permit
+//!
+//! Reads have permits of their own, so that a flood of lists does not starve orders, nor the other way round. Commands that
+//! end things need no permit, because they reduce work. Undoing, health and operator calls never pass admission. The number of
+//! connections bounds all of these.
 //!
 //! Sources: D. Yanacek, *Using load shedding to avoid overload* (Amazon Builders' Library); *Site Reliability Engineering*,
 //! chapter 21, *Handling Overload*.
@@ -51,7 +56,7 @@ impl Section for AdmissionConfig {
     }
 }
 
-/// Lets commands and reads in.
+/// Admits commands and reads.
 #[derive(Debug)]
 pub(crate) struct Admission {
     commands: Arc<Gate>,
@@ -61,7 +66,7 @@ pub(crate) struct Admission {
     shedding: Shedding,
 }
 
-/// Places of one kind, and the queue for them.
+/// The permits of one kind, and the queue for them.
 #[derive(Debug)]
 struct Gate {
     what: &'static str,
@@ -70,15 +75,15 @@ struct Gate {
     max_waiting: u32,
     max_wait: Duration,
     waiting: AtomicU32,
-    /// How long one has a place, in nanoseconds, exponentially weighted; 0 before the first one has ended.
+    /// How long a request holds a permit, in nanoseconds: a moving average, 0 until the first request has ended.
     takes_ns: AtomicU64,
-    /// By the place in [`Reason::ALL`].
+    /// By the index in [`Reason::ALL`].
     shed: [Counter; 3],
 }
 
-/// A place among those at work; given back when dropped.
+/// The right to be in progress; released when dropped.
 #[derive(Debug)]
-#[must_use = "dropped at once, it is no place"]
+#[must_use = "a permit that is dropped at once is released at once"]
 pub(crate) struct Permit {
     gate: Arc<Gate>,
     since: Instant,
@@ -86,21 +91,21 @@ pub(crate) struct Permit {
     _fault: Option<OwnedSemaphorePermit>,
 }
 
-/// Fewer places than there usually are, for a drill. Who queues for one when they are closed goes on without.
+/// Fewer permits than configured, for a drill. A caller that queues when they are closed goes on without one.
 #[derive(Debug, Clone)]
 pub(crate) struct FaultLimit {
     pub(crate) places: Arc<Semaphore>,
     pub(crate) width: u32,
 }
 
-/// Why somebody was turned away.
+/// Why a request was refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Reason {
-    /// As many wait as may.
+    /// The queue is full.
     Full,
-    /// It waited as long as it may.
+    /// It queued as long as it may.
     Waited,
-    /// Its answer would not have been waited for.
+    /// Its caller would no longer wait for the answer.
     Expired,
 }
 
@@ -116,7 +121,7 @@ impl Reason {
     }
 }
 
-/// One who waits; no more when dropped.
+/// Counts one queued request until dropped.
 struct Waiting<'a>(&'a AtomicU32);
 
 impl Drop for Waiting<'_> {
@@ -136,7 +141,7 @@ impl Admission {
         Self { commands, reads, shed, metrics, shedding: Shedding::default() }
     }
 
-    /// A place for a command, for which there is so much time left if it is an ask. None: it needs none.
+    /// A permit for a command. `left`: how long the caller still waits, if it is an ask. `None`: the command needs no permit.
     pub(crate) async fn command(
         &self,
         is_ending: bool,
@@ -149,7 +154,7 @@ impl Admission {
         self.enter(&self.commands, left, fault_limit).await.map(Some)
     }
 
-    /// A place for a read.
+    /// A permit for a read.
     pub(crate) async fn read(&self) -> Result<Permit, Problem> {
         self.enter(&self.reads, None, None).await
     }
@@ -167,14 +172,14 @@ impl Admission {
         })
     }
 
-    /// Looks whether somebody was turned away since the last look: how many. To be called once a second.
+    /// How many requests were refused since the last call. To be called once a second.
     pub(crate) fn look(&self) -> u64 {
         self.shedding.look()
     }
 
-    /// What is so at the moment, for operators.
-    pub(crate) fn told(&self) -> Value {
-        let told = |gate: &Gate| {
+    /// The present state, for the health page.
+    pub(crate) fn status(&self) -> Value {
+        let status = |gate: &Gate| {
             let [full, waited, expired] = Reason::ALL.map(|reason| gate.shed[reason as usize].get());
             json!({
                 "atWork": gate.at_work(),
@@ -184,10 +189,10 @@ impl Admission {
                 "shed": full + waited + expired,
             })
         };
-        json!({ "commands": told(&self.commands), "reads": told(&self.reads), "isShedding": self.shedding.is_on() })
+        json!({ "commands": status(&self.commands), "reads": status(&self.reads), "isShedding": self.shedding.is_on() })
     }
 
-    /// What is so at the moment becomes metrics.
+    /// Sets the gauges to the present state.
     pub(crate) fn set_metrics(&self) {
         for gate in [&self.commands, &self.reads] {
             self.metrics.set(gate.what, gate.at_work(), gate.waiting.load(Relaxed));
@@ -201,7 +206,7 @@ impl Admission {
 
 fn overloaded(what: &str, reason: Reason, turn: Duration) -> Problem {
     let why = match reason {
-        Reason::Full => "as many are at work and wait as may",
+        Reason::Full => "the queue is full",
         Reason::Waited => "no place became free in time",
         Reason::Expired => "there is no time left to wait for a place",
     };
@@ -225,14 +230,14 @@ impl Gate {
         }
     }
 
-    /// A place, at once or after a wait; or why not, and when there may be one.
+    /// A permit, at once or after a wait; or why not, and the estimated wait of the next caller.
     async fn enter(
         self: &Arc<Self>,
         left: Option<Duration>,
         fault_limit: Option<FaultLimit>,
     ) -> Result<Permit, (Reason, Duration)> {
         if let Some(place) = self.try_enter(fault_limit.as_ref()) {
-            return Ok(place); // even with too little time: without anybody at work nothing would ever be measured again
+            return Ok(place); // even with too little time left: with nothing in progress nothing would be measured again
         }
         let turn = self.turn_in(fault_limit.as_ref());
         if left.is_some_and(|left| turn + self.takes() > left) {
@@ -251,7 +256,7 @@ impl Gate {
         place.ok().flatten().ok_or_else(|| (reason, self.turn_in(fault_limit.as_ref())))
     }
 
-    /// A place, if one is free: then nobody waits for it, as who waits is handed what becomes free.
+    /// A permit without queueing. If one is free the queue is empty: released permits go to waiters first.
     fn try_enter(self: &Arc<Self>, fault_limit: Option<&FaultLimit>) -> Option<Permit> {
         let fault_permit = match fault_limit.filter(|fault_limit| !fault_limit.places.is_closed()) {
             Some(fault_limit) => Some(fault_limit.places.clone().try_acquire_owned().ok()?),
@@ -261,7 +266,7 @@ impl Gate {
         Some(Permit { gate: self.clone(), since: Instant::now(), _place: permit, _fault: fault_permit })
     }
 
-    /// Waits for a permit of the fault limit first, so that a caller that cannot use a place does not hold one.
+    /// Waits for a permit of the fault limit first, so that a caller without one does not hold a permit of the gate.
     async fn wait(self: &Arc<Self>, fault_limit: Option<&FaultLimit>) -> Option<Permit> {
         let fault_permit = match fault_limit {
             Some(fault_limit) => fault_limit.places.clone().acquire_owned().await.ok(),
@@ -271,12 +276,12 @@ impl Gate {
         Some(Permit { gate: self.clone(), since: Instant::now(), _place: permit, _fault: fault_permit })
     }
 
-    /// How long one has a place.
+    /// How long a request holds a permit, on average.
     fn takes(&self) -> Duration {
         Duration::from_nanos(self.takes_ns.load(Relaxed))
     }
 
-    /// When the turn of one would come who comes now.
+    /// Estimated wait of a caller that queues now.
     fn turn_in(&self, fault_limit: Option<&FaultLimit>) -> Duration {
         let width = fault_limit.map_or(self.width, |fault_limit| fault_limit.width.min(self.width)).max(1);
         let before = self.waiting.load(Relaxed).saturating_add(1);
@@ -299,7 +304,7 @@ impl Drop for Permit {
     }
 }
 
-/// The last one counts so little: by one part in so many.
+/// Smoothing of the moving average: each sample weighs 1/16.
 const WEIGHT: u64 = 16;
 
 #[cfg(test)]

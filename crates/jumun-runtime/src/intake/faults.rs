@@ -1,7 +1,7 @@
-//! Faults on demand, for drills: a service that is slow, fails, is narrow or busy because an operator says so. They strike
-//! commands, asks of neighbours included, before anything of them is done. Undoing is never disturbed.
+//! Faults on demand, for drills: an operator makes a service slow, failing, narrow or busy. Faults apply to commands, asks of
+//! neighbours included, before any of their work is done. They never apply to undoing.
 //!
-//! They are off by default, and then cost a command one look at a flag.
+//! They are off by default, and then cost a command one read of a flag.
 
 use super::admission::FaultLimit;
 use crate::limits::TIMER_LATENESS;
@@ -34,7 +34,7 @@ struct Active {
 }
 
 impl FaultSwitch {
-    /// Turns these on, instead of others; for so long, or until they are turned off.
+    /// Turns these faults on, in place of those that are on; for this long, or until they are turned off.
     pub fn set(&self, faults: Faults, lasting: Option<Duration>) {
         let active = faults.are_any().then(|| {
             let places = (faults.concurrency > 0).then(|| Arc::new(Semaphore::new(faults.concurrency as usize)));
@@ -42,7 +42,7 @@ impl FaultSwitch {
         });
         let lasting = lasting.map(format_duration);
         match &active {
-            Some(_) => tracing::warn!(%faults, lasting, "faults are on, because somebody asked for them"),
+            Some(_) => tracing::warn!(%faults, lasting, "faults are on: an operator turned them on"),
             None if self.is_on() => tracing::warn!("faults are off"),
             None => {}
         }
@@ -55,11 +55,11 @@ impl FaultSwitch {
         self.is_on.store(is_on, Ordering::Relaxed);
         drop(current);
         if let Some(places) = before.and_then(|before| before.places.clone()) {
-            places.close(); // who queued for a place goes on without one
+            places.close(); // a caller that queues for a permit goes on without one
         }
     }
 
-    /// What is on.
+    /// The faults that are on.
     pub fn on(&self) -> Option<FaultsOn> {
         self.active().map(|active| FaultsOn {
             faults: active.faults,
@@ -71,7 +71,7 @@ impl FaultSwitch {
         })
     }
 
-    /// Whether any are, or were a moment ago.
+    /// Whether faults are on, or were until a moment ago.
     pub(crate) fn is_on(&self) -> bool {
         self.is_on.load(Ordering::Relaxed)
     }
@@ -90,14 +90,14 @@ impl FaultSwitch {
         None
     }
 
-    /// How few commands may be at work at once, if they may not as usual.
+    /// The limit of commands in progress that the faults impose, if they do.
     pub(crate) fn limit(&self) -> Option<FaultLimit> {
         let active = self.active()?;
         Some(FaultLimit { places: active.places.clone()?, width: active.faults.concurrency })
     }
 
-    /// What a command that was let in goes through before anything of it is done.
-    pub(crate) async fn meet(&self) -> Result<(), Problem> {
+    /// Applies the faults to an admitted command, before any of its work is done.
+    pub(crate) async fn apply(&self) -> Result<(), Problem> {
         let Some(active) = self.active() else { return Ok(()) };
         let Faults { delay, fail, concurrency: _, cpu, start_delay: _ } = active.faults;
         if delay != Delay::default() {
@@ -105,7 +105,10 @@ impl FaultSwitch {
         }
         burn(cpu);
         if fastrand::f64() < fail {
-            return Err(Problem::new(Code::Fault, "It fails because an operator asked for that. Nothing was done."));
+            return Err(Problem::new(
+                Code::Fault,
+                "It fails because an operator turned this fault on. Nothing was done.",
+            ));
         }
         Ok(())
     }
@@ -146,16 +149,16 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_delay_is_drawn_between_its_bounds() {
         let switch = on(json!({ "delay": "400ms..620ms" }));
-        let mut met = Vec::new();
+        let mut took = Vec::new();
         for _ in 0..200 {
             let began = Instant::now();
-            switch.meet().await.expect("no failure");
-            met.push(began.elapsed());
+            switch.apply().await.expect("no failure");
+            took.push(began.elapsed());
         }
-        met.sort();
+        took.sort();
         let (least, most) = (Duration::from_millis(399), Duration::from_millis(620)); // timers are of a millisecond
-        assert!(met[0] >= least && met[199] <= most, "{:?} to {:?}", met[0], met[199]);
-        assert!(met[199] > met[0] + Duration::from_millis(110), "{:?} to {:?}", met[0], met[199]);
+        assert!(took[0] >= least && took[199] <= most, "{:?} to {:?}", took[0], took[199]);
+        assert!(took[199] > took[0] + Duration::from_millis(110), "{:?} to {:?}", took[0], took[199]);
     }
 
     #[tokio::test]
@@ -163,9 +166,9 @@ mod tests {
         let switch = on(json!({ "fail": 0.5 }));
         let mut failed = 0;
         for _ in 0..1_000 {
-            if let Err(problem) = switch.meet().await {
+            if let Err(problem) = switch.apply().await {
                 assert_eq!((problem.code, problem.code.status()), (Code::Fault, 500));
-                assert!(!problem.code.is_surely_not_done(), "a 500 is believed by nobody");
+                assert!(!problem.code.is_surely_not_done(), "a 500 does not prove that nothing was done");
                 failed += 1;
             }
         }
@@ -177,9 +180,9 @@ mod tests {
         let switch = FaultSwitch::default();
         switch.set(read(json!({ "fail": 1 })), Some(Duration::from_mins(1)));
         assert_eq!(switch.on().expect("faults").ends_in_ms, Some(60_000));
-        assert!(switch.meet().await.is_err());
+        assert!(switch.apply().await.is_err());
         tokio::time::advance(Duration::from_mins(1)).await;
-        assert!(switch.meet().await.is_ok());
+        assert!(switch.apply().await.is_ok());
         assert_eq!(switch.on(), None);
     }
 
@@ -187,7 +190,7 @@ mod tests {
     async fn processor_time_is_burnt() {
         let used = || Duration::try_from(clock_gettime(ClockId::ThreadCPUTime)).expect("a time");
         let before = used();
-        on(json!({ "cpu": "5ms" })).meet().await.expect("no failure");
+        on(json!({ "cpu": "5ms" })).apply().await.expect("no failure");
         assert!(used() >= before + Duration::from_millis(5));
     }
 }

@@ -1,4 +1,4 @@
-//! What a command passes before it is decided: admission, faults on demand, its turn.
+//! What a command passes before it is decided: admission, injected faults, its turn.
 
 pub mod admission;
 pub mod faults;

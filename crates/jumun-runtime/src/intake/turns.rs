@@ -1,7 +1,8 @@
-//! Turns: commands on one aggregate, and repeats of one request, queue in the process instead of running into each
-//! other in the database. Nobody holds a turn while a neighbour is asked, except the repeats of that very request.
+//! Turns: commands on one aggregate, and repeats of one request, queue in the process instead of conflicting in the database.
+//! A command holds no turn of an aggregate while it asks a neighbour; it does hold the turn of its key, for which repeats of
+//! the same request queue.
 //!
-//! They queue in one process: see *One process a database* in [`core`](crate::core).
+//! Turns are of one process: see *One process per database* in [`core`](crate::core).
 
 use crate::limits::TURNS_WAITING_MAX;
 use std::{
@@ -13,15 +14,15 @@ use tokio::sync::OwnedMutexGuard;
 
 type Queues<K> = Mutex<HashMap<K, Arc<tokio::sync::Mutex<()>>>>;
 
-/// A queue for each key that somebody holds or waits for.
+/// A queue for each key that a caller holds or waits for.
 #[derive(Debug)]
 pub(crate) struct Turns<K: Eq + Hash>(Arc<Queues<K>>);
 
-/// Too many wait already.
+/// The queue of the key is full.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct TooMany;
 
-/// The right to go on; given back when dropped.
+/// The turn of a key; released when dropped.
 #[derive(Debug)]
 pub(crate) struct Turn<K: Eq + Hash> {
     queues: Arc<Queues<K>>,
@@ -40,7 +41,7 @@ impl<K: Eq + Hash + Clone> Turns<K> {
         if Arc::strong_count(&queue) > TURNS_WAITING_MAX {
             return Err(TooMany);
         }
-        // Made before waiting, so that giving up while waiting cleans up, too.
+        // Made before the wait, so that a caller that gives up while it waits also cleans up.
         let mut turn = Turn { queues: self.0.clone(), key, guard: None };
         turn.guard = Some(queue.lock_owned().await);
         Ok(turn)
@@ -58,7 +59,7 @@ impl<K: Eq + Hash> Drop for Turn<K> {
 }
 
 fn lock<K: Eq + Hash>(queues: &Queues<K>) -> MutexGuard<'_, HashMap<K, Arc<tokio::sync::Mutex<()>>>> {
-    queues.lock().unwrap_or_else(PoisonError::into_inner) // a map of queues is whole at any instruction
+    queues.lock().unwrap_or_else(PoisonError::into_inner) // no panic leaves the map half changed
 }
 
 #[cfg(test)]
@@ -85,7 +86,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn who_gives_up_waiting_leaves_nothing_behind() {
+    async fn a_caller_that_gives_up_leaves_no_queue_behind() {
         let turns = Turns::new();
         let first = turns.take(7).await.expect("a turn");
         {
@@ -97,7 +98,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_flood_is_turned_away() {
+    async fn a_full_queue_refuses_callers() {
         let turns = Turns::new();
         let first = turns.take(7).await.expect("a turn");
         let mut waiting: Vec<_> = (0..TURNS_WAITING_MAX).map(|_| Box::pin(turns.take(7))).collect();

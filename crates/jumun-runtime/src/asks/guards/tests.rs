@@ -1,4 +1,4 @@
-//! What the engine does with a guard: what is committed, what is asked, and how often that counts.
+//! What the engine does around a guard: what it commits, what it asks, and how often a call counts.
 
 use super::Guards;
 use crate::{
@@ -82,26 +82,26 @@ impl Aggregate for Order {
     }
 }
 
-/// A till that says these, one after the other.
+/// A till that answers with these outcomes, one after the other.
 #[derive(Clone, Default)]
 struct Till {
-    says: Arc<Mutex<VecDeque<Outcome>>>,
+    outcomes: Arc<Mutex<VecDeque<Outcome>>>,
 }
 
 impl Till {
     fn left(&self) -> usize {
-        self.says.lock().expect("one thread").len()
+        self.outcomes.lock().expect("one thread").len()
     }
 }
 
 impl Transport for Till {
     fn ask(&self, _: Question) -> BoxFuture<'_, Outcome> {
-        let said = self.says.lock().expect("one thread").pop_front();
-        Box::pin(ready(said.expect("it is asked no more often than it has something to say")))
+        let outcome = self.outcomes.lock().expect("one thread").pop_front();
+        Box::pin(ready(outcome.expect("one outcome for each call")))
     }
 
     fn void<'a>(&'a self, _: &'a str, _: &'a str, _: Uuid, _: &'a Origin) -> BoxFuture<'a, Result<(), VoidError>> {
-        Box::pin(ready(Err(VoidError::NoAnswer("nobody undoes here".into()))))
+        Box::pin(ready(Err(VoidError::NoAnswer("this till undoes nothing".into()))))
     }
 }
 
@@ -112,7 +112,7 @@ struct Shop {
 }
 
 impl Shop {
-    fn new(says: impl IntoIterator<Item = Outcome>) -> Self {
+    fn new(outcomes: impl IntoIterator<Item = Outcome>) -> Self {
         let shop = Service::new("shop", 1).aggregate(Resource::<Order>::at("/orders").on_post(|basket| basket));
         let model = System::new("shops", "").service(shop.asks(&PAY)).build();
         let model = model.service("shop").expect("a service").clone();
@@ -120,8 +120,9 @@ impl Shop {
         let bulkhead = BulkheadConfig { max_concurrent: 1, max_wait: Duration::from_millis(100) };
         let config = GuardConfig { breaker, bulkhead, ..GuardConfig::default() };
         let database = MemoryDatabase::new(schema(&model));
-        let till = Till { says: Arc::new(Mutex::new(says.into_iter().collect())) };
-        let guards = Guards::new(&model, &BTreeMap::from([("till".to_owned(), config)])).expect("what can be");
+        let till = Till { outcomes: Arc::new(Mutex::new(outcomes.into_iter().collect())) };
+        let guards =
+            Guards::new(&model, &BTreeMap::from([("till".to_owned(), config)])).expect("a valid configuration");
         let behaviour = model.behaviour(&serde_json::Map::new()).expect("default settings");
         let parts = Parts::new(model, behaviour, Arc::new(database.clone()), Arc::new(till.clone()));
         let engine = Engine::new(Parts { guards, ..parts });
@@ -159,7 +160,7 @@ impl Shop {
 }
 
 #[tokio::test(start_paused = true)]
-async fn with_an_open_circuit_nobody_is_asked_and_nothing_is_committed() {
+async fn with_an_open_circuit_no_call_is_made_and_nothing_is_committed() {
     let shop = Shop::new([]);
     assert!(shop.engine.guards().command("till", Command::ForceOpen).is_some());
     for key in [None, Some("k"), Some("k")] {
@@ -192,12 +193,12 @@ async fn a_question_that_is_repeated_on_another_connection_is_one_call() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_a_neighbour_does_counts_and_what_its_business_says_does_not() {
+async fn failures_of_a_neighbour_count_and_refusals_of_its_business_do_not() {
     let outcomes = [
         (Outcome::Accepted("{}".into()), 0),
         (Outcome::Refused(Rejection::Declined("no money".into())), 0),
         (Outcome::NotDone("it is down".into()), 1),
-        (Outcome::Unknown("it said nothing".into()), 2),
+        (Outcome::Unknown("no answer".into()), 2),
     ];
     let shop = Shop::new(outcomes.iter().map(|(outcome, _)| outcome.clone()));
     for (nth, (outcome, failed)) in outcomes.iter().enumerate() {
@@ -208,11 +209,11 @@ async fn what_a_neighbour_does_counts_and_what_its_business_says_does_not() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_key_has_its_answer_whatever_the_circuit_says_now() {
+async fn a_key_has_its_answer_whatever_the_state_of_the_circuit() {
     let shop = Shop::new([Outcome::Accepted("{}".into())]);
     let placed = shop.order(false, Some("k")).await.expect("an order");
     assert!(shop.engine.guards().command("till", Command::ForceOpen).is_some());
     let again = shop.order(false, Some("k")).await.expect("the same order");
     assert_eq!((again.body, shop.requests().await), (placed.body, vec![RequestState::Done]));
-    assert!(shop.order(false, Some("another")).await.is_err(), "and nobody else is let in");
+    assert!(shop.order(false, Some("another")).await.is_err(), "a request without an answer is refused");
 }

@@ -1,4 +1,4 @@
-//! A store that hears of orders, some of which its code cannot take.
+//! A store that consumes events of orders, on some of which its code fails.
 
 mod counting;
 mod scripted;
@@ -17,10 +17,10 @@ use jumun_database::{MemoryDatabase, ReadDatabase};
 use jumun_telemetry::Origin;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-/// A release whose code fails on one order, until it is mended.
+/// A release whose code fails on one order until it is fixed.
 struct Faulty {
     inner: Arc<dyn Behaviour>,
-    is_mended: Arc<AtomicBool>,
+    is_fixed: Arc<AtomicBool>,
     panics: bool,
 }
 
@@ -33,7 +33,7 @@ impl Behaviour for Faulty {
 
     fn handle(&self, event: ReceivedEvent<'_>, documents: &Documents) -> Result<Outcome, Defect> {
         let is_bad = event.body.contains(&format!("\"id\":{BAD_ORDER},"));
-        if is_bad && !self.is_mended.load(Ordering::Relaxed) {
+        if is_bad && !self.is_fixed.load(Ordering::Relaxed) {
             assert!(!self.panics, "the code panics on order {BAD_ORDER}");
             return Err(Defect { collection: "stores", id: BAD_ORDER, why: "the code fails on it".into() });
         }
@@ -41,15 +41,15 @@ impl Behaviour for Faulty {
     }
 }
 
-/// Nobody is asked here.
-struct Nobody;
+/// A transport without neighbours.
+struct NoNeighbours;
 
-impl Transport for Nobody {
+impl Transport for NoNeighbours {
     fn ask(&self, _: Question) -> BoxFuture<'_, Reached> {
-        Box::pin(ready(Reached::NotDone("there is nobody".into())))
+        Box::pin(ready(Reached::NotDone("there is no neighbour".into())))
     }
     fn void<'a>(&'a self, _: &'a str, _: &'a str, _: Uuid, _: &'a Origin) -> BoxFuture<'a, Result<(), VoidError>> {
-        Box::pin(ready(Err(VoidError::NoAnswer("there is nobody".into()))))
+        Box::pin(ready(Err(VoidError::NoAnswer("there is no neighbour".into()))))
     }
 }
 
@@ -58,7 +58,7 @@ struct Store {
     database: MemoryDatabase,
     bus: MemoryBus,
     publisher: Box<dyn Publisher>,
-    is_mended: Arc<AtomicBool>,
+    is_fixed: Arc<AtomicBool>,
     panics: bool,
 }
 
@@ -69,19 +69,19 @@ impl Store {
         let bus = MemoryBus::new();
         let source = Source { service: "order".into(), epoch: Uuid::from_u128(1), partitions: 1 };
         let publisher = bus.publisher(&source).expect("the first publisher");
-        Self { database, bus, publisher, is_mended: Arc::default(), panics: false }
+        Self { database, bus, publisher, is_fixed: Arc::default(), panics: false }
     }
 
     /// A process.
     async fn start(&self) -> (Engine, Consumer) {
-        self.try_start().await.expect("it can hear")
+        self.try_start().await.expect("it starts")
     }
 
     async fn try_start(&self) -> Result<(Engine, Consumer), ConsumerError> {
         let model = food_delivery::system().service("store").expect("a service").clone();
         let inner = model.behaviour(&serde_json::Map::new()).expect("default settings");
-        let behaviour = Faulty { inner, is_mended: self.is_mended.clone(), panics: self.panics };
-        let (database, transport) = (Arc::new(self.database.clone()), Arc::new(Nobody));
+        let behaviour = Faulty { inner, is_fixed: self.is_fixed.clone(), panics: self.panics };
+        let (database, transport) = (Arc::new(self.database.clone()), Arc::new(NoNeighbours));
         let engine = Engine::new(Parts::new(model, Arc::new(behaviour), database, transport));
         let consumer = Consumer::start(engine.core(), Arc::new(self.bus.clone())).await?;
         Ok((engine, consumer))
@@ -107,10 +107,10 @@ impl Store {
         self.publish(event_type, order, body);
     }
 
-    /// Waits until everything that is published has been heard.
-    async fn heard_all(&self, consumer: &Consumer) {
+    /// Waits until the consumer has applied all published events.
+    async fn applied_all(&self, consumer: &Consumer) {
         let token = Token { service: "order".into(), partition: 0, sequence: self.publisher.last(0) };
-        assert!(consumer.has_heard(&token, Duration::from_secs(10)).await, "{:?}", consumer.consumption());
+        assert!(consumer.has_applied(&token, Duration::from_secs(10)).await, "{:?}", consumer.consumption());
     }
 
     async fn status_of(&self, order: i64) -> Option<String> {
@@ -150,7 +150,7 @@ async fn an_event_on_which_the_code_fails_is_parked_with_its_followers_and_all_o
         {
             store.order(event_type, order);
         }
-        store.heard_all(&consumer).await;
+        store.applied_all(&consumer).await;
         assert_eq!(store.parked().await, [(7, "Ordered".into()), (7, "OrderCanceled".into())]);
         assert_eq!(store.status_of(6).await.as_deref(), Some("ORDER_CONFIRMED"));
         assert_eq!(store.status_of(7).await, None);
@@ -160,13 +160,13 @@ async fn an_event_on_which_the_code_fails_is_parked_with_its_followers_and_all_o
         assert_eq!(
             retry(&consumer, None).await,
             (0, 1),
-            "it is not mended yet: the first fails, the second is not tried"
+            "it is not fixed yet: the first event fails, the second is not tried"
         );
         store.order("Ordered", 9);
-        store.heard_all(&consumer).await;
+        store.applied_all(&consumer).await;
         assert_eq!(store.parked().await.len(), 2);
 
-        store.is_mended.store(true, Ordering::Relaxed);
+        store.is_fixed.store(true, Ordering::Relaxed);
         assert_eq!(retry(&consumer, Some(7)).await, (2, 0));
         assert_eq!(store.parked().await, []);
         assert_eq!(store.status_of(7).await.as_deref(), Some("CANCELED"));
@@ -183,23 +183,23 @@ async fn what_cannot_be_decoded_is_parked() {
     store.publish("Ordered", 5, r#"{"eventType":"Ordered","id":"five"}"#.into());
     store.publish("DroneDispatched", 5, "{}".into());
     store.order("Ordered", 6);
-    store.heard_all(&consumer).await;
-    assert_eq!(store.parked().await, [(5, "Ordered".into())], "types of later releases are nobody's trouble");
+    store.applied_all(&consumer).await;
+    assert_eq!(store.parked().await, [(5, "Ordered".into())], "types of later releases are skipped");
     assert_eq!(store.status_of(6).await.as_deref(), Some("ORDER_CONFIRMED"));
 }
 
 #[tokio::test]
-async fn parked_events_are_heard_again_when_the_mended_release_starts() {
+async fn parked_events_are_applied_when_the_fixed_release_starts() {
     let mut store = Store::new();
     let (engine, consumer) = store.start().await;
     store.order("Ordered", 7);
-    store.heard_all(&consumer).await;
+    store.applied_all(&consumer).await;
     engine.drain(Duration::from_secs(1)).await;
 
-    store.is_mended.store(true, Ordering::Relaxed);
+    store.is_fixed.store(true, Ordering::Relaxed);
     let (_engine, consumer) = store.start().await;
     store.order("OrderCanceled", 7);
-    store.heard_all(&consumer).await;
+    store.applied_all(&consumer).await;
     assert_eq!(store.parked().await, []);
     assert_eq!(store.published().await, own(&[("StoreConfirmed", 7), ("StoreCanceled", 7)]));
 }
@@ -209,26 +209,26 @@ async fn what_is_discarded_has_no_effect_and_holds_nothing_up() {
     let mut store = Store::new();
     let (_engine, consumer) = store.start().await;
     store.order("Ordered", 7);
-    store.heard_all(&consumer).await;
+    store.applied_all(&consumer).await;
     let (done, outcome) = oneshot::channel();
     assert!(consumer.instruct(Instruction::Discard { key: 7, done }).await);
     assert_eq!(outcome.await, Ok(Ok(1)));
     assert_eq!(store.parked().await, []);
-    store.is_mended.store(true, Ordering::Relaxed);
+    store.is_fixed.store(true, Ordering::Relaxed);
     store.order("OrderCanceled", 7);
-    store.heard_all(&consumer).await;
-    assert_eq!(store.published().await, [], "a cancel of an order that was never heard of");
+    store.applied_all(&consumer).await;
+    assert_eq!(store.published().await, [], "it cancels an order whose `Ordered` was discarded");
 }
 
 #[tokio::test]
-async fn a_process_that_starts_again_hears_nothing_twice() {
+async fn a_process_that_starts_again_applies_nothing_twice() {
     let mut store = Store::new();
     for order in 1..=5 {
         store.order("Ordered", order);
     }
     for _ in 0..3 {
         let (engine, consumer) = store.start().await;
-        store.heard_all(&consumer).await;
+        store.applied_all(&consumer).await;
         engine.kill();
     }
     assert_eq!(store.published().await.len(), 5);
@@ -239,7 +239,7 @@ async fn a_source_that_was_replaced_stops_the_consumer_loudly() {
     let mut store = Store::new();
     let (engine, consumer) = store.start().await;
     store.order("Ordered", 1);
-    store.heard_all(&consumer).await;
+    store.applied_all(&consumer).await;
     engine.drain(Duration::from_secs(1)).await;
 
     // The database of `order` was thrown away: another epoch, and numbers that mean something else.
@@ -262,7 +262,7 @@ async fn a_source_that_was_replaced_stops_the_consumer_loudly() {
 }
 
 #[tokio::test]
-async fn a_release_that_can_take_nothing_in_stands_still_before_it_parks_everything() {
+async fn a_release_that_can_apply_nothing_stalls_before_it_parks_everything() {
     let mut store = Store::new();
     let (_engine, consumer) = store.start().await;
     let first = 1_000;
@@ -277,14 +277,14 @@ async fn a_release_that_can_take_nothing_in_stands_still_before_it_parks_everyth
     assert!(store.parked().await.len() <= PARKED_KEYS_MAX);
     assert_eq!(store.status_of(5).await, None, "nothing is skipped");
 
-    // Somebody looks at it and makes room: it goes on where it stood.
+    // An operator discards parked events: the consumer goes on where it stalled.
     let mut discarded = 0;
     for order in first..first + too_many {
         let (done, outcome) = oneshot::channel();
         assert!(consumer.instruct(Instruction::Discard { key: order, done }).await);
         discarded += outcome.await.expect("an answer").expect("nothing is in the way");
     }
-    store.heard_all(&consumer).await;
+    store.applied_all(&consumer).await;
     assert_eq!(discarded + store.parked().await.len(), PARKED_KEYS_MAX + 1);
     assert_eq!(store.status_of(5).await.as_deref(), Some("ORDER_CONFIRMED"));
 }

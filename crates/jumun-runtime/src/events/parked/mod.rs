@@ -1,5 +1,5 @@
 //! Parked events: kept aside because they cannot be decoded or the business code fails on them, with every later event of
-//! their order. They are applied again when the service starts, or when an operator says so.
+//! their order. The consumer applies them again when the service starts, or when an operator instructs it to.
 
 pub(crate) mod record;
 
@@ -12,67 +12,68 @@ use jumun_telemetry::TraceContext;
 use std::collections::BTreeSet;
 use tokio::time::Instant;
 
-/// One look at what is parked.
+/// One round over the parked events.
 struct Retried {
-    heard: usize,
+    applied: usize,
     /// Orders that stay parked.
     stuck: BTreeSet<i64>,
-    /// Whether it was because somebody else was first: then it is to be looked at again.
+    /// Whether a commit was a conflict: then the round is repeated.
     is_conflict: bool,
 }
 
 impl Worker {
-    pub(super) async fn obey(&mut self, instruction: Instruction) {
-        let as_parked = self.as_parked.clone();
-        let free = as_parked.try_lock().map_err(|_| "a view is being rebuilt; tell it again after that");
+    /// Carries out an instruction, unless a rebuild holds the parked events.
+    pub(super) async fn carry_out(&mut self, instruction: Instruction) {
+        let parked_lock = self.parked_lock.clone();
+        let held = parked_lock.try_lock().map_err(|_| "a view is being rebuilt; repeat the command after that");
         match instruction {
-            Instruction::Retry { key, done } => drop(done.send(match free {
+            Instruction::Retry { key, done } => drop(done.send(match held {
                 Ok(_) => Ok(self.retry(key).await),
                 Err(why) => Err(why),
             })),
-            Instruction::Discard { key, done } => drop(done.send(match free {
+            Instruction::Discard { key, done } => drop(done.send(match held {
                 Ok(_) => Ok(self.discard(key).await),
                 Err(why) => Err(why),
             })),
         }
     }
 
-    /// What could not be heard again because of the database, and not because of itself, is not left until somebody says so.
-    pub(super) async fn retry_again(&mut self) {
-        if self.again.is_empty() || self.again_at.elapsed() < RETRY_PAUSE {
+    /// Retries parked events whose last retry failed only because the database was unavailable.
+    pub(super) async fn retry_failed(&mut self) {
+        if self.to_retry.is_empty() || self.to_retry_since.elapsed() < RETRY_PAUSE {
             return;
         }
-        let as_parked = self.as_parked.clone();
-        let Ok(_free) = as_parked.try_lock() else { return };
-        for key in std::mem::take(&mut self.again) {
-            let (heard, failed) = self.retry(key).await;
-            tracing::info!(heard, failed, "parked events were heard again, once the database let them");
+        let parked_lock = self.parked_lock.clone();
+        let Ok(_held) = parked_lock.try_lock() else { return };
+        for key in std::mem::take(&mut self.to_retry) {
+            let (applied, failed) = self.retry(key).await;
+            tracing::info!(applied, failed, "parked events were retried after a failure of the database");
         }
     }
 
-    /// Hears parked events again, each order's in their order; an order whose event fails again stays parked.
+    /// Applies parked events again, those of an order in sequence. An order whose event fails again stays parked.
     pub(super) async fn retry(&mut self, key: Option<i64>) -> (usize, usize) {
-        let mut heard = 0;
+        let mut applied = 0;
         for _ in 0..DECISIONS_MAX {
             let round = self.retry_once(key).await;
-            heard += round.heard;
+            applied += round.applied;
             if !round.is_conflict {
                 self.parked_keys.retain(|known| round.stuck.contains(known) || key.is_some_and(|key| key != *known));
-                return (heard, round.stuck.len());
+                return (applied, round.stuck.len());
             }
         }
-        tracing::warn!("parked events were not heard again: others change the same documents all the time");
+        tracing::warn!("parked events were not applied: other commits change the same documents all the time");
         self.retry_later(key);
-        (heard, self.parked_keys.len())
+        (applied, self.parked_keys.len())
     }
 
     fn retry_later(&mut self, key: Option<i64>) {
-        self.again.insert(key);
-        self.again_at = Instant::now();
+        self.to_retry.insert(key);
+        self.to_retry_since = Instant::now();
     }
 
     async fn retry_once(&mut self, key: Option<i64>) -> Retried {
-        let mut round = Retried { heard: 0, stuck: BTreeSet::new(), is_conflict: false };
+        let mut round = Retried { applied: 0, stuck: BTreeSet::new(), is_conflict: false };
         let all = match parked(self.core.database().as_ref(), key).await {
             Ok(all) => all,
             Err(error) => {
@@ -100,7 +101,7 @@ impl Worker {
             };
             match concluded {
                 Ok(()) => {
-                    round.heard += 1;
+                    round.applied += 1;
                     continue;
                 }
                 Err(Halt::Conflict) => round.is_conflict = true,
@@ -124,7 +125,7 @@ impl Worker {
         discarded
     }
 
-    /// An effect, and its event is parked no more: hiding the row is what makes it happen once.
+    /// Commits an effect together with the end of the parked event. Hiding the row makes it happen once.
     async fn conclude(
         &self,
         document: &Document,

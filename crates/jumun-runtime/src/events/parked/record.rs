@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 /// The collection of parked events.
 pub const PARKED: &str = "parked";
 
-/// An event that waits for somebody to look at it.
+/// An event that waits for a retry, or for an operator to discard it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Parked {
@@ -23,19 +23,19 @@ pub struct Parked {
     pub key: i64,
     /// When it happened, in milliseconds since 1970 UTC.
     pub time_ms: i64,
-    /// In which trace it happened.
+    /// The trace in which it happened.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub traceparent: Option<String>,
     /// As published.
     pub body: String,
     /// Why it is parked.
     pub cause: String,
-    /// Whether somebody has said that it shall have no effect. It is not in lists then.
+    /// Whether an operator has discarded it: it has no effect, and lists leave it out.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub is_discarded: bool,
 }
 
-/// The orders that have parked events.
+/// The orders with parked events.
 pub(crate) async fn parked_keys(database: &dyn ReadDatabase) -> Result<BTreeSet<i64>, ReadError> {
     let parked = parked(database, None).await?;
     Ok(parked.into_iter().map(|(_, parked)| parked.key).collect())

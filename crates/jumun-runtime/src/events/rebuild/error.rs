@@ -1,33 +1,33 @@
-//! Why views are not rebuilt.
+//! Why a rebuild fails.
 
 use jumun_bus::BusError;
 use jumun_control::RebuildReport;
 use jumun_database::{CommitError, ReadError};
 
-/// Why views are not rebuilt. The old rows stand.
+/// Why a rebuild fails. The old rows are unchanged.
 #[derive(Debug, thiserror::Error)]
 pub enum RebuildError {
-    /// There is nothing to rebuild.
+    /// The service has no such view.
     #[error("`{service}` has no view `{wanted}`; its views: {views}")]
     NoView {
         /// The service.
         service: &'static str,
-        /// What was asked for.
+        /// The name that the operator gave.
         wanted: String,
-        /// What there is.
+        /// Its views.
         views: String,
     },
-    /// Another rebuild is at work.
-    #[error("a rebuild is at work already")]
+    /// Another rebuild is in progress.
+    #[error("a rebuild is in progress already")]
     AtWork,
-    /// Nobody waits for it any more, or the service stops.
-    #[error("it was given up")]
+    /// The operator hung up, the service stops, or a base gives way to a rebuild.
+    #[error("the rebuild was given up")]
     GivenUp,
-    /// The bus says so.
+    /// The bus fails.
     #[error(transparent)]
     Bus(#[from] BusError),
-    /// The log has less than the consumer has heard.
-    #[error("{0}: the log ends before what this service has heard of it")]
+    /// The log ends before the consumer's position.
+    #[error("{0}: the log ends before the position of this service")]
     LogEnds(String),
     /// The code fails on an event that is not parked.
     #[error("{source_name}/{partition}: the code fails on event {sequence} ({event_type}): {why}")]
@@ -49,8 +49,8 @@ pub enum RebuildError {
     /// The database does not take the rows.
     #[error(transparent)]
     Write(#[from] CommitError),
-    /// It has panicked outside the code of the business.
-    #[error("it has failed: {0}")]
+    /// The rebuild panicked outside the business code.
+    #[error("the rebuild failed: {0}")]
     Defect(String),
 }
 
@@ -75,15 +75,15 @@ impl RebuildError {
         match self {
             Self::NoView { .. } => "Name a service that has a view, or one of its views.",
             Self::AtWork => "Wait for its end, or end the command that started it.",
-            Self::GivenUp => "Start it again; what was there before stands.",
+            Self::GivenUp => "Start it again; the old rows are unchanged.",
             Self::Bus(error) => error.remedy(),
             Self::LogEnds(_) => {
                 "Start the service that publishes these events: it fills the log again. Then try again."
             }
-            Self::Event { .. } => "Run a release that can read this event; what was there before stands.",
+            Self::Event { .. } => "Run a release that can read this event; the old rows are unchanged.",
             Self::Read(_) => "Try again; if it stays so, look at the disk.",
             Self::Write(_) => "See that the disk has room for a second copy of the view, then try again.",
-            Self::Defect(_) => "Please report it; what was there before stands.",
+            Self::Defect(_) => "Please report it; the old rows are unchanged.",
         }
     }
 }

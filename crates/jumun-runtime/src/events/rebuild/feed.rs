@@ -1,4 +1,4 @@
-//! What a rebuild reads: the events of each source, in a queue for each partition.
+//! The input of a rebuild: the events of each source, in a queue for each partition.
 
 use super::error::RebuildError;
 use jumun_bus::{BusError, Subscription};
@@ -19,7 +19,7 @@ pub(super) struct FeedPartition {
     pub(super) done: u64,
     /// The last number that was put into it.
     pub(super) read: u64,
-    /// Up to where to go.
+    /// The number up to which the rebuild folds.
     pub(super) target: u64,
     pub(super) queue: VecDeque<Event>,
 }
@@ -28,7 +28,7 @@ pub(super) struct FeedPartition {
 pub(super) struct Event {
     pub(super) sequence: u64,
     pub(super) time_ms: i64,
-    /// Type and body; None where no view is concerned.
+    /// Type and body; `None`: the event concerns no view.
     pub(super) content: Option<(String, String)>,
 }
 
@@ -39,7 +39,7 @@ impl FeedPartition {
 
     pub(super) fn put(&mut self, service: &str, partition: u16, event: Event) -> Result<(), RebuildError> {
         if event.sequence <= self.read {
-            return Ok(()); // delivered twice
+            return Ok(()); // a duplicate
         }
         if event.sequence > self.read + 1 {
             let (service, after, found) = (service.to_owned(), self.read, event.sequence);

@@ -1,4 +1,4 @@
-//! The work of a rebuild: reads events, folds them into rows, stores the rows.
+//! The work of a rebuild: reads events, folds them into rows, stores the rows in the shadow.
 
 use super::{
     error::RebuildError,
@@ -31,16 +31,16 @@ use std::{
 };
 use tokio::{sync::mpsc, task::JoinHandle, time::Instant};
 
-/// What rows are made for.
+/// What becomes of the rows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Goal {
-    /// To replace the old ones.
+    /// They replace the old rows.
     View,
-    /// To be kept as base.
+    /// They are kept as the base.
     Base,
 }
 
-/// Up to where events are to be folded, and which of them are not.
+/// Up to which positions to fold, and which events to leave out.
 pub(super) struct Known {
     pub(super) positions: Vec<Position>,
     /// Events that are parked or were discarded.
@@ -68,49 +68,49 @@ impl Known {
     }
 }
 
-/// A view in the making.
+/// A view that is being rebuilt.
 struct Rows {
     collection: &'static str,
     folding: Box<dyn Folding>,
-    /// Of the events that were taken into the batch, their indexes in it.
+    /// The indexes in the batch of the events that this view folds.
     taken: Vec<usize>,
-    /// The largest id that was stored: what is beyond it is not in the shadow.
+    /// The largest id that was stored: the shadow has no row beyond it.
     stored_to: i64,
 }
 
 /// What is rebuilt, for what, and from where.
 pub(super) struct Scope<'a> {
-    /// The views, by their places among the resources of the service.
+    /// The views, by their indexes among the resources of the service.
     pub(super) views: &'a [usize],
     pub(super) goal: Goal,
-    /// The positions of the base that the rows begin with; `None`: they begin with the first event.
+    /// The positions of the base that the rows begin with. `None`: they begin with the first event.
     pub(super) base: Option<&'a [Position]>,
 }
 
 /// Folds the log into rows, for a view or for its base.
 pub(super) struct Work<'a> {
     core: &'a Core,
-    /// Whether an operator wants a rebuild: a base gives way to it.
+    /// Whether an operator requested a rebuild: a base gives way to it.
     is_wanted: &'a AtomicBool,
     goal: Goal,
     /// Whether it begins with the base.
     from_base: bool,
-    say: &'a mpsc::Sender<RebuildReport>,
+    reports: &'a mpsc::Sender<RebuildReport>,
     feeds: Vec<Feed>,
     own: String,
     wanted: BTreeSet<String>,
     rows: Vec<Rows>,
-    /// Bytes that the rows at hand may have, roughly.
+    /// Bytes of the rows in memory, roughly.
     bytes: usize,
     storing: Option<JoinHandle<Result<(), CommitError>>>,
-    /// See the module: versions of rows are counted by ones, this is time.
+    /// The version of new rows: the time in milliseconds, which no version that counts by ones reaches.
     version: u64,
     /// Events that were read.
     pub(super) events: u64,
     /// Those of them that are parked or were discarded.
     pub(super) left_out: u64,
     began: Instant,
-    said: Instant,
+    reported: Instant,
 }
 
 impl<'a> Work<'a> {
@@ -118,7 +118,7 @@ impl<'a> Work<'a> {
         core: &'a Core,
         bus: &dyn Bus,
         is_wanted: &'a AtomicBool,
-        say: &'a mpsc::Sender<RebuildReport>,
+        reports: &'a mpsc::Sender<RebuildReport>,
         scope: &Scope<'_>,
         known: &Known,
     ) -> Result<Self, RebuildError> {
@@ -165,7 +165,7 @@ impl<'a> Work<'a> {
             is_wanted,
             goal,
             from_base: base.is_some(),
-            say,
+            reports,
             feeds,
             own: model.name.to_owned(),
             wanted: wanted.clone(),
@@ -176,7 +176,7 @@ impl<'a> Work<'a> {
             events: 0,
             left_out: 0,
             began: now,
-            said: now,
+            reported: now,
         })
     }
 
@@ -184,24 +184,25 @@ impl<'a> Work<'a> {
         self.core.database()
     }
 
+    /// Fails once the rebuild is to be given up.
     pub(super) fn check_wanted(&self) -> Result<(), RebuildError> {
-        let is_over = self.say.is_closed()
+        let is_over = self.reports.is_closed()
             || self.core.stopping().is_cancelled()
             || (self.goal == Goal::Base && self.is_wanted.load(Ordering::Relaxed));
         if is_over { Err(RebuildError::GivenUp) } else { Ok(()) }
     }
 
-    fn say(&mut self) {
-        if self.said.elapsed() < PROGRESS_EVERY {
+    fn report(&mut self) {
+        if self.reported.elapsed() < PROGRESS_EVERY {
             return;
         }
-        self.said = Instant::now();
+        self.reported = Instant::now();
         let left: u64 =
             self.partitions().map(|(_, _, partition)| partition.target.saturating_sub(partition.done)).sum();
         let micros = self.began.elapsed().as_micros().max(1);
         let rate = u64::try_from(u128::from(self.events) * 1_000_000 / micros).unwrap_or_default();
         let progress = RebuildProgress { events: self.events, of: self.events + left, rate };
-        let _ = self.say.try_send(RebuildReport::Progress(progress)); // a listener that is slow misses some
+        let _ = self.reports.try_send(RebuildReport::Progress(progress)); // a slow receiver misses some
     }
 
     fn partitions(&self) -> impl Iterator<Item = (usize, usize, &FeedPartition)> {
@@ -210,8 +211,8 @@ impl<'a> Work<'a> {
         })
     }
 
-    /// Puts the rows of the base into the shadow, where it begins with that. With versions of now: the same base may be
-    /// switched in more than once, and its rows be changed in between.
+    /// Copies the base into the shadow, if the rows begin with it. The copies get the version of this rebuild: the same base may
+    /// be switched in more than once, and its rows may change in between.
     pub(super) async fn copy_base(&mut self) -> Result<(), RebuildError> {
         if !self.from_base {
             return Ok(());
@@ -233,7 +234,7 @@ impl<'a> Work<'a> {
         Ok(())
     }
 
-    /// The positions that the rows are made of.
+    /// The positions up to which the rows are folded.
     pub(super) fn reached(&self) -> Vec<Position> {
         let reached = self.partitions().filter_map(|(feed, nth, partition)| {
             let Feed { service, epoch, .. } = &self.feeds[feed];
@@ -248,7 +249,7 @@ impl<'a> Work<'a> {
         reached.collect()
     }
 
-    /// Folds everything up to these positions, and all own events.
+    /// Folds all events up to these positions, and all events of this service.
     pub(super) async fn go_to(&mut self, known: &Known) -> Result<(), RebuildError> {
         for feed in &mut self.feeds {
             for (nth, partition) in feed.partitions.iter_mut().enumerate() {
@@ -271,12 +272,12 @@ impl<'a> Work<'a> {
             }
             self.fold(batch).await?;
             self.store(false).await?;
-            self.say();
+            self.report();
         }
     }
 
-    /// The next events, the oldest of all sources first: so the events of one order come close together, and its row is
-    /// mostly at hand.
+    /// The next events, the oldest of all sources first. So the events of one order are close together, and its row is mostly
+    /// still in memory.
     async fn next_batch(&mut self, left_out: &HashSet<Name>) -> Result<Vec<(usize, u16, Event)>, RebuildError> {
         let (mut batch, mut bytes, mut passed) = (Vec::new(), 0, 0);
         while passed < FOLD_MAX_EVENTS && bytes < FOLD_MAX_BYTES {
@@ -315,7 +316,7 @@ impl<'a> Work<'a> {
         Ok(batch)
     }
 
-    /// Puts something into the queue of a partition that has not come to its target.
+    /// Fills the queue of a partition that has not reached its target.
     async fn fill(&mut self, feed: usize, nth: usize) -> Result<(), RebuildError> {
         let began = Instant::now();
         loop {
@@ -334,7 +335,7 @@ impl<'a> Work<'a> {
                 )?;
             }
             if is_empty && from.service == self.own {
-                // What the relay has not brought onto the bus yet.
+                // The relay has not published these events yet.
                 self.fill_from_journal(feed, nth).await?;
             }
             if !self.feeds[feed].partitions[nth].queue.is_empty() {
@@ -379,7 +380,7 @@ impl<'a> Work<'a> {
                 }
                 Ok(())
             }));
-            self.fine(&batch, nth, taken)?;
+            self.check_outcome(&batch, nth, taken)?;
             self.read_missing(view).await?;
             let rows = &mut self.rows[view];
             let mut nth = 0;
@@ -392,13 +393,13 @@ impl<'a> Work<'a> {
             }));
             let nth = rows.taken.get(nth).copied().unwrap_or_default();
             rows.folding.end_batch();
-            self.fine(&batch, nth, folded)?;
+            self.check_outcome(&batch, nth, folded)?;
         }
         Ok(())
     }
 
-    /// Names the event that the code fails on.
-    fn fine(
+    /// Makes an error of a failed fold, which names the event.
+    fn check_outcome(
         &self,
         batch: &[(usize, u16, Event)],
         nth: usize,
@@ -419,7 +420,7 @@ impl<'a> Work<'a> {
         })
     }
 
-    /// Reads the rows that were stored before and are needed again.
+    /// Reads the rows that this batch needs and that were stored before.
     async fn read_missing(&mut self, view: usize) -> Result<(), RebuildError> {
         let rows = &mut self.rows[view];
         let (collection, stored_to) = (rows.collection, rows.stored_to);
@@ -443,7 +444,7 @@ impl<'a> Work<'a> {
         Ok(())
     }
 
-    /// Stores rows if there are many at hand, those first that nothing has happened to for a while; or all.
+    /// Stores all rows; or, if many are in memory, those that no event has changed for a while.
     pub(super) async fn store(&mut self, all: bool) -> Result<(), RebuildError> {
         let at_hand: usize = self.rows.iter().map(|rows| rows.folding.rows()).sum();
         if !all && at_hand < FOLD_MAX_ROWS && self.bytes < FOLD_MAX_BYTES {
@@ -465,7 +466,7 @@ impl<'a> Work<'a> {
         }
         self.bytes = 0;
         let (database, goal) = (self.database().clone(), self.goal);
-        // One after the other, so that other commits come in between; and beside us, who read on meanwhile.
+        // One portion after the other, so that other commits come in between. A task of its own, so that reading goes on.
         self.storing = Some(tokio::spawn(async move {
             for (collection, documents) in portions {
                 write(database.as_ref(), goal, collection, documents).await?;
@@ -502,7 +503,7 @@ async fn write(
     }
 }
 
-/// The last number of an own partition; at least `known`.
+/// The last number in a partition of the own journal; at least `known`.
 async fn last_own(database: &dyn ReadDatabase, partition: usize, known: u64) -> Result<u64, ReadError> {
     let partition = u16::try_from(partition).unwrap_or(u16::MAX);
     let has = async |after: u64| database.journal(partition, after, 1).await.map(|events| !events.is_empty());
@@ -511,7 +512,7 @@ async fn last_own(database: &dyn ReadDatabase, partition: usize, known: u64) -> 
         low += step;
         step *= 2;
     }
-    // `low` is there, `low + step` is not.
+    // The journal has `low`, and not `low + step`.
     while step > 1 {
         step /= 2;
         if has(low + step - 1).await? {

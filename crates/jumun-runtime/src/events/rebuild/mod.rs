@@ -1,27 +1,41 @@
-//! Making views anew: folds the log from its first event into a second set of rows, then lets that replace the
-//! first, while everything goes on.
+//! Rebuilding views: folds the log from its first event into a second set of rows, the *shadow*, then switches it with the
+//! first set. The service goes on meanwhile.
 //!
-//! What holds, and why:
+//! # The new rows are exactly what the log contains up to the consumer's positions
 //!
-//! * The new rows are what the log says up to the consumer's positions, no more and no less. The rebuild never goes beyond
-//!   the positions. When it is close to them it holds all commits for a moment (the consumer's, and those of commands, whose
-//!   events a view may be made of), goes to the very positions, and switches; the switch compares the positions once more.
-//! * A step that read an old row cannot write over a new one: versions of new rows begin where no version has counted to,
-//!   so that the step's commit is a conflict and it reads again.
-//! * Parked and discarded events have no effect on the new rows, as they had none on the old ones. An event is parked in
-//!   the commit that moves the position beyond it, so what is parked up to the positions is known before it is folded; and
-//!   nothing that is parked is heard or forgotten until the rebuild has ended (`Consumer::keep_parked`). Then
-//!   everything parked is heard again: what failed on a damaged row does not fail any more.
-//! * Where the log is not kept whole, there is a base: rows as the log said them up to some positions, with these positions. It
-//!   is made as new rows are, from the base before it or from the first event, and kept instead of switched in; never of
-//!   the rows that are there, which may be damaged, and not while something is parked, as it would lack that for ever. A
-//!   rebuild begins with the first event if it is there, as what is in the base was made by the release that made it, and
-//!   otherwise with the base. One from the first event is followed by a base from the first event.
-//! * Whatever ends it before the switch leaves the old rows as they were, and a shadow that nobody sees. The next start,
-//!   and the next rebuild, clear it.
+//! The rebuild never folds beyond the positions. When it is close to them it blocks all commits for a moment: the consumer's,
+//! and those of commands, whose events a view may fold. It folds up to the positions and switches. The switch compares the
+//! positions once more.
 //!
-//! It runs on a thread of its own, with a writer that takes its rows in small portions between other commits: requests
-//! are answered meanwhile.
+//! # No step writes an old row over a new one
+//!
+//! The versions of new rows begin above every version that a row has ever had. So the commit of a step that read an old row
+//! is a conflict, and the step reads again.
+//!
+//! # Parked events
+//!
+//! Parked and discarded events have no effect on the new rows, as they had none on the old ones. An event is parked in the
+//! commit that moves the position beyond it, so the rebuild knows the parked events up to the positions before it folds. No
+//! parked event is applied or discarded until the rebuild has ended (`Consumer::keep_parked`). Then the consumer applies all
+//! parked events again: an event that failed on a damaged row does not fail any more.
+//!
+//! # Bases
+//!
+//! Where retention has cut the log, there is a base: rows that contain the log up to some positions, with these positions.
+//!
+//! * A base is made like new rows, from the base before it or from the first event, and is kept instead of switched in.
+//! * It is never made from the present rows, which may be damaged, and not while an event is parked, which it would lack
+//!   forever.
+//! * A rebuild begins with the first event if the log still has it, because an earlier release may have made the base.
+//!   Otherwise it begins with the base. After a rebuild from the first event, the base is made again from the first event.
+//!
+//! # A rebuild that does not end
+//!
+//! Until the switch the old rows are unchanged, and no read sees the shadow. The next start and the next rebuild clear it.
+//!
+//! # Requests go on
+//!
+//! A rebuild runs on a thread of its own. The writer takes its rows in small portions between other commits.
 
 mod error;
 mod feed;
@@ -53,14 +67,14 @@ use tokio::{
     time::Instant,
 };
 
-/// What became of a new base.
+/// The outcome of making a base.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Based {
-    /// It is kept.
+pub(crate) enum BaseOutcome {
+    /// The base is kept.
     Kept,
-    /// A rebuild, or what it left, is in the way.
+    /// A rebuild is in progress, or the rest of one is being cleared.
     InTheWay,
-    /// Events are parked that it would lack.
+    /// Events are parked that the base would lack.
     Parked,
 }
 
@@ -70,14 +84,15 @@ pub(crate) struct Rebuilds {
     core: Core,
     bus: Arc<dyn Bus>,
     consumer: Option<Consumer>,
-    at_work: Arc<Mutex<()>>,
-    /// Held by whoever clears or fills shadows.
+    in_progress: Arc<Mutex<()>>,
+    /// Held while shadows are cleared or filled.
     shadows: Arc<Mutex<()>>,
-    /// Whether a rebuild is at work or about to be: a base is given up then.
+    /// Whether a rebuild is in progress or about to begin: a base gives way to it.
     is_wanted: Arc<AtomicBool>,
 }
 
-/// The views of a service, by their place among its resources: those that have a name, or all for the service's own.
+/// The views of a service, by their index among its resources: the view with this name, or all views for the name of the
+/// service.
 pub fn views_named(service: &ServiceModel, wanted: &str) -> Result<Vec<usize>, RebuildError> {
     let views = || service.resources.iter().enumerate().filter(|(_, resource)| resource.folds.is_some());
     let meant = views().filter(|(_, view)| wanted == service.name || wanted == view.collection);
@@ -91,13 +106,13 @@ pub fn views_named(service: &ServiceModel, wanted: &str) -> Result<Vec<usize>, R
 }
 
 impl Rebuilds {
-    /// Also clears what a rebuild has left behind that did not live to its end.
+    /// Also clears the shadow of an earlier rebuild that did not end.
     pub(crate) fn start(core: &Core, bus: Arc<dyn Bus>, consumer: Option<Consumer>) -> Self {
         let rebuilds = Self {
             core: core.clone(),
             bus,
             consumer,
-            at_work: Arc::default(),
+            in_progress: Arc::default(),
             shadows: Arc::default(),
             is_wanted: Arc::default(),
         };
@@ -106,27 +121,27 @@ impl Rebuilds {
             let _shadows = clearing.shadows.lock().await;
             let views = views_named(clearing.core.model(), clearing.core.model().name).unwrap_or_default();
             while let Err(error) = clear(&clearing.core, &views, async || Ok(())).await {
-                tracing::debug!(%error, "what is left of a rebuild cannot be cleared yet");
+                tracing::debug!(%error, "the shadow of an earlier rebuild cannot be cleared yet");
                 tokio::time::sleep(DATABASE_PAUSE).await;
             }
         });
         rebuilds
     }
 
-    /// Begins to rebuild these views. It says how far it is, and in the end what came of it; it is given up when nobody
-    /// listens any more.
+    /// Begins to rebuild these views. The receiver gets reports of the progress, and at last the outcome. Dropping it gives the
+    /// rebuild up.
     pub(crate) fn begin(&self, wanted: &str) -> Result<mpsc::Receiver<RebuildReport>, RebuildError> {
         let views = views_named(self.core.model(), wanted)?;
-        let alone = self.at_work.clone().try_lock_owned().map_err(|_| RebuildError::AtWork)?;
+        let alone = self.in_progress.clone().try_lock_owned().map_err(|_| RebuildError::AtWork)?;
         self.is_wanted.store(true, Ordering::Relaxed);
-        let (say, heard) = mpsc::channel(REPORTS_WAITING_MAX);
+        let (reports, received) = mpsc::channel(REPORTS_WAITING_MAX);
         let rebuilds = self.clone();
         let runtime = Handle::current();
-        tokio::task::spawn_blocking(move || runtime.block_on(rebuilds.see_through(views, say, alone)));
-        Ok(heard)
+        tokio::task::spawn_blocking(move || runtime.block_on(rebuilds.run(views, reports, alone)));
+        Ok(received)
     }
 
-    async fn see_through(self, views: Vec<usize>, say: mpsc::Sender<RebuildReport>, alone: OwnedMutexGuard<()>) {
+    async fn run(self, views: Vec<usize>, reports: mpsc::Sender<RebuildReport>, alone: OwnedMutexGuard<()>) {
         let began = Instant::now();
         tracing::info!("a rebuild begins");
         let shadows = self.shadows.lock().await;
@@ -134,14 +149,14 @@ impl Rebuilds {
             Some(consumer) => Some(consumer.keep_parked().await),
             None => None,
         };
-        let outcome = self.rebuild(&views, &say).await;
-        // What is the shadow now: the new rows of a rebuild that was given up, or the old ones.
+        let outcome = self.rebuild(&views, &reports).await;
+        // The shadow has the new rows of a rebuild that was given up, or the old rows after a switch.
         if let Err(error) = clear(&self.core, &views, async || Ok(())).await {
-            tracing::debug!(%error, "what is left of a rebuild is cleared later");
+            tracing::debug!(%error, "the shadow of a rebuild is cleared later");
         }
         drop((kept_parked, shadows));
         let report = match outcome {
-            Ok(Gone { events, left_out, from_base }) => {
+            Ok(Totals { events, left_out, from_base }) => {
                 let (parked_heard, parked_failed) = self.retry_parked().await;
                 let took_ms = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
                 let resources = &self.core.model().resources;
@@ -158,29 +173,31 @@ impl Rebuilds {
                 })
             }
             Err(error) => {
-                tracing::warn!(%error, code = error.code(), "a rebuild is given up; the rows are as they were");
+                tracing::warn!(%error, code = error.code(), "a rebuild is given up; the old rows are unchanged");
                 error.into()
             }
         };
         self.is_wanted.store(false, Ordering::Relaxed);
         drop(alone);
         let is_from_the_log = matches!(&report, RebuildReport::Done(stats) if !stats.from_base);
-        let _ = say.send(report).await; // the operator may have hung up
-        drop(say);
+        let _ = reports.send(report).await; // the operator may have hung up
+        drop(reports);
         if is_from_the_log {
             self.renew_base().await;
         }
     }
 
-    /// Makes a base from the first event, if there is one of an earlier release.
+    /// Makes the base again from the first event, if there is one: an earlier release may have made it.
     async fn renew_base(&self) {
         let views = views_named(self.core.model(), self.core.model().name).unwrap_or_default();
         match self.base_of(&views).await {
             Ok(None) => {}
             Ok(Some(_)) => match self.make_base_here(true).await {
-                Ok(Based::Kept) => {}
-                Ok(based) => tracing::warn!(?based, "the base is not made anew with the view; rebuild it once more"),
-                Err(error) => tracing::warn!(%error, "the base is not made anew with the view; rebuild it once more"),
+                Ok(BaseOutcome::Kept) => {}
+                Ok(outcome) => {
+                    tracing::warn!(?outcome, "the base is not rebuilt with the view; rebuild the view again")
+                }
+                Err(error) => tracing::warn!(%error, "the base is not rebuilt with the view; rebuild the view again"),
             },
             Err(error) => tracing::warn!(%error, "the base cannot be read"),
         }
@@ -191,14 +208,14 @@ impl Rebuilds {
         let (done, outcome) = oneshot::channel();
         let is_taken = consumer.instruct(Instruction::Retry { key: None, done }).await;
         let outcome = if is_taken { outcome.await.ok().and_then(Result::ok) } else { None };
-        outcome.map_or((0, 0), |(heard, failed)| (heard as u64, failed as u64))
+        outcome.map_or((0, 0), |(applied, failed)| (applied as u64, failed as u64))
     }
 
-    async fn rebuild(&self, views: &[usize], say: &mpsc::Sender<RebuildReport>) -> Result<Gone, RebuildError> {
+    async fn rebuild(&self, views: &[usize], reports: &mpsc::Sender<RebuildReport>) -> Result<Totals, RebuildError> {
         let base = self.base_of(views).await?;
-        match (self.rebuild_from(None, views, say).await, base) {
+        match (self.rebuild_from(None, views, reports).await, base) {
             (Err(RebuildError::Bus(BusError::Gone { .. })), Some(base)) => {
-                self.rebuild_from(Some(base), views, say).await
+                self.rebuild_from(Some(base), views, reports).await
             }
             (outcome, _) => outcome,
         }
@@ -208,25 +225,25 @@ impl Rebuilds {
         &self,
         base: Option<Vec<Position>>,
         views: &[usize],
-        say: &mpsc::Sender<RebuildReport>,
-    ) -> Result<Gone, RebuildError> {
+        reports: &mpsc::Sender<RebuildReport>,
+    ) -> Result<Totals, RebuildError> {
         let scope = Scope { views, goal: Goal::View, base: base.as_deref() };
-        let mut work = self.work(say, &scope, &self.known().await?)?;
-        let outcome = self.work_through(views, &mut work).await;
+        let mut work = self.work(reports, &scope, &self.known().await?)?;
+        let outcome = self.fold_and_switch(views, &mut work).await;
         work.end_storing().await; // nothing may come into the shadow after it is cleared
-        outcome.map(|()| Gone { events: work.events, left_out: work.left_out, from_base: base.is_some() })
+        outcome.map(|()| Totals { events: work.events, left_out: work.left_out, from_base: base.is_some() })
     }
 
     fn work<'a>(
         &'a self,
-        say: &'a mpsc::Sender<RebuildReport>,
+        reports: &'a mpsc::Sender<RebuildReport>,
         scope: &Scope<'_>,
         known: &Known,
     ) -> Result<Work<'a>, RebuildError> {
-        Work::new(&self.core, self.bus.as_ref(), &self.is_wanted, say, scope, known)
+        Work::new(&self.core, self.bus.as_ref(), &self.is_wanted, reports, scope, known)
     }
 
-    async fn work_through(&self, views: &[usize], work: &mut Work<'_>) -> Result<(), RebuildError> {
+    async fn fold_and_switch(&self, views: &[usize], work: &mut Work<'_>) -> Result<(), RebuildError> {
         clear(&self.core, views, async || work.check_wanted()).await?;
         work.copy_base().await?;
         for _ in 0..FOLD_ROUNDS_MAX {
@@ -252,7 +269,7 @@ impl Rebuilds {
         views.iter().map(|view| self.core.model().resources[*view].collection).collect()
     }
 
-    /// The positions of the base of these views. None: not all of them have one, and the same.
+    /// The positions of the base of these views. `None`: not all of them have a base at the same positions.
     async fn base_of(&self, views: &[usize]) -> Result<Option<Vec<Position>>, ReadError> {
         let mut bases = Vec::new();
         for collection in self.collections(views) {
@@ -262,35 +279,34 @@ impl Rebuilds {
         Ok(if bases.len() == 1 { bases.remove(0) } else { None })
     }
 
-    /// Makes a base of all views, up to where the consumer is, and keeps it. A rebuild that is asked for goes before: then
-    /// this is given up.
-    pub(crate) async fn make_base(&self) -> Result<Based, RebuildError> {
+    /// Makes a base of all views up to the consumer's positions, and keeps it. It gives way to a rebuild.
+    pub(crate) async fn make_base(&self) -> Result<BaseOutcome, RebuildError> {
         let rebuilds = self.clone();
         let runtime = Handle::current();
         let made = tokio::task::spawn_blocking(move || runtime.block_on(rebuilds.make_base_here(false))).await;
         made.map_err(|error| RebuildError::Defect(error.to_string()))?
     }
 
-    async fn make_base_here(&self, is_anew: bool) -> Result<Based, RebuildError> {
-        let Ok(_shadows) = self.shadows.try_lock() else { return Ok(Based::InTheWay) };
+    async fn make_base_here(&self, from_first_event: bool) -> Result<BaseOutcome, RebuildError> {
+        let Ok(_shadows) = self.shadows.try_lock() else { return Ok(BaseOutcome::InTheWay) };
         let views = views_named(self.core.model(), self.core.model().name)?;
         let known = self.known().await?;
         if known.is_parked {
-            return Ok(Based::Parked);
+            return Ok(BaseOutcome::Parked);
         }
-        let base = if is_anew { None } else { self.base_of(&views).await? };
-        let (say, _heard) = mpsc::channel(1);
+        let base = if from_first_event { None } else { self.base_of(&views).await? };
+        let (reports, _open) = mpsc::channel(1);
         let scope = Scope { views: &views, goal: Goal::Base, base: base.as_deref() };
-        let mut work = self.work(&say, &scope, &known)?;
+        let mut work = self.work(&reports, &scope, &known)?;
         let outcome = self.keep_base(&views, &known, &mut work).await;
         work.end_storing().await;
-        // What is the shadow now: the base before it, or half of a new one.
+        // The shadow has the previous base, or a part of the new one.
         if let Err(error) = clear(&self.core, &views, async || Ok(())).await {
-            tracing::debug!(%error, "what is left of a base is cleared later");
+            tracing::debug!(%error, "the shadow of a base is cleared later");
         }
         match outcome {
-            Ok(()) => Ok(Based::Kept),
-            Err(RebuildError::GivenUp) => Ok(Based::InTheWay),
+            Ok(()) => Ok(BaseOutcome::Kept),
+            Err(RebuildError::GivenUp) => Ok(BaseOutcome::InTheWay),
             Err(error) => Err(error),
         }
     }
@@ -307,7 +323,7 @@ impl Rebuilds {
         Ok(())
     }
 
-    /// The positions first: what is parked up to them is then among what is parked.
+    /// Reads the positions first: then the parked events include all that are parked up to them.
     async fn known(&self) -> Result<Known, RebuildError> {
         let positions = self.core.database().positions().await?;
         let mut known = Known { positions, left_out: HashSet::new(), is_parked: false };
@@ -318,8 +334,8 @@ impl Rebuilds {
     }
 }
 
-/// What a rebuild went through.
-struct Gone {
+/// The totals of a rebuild.
+struct Totals {
     events: u64,
     left_out: u64,
     from_base: bool,

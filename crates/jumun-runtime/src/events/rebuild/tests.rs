@@ -1,5 +1,5 @@
-//! A board that tallies what a till rings and what is noted on the board itself. Unlike the views that ship, it counts: an
-//! event that is folded twice, or not at all, is seen.
+//! A board that tallies what a till rings and what is noted on the board itself. Unlike the shipped views it counts, so an
+//! event that is folded twice, or not at all, shows.
 
 use super::*;
 use crate::{
@@ -36,7 +36,7 @@ pub(super) struct Rung {
     amount: i64,
 }
 
-/// Something that somebody writes under a tally.
+/// A note under a tally.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub(super) struct Note {
     id: Id<Note>,
@@ -112,11 +112,11 @@ fn board() -> ServiceModel {
     System::new("shop", EXAMPLES).service(board).build().service("board").expect("a service").clone()
 }
 
-/// A release that cannot take amounts of 13: not as they happen, and not when a view is made anew.
+/// A release whose code fails on amounts of 13: in the consumer, in a rebuild, or in both.
 struct Superstitious {
     inner: Arc<dyn Behaviour>,
-    as_they_happen: Arc<AtomicBool>,
-    anew: Arc<AtomicBool>,
+    fails_in_consumer: Arc<AtomicBool>,
+    fails_in_rebuild: Arc<AtomicBool>,
 }
 
 fn is_13(body: &str) -> bool {
@@ -129,7 +129,7 @@ impl Behaviour for Superstitious {
     }
 
     fn handle(&self, event: ReceivedEvent<'_>, documents: &Documents) -> Result<Outcome, Defect> {
-        if is_13(event.body) && self.as_they_happen.load(Ordering::Relaxed) {
+        if is_13(event.body) && self.fails_in_consumer.load(Ordering::Relaxed) {
             return Err(Defect { collection: "tallies", id: 0, why: "13".into() });
         }
         self.inner.handle(event, documents)
@@ -137,7 +137,7 @@ impl Behaviour for Superstitious {
 
     fn folding(&self, resource: usize) -> Option<Box<dyn Folding>> {
         let inner = self.inner.folding(resource)?;
-        Some(Box::new(SuperstitiousFolding { inner, fails: self.anew.clone() }))
+        Some(Box::new(SuperstitiousFolding { inner, fails: self.fails_in_rebuild.clone() }))
     }
 }
 
@@ -171,15 +171,15 @@ impl Folding for SuperstitiousFolding {
     }
 }
 
-/// Nobody is asked here.
-struct Nobody;
+/// A transport without neighbours.
+struct NoNeighbours;
 
-impl Transport for Nobody {
+impl Transport for NoNeighbours {
     fn ask(&self, _: Question) -> BoxFuture<'_, Reached> {
-        Box::pin(ready(Reached::NotDone("there is nobody".into())))
+        Box::pin(ready(Reached::NotDone("there is no neighbour".into())))
     }
     fn void<'a>(&'a self, _: &'a str, _: &'a str, _: Uuid, _: &'a Origin) -> BoxFuture<'a, Result<(), VoidError>> {
-        Box::pin(ready(Err(VoidError::NoAnswer("there is nobody".into()))))
+        Box::pin(ready(Err(VoidError::NoAnswer("there is no neighbour".into()))))
     }
 }
 
@@ -189,8 +189,8 @@ pub(crate) struct Shop {
     pub(crate) consumer: Consumer,
     pub(crate) rebuilds: Rebuilds,
     pub(crate) till: Box<dyn Publisher>,
-    pub(crate) as_they_happen: Arc<AtomicBool>,
-    anew: Arc<AtomicBool>,
+    pub(crate) fails_in_consumer: Arc<AtomicBool>,
+    fails_in_rebuild: Arc<AtomicBool>,
 }
 
 impl Shop {
@@ -203,16 +203,20 @@ impl Shop {
         let till = bus.publisher(&source).expect("the first publisher");
         let model = board();
         let database = MemoryDatabase::new(schema(&model));
-        let (as_they_happen, anew) = (Arc::<AtomicBool>::default(), Arc::<AtomicBool>::default());
+        let (fails_in_consumer, fails_in_rebuild) = (Arc::<AtomicBool>::default(), Arc::<AtomicBool>::default());
         let inner = model.behaviour(&serde_json::Map::new()).expect("default settings");
-        let behaviour = Superstitious { inner, as_they_happen: as_they_happen.clone(), anew: anew.clone() };
-        let transport = Arc::new(Nobody);
+        let behaviour = Superstitious {
+            inner,
+            fails_in_consumer: fails_in_consumer.clone(),
+            fails_in_rebuild: fails_in_rebuild.clone(),
+        };
+        let transport = Arc::new(NoNeighbours);
         let engine = Engine::new(Parts::new(model, Arc::new(behaviour), Arc::new(database.clone()), transport));
         let bus: Arc<dyn Bus> = Arc::new(bus);
         Relay::open(engine.core(), bus.clone()).await.expect("a bus").start();
         let consumer = Consumer::start(engine.core(), bus.clone()).await.expect("a bus");
         let rebuilds = Rebuilds::start(engine.core(), bus, Some(consumer.clone()));
-        Self { database, engine, consumer, rebuilds, till, as_they_happen, anew }
+        Self { database, engine, consumer, rebuilds, till, fails_in_consumer, fails_in_rebuild }
     }
 
     pub(crate) fn ring(&mut self, id: i64, amount: i64) {
@@ -223,10 +227,10 @@ impl Shop {
         self.till.append(&[record]).expect("memory has room");
     }
 
-    pub(crate) async fn heard_all(&self) {
+    pub(crate) async fn applied_all(&self) {
         let token = crate::events::Token { service: "till".into(), partition: 0, sequence: self.till.last(0) };
-        let heard = self.consumer.has_heard(&token, Duration::from_secs(20)).await;
-        assert!(heard, "{:?}", self.consumer.consumption());
+        let is_applied = self.consumer.has_applied(&token, Duration::from_secs(20)).await;
+        assert!(is_applied, "{:?}", self.consumer.consumption());
     }
 
     pub(crate) async fn rows(&self) -> Vec<(i64, bool, String)> {
@@ -273,15 +277,15 @@ pub(crate) async fn note(engine: &Engine, tally: i64) {
     engine.take(incoming).await.expect("a note");
 }
 
-async fn end_of(mut said: mpsc::Receiver<RebuildReport>) -> RebuildReport {
+async fn end_of(mut reports: mpsc::Receiver<RebuildReport>) -> RebuildReport {
     let mut last = None;
     let all = async {
-        while let Some(said) = said.recv().await {
-            last = Some(said);
+        while let Some(report) = reports.recv().await {
+            last = Some(report);
         }
     };
     tokio::time::timeout(Duration::from_mins(1), all).await.expect("it ends");
-    last.expect("it says what came of it")
+    last.expect("it reports its outcome")
 }
 
 const fn tally(id: i64, sum: i64, notes: i64) -> Tally {
@@ -289,7 +293,7 @@ const fn tally(id: i64, sum: i64, notes: i64) -> Tally {
 }
 
 #[tokio::test]
-async fn whatever_the_rows_were_they_are_what_the_log_says() {
+async fn whatever_the_rows_were_a_rebuild_makes_them_what_the_log_contains() {
     let mut shop = Shop::open().await;
     for nth in 0..3_000 {
         shop.ring(1 + nth % 100, 1 + nth % 7);
@@ -297,7 +301,7 @@ async fn whatever_the_rows_were_they_are_what_the_log_says() {
     for nth in 0..200 {
         note(&shop.engine, 51 + nth % 100).await; // half of them under tallies that are not shown
     }
-    shop.heard_all().await;
+    shop.applied_all().await;
     let rows = shop.rows().await;
     assert_eq!(rows.len(), 150);
 
@@ -305,10 +309,10 @@ async fn whatever_the_rows_were_they_are_what_the_log_says() {
     shop.spoil(2, false, r#"{"id":2,"sum":-5,"notes":0}"#).await;
     shop.spoil(3, true, r#"{"something":"else"}"#).await;
     shop.spoil(777_777, true, r#"{"id":777777,"sum":1,"notes":0}"#).await;
-    // What happens to a row that cannot be read is parked, and is heard once it can be.
+    // An event of a row that cannot be read is parked, and applied once the row can be read.
     shop.ring(3, 40);
     shop.ring(3, 2);
-    shop.heard_all().await;
+    shop.applied_all().await;
     assert_eq!(shop.consumer.consumption().parked_keys, 1);
 
     let rebuilt = shop.rebuilt().await;
@@ -321,23 +325,23 @@ async fn whatever_the_rows_were_they_are_what_the_log_says() {
     after[2] = rows[2].clone();
     assert_eq!(after, rows);
     let page = jumun_database::Query { collection: "tallies", filter: None, sort: None, offset: 0, size: 1 };
-    assert_eq!(shop.database.page(page).await.expect("memory can be read").total, 100, "hidden rows are no part of it");
+    assert_eq!(shop.database.page(page).await.expect("memory can be read").total, 100, "hidden rows are not counted");
 
     // And it goes on from there.
     shop.ring(1, 1);
-    shop.heard_all().await;
+    shop.applied_all().await;
     let first: Tally = serde_json::from_str(&rows[0].2).expect("a tally");
     assert_eq!(shop.tally(1).await, Tally { sum: first.sum + 1, ..first });
 }
 
-/// No event is folded twice and none is missed, whatever of both kinds happens while rows are made anew, again and again.
+/// No event is folded twice and none is missed, whichever events of both kinds happen while rows are rebuilt again and again.
 #[tokio::test]
 async fn nothing_is_lost_or_folded_twice_while_everything_goes_on() {
     let mut shop = Shop::open().await;
     let (mut sums, mut notes) = ([0; 40], [0; 40]);
     let mut rung = 0;
     for _ in 0..12 {
-        let mut said = shop.rebuilds.begin("tallies").expect("nothing is in the way");
+        let mut reports = shop.rebuilds.begin("tallies").expect("nothing is in the way");
         let rebuilt = loop {
             for _ in 0..50 {
                 rung += 1;
@@ -350,9 +354,9 @@ async fn nothing_is_lost_or_folded_twice_while_everything_goes_on() {
             for id in noting {
                 notes[usize::try_from(id).expect("small")] += 1;
             }
-            // In step with the consumer: a till that is faster than everybody for ever is not the point.
-            shop.heard_all().await;
-            match said.try_recv() {
+            // In step with the consumer: a till that is always faster than the rebuild is not the point.
+            shop.applied_all().await;
+            match reports.try_recv() {
                 Ok(RebuildReport::Done(rebuilt)) => break rebuilt,
                 Ok(RebuildReport::Progress(_)) | Err(mpsc::error::TryRecvError::Empty) => {}
                 other => panic!("{other:?}"),
@@ -360,17 +364,17 @@ async fn nothing_is_lost_or_folded_twice_while_everything_goes_on() {
         };
         assert_eq!((rebuilt.parked_heard, rebuilt.left_out), (0, 0));
     }
-    shop.heard_all().await;
+    shop.applied_all().await;
     for id in 0..40 {
         let at = usize::try_from(id).expect("small");
         assert_eq!(shop.tally(id + 1).await, tally(id + 1, sums[at], notes[at]));
     }
 }
 
-/// More rows than are at hand, each of them touched again when it was stored long ago, when it was stored just now, and
-/// when it is at hand.
+/// More rows than fit in memory, each changed again after it was stored long ago, after it was just stored, and while it is
+/// still in memory.
 #[tokio::test]
-async fn rows_that_are_not_at_hand_any_more_are_read_again() {
+async fn rows_that_are_no_longer_in_memory_are_read_again() {
     let mut shop = Shop::open().await;
     let many = i64::try_from(crate::limits::FOLD_MAX_ROWS).expect("small") + 5_000;
     for amount in [1, 10] {
@@ -384,7 +388,7 @@ async fn rows_that_are_not_at_hand_any_more_are_read_again() {
     for id in [many, 1, many, 2] {
         shop.ring(id, 1_000);
     }
-    shop.heard_all().await;
+    shop.applied_all().await;
     let sums = async || {
         (shop.tally(1).await.sum, shop.tally(2).await.sum, shop.tally(3).await.sum, shop.tally(many).await.sum)
     };
@@ -402,9 +406,9 @@ async fn rows_that_are_not_at_hand_any_more_are_read_again() {
 }
 
 #[tokio::test]
-async fn what_is_parked_or_discarded_has_no_effect_until_it_is_heard() {
+async fn parked_and_discarded_events_have_no_effect_on_rebuilt_rows() {
     let mut shop = Shop::open().await;
-    shop.as_they_happen.store(true, Ordering::Relaxed);
+    shop.fails_in_consumer.store(true, Ordering::Relaxed);
     for id in [1, 2, 3] {
         shop.ring(id, 1);
     }
@@ -412,7 +416,7 @@ async fn what_is_parked_or_discarded_has_no_effect_until_it_is_heard() {
         shop.ring(id, 13); // parked
         shop.ring(id, 100); // behind it
     }
-    shop.heard_all().await;
+    shop.applied_all().await;
     let (done, outcome) = oneshot::channel();
     assert!(shop.consumer.instruct(Instruction::Discard { key: 3, done }).await);
     assert_eq!(outcome.await, Ok(Ok(2)));
@@ -423,8 +427,8 @@ async fn what_is_parked_or_discarded_has_no_effect_until_it_is_heard() {
     for (id, sum) in [(1, 1), (2, 1), (3, 1)] {
         assert_eq!(shop.tally(id).await, tally(id, sum, 0));
     }
-    // Once they can be heard, they are: once.
-    shop.as_they_happen.store(false, Ordering::Relaxed);
+    // Once they can be applied, they are, exactly once.
+    shop.fails_in_consumer.store(false, Ordering::Relaxed);
     let rebuilt = shop.rebuilt().await;
     assert_eq!((rebuilt.left_out, rebuilt.parked_heard, rebuilt.parked_failed), (4, 2, 0));
     for _ in 0..2 {
@@ -435,14 +439,14 @@ async fn what_is_parked_or_discarded_has_no_effect_until_it_is_heard() {
     }
 }
 
-/// Otherwise it could be folded as one that is parked no more, and heard as one that is.
+/// Otherwise an event could be folded because it is no longer parked, and applied because it was.
 #[tokio::test]
-async fn nothing_parked_is_heard_or_forgotten_while_rows_are_made_anew() {
+async fn no_parked_event_is_applied_or_discarded_during_a_rebuild() {
     let mut shop = Shop::open().await;
-    shop.as_they_happen.store(true, Ordering::Relaxed);
+    shop.fails_in_consumer.store(true, Ordering::Relaxed);
     shop.ring(2, 13);
-    shop.heard_all().await;
-    let _at_work = shop.consumer.keep_parked().await; // as a rebuild does
+    shop.applied_all().await;
+    let _held = shop.consumer.keep_parked().await; // as a rebuild does
     let (done, outcome) = oneshot::channel();
     assert!(shop.consumer.instruct(Instruction::Retry { key: None, done }).await);
     assert!(outcome.await.expect("an answer").is_err());
@@ -458,15 +462,15 @@ async fn an_event_on_which_the_code_fails_leaves_the_old_rows() {
     shop.ring(1, 1);
     shop.ring(2, 13);
     shop.ring(2, 1);
-    shop.heard_all().await;
+    shop.applied_all().await;
     let rows = shop.rows().await;
-    shop.anew.store(true, Ordering::Relaxed);
+    shop.fails_in_rebuild.store(true, Ordering::Relaxed);
     let RebuildReport::Failed { code, why, .. } = shop.rebuild().await else { panic!("it must fail") };
     assert_eq!(code, "event-unfoldable");
     assert!(why.contains("till/0") && why.contains("event 2"), "{why}");
     assert_eq!(shop.rows().await, rows);
     assert_eq!(shop.database.read_shadow("tallies", vec![1]).await, Ok(vec![]));
-    shop.anew.store(false, Ordering::Relaxed);
+    shop.fails_in_rebuild.store(false, Ordering::Relaxed);
     assert_eq!(shop.rebuilt().await.events, 3);
     assert_eq!(shop.rows().await, rows);
 }
@@ -475,7 +479,7 @@ async fn an_event_on_which_the_code_fails_leaves_the_old_rows() {
 async fn one_at_a_time_and_only_views() {
     let mut shop = Shop::open().await;
     shop.ring(1, 1);
-    shop.heard_all().await;
+    shop.applied_all().await;
     let why = |outcome: Result<_, RebuildError>| outcome.map(drop).expect_err("a no");
     for wanted in ["notes", "till", ""] {
         let no = why(shop.rebuilds.begin(wanted));
@@ -491,19 +495,19 @@ async fn one_at_a_time_and_only_views() {
 }
 
 #[tokio::test]
-async fn when_nobody_listens_any_more_it_is_given_up_and_nothing_is_left() {
+async fn a_rebuild_is_given_up_when_its_receiver_is_dropped_and_leaves_nothing() {
     let mut shop = Shop::open().await;
     for nth in 0..20_000 {
         shop.ring(1 + nth % 500, 1);
     }
-    shop.heard_all().await;
+    shop.applied_all().await;
     let rows = shop.rows().await;
     for _ in 0..3 {
-        let mut said = shop.rebuilds.begin("board").expect("nothing is in the way");
-        drop(said.try_recv());
-        drop(said);
-        let at_work = shop.rebuilds.at_work.clone();
-        let ended = tokio::time::timeout(Duration::from_secs(30), at_work.lock_owned()).await;
+        let mut reports = shop.rebuilds.begin("board").expect("nothing is in the way");
+        drop(reports.try_recv());
+        drop(reports);
+        let in_progress = shop.rebuilds.in_progress.clone();
+        let ended = tokio::time::timeout(Duration::from_secs(30), in_progress.lock_owned()).await;
         drop(ended.expect("it is given up"));
         assert_eq!(shop.rows().await, rows);
         assert_eq!(shop.database.read_shadow("tallies", (1..500).collect()).await, Ok(vec![]));
@@ -513,7 +517,7 @@ async fn when_nobody_listens_any_more_it_is_given_up_and_nothing_is_left() {
 }
 
 #[tokio::test]
-async fn what_a_rebuild_left_that_did_not_end_is_cleared_at_the_start() {
+async fn the_shadow_of_a_rebuild_that_did_not_end_is_cleared_at_the_start() {
     let shop = Shop::open().await;
     let left = Document { id: 5, version: 1, shown: true, body: "{}".into() };
     shop.database.write_shadow("tallies", vec![left]).await.expect("memory has room");

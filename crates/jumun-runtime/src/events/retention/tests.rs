@@ -1,5 +1,5 @@
-//! The board of the rebuilds' tests on a log of small segments, one look at a time. The till's log is cut by the test, as
-//! the till would do it.
+//! The board of the rebuild tests on a log of small segments, one round at a time. The test cuts the log of the till, as the
+//! till would.
 
 use super::*;
 use crate::events::{
@@ -38,8 +38,8 @@ impl Kept {
         for nth in 0..times {
             self.shop.ring(1 + nth % 20, 1 + nth % 7);
         }
-        self.shop.heard_all().await;
-        // What is committed, and not only heard, is what counts.
+        self.shop.applied_all().await;
+        // Retention reads committed positions, not applied ones.
         let till = self.shop.till.sync().expect("a disk")[0];
         let committed = async {
             while position(&self.shop.engine.core().database().positions().await.expect("memory can be read")) < till {
@@ -49,7 +49,7 @@ impl Kept {
         tokio::time::timeout(Duration::from_secs(10), committed).await.expect("positions are written");
     }
 
-    /// Cuts the log of the till; its first event now.
+    /// Cuts the log of the till. Returns the number of its first event.
     fn cut(&self) -> u64 {
         let consumers = self.keeper.retention.consumers.clone();
         self.log.retain_since("till", self.keeper.since_ms(), &consumers).expect("a log");
@@ -70,7 +70,7 @@ fn position(positions: &[Position]) -> u64 {
 }
 
 #[tokio::test]
-async fn views_get_a_base_before_the_log_is_cut_and_are_made_anew_from_it() {
+async fn views_get_a_base_before_the_log_is_cut_and_are_rebuilt_from_it() {
     let mut kept = Kept::open().await;
     let (mut notes, mut version) = (0, 0);
     for round in 1..=3 {
@@ -82,7 +82,7 @@ async fn views_get_a_base_before_the_log_is_cut_and_are_made_anew_from_it() {
         let rows = kept.shop.rows().await;
         let before = kept.log.kept_from("till").expect("a log")[0];
         assert_eq!(kept.cut(), before, "round {round}: the view needs it");
-        // What somebody has spoilt is in the rows, and not in the base.
+        // A damaged row is in the view, and not in the base.
         kept.shop.spoil(1, true, r#"{"id":1,"sum":1000000,"notes":0}"#).await;
         kept.shop.spoil(777, true, r#"{"id":777,"sum":1,"notes":0}"#).await;
         kept.keeper.look().await;
@@ -97,21 +97,21 @@ async fn views_get_a_base_before_the_log_is_cut_and_are_made_anew_from_it() {
         assert!(kept_from > before && kept_from > rung - 50, "round {round}: {kept_from}");
 
         for nth in 0..2 {
-            // Twice of the same base, with something that is beyond it.
+            // Twice from the same base, with events beyond it.
             kept.shop.ring(1, 5);
             kept.shop.ring(1, -5);
-            kept.shop.heard_all().await;
+            kept.shop.applied_all().await;
             let rebuilt = kept.shop.rebuilt().await;
             assert!(rebuilt.from_base);
             assert_eq!(rebuilt.events, 2 + 2 * nth, "{rebuilt:?}");
-            // Or a step that has read it before could write over it.
+            // Otherwise a step that read the row before could write over it.
             let row = kept.shop.engine.core().database().document("tallies", 20).await.expect("memory can be read");
             let before = std::mem::replace(&mut version, row.expect("a row").version);
-            assert!(version > before, "a row of the base has a version of now");
+            assert!(version > before, "a row of the base has the version of the rebuild");
             assert_eq!(kept.shop.rows().await, rows, "round {round}");
         }
     }
-    // Its own log, too, which its relay fills and makes last.
+    // Its own log too, which its relay fills and syncs.
     let own = async {
         while kept.log.kept_from("board").expect("a log")[0] == 1 {
             kept.keeper.look().await;
@@ -123,11 +123,11 @@ async fn views_get_a_base_before_the_log_is_cut_and_are_made_anew_from_it() {
     assert!(kept.shop.rebuilt().await.from_base);
 }
 
-/// ReceivedEvent again, it would be missing from the base for ever.
+/// Otherwise the parked event would be missing from the base forever.
 #[tokio::test]
-async fn nothing_is_let_go_of_while_something_is_parked() {
+async fn nothing_is_released_while_an_event_is_parked() {
     let mut kept = Kept::open().await;
-    kept.shop.as_they_happen.store(true, Ordering::Relaxed);
+    kept.shop.fails_in_consumer.store(true, Ordering::Relaxed);
     kept.shop.ring(2, 13); // parked
     kept.shop.ring(3, 13); // parked
     kept.ring(200).await;
@@ -137,7 +137,7 @@ async fn nothing_is_let_go_of_while_something_is_parked() {
     kept.keeper.look().await;
     assert_eq!((kept.base().await, kept.released("till"), kept.cut()), (None, Some(0), 1));
 
-    kept.shop.as_they_happen.store(false, Ordering::Relaxed);
+    kept.shop.fails_in_consumer.store(false, Ordering::Relaxed);
     let (done, outcome) = oneshot::channel();
     assert!(kept.shop.consumer.instruct(Instruction::Retry { key: None, done }).await);
     assert_eq!(outcome.await, Ok(Ok((11, 0))));
@@ -147,11 +147,11 @@ async fn nothing_is_let_go_of_while_something_is_parked() {
     assert!(kept.cut() > 1);
     let rebuilt = kept.shop.rebuilt().await;
     assert!(rebuilt.from_base, "{rebuilt:?}");
-    assert_eq!(kept.shop.rows().await, rows, "what was discarded has no effect, what was heard late has");
+    assert_eq!(kept.shop.rows().await, rows, "discarded events have no effect, events applied late do");
 }
 
 #[tokio::test]
-async fn no_base_is_made_that_would_let_go_of_nothing() {
+async fn no_base_is_made_that_would_release_nothing() {
     let mut kept = Kept::open().await;
     kept.ring(5).await; // the newest segment stays in any case
     kept.keeper.look().await;
@@ -165,20 +165,20 @@ async fn no_base_is_made_that_would_let_go_of_nothing() {
     assert_eq!(kept.released("till"), Some(305));
 }
 
-/// Whatever dies between two steps: the next look goes on from what there is.
+/// Whichever process dies between two parts: the next round goes on from what is stored.
 #[tokio::test]
-async fn each_step_may_be_the_last_one_for_a_while() {
+async fn a_process_may_die_after_each_part() {
     let mut kept = Kept::open().await;
     kept.ring(300).await;
     let rows = kept.shop.rows().await;
     kept.keeper.make_base().await.expect("a base");
-    assert_eq!(kept.cut(), 1, "nobody has said yet that there is one");
+    assert_eq!(kept.cut(), 1, "the consumer has not published its offset yet");
     assert!(!kept.shop.rebuilt().await.from_base, "the log is whole");
     assert_eq!(kept.shop.rows().await, rows);
     kept.keeper.release().await.expect("a file");
     let kept_from = kept.cut();
     assert!(kept_from > 1);
-    // Another process, which knows nothing of what the one before has done.
+    // Another process, without the memory of the one before.
     kept.keeper = Keeper::new(kept.keeper.retention, kept.shop.engine.core(), &kept.shop.rebuilds);
     kept.keeper.look().await;
     assert_eq!((kept.cut(), kept.released("till")), (kept_from, Some(300)));
@@ -186,28 +186,30 @@ async fn each_step_may_be_the_last_one_for_a_while() {
     assert_eq!(kept.shop.rows().await, rows);
 }
 
-/// A release that adds a view to a log that has been cut finds no beginning. It is said, and nothing else goes.
+/// A release adds a view, and the log is cut already: there is no first event. The rebuild reports it, and retention cuts
+/// nothing more.
 #[tokio::test]
-async fn without_a_base_on_a_cut_log_a_view_cannot_be_made_anew_and_nothing_more_is_cut() {
+async fn without_a_base_on_a_cut_log_a_view_cannot_be_rebuilt_and_nothing_more_is_cut() {
     let mut kept = Kept::open().await;
     kept.ring(300).await;
     let rows = kept.shop.rows().await;
-    kept.log.retain("till", &[250]).expect("a log"); // by somebody who did not ask
+    kept.log.retain("till", &[250]).expect("a log"); // against the rules of retention
     let kept_from = kept.log.kept_from("till").expect("a log")[0];
     assert!(kept_from > 1);
     let RebuildReport::Failed { code, .. } = kept.shop.rebuild().await else { panic!("it must fail") };
     assert_eq!(code, "bus-gone");
     kept.ring(300).await;
-    let error = kept.keeper.make_base().await.expect_err("there is no beginning");
+    let error = kept.keeper.make_base().await.expect_err("the first event is gone");
     assert!(matches!(error, Delay::Base(RebuildError::Bus(BusError::Gone { .. }))), "{error}");
     kept.keeper.look().await;
     assert_eq!((kept.cut(), kept.released("till")), (kept_from, Some(0)));
     assert_eq!(kept.shop.rows().await.len(), rows.len());
 }
 
-/// A base is of the release that made it. One that folds otherwise has its view, and its base, from the whole log.
+/// A base has the rows of the release that made it. A release that folds differently makes its view and its base from the
+/// whole log.
 #[tokio::test]
-async fn as_long_as_the_log_is_whole_a_rebuild_makes_a_base_of_an_earlier_release_anew() {
+async fn while_the_log_is_whole_a_rebuild_also_renews_the_base_of_an_earlier_release() {
     let mut kept = Kept::open().await;
     kept.ring(300).await;
     let rows = kept.shop.rows().await;
@@ -234,19 +236,19 @@ async fn as_long_as_the_log_is_whole_a_rebuild_makes_a_base_of_an_earlier_releas
     assert_eq!(kept.shop.rows().await, rows);
 }
 
-/// Who asks for a rebuild does not wait for a base.
+/// A rebuild does not wait for a base.
 #[tokio::test]
 async fn a_base_gives_way_to_a_rebuild() {
     let mut kept = Kept::open().await;
     kept.ring(300).await;
-    // The rebuild waits for this before it reads anything: it is still running when the base is asked for.
+    // The rebuild waits for this lock before it reads, so it is still in progress when the base is requested.
     let parked = kept.shop.consumer.keep_parked().await;
     let rebuilding = kept.shop.rebuilds.begin("board").expect("nothing is in the way");
-    assert_eq!(kept.shop.rebuilds.make_base().await.expect("no error"), Based::InTheWay);
+    assert_eq!(kept.shop.rebuilds.make_base().await.expect("no error"), BaseOutcome::InTheWay);
     drop(parked);
     drop(rebuilding);
     let made = async {
-        while kept.shop.rebuilds.make_base().await.expect("no error") != Based::Kept {
+        while kept.shop.rebuilds.make_base().await.expect("no error") != BaseOutcome::Kept {
             tokio::task::yield_now().await;
         }
     };
@@ -254,7 +256,7 @@ async fn a_base_gives_way_to_a_rebuild() {
 }
 
 #[test]
-fn those_count_who_listen_and_whose_views_fold() {
+fn the_consumers_are_those_that_listen_and_those_whose_views_fold() {
     let system = food_delivery::system();
     let folder = tempfile::tempdir().expect("a folder");
     let consumers = |service: &str| {

@@ -11,7 +11,7 @@ use tokio::time::{advance, sleep};
 
 const MAX_WAIT: Duration = Duration::from_millis(100);
 
-/// Admission for so many at work, and so many waiting.
+/// Admission with these limits of commands in progress and in the queue.
 fn admission(max_concurrent: u32, max_waiting: u32) -> Admission {
     Admission::new(AdmissionConfig { max_concurrent, max_waiting, max_wait: MAX_WAIT, max_reads: 1 }, Shed::New)
 }
@@ -21,56 +21,56 @@ fn ms(ms: u64) -> Duration {
 }
 
 async fn enter(admission: &Admission) -> Result<Permit, Problem> {
-    admission.command(false, None, None).await.map(|place| place.expect("a command needs a place"))
+    admission.command(false, None, None).await.map(|permit| permit.expect("a command needs a permit"))
 }
 
-/// How many were turned away, and why, in the order of the reasons.
+/// Refused commands, by reason, in the order of the reasons.
 fn shed(admission: &Admission) -> [u64; 3] {
     [0, 1, 2].map(|reason: usize| admission.commands.shed[reason].get())
 }
 
-/// Looks at something that waits.
+/// Polls a future once.
 async fn is_pending<F: Future>(mut future: Pin<&mut F>) -> bool {
     std::future::poll_fn(|context| Poll::Ready(future.as_mut().poll(context).is_pending())).await
 }
 
-/// Places that have been had for so long.
+/// Holds a permit for this long, so that the average is known.
 async fn after(admission: &Admission, takes: Duration) {
-    let place = enter(admission).await.expect("a place");
+    let permit = enter(admission).await.expect("a permit");
     advance(takes).await;
-    drop(place);
+    drop(permit);
     assert_eq!(admission.commands.takes(), takes);
 }
 
 #[tokio::test(start_paused = true)]
-async fn as_many_are_at_work_as_may_and_the_others_wait_first_come_first_served() {
+async fn commands_over_the_limit_queue_first_come_first_served() {
     let admission = admission(1, 2);
-    let first = enter(&admission).await.expect("a place");
+    let first = enter(&admission).await.expect("a permit");
     let mut second = pin!(enter(&admission));
     let mut third = pin!(enter(&admission));
     assert!(is_pending(second.as_mut()).await && is_pending(third.as_mut()).await);
-    assert_eq!(admission.told()["commands"]["waiting"], 2);
+    assert_eq!(admission.status()["commands"]["waiting"], 2);
     drop(first);
     assert!(is_pending(third.as_mut()).await, "it is not its turn");
-    let second = second.await.expect("a place");
+    let second = second.await.expect("a permit");
     assert_eq!((admission.commands.at_work(), admission.commands.waiting.load(Relaxed)), (1, 1));
     drop(second);
-    drop(third.await.expect("a place"));
+    drop(third.await.expect("a permit"));
     assert_eq!((admission.commands.at_work(), admission.commands.waiting.load(Relaxed)), (0, 0));
     assert_eq!(shed(&admission), [0; 3]);
 }
 
 #[tokio::test(start_paused = true)]
-async fn one_too_many_is_turned_away_at_once_and_told_when_there_may_be_a_place() {
+async fn a_full_queue_refuses_at_once_with_the_estimated_wait() {
     let admission = admission(2, 3);
     after(&admission, ms(3_000)).await;
-    let _both = (enter(&admission).await.expect("a place"), enter(&admission).await.expect("a place"));
+    let _both = (enter(&admission).await.expect("a permit"), enter(&admission).await.expect("a permit"));
     let mut waiting: Vec<_> = (0..3).map(|_| Box::pin(enter(&admission))).collect();
     for one in &mut waiting {
         assert!(is_pending(one.as_mut()).await);
     }
     let began = Instant::now();
-    let problem = enter(&admission).await.expect_err("no place");
+    let problem = enter(&admission).await.expect_err("no permit");
     assert_eq!(began.elapsed(), Duration::ZERO);
     assert!(problem.code == Code::Overloaded && problem.code.is_surely_not_done() && !problem.code.is_final());
     // Three before it, two at a time, three seconds each.
@@ -79,23 +79,23 @@ async fn one_too_many_is_turned_away_at_once_and_told_when_there_may_be_a_place(
 }
 
 #[tokio::test(start_paused = true)]
-async fn nobody_waits_longer_than_one_may() {
+async fn no_command_queues_longer_than_the_limit() {
     let admission = admission(1, 8);
-    let _only = enter(&admission).await.expect("a place");
+    let _only = enter(&admission).await.expect("a permit");
     let began = Instant::now();
-    let problem = enter(&admission).await.expect_err("no place");
+    let problem = enter(&admission).await.expect_err("no permit");
     assert_eq!(began.elapsed(), MAX_WAIT);
-    assert_eq!(problem.retry_after_s(), Some(1), "nothing is known yet of how long one has a place");
+    assert_eq!(problem.retry_after_s(), Some(1), "no command has ended yet, so the estimate is 0");
     assert_eq!(shed(&admission), [0, 1, 0]);
     assert_eq!(admission.commands.waiting.load(Relaxed), 0);
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_would_be_done_in_vain_is_not_let_in() {
+async fn an_ask_whose_answer_would_be_too_late_is_refused() {
     let admission = admission(2, 8);
     after(&admission, ms(40)).await;
     let ask = |left| admission.command(false, Some(ms(left)), None);
-    let _both = (ask(1).await.expect("a free place is free"), enter(&admission).await.expect("a place"));
+    let _both = (ask(1).await.expect("a free permit is given at once"), enter(&admission).await.expect("a permit"));
 
     let began = Instant::now();
     let problem = ask(59).await.expect_err("half of 40 ms to wait, 40 to work");
@@ -108,75 +108,75 @@ async fn what_would_be_done_in_vain_is_not_let_in() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_ends_things_is_let_in_anyway_unless_all_is_shed() {
+async fn commands_that_end_things_need_no_permit_unless_all_is_shed() {
     let admission = admission(1, 0);
-    let _only = enter(&admission).await.expect("a place");
+    let _only = enter(&admission).await.expect("a permit");
     assert!(enter(&admission).await.is_err());
     assert!(admission.command(true, None, None).await.expect("it may").is_none());
 
     let config = AdmissionConfig { max_concurrent: 1, max_waiting: 0, ..AdmissionConfig::default() };
     let admission = Admission::new(config, Shed::All);
-    let _only = enter(&admission).await.expect("a place");
+    let _only = enter(&admission).await.expect("a permit");
     assert_eq!(admission.command(true, None, None).await.expect_err("all is shed").code, Code::Overloaded);
 }
 
 #[tokio::test(start_paused = true)]
-async fn reads_and_commands_take_no_places_from_each_other() {
+async fn reads_and_commands_have_permits_of_their_own() {
     let admission = admission(1, 1);
-    let _command = enter(&admission).await.expect("a place");
-    let _read = admission.read().await.expect("a place");
-    assert!(admission.read().await.expect_err("no place").detail.contains("too many reads"));
-    assert!(enter(&admission).await.expect_err("no place").detail.contains("too many commands"));
+    let _command = enter(&admission).await.expect("a permit");
+    let _read = admission.read().await.expect("a permit");
+    assert!(admission.read().await.expect_err("no permit").detail.contains("too many reads"));
+    assert!(enter(&admission).await.expect_err("no permit").detail.contains("too many commands"));
 }
 
 #[tokio::test(start_paused = true)]
-async fn in_the_fault_limit_as_few_are_at_work_as_a_drill_wants_and_nobody_holds_a_place_who_waits() {
+async fn a_fault_limit_bounds_the_commands_in_progress_and_its_queue_holds_no_permit() {
     let admission = admission(4, 2);
     let places = Arc::new(Semaphore::new(1));
     let fault_limit = || Some(FaultLimit { places: places.clone(), width: 1 });
     let enter = || admission.command(false, None, fault_limit());
-    let first = enter().await.expect("a place");
+    let first = enter().await.expect("a permit");
     let mut second = pin!(enter());
     let mut third = pin!(enter());
     assert!(is_pending(second.as_mut()).await && is_pending(third.as_mut()).await);
     assert_eq!(admission.commands.at_work(), 1);
     assert!(enter().await.is_err(), "two wait already: a drill's queue has the same bound");
     drop(first);
-    let _second = second.await.expect("a place");
+    let _second = second.await.expect("a permit");
     assert!(is_pending(third.as_mut()).await);
     places.close();
     let _third = third.await.expect("the drill is over");
-    let _fourth = enter().await.expect("a place");
+    let _fourth = enter().await.expect("a permit");
     assert_eq!(admission.commands.at_work(), 3);
 }
 
 #[tokio::test(start_paused = true)]
-async fn it_is_told_when_turning_away_begins_and_when_it_has_ended() {
+async fn shedding_is_on_from_the_first_refusal_until_a_second_without_one() {
     let admission = admission(1, 0);
     assert_eq!((admission.look(), admission.shedding.is_on()), (0, false));
-    let only = enter(&admission).await.expect("a place");
+    let only = enter(&admission).await.expect("a permit");
     for _ in 0..3 {
         assert!(enter(&admission).await.is_err());
     }
     assert!(admission.shedding.is_on());
     assert_eq!((admission.look(), admission.shedding.is_on()), (3, true));
     drop(only);
-    assert_eq!((admission.look(), admission.shedding.is_on()), (0, false), "a second without any");
+    assert_eq!((admission.look(), admission.shedding.is_on()), (0, false), "a second without a refusal");
 }
 
 #[tokio::test(start_paused = true)]
-async fn how_long_one_has_a_place_follows_the_last_ones() {
+async fn the_average_follows_the_last_commands() {
     let admission = admission(1, 0);
     after(&admission, ms(10)).await;
     for _ in 0..200 {
-        let _place = enter(&admission).await.expect("a place");
+        let _permit = enter(&admission).await.expect("a permit");
         advance(ms(50)).await;
     }
     let takes = admission.commands.takes();
     assert!((ms(49)..=ms(50)).contains(&takes), "{takes:?}");
 }
 
-/// One who comes: when, how long it works, after how long it goes away again, how much time it has; in milliseconds.
+/// A command, in milliseconds: when it comes, how long it works, after how long its client hangs up, how long its caller waits.
 #[derive(Debug, Clone)]
 struct Visit {
     comes: u64,
@@ -200,14 +200,14 @@ fn visit() -> impl Strategy<Value = Visit> {
 struct Seen {
     at_work: u32,
     most_at_work: u32,
-    /// By who waits, in the order of coming.
+    /// The commands that wait, in the order of coming.
     queue: Vec<usize>,
     overtaken: Vec<usize>,
     too_long: Vec<Duration>,
     answered: u32,
 }
 
-/// Takes itself out of the queue, whatever becomes of it.
+/// Removes a command from the queue when dropped.
 struct Queued<'a>(&'a Mutex<Seen>, usize);
 
 impl Drop for Queued<'_> {
@@ -231,7 +231,7 @@ async fn come(admission: Arc<Admission>, seen: Arc<Mutex<Seen>>, name: usize, vi
         look().too_long.push(waited);
     }
     look().answered += 1;
-    if let Ok(place) = entered {
+    if let Ok(permit) = entered {
         if look().queue.first() != Some(&name) {
             look().overtaken.push(name);
         }
@@ -243,13 +243,13 @@ async fn come(admission: Arc<Admission>, seen: Arc<Mutex<Seen>>, name: usize, vi
         }
         sleep(ms(visit.works)).await;
         look().at_work -= 1;
-        drop(place);
+        drop(permit);
     }
 }
 
 proptest! {
     #[test]
-    fn whoever_comes_works_and_goes_when(
+    fn the_limits_hold_for_any_sequence_of_commands(
         (max_concurrent, max_waiting) in (1..4_u32, 0..6_u32),
         visits in vec(visit(), 1..40),
     ) {
@@ -257,7 +257,7 @@ proptest! {
         let runtime = runtime.expect("a runtime");
         let admission = Arc::new(admission(max_concurrent, max_waiting));
         let seen = Arc::new(Mutex::new(Seen::default()));
-        // Those who come in the same millisecond are woken in any order: each gets a millisecond of its own.
+        // Tokio wakes commands of the same millisecond in any order, so each comes in a millisecond of its own.
         let by_time: BTreeMap<_, _> = visits.into_iter().map(|visit| (visit.comes, visit)).collect();
         let stayed = by_time.values().filter(|visit| visit.leaves_after.is_none()).count();
         runtime.block_on(async {
@@ -271,8 +271,8 @@ proptest! {
         prop_assert!(seen.most_at_work <= max_concurrent, "{seen:?}");
         prop_assert!(seen.overtaken.is_empty(), "{seen:?}");
         prop_assert!(seen.too_long.is_empty(), "{seen:?}");
-        prop_assert!(usize::try_from(seen.answered).expect("small") >= stayed, "who stays hears something: {seen:?}");
-        prop_assert_eq!(admission.commands.at_work(), 0, "all places are given back");
+        prop_assert!(usize::try_from(seen.answered).expect("small") >= stayed, "a command whose client stays gets an answer: {seen:?}");
+        prop_assert_eq!(admission.commands.at_work(), 0, "all permits are released");
         prop_assert_eq!(admission.commands.waiting.load(Relaxed), 0);
     }
 }

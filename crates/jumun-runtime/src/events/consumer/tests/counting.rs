@@ -1,8 +1,8 @@
-//! A policy that is not idempotent: a doorman counts every visit and says so. Here nothing hides that an event is heard
-//! twice, or not at all; the businesses that ship are too forgiving to show it.
+//! A policy that is not idempotent: a doorman counts every visit and publishes it. Here an event that is applied twice, or
+//! not at all, shows; the idempotent policies of the shipped systems would hide it.
 
 use super::{
-    Consumer, Duration, Instruction, Nobody, retry,
+    Consumer, Duration, Instruction, NoNeighbours, retry,
     scripted::{End, Scripted},
 };
 use crate::{Engine, Parts, events::Token, schema};
@@ -31,9 +31,9 @@ pub(super) struct Visit {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub(super) struct Count {
     id: Id<Count>,
-    /// How often the code has seen it come.
+    /// Visits that the policy has seen.
     seen: i64,
-    /// How often it was counted.
+    /// Visits that it has counted.
     counted: i64,
 }
 
@@ -89,9 +89,9 @@ impl House {
     async fn start(&self) -> (Engine, Consumer) {
         let model = doorman();
         let behaviour = model.behaviour(&serde_json::Map::new()).expect("default settings");
-        let (database, transport) = (Arc::new(self.database.clone()), Arc::new(Nobody));
+        let (database, transport) = (Arc::new(self.database.clone()), Arc::new(NoNeighbours));
         let engine = Engine::new(Parts::new(model, behaviour, database, transport));
-        let consumer = Consumer::start(engine.core(), Arc::new(self.bus.clone())).await.expect("it can hear");
+        let consumer = Consumer::start(engine.core(), Arc::new(self.bus.clone())).await.expect("it starts");
         (engine, consumer)
     }
 
@@ -109,24 +109,24 @@ impl House {
         }
     }
 
-    async fn heard_all(&self, consumer: &Consumer) {
+    async fn applied_all(&self, consumer: &Consumer) {
         let token = Token { service: "gate".into(), partition: 0, sequence: self.gate.last(0) };
-        assert!(consumer.has_heard(&token, Duration::from_mins(1)).await, "{:?}", consumer.consumption());
+        assert!(consumer.has_applied(&token, Duration::from_mins(1)).await, "{:?}", consumer.consumption());
     }
 
-    /// Every visit was seen once, counted once, and said once.
+    /// Every visit was seen once, counted once, and published once.
     async fn assert_exact(&self, visitors: i64, times: i64, what: &str) {
         for id in 1..=visitors {
             let row = self.database.document("counts", id).await.expect("memory can be read").expect("a count");
             let count: Count = serde_json::from_str(&row.body).expect("a count");
             assert_eq!((count.seen, count.counted), (times, times), "visitor {id}, {what}");
         }
-        let said = self.database.journal(0, 0, 1_000).await.expect("memory can be read");
-        assert_eq!(i64::try_from(said.len()), Ok(visitors * times), "{what}");
+        let published = self.database.journal(0, 0, 1_000).await.expect("memory can be read");
+        assert_eq!(i64::try_from(published.len()), Ok(visitors * times), "{what}");
     }
 }
 
-/// One commit after the other goes wrong in every way that there is.
+/// One commit after the other fails in every possible way.
 #[tokio::test(start_paused = true)]
 async fn every_event_has_its_effect_once_wherever_a_commit_goes_wrong() {
     for end in [End::DeathBefore, End::DeathAfter, End::Unknown, End::NotDone, End::Conflict] {
@@ -141,7 +141,7 @@ async fn every_event_has_its_effect_once_wherever_a_commit_goes_wrong() {
                 house.visits(7, 1);
                 loop {
                     let token = Token { service: "gate".into(), partition: 0, sequence: house.gate.last(0) };
-                    if consumer.has_heard(&token, Duration::from_millis(500)).await {
+                    if consumer.has_applied(&token, Duration::from_millis(500)).await {
                         break;
                     }
                     if house.database.deaths() > deaths {
@@ -154,19 +154,19 @@ async fn every_event_has_its_effect_once_wherever_a_commit_goes_wrong() {
             }
             let is_deadly = matches!(end, End::DeathBefore | End::DeathAfter);
             assert_eq!(house.database.deaths(), if is_deadly { 2 } else { 0 }, "{what}");
-            // What was heard by one process is no news to the next.
+            // What one process has applied, the next one does not apply again.
             engine.drain(Duration::from_secs(1)).await;
             let (_engine, consumer) = house.start().await;
             house.visits(7, 1);
-            house.heard_all(&consumer).await;
+            house.applied_all(&consumer).await;
             house.assert_exact(7, 7, &what).await;
         }
     }
 }
 
-/// A parked event that only the database has kept from being heard is heard as soon as the database lets it, once.
+/// A parked event whose retry failed only because of the database is applied once the database works, exactly once.
 #[tokio::test(start_paused = true)]
-async fn a_retry_that_the_database_spoils_is_tried_again() {
+async fn a_retry_that_fails_because_of_the_database_is_repeated() {
     for ends in [
         vec![End::Conflict],
         vec![End::NotDone],
@@ -179,12 +179,12 @@ async fn a_retry_that_the_database_spoils_is_tried_again() {
         let (engine, consumer) = house.start().await;
         house.enter(1, "nonsense".into());
         house.visits(1, 2); // behind it
-        house.heard_all(&consumer).await;
+        house.applied_all(&consumer).await;
         assert_eq!(consumer.consumption().parked_keys, 1);
         let parked = crate::events::parked::parked(&house.database, None).await.expect("memory can be read");
         assert_eq!(parked.len(), 3);
-        let (done, told) = tokio::sync::oneshot::channel();
-        // Of the first nothing can be made; without it the others can be heard.
+        let (done, outcome) = tokio::sync::oneshot::channel();
+        // The first can never be decoded. Without it the others can be applied.
         let first = &parked[0];
         let hidden = jumun_database::DocumentChange {
             collection: super::PARKED,
@@ -198,10 +198,10 @@ async fn a_retry_that_the_database_spoils_is_tried_again() {
 
         house.database.script(ends.clone());
         assert!(consumer.instruct(Instruction::Retry { key: None, done }).await);
-        told.await.expect("an answer").expect("nothing is in the way");
+        outcome.await.expect("an answer").expect("nothing is in the way");
         let mut shown = consumer.shown.clone();
-        let heard = shown.wait_for(|shown| shown.parked_keys == 0);
-        tokio::time::timeout(Duration::from_mins(10), heard).await.expect("by itself").expect("it runs");
+        let applied = shown.wait_for(|shown| shown.parked_keys == 0);
+        tokio::time::timeout(Duration::from_mins(10), applied).await.expect("by itself").expect("it runs");
         house.assert_exact(1, 2, &format!("{ends:?}")).await;
         assert_eq!(retry(&consumer, None).await, (0, 0));
         engine.kill();

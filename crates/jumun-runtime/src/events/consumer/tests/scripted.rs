@@ -1,4 +1,4 @@
-//! A database whose commits end as a test says.
+//! A database whose commits end as a test scripts them.
 
 use futures_util::future::{BoxFuture, pending};
 use jumun_database::{
@@ -15,21 +15,21 @@ use std::{
 /// How one commit ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum End {
-    /// As it should.
+    /// It is done.
     Well,
     /// The process dies before it.
     DeathBefore,
-    /// It is done, and the process dies before it hears of that.
+    /// It is done, and the process dies before it gets the result.
     DeathAfter,
-    /// It is done, and nobody knows.
+    /// It is done, and its outcome is unknown.
     Unknown,
     /// The disk is full.
     NotDone,
-    /// Somebody else has changed a document.
+    /// Another commit changed a document.
     Conflict,
 }
 
-/// Which process it is used by is up to the test: a clone is the same database.
+/// All clones are one database, for one process after the other.
 #[derive(Clone)]
 pub(super) struct Scripted {
     inner: MemoryDatabase,
@@ -44,7 +44,7 @@ impl Scripted {
 
     /// How the next commits end; all after them end well.
     pub(super) fn script(&self, ends: impl IntoIterator<Item = End>) {
-        self.script.lock().expect("nobody panics with it").extend(ends);
+        self.script.lock().expect("no panic holds it").extend(ends);
     }
 
     /// How often a process has died.
@@ -52,7 +52,7 @@ impl Scripted {
         self.deaths.load(Ordering::Relaxed)
     }
 
-    /// A commit that the script says nothing about.
+    /// A commit outside the script.
     pub(super) async fn inner_commit(&self, changes: Changes) {
         self.inner.commit(changes).await.expect("a commit");
     }
@@ -66,7 +66,7 @@ impl Scripted {
 impl Database for Scripted {
     fn commit(&self, changes: Changes) -> BoxFuture<'_, Result<Receipt, CommitError>> {
         Box::pin(async move {
-            let end = self.script.lock().expect("nobody panics with it").pop_front().unwrap_or(End::Well);
+            let end = self.script.lock().expect("no panic holds it").pop_front().unwrap_or(End::Well);
             match end {
                 End::Well => self.inner.commit(changes).await,
                 End::DeathBefore => self.die().await,

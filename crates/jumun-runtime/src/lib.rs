@@ -1,8 +1,8 @@
 //! Runs the services that are written on the kernel [`jumun`].
 //!
 //! [`Engine`] is the heart: it takes commands, asks neighbours, commits and answers, so that what was answered stands
-//! whatever dies when. Around it: [`recovery`], which sees through what nobody works on any more; HTTP, derived from the
-//! model ([`serve`]); the [`gateway`] in front of all services; the way to the neighbours ([`transport`]); [`config`]; and the [`audit`] over all databases.
+//! whatever dies when. Around it: [`asks`] of neighbours and their recovery, [`events`] out and in, what a command passes before
+//! it is decided ([`intake`]), and HTTP, derived from the model ([`serve`]).
 
 pub mod asks;
 mod core;

@@ -1,5 +1,5 @@
 //! The budget of delayed asks: how many may be delayed, until when, and how many are. It counts those of one process: see
-//! *One process a database* in [`core`](crate::core).
+//! *One process a database* in `core.rs`.
 
 use jumun_database::{CommitError, Receipt, RequestChange, RequestState};
 use std::{

@@ -45,7 +45,7 @@ pub async fn start(core: &Core, transport: &Arc<dyn Transport>) -> usize {
 }
 
 /// Moves requests from asking to voiding: those given up before a time, or all of other processes, which have ended: see
-/// *One process a database* in [`core`](crate::core).
+/// *One process a database* in `core.rs`.
 async fn give_up(core: &Core, until_before_ms: Option<i64>) -> Result<usize, String> {
     let mut after = None;
     let mut given_up = 0;

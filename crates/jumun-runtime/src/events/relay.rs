@@ -4,7 +4,7 @@
 //! Level-triggered: it looks at what the bus has and appends what the journal has beyond it. So it does not matter what a
 //! crash or a power cut took from the bus; the numbers are the journal's.
 //!
-//! It is the only publisher of its service: see *One process a database* in [`core`](crate::core).
+//! It is the only publisher of its service: see *One process a database* in `core.rs`.
 
 use crate::{
     core::Core,

@@ -1,7 +1,7 @@
 //! Turns: commands on one aggregate, and repeats of one request, queue in the process instead of running into each
 //! other in the database. Nobody holds a turn while a neighbour is asked, except the repeats of that very request.
 //!
-//! They queue in one process: see *One process a database* in [`core`](crate::core).
+//! They queue in one process: see *One process a database* in `core.rs`.
 
 use crate::limits::TURNS_WAITING_MAX;
 use std::{

@@ -123,7 +123,7 @@ async fn views_get_a_base_before_the_log_is_cut_and_are_made_anew_from_it() {
     assert!(kept.shop.rebuilt().await.from_base);
 }
 
-/// ReceivedEvent again, it would be missing from the base for ever.
+/// Handled again, it would be missing from the base for ever.
 #[tokio::test]
 async fn nothing_is_let_go_of_while_something_is_parked() {
     let mut kept = Kept::open().await;

@@ -264,7 +264,7 @@ async fn faults_hold_up_fail_narrow_and_burn_until_they_are_turned_off() {
     assert_eq!(component(&lab.payment, "faults").await, Value::Null);
 
     let said = tell(&lab, &["fault"], &["payment", "--delay", "300ms..400ms", "--for", "10m"]);
-    let expected = "Faults of payment: each command is held up for 300ms..400ms; they end by themselves in 600 s";
+    let expected = "Faults of payment: each command is delayed by 300ms..400ms; they end by themselves in 600 s";
     assert_eq!(said, expected);
     let began = Instant::now();
     assert_eq!(order(&client).await.status, 201);

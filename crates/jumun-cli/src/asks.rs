@@ -1,17 +1,11 @@
 //! `jumun asks`: what is in doubt between services.
 
-use crate::{
-    Failure, SystemOptions, Systems,
-    audit::{block_on, open},
-};
+use crate::{Failure, audit::open, options::SystemOptions, output::print_lines, process::block_on, systems::Systems};
 use clap::Args;
 use jiff::{SignedDuration, Timestamp};
 use jumun_database::Request;
 use serde_json::json;
-use std::{
-    io::{self, Write},
-    process::ExitCode,
-};
+use std::process::ExitCode;
 
 #[derive(Debug, Args)]
 pub(crate) struct Options {
@@ -37,12 +31,7 @@ pub(crate) fn run(options: &Options, systems: Systems<'_>) -> Result<ExitCode, F
     lines.extend(found.iter().map(|(service, request)| {
         if options.json { to_json(service, request, now) } else { to_text(service, request, now) }
     }));
-    let mut out = io::stdout().lock();
-    for line in lines {
-        if writeln!(out, "{line}").is_err() {
-            break; // nobody reads any more
-        }
-    }
+    print_lines(lines)?;
     Ok(ExitCode::SUCCESS)
 }
 

@@ -1,18 +1,13 @@
 //! `jumun audit`: whether every order is as it must be.
 
-use crate::{Failure, SystemOptions, Systems};
+use crate::{Failure, flags::duration, options::SystemOptions, output::print, process::block_on, systems::Systems};
 use clap::Args;
-use jiff::SignedDuration;
 use jumun::SystemModel;
 use jumun_audit::{self as audit, Databases, Report, Verdict};
 use jumun_database::OpenError;
 use jumun_host::config::Config;
 use serde_json::{Value, json};
-use std::{
-    io::{self, Write},
-    process::ExitCode,
-    time::Duration,
-};
+use std::{process::ExitCode, time::Duration};
 
 /// Violations that are shown; the rest is counted.
 const SHOWN_MAX: usize = 20;
@@ -22,8 +17,8 @@ pub(crate) struct Options {
     #[command(flatten)]
     system: SystemOptions,
     /// How long to wait for what is under way to settle.
-    #[arg(long, value_name = "DURATION", default_value = "5s")]
-    wait: SignedDuration,
+    #[arg(long, value_name = "DURATION", default_value = "5s", value_parser = duration)]
+    wait: Duration,
     /// As one JSON object.
     #[arg(long)]
     json: bool,
@@ -33,8 +28,7 @@ pub(crate) fn run(options: &Options, systems: Systems<'_>) -> Result<ExitCode, F
     let (model, config) = options.system.load(systems)?;
     let report = read(&model, &config, options.wait).map_err(|failure| failure.exit_with(2))?;
     let text = if options.json { to_json(&model, &report).to_string() } else { to_text(&model, &report) };
-    // Whoever does not listen still gets the exit status.
-    drop(writeln!(io::stdout(), "{text}"));
+    print(text).map_err(|failure| failure.exit_with(2))?;
     Ok(match report.verdict() {
         Verdict::Clean => 0,
         Verdict::Violated => 1,
@@ -43,10 +37,9 @@ pub(crate) fn run(options: &Options, systems: Systems<'_>) -> Result<ExitCode, F
     .into())
 }
 
-fn read(model: &SystemModel, config: &Config, wait: SignedDuration) -> Result<Report, Failure> {
+fn read(model: &SystemModel, config: &Config, wait: Duration) -> Result<Report, Failure> {
     let databases = open(model, config)?;
-    let patience = Duration::try_from(wait).unwrap_or_default();
-    Ok(block_on(audit::run(model, &databases, patience))??)
+    Ok(block_on(audit::run(model, &databases, wait))??)
 }
 
 /// The databases of all services, for reading.
@@ -65,13 +58,6 @@ pub(crate) fn open(model: &SystemModel, config: &Config) -> Result<Databases, Fa
         Some(error) if databases.is_empty() => Err(error.into()),
         _ => Ok(databases),
     }
-}
-
-pub(crate) fn block_on<T>(work: impl Future<Output = T>) -> Result<T, Failure> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    let runtime =
-        runtime.map_err(|error| Failure::new("system", error.to_string(), "Look at the limits of this user."))?;
-    Ok(runtime.block_on(work))
 }
 
 pub(crate) fn to_text(model: &SystemModel, report: &Report) -> String {

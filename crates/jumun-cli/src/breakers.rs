@@ -1,18 +1,15 @@
 //! `jumun breakers`: the circuit breakers of a system, around the calls of each service to each neighbour.
 
-use crate::{Failure, RunningOptions, Systems, audit::block_on};
+use crate::{Failure, options::SystemFlagOptions, output::print_lines, process::block_on, systems::Systems};
 use clap::{Args, ValueEnum};
 use jumun_control::{Breaker, BreakerCommand, CommandBreaker, ControlError, GetBreakers, socket_in, tell};
 use serde_json::{Map, Value, json};
-use std::{
-    io::{self, Write},
-    process::ExitCode,
-};
+use std::process::ExitCode;
 
 #[derive(Debug, Args)]
 pub(crate) struct Options {
     #[command(flatten)]
-    system: RunningOptions,
+    system: SystemFlagOptions,
     /// What to do with one of them; without it, all are shown.
     #[arg(requires = "callee")]
     action: Option<Action>,
@@ -56,26 +53,22 @@ fn list(options: &Options, systems: Systems<'_>) -> Result<ExitCode, Failure> {
             Err(error) => return Err(error.into()),
         }
     }
-    let mut out = io::stdout().lock();
+    let mut lines = Vec::new();
     if !options.json {
-        // If nobody reads any more, the first row tells.
-        let _ = writeln!(
-            out,
+        lines.push(format!(
             "{:<13} {:<12} {:<13} {:>9} {:>7} {:>7} {:>7} {:>11} {:>12}  LAST CHANGE",
             "SERVICE", "CALLS", "STATE", "TRY AGAIN", "COUNTED", "FAILED", "SLOW", "AT WORK", "NOT ASKED"
-        );
+        ));
     }
     for (service, callee, breaker) in rows {
-        let line = match breaker {
+        lines.push(match breaker {
             Some(breaker) if options.json => as_json(service, &callee, json!(breaker)),
             Some(breaker) => as_text(service, &callee, &breaker),
             None if options.json => as_json(service, &callee, json!({ "state": NOT_RUNNING })),
             None => format!("{service:<13} {callee:<12} {NOT_RUNNING:<13}"),
-        };
-        if writeln!(out, "{line}").is_err() {
-            break; // the reader has closed the pipe
-        }
+        });
     }
+    print_lines(lines)?;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -136,6 +129,6 @@ fn command(
     } else {
         format!("The circuit from {service} to {callee} is {}.", state.name())
     };
-    drop(writeln!(io::stdout(), "{text}"));
+    print_lines([text])?;
     Ok(ExitCode::SUCCESS)
 }

@@ -1,18 +1,19 @@
 //! `jumun config`: every key with its value in effect and the source that set it, or the reference of all keys.
 
-use crate::{Failure, SettingsOptions, Systems};
+use crate::{
+    Failure,
+    options::SettingsOptions,
+    output::{print, print_lines},
+    systems::Systems,
+};
 use clap::Args;
 use jumun_host::config::{Entry, explain, load, reference};
 use serde_json::{Value, json};
-use std::{
-    io::{self, Write},
-    process::ExitCode,
-};
+use std::process::ExitCode;
 
 #[derive(Debug, Args)]
 pub(crate) struct Options {
-    /// The system, by its name.
-    #[arg(required_unless_present = "reference")]
+    /// The system. By default the one with data in the data folder; of several the one that is up.
     system: Option<String>,
     #[command(flatten)]
     settings: SettingsOptions,
@@ -28,7 +29,7 @@ pub(crate) fn run(options: &Options, systems: Systems<'_>) -> Result<ExitCode, F
     if options.reference {
         return write_reference(options, systems);
     }
-    let model = systems.find(options.system.as_deref().unwrap_or_default())?;
+    let model = options.settings.find(systems, options.system.as_deref())?;
     let sources = options.settings.sources();
     let config = load(&model, &sources)?;
     for service in &model.services {
@@ -37,26 +38,22 @@ pub(crate) fn run(options: &Options, systems: Systems<'_>) -> Result<ExitCode, F
     let entries = explain(&model, &sources)?;
     let lines = entries.iter().map(|entry| (line(entry), &entry.origin));
     let width = lines.clone().map(|(line, _)| line.chars().count()).max().unwrap_or_default();
-    let mut out = io::stdout().lock();
-    for ((line, origin), entry) in lines.zip(&entries) {
-        let text = if options.json {
+    print_lines(lines.zip(&entries).map(|((line, origin), entry)| {
+        if options.json {
             json!({ "key": entry.key, "value": entry.value, "origin": origin.to_string() }).to_string()
         } else {
             format!("{line:width$}  # {origin}")
-        };
-        if writeln!(out, "{text}").is_err() {
-            break; // nobody reads any more
         }
-    }
+    }))?;
     Ok(ExitCode::SUCCESS)
 }
 
 fn write_reference(options: &Options, systems: Systems<'_>) -> Result<ExitCode, Failure> {
     let models = match &options.system {
         Some(name) => vec![systems.find(name)?],
-        None => systems.models(),
+        None => systems.models().collect(),
     };
-    drop(io::stdout().write_all(reference(&models).as_bytes())); // a reader may stop early
+    print(reference(&models).trim_end())?;
     Ok(ExitCode::SUCCESS)
 }
 

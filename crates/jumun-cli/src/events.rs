@@ -1,8 +1,14 @@
 //! `jumun events`: what is on the bus.
 
-use crate::{Failure, SystemOptions, Systems};
+use crate::{
+    Failure,
+    flags::duration,
+    options::SystemOptions,
+    output::{is_written, print, print_lines},
+    systems::Systems,
+};
 use clap::{Args, Subcommand};
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 use jumun_bus::{Bus, BusError, Position, Record, Subscription, Wants};
 use jumun_host::config::Config;
 use jumun_runtime::events::{Token, envelope};
@@ -53,8 +59,8 @@ struct Tail {
     #[arg(long, value_name = "ORDER")]
     key: Option<i64>,
     /// Only events of the last so-and-so: 90s, 10m, 2h.
-    #[arg(long, value_name = "DURATION")]
-    since: Option<SignedDuration>,
+    #[arg(long, value_name = "DURATION", value_parser = duration)]
+    since: Option<Duration>,
     /// How many of the latest to show.
     #[arg(short = 'n', long, value_name = "EVENTS", default_value_t = 20)]
     lines: usize,
@@ -67,6 +73,7 @@ struct Tail {
 }
 
 #[derive(Debug, Args)]
+#[command(allow_missing_positional = true)]
 struct Show {
     #[command(flatten)]
     system: SystemOptions,
@@ -107,34 +114,29 @@ fn tail(options: &Tail, systems: Systems<'_>) -> Result<ExitCode, Failure> {
     })?;
     let Read { all: mut latest, mut subscription, .. } = read;
     keep_latest(&mut latest, options.lines);
-    let mut out = io::stdout();
-    for found in latest {
-        if writeln!(out, "{}", line(&found, options.json)).is_err() {
-            return Ok(ExitCode::SUCCESS); // nobody reads any more
-        }
-    }
+    print_lines(latest.iter().map(|found| line(found, options.json)))?;
     if options.follow {
         follow(subscription.as_mut(), is_meant, options.json)?;
     }
     Ok(ExitCode::SUCCESS)
 }
 
-/// Prints events as they come, until nobody reads any more.
+/// Prints events as they come, until the reader closes the pipe.
 fn follow(
     subscription: &mut dyn Subscription,
     is_meant: impl Fn(&Found) -> bool,
     as_json: bool,
-) -> Result<(), BusError> {
+) -> Result<(), Failure> {
     let mut out = io::stdout();
     loop {
         for delivery in subscription.poll(AT_ONCE, WAIT)? {
             let Some(record) = delivery.record else { continue };
             let found = Found { service: delivery.source.service.clone(), record };
-            if is_meant(&found) && writeln!(out, "{}", line(&found, as_json)).is_err() {
+            if is_meant(&found) && !is_written(writeln!(out, "{}", line(&found, as_json)))? {
                 return Ok(());
             }
         }
-        if out.flush().is_err() {
+        if !is_written(out.flush())? {
             return Ok(());
         }
     }
@@ -187,7 +189,7 @@ fn show(options: &Show, systems: Systems<'_>) -> Result<ExitCode, Failure> {
         "headers": envelope::headers(model.name, &source, &record).into_iter().collect::<BTreeMap<_, _>>(),
         "event": event,
     });
-    drop(writeln!(io::stdout(), "{whole:#}"));
+    print(format_args!("{whole:#}"))?;
     Ok(ExitCode::SUCCESS)
 }
 

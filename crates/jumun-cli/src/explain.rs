@@ -1,11 +1,8 @@
 //! `jumun explain`: the page of an error code. It is in the program, so that it is where the error is.
 
-use crate::Failure;
+use crate::{Failure, output::print_lines};
 use clap::Args;
-use std::{
-    io::{self, Write},
-    process::ExitCode,
-};
+use std::process::ExitCode;
 
 /// Codes and their pages, in order; `docs/errors` as it was when the program was built.
 const PAGES: &[(&str, &str)] = include!(concat!(env!("OUT_DIR"), "/pages.rs"));
@@ -21,7 +18,7 @@ pub(crate) fn run(options: &Options) -> Result<ExitCode, Failure> {
         Some(code) => page(code)?.to_owned(),
         None => PAGES.iter().map(|(code, page)| [&format!("{code:<28}"), title(page), "\n"].concat()).collect(),
     };
-    drop(write!(io::stdout(), "{text}")); // whoever does not listen does not listen
+    print_lines([text.trim_end()])?;
     Ok(ExitCode::SUCCESS)
 }
 

@@ -1,4 +1,4 @@
-//! Why the program cannot do what it is told: a code, what happened, what to do.
+//! Why a command failed: a code, what happened, and what to do about it.
 
 use jumun::SettingsError;
 use jumun_bus::BusError;
@@ -9,7 +9,7 @@ use jumun_runtime::ServeError;
 use jumun_supervisor::SuperviseError;
 use std::{borrow::Cow, fmt, process::ExitCode};
 
-/// A failure of the program.
+/// A failed command, as its user reads it on standard error.
 #[derive(Debug)]
 pub(crate) struct Failure {
     code: Cow<'static, str>,
@@ -23,12 +23,12 @@ impl Failure {
         Self { code: code.into(), why: why.into(), remedy: remedy.into(), exit_code: 1 }
     }
 
-    /// What a service says of itself, its code with it.
+    /// A failure that a service reported, with the code it gave.
     pub(crate) fn of_service(code: String, why: impl Into<String>, remedy: impl Into<String>) -> Self {
         Self { code: code.into(), why: why.into(), remedy: remedy.into(), exit_code: 1 }
     }
 
-    /// The same, with an exit status of its own.
+    /// The same failure with another exit status than 1.
     pub(crate) fn exit_with(self, exit_code: u8) -> Self {
         Self { exit_code, ..self }
     }
@@ -45,47 +45,18 @@ impl fmt::Display for Failure {
     }
 }
 
-impl From<ConfigError> for Failure {
-    fn from(error: ConfigError) -> Self {
-        Self::new(error.code(), error.to_string(), error.remedy())
-    }
+/// The errors that state their own code and remedy.
+macro_rules! failure_from {
+    ($($error:ty),+) => {$(
+        impl From<$error> for Failure {
+            fn from(error: $error) -> Self {
+                Self::new(error.code(), error.to_string(), error.remedy())
+            }
+        }
+    )+};
 }
 
-impl From<OpenError> for Failure {
-    fn from(error: OpenError) -> Self {
-        Self::new(error.code(), error.to_string(), error.remedy())
-    }
-}
-
-impl From<BusError> for Failure {
-    fn from(error: BusError) -> Self {
-        Self::new(error.code(), error.to_string(), error.remedy())
-    }
-}
-
-impl From<HostError> for Failure {
-    fn from(error: HostError) -> Self {
-        Self::new(error.code(), error.to_string(), error.remedy())
-    }
-}
-
-impl From<ServeError> for Failure {
-    fn from(error: ServeError) -> Self {
-        Self::new(error.code(), error.to_string(), error.remedy())
-    }
-}
-
-impl From<SuperviseError> for Failure {
-    fn from(error: SuperviseError) -> Self {
-        Self::new(error.code(), error.to_string(), error.remedy())
-    }
-}
-
-impl From<ControlError> for Failure {
-    fn from(error: ControlError) -> Self {
-        Self::new(error.code(), error.to_string(), error.remedy())
-    }
-}
+failure_from!(ConfigError, OpenError, BusError, HostError, ServeError, SuperviseError, ControlError);
 
 impl From<SettingsError> for Failure {
     fn from(error: SettingsError) -> Self {

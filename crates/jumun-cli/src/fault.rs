@@ -1,22 +1,18 @@
 //! `jumun fault`: makes a running service slow, failing, narrow or busy, for drills.
 
-use crate::{Failure, RunningOptions, Systems, audit::block_on};
+use crate::{Failure, options::SystemFlagOptions, output::print, process::block_on, systems::Systems};
 use clap::Args;
 use jumun_config::units::parse_duration;
 use jumun_control::{
     Delay, Faults, FaultsOn, GetFaults, SetFaults, limits::FAULT_CPU_MAX, limits::FAULT_DELAY_MAX, socket_in, tell,
 };
 use serde_json::json;
-use std::{
-    io::{self, Write},
-    process::ExitCode,
-    time::Duration,
-};
+use std::{process::ExitCode, time::Duration};
 
 #[derive(Debug, Args)]
 pub(crate) struct Options {
     #[command(flatten)]
-    system: RunningOptions,
+    system: SystemFlagOptions,
     /// Which service.
     service: String,
     /// Delays each command by a time in this range, 400ms..620ms; 500ms: always the same.
@@ -85,7 +81,7 @@ pub(crate) fn run(options: &Options, systems: Systems<'_>) -> Result<ExitCode, F
         block_on(tell(&socket, &GetFaults {}))?? // no fault is given: show those that are on
     };
     let text = if options.json { json!(on).to_string() } else { in_words(&options.service, on.as_ref()) };
-    drop(writeln!(io::stdout(), "{text}"));
+    print(text)?;
     Ok(ExitCode::SUCCESS)
 }
 

@@ -15,25 +15,28 @@ mod events;
 mod explain;
 mod failure;
 mod fault;
+mod flags;
 mod load;
 mod logs;
 mod operate;
+mod options;
+mod output;
 mod parked;
+mod process;
 mod serve;
+mod systems;
 mod up;
 mod view;
 mod why;
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Parser, Subcommand};
 use failure::Failure;
 use jumun::SystemModel;
-use jumun_host::config::{Config, Sources, load as load_config};
 use std::{
-    ffi::{OsStr, OsString},
     io::{self, Write},
-    path::{Path, PathBuf},
     process::ExitCode,
 };
+use systems::Systems;
 
 /// Runs ordering systems that stay correct when parts of them fail.
 #[derive(Debug, Parser)]
@@ -128,129 +131,6 @@ Exit status: 0 as available as asked and all orders as they must be, 1 not, 2 it
 Sources, the later one wins: jumun.toml, --config-dir, the environment
 (JUMUN__ORDER__CALLS__PAYMENT__TIME_LIMIT=610ms), --set. The output is a valid jumun.toml.")]
     Config(config::Options),
-}
-
-/// What all commands need to know of a system.
-#[derive(Debug, Args)]
-struct SystemOptions {
-    /// Which system, by its name.
-    system: String,
-    #[command(flatten)]
-    settings: SettingsOptions,
-}
-
-/// The same for commands to a system that runs: it is found.
-#[derive(Debug, Args)]
-struct RunningOptions {
-    /// The system, where more than one runs here.
-    #[arg(long)]
-    system: Option<String>,
-    #[command(flatten)]
-    settings: SettingsOptions,
-}
-
-/// Where data and configuration are.
-#[derive(Debug, Args)]
-struct SettingsOptions {
-    /// The folder of all data.
-    #[arg(long, value_name = "FOLDER", default_value = "./data")]
-    data: PathBuf,
-    /// The configuration; ./jumun.toml by default, if it is there.
-    #[arg(long, value_name = "FILE")]
-    config: Option<PathBuf>,
-    /// A folder with a file for each value, named as its key (order.listen): configuration as Kubernetes mounts it.
-    #[arg(long, value_name = "FOLDER")]
-    config_dir: Option<PathBuf>,
-    /// Moves all usual ports up by so many; the same as `--set port_offset=N`.
-    #[arg(long, value_name = "N")]
-    port_offset: Option<u16>,
-    /// Sets one configuration key, over file and environment.
-    #[arg(long, value_name = "KEY=VALUE", value_parser = key_and_value)]
-    set: Vec<(String, String)>,
-}
-
-fn key_and_value(text: &str) -> Result<(String, String), String> {
-    let (key, value) = text.split_once('=').ok_or("write KEY=VALUE, as in payment.decline_over=50000")?;
-    Ok((key.to_owned(), value.to_owned()))
-}
-
-impl RunningOptions {
-    fn load(&self, systems: Systems<'_>) -> Result<(SystemModel, Config), Failure> {
-        let is_system =
-            |folder: &Path| folder.file_name().and_then(OsStr::to_str).is_some_and(|name| systems.find(name).is_ok());
-        let folder = operate::folder_of(self.system.as_deref(), &self.settings.data, is_system)?;
-        self.settings.load(systems, folder.file_name().and_then(OsStr::to_str).unwrap_or_default())
-    }
-}
-
-impl SystemOptions {
-    /// See [`SettingsOptions::as_arguments`].
-    fn as_arguments(&self) -> Vec<OsString> {
-        self.settings.as_arguments()
-    }
-
-    fn load(&self, systems: Systems<'_>) -> Result<(SystemModel, Config), Failure> {
-        self.settings.load(systems, &self.system)
-    }
-}
-
-impl SettingsOptions {
-    /// The same for another process.
-    fn as_arguments(&self) -> Vec<OsString> {
-        let mut arguments: Vec<OsString> = vec!["--data".into(), self.data.clone().into()];
-        if let Some(config) = &self.config {
-            arguments.extend(["--config".into(), config.clone().into()]);
-        }
-        if let Some(folder) = &self.config_dir {
-            arguments.extend(["--config-dir".into(), folder.clone().into()]);
-        }
-        if let Some(offset) = self.port_offset {
-            arguments.extend(["--port-offset".into(), offset.to_string().into()]);
-        }
-        for (key, value) in &self.set {
-            arguments.extend(["--set".into(), format!("{key}={value}").into()]);
-        }
-        arguments
-    }
-
-    fn load(&self, systems: Systems<'_>, name: &str) -> Result<(SystemModel, Config), Failure> {
-        let model = systems.find(name)?;
-        let config = load_config(&model, &self.sources())?;
-        Ok((model, config))
-    }
-
-    fn sources(&self) -> Sources {
-        let offset = self.port_offset.map(|offset| ("port_offset".to_owned(), offset.to_string()));
-        Sources {
-            file: self.config.clone(),
-            folder: self.config_dir.clone(),
-            data: Some(self.data.clone()),
-            set: self.set.iter().cloned().chain(offset).collect(),
-            environment: None,
-        }
-    }
-}
-
-/// The systems that the program knows.
-#[derive(Clone, Copy)]
-struct Systems<'a>(&'a [fn() -> SystemModel]);
-
-impl Systems<'_> {
-    fn names(self) -> String {
-        self.0.iter().map(|system| system().name).collect::<Vec<_>>().join(", ")
-    }
-
-    fn models(self) -> Vec<SystemModel> {
-        self.0.iter().map(|system| system()).collect()
-    }
-
-    fn find(self, name: &str) -> Result<SystemModel, Failure> {
-        let found = self.0.iter().map(|system| system()).find(|system| system.name == name);
-        found.ok_or_else(|| {
-            let why = format!("there is no system `{name}`");
-            Failure::new("system-unknown", why, format!("Name one of: {}.", self.names()))
-        })
-    }
 }
 
 /// Runs the program for these systems: reads the command line, does what it says.

@@ -14,19 +14,17 @@ mod summary;
 mod tally;
 mod target;
 
-use crate::{Failure, SystemOptions, Systems, audit as audits};
+use crate::{
+    Failure, audit as audits, flags::duration, options::SystemOptions, output::print, process, systems::Systems,
+};
 use clap::{ArgGroup, Args};
 use http::StatusCode;
-use jiff::SignedDuration;
 use jumun::SystemModel;
 use jumun_audit::{self as audit, Acknowledged, Databases, Verdict};
 use jumun_database::OpenError;
 use limits::{CONCURRENCY_MAX, CONNECT_PAUSE, LOOK_PAUSE, RATE_MAX, WARM_CONNECTIONS, WATCHED_AT_ONCE};
 use plan::{Plan, Watch};
-use rustix::{
-    process::{Resource, getrlimit, setrlimit},
-    time::{ClockId, clock_gettime},
-};
+use rustix::time::{ClockId, clock_gettime};
 use std::{
     cell::{Cell, RefCell},
     io::{self, IsTerminal, Write},
@@ -37,11 +35,7 @@ use std::{
 use summary::Summary;
 use tally::{Tally, Times};
 use target::{Broken, Target};
-use tokio::{
-    signal::unix::{SignalKind, signal},
-    task::LocalSet,
-    time::Instant,
-};
+use tokio::{task::LocalSet, time::Instant};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 #[derive(Debug, Args)]
@@ -58,8 +52,8 @@ pub(crate) struct Options {
           value_parser = clap::value_parser!(u32).range(1..=i64::from(CONCURRENCY_MAX)))]
     concurrency: u32,
     /// How long to send: 30s, 5m.
-    #[arg(long = "for", value_name = "DURATION", id = "time")]
-    time: Option<SignedDuration>,
+    #[arg(long = "for", value_name = "DURATION", id = "time", value_parser = duration)]
+    time: Option<Duration>,
     /// How many requests to send.
     #[arg(long, value_name = "N")]
     requests: Option<u64>,
@@ -91,8 +85,8 @@ pub(crate) struct Options {
     #[arg(long, value_name = "http://HOST:PORT", requires = "watch")]
     watch_url: Option<String>,
     /// How long to wait for an answer.
-    #[arg(long, value_name = "DURATION", default_value = "30s")]
-    timeout: SignedDuration,
+    #[arg(long, value_name = "DURATION", default_value = "30s", value_parser = duration)]
+    timeout: Duration,
     /// Open loop: how many requests may wait for their answers. What is due beyond that is not sent, and counts as failed.
     #[arg(long, value_name = "N", default_value_t = 4_096,
           value_parser = clap::value_parser!(u32).range(1..=i64::from(CONCURRENCY_MAX)))]
@@ -101,8 +95,8 @@ pub(crate) struct Options {
     #[arg(long, value_name = "PERCENT", default_value = "100%", value_parser = plan::percent)]
     availability: f64,
     /// How long to wait for orders to settle: in the audit after the load, and in the view (--watch).
-    #[arg(long, value_name = "DURATION", default_value = "10s")]
-    wait: SignedDuration,
+    #[arg(long, value_name = "DURATION", default_value = "10s", value_parser = duration)]
+    wait: Duration,
     /// Do not look at what became of the orders: their databases are on another machine.
     #[arg(long)]
     no_audit: bool,
@@ -148,30 +142,28 @@ fn load(options: &Options, systems: Systems<'_>) -> Result<ExitCode, Failure> {
     let plan = Plan::new(options, &model)?;
     let databases = if options.no_audit { None } else { Some(databases(&model, &config, &plan)?) };
     let url = options.url.clone().unwrap_or_else(|| plan::usual_url(config.gateway.listen));
-    allow_many_connections();
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    let runtime =
-        runtime.map_err(|error| Failure::new("system", error.to_string(), "Look at the limits of this user."))?;
-    LocalSet::new().block_on(&runtime, async {
+    if let Err(error) = process::allow_many_connections() {
+        eprintln!("the number of open files stays low, and with it that of connections: {error}");
+    }
+    LocalSet::new().block_on(&process::runtime()?, async {
         let summary = send(options, plan, &url).await?;
-        let mut out = io::stdout();
         if !options.json {
-            drop(writeln!(out, "{}", summary.to_text(model.name)));
+            print(summary.to_text(model.name))?;
         }
         let acknowledged = &summary.acknowledged;
         let report = match &databases {
             None => None,
-            Some(databases) => Some(audit::run_over(&model, databases, acknowledged, patience(options.wait)).await?),
+            Some(databases) => Some(audit::run_over(&model, databases, acknowledged, options.wait).await?),
         };
         let exit_code = exit_code(options, &summary, report.as_ref().map(audit::Report::verdict));
         if options.json {
             let audit = report.map(|report| audits::to_json(&model, &report));
-            drop(writeln!(out, "{}", summary.to_json(model.name, audit, exit_code)));
+            print(summary.to_json(model.name, audit, exit_code))?;
         } else {
             let audit = report.as_ref().map(|report| audits::to_text(&model, report));
-            drop(writeln!(out, "\n{}", audit.unwrap_or_else(|| "not audited: --no-audit".to_owned())));
+            print(format_args!("\n{}", audit.unwrap_or_else(|| "not audited: --no-audit".to_owned())))?;
             if report.is_some_and(|report| !report.violations.is_empty() && report.sums.is_empty()) {
-                drop(writeln!(out, "not one order is there: is the --data of {url} another one?"));
+                print(format_args!("not one order is there: is the --data of {url} another one?"))?;
             }
         }
         Ok(exit_code.into())
@@ -210,29 +202,16 @@ fn databases(model: &SystemModel, config: &jumun_host::config::Config, plan: &Pl
     audits::open(model, config)
 }
 
-fn patience(wait: SignedDuration) -> Duration {
-    Duration::try_from(wait).unwrap_or_default()
-}
-
-/// Every connection is an open file.
-fn allow_many_connections() {
-    let mut limit = getrlimit(Resource::Nofile);
-    limit.current = limit.maximum;
-    if let Err(error) = setrlimit(Resource::Nofile, limit) {
-        eprintln!("the number of open files stays low, and with it that of connections: {error}");
-    }
-}
-
 /// Sends all of it and waits for all answers.
 async fn send(options: &Options, plan: Plan, url: &str) -> Result<Summary, Failure> {
-    let stop = stop_signal()?;
-    let time_limit = patience(options.timeout).max(Duration::from_millis(1));
+    let stop = process::stop_signal("the load is not complete")?;
+    let time_limit = options.timeout.max(Duration::from_millis(1));
     let target = Target::find(url, time_limit).await?;
     let pace = Pace {
         rate: options.rate,
         concurrency: options.concurrency,
         in_flight: usize::try_from(options.in_flight).unwrap_or(usize::MAX),
-        time: options.time.map(patience),
+        time: options.time,
         requests: options.requests.unwrap_or(u64::MAX),
     };
     let view = match plan.watch.clone() {
@@ -248,7 +227,7 @@ async fn send(options: &Options, plan: Plan, url: &str) -> Result<Summary, Failu
         plan,
         target,
         view,
-        wait: patience(options.wait),
+        wait: options.wait,
         tally: RefCell::new(Tally::new()),
         begun: Cell::new(0),
         requests: TaskTracker::new(),
@@ -432,23 +411,4 @@ async fn progress(load: Rc<Load>, began: Instant) {
 fn cpu() -> Duration {
     let time = clock_gettime(ClockId::ProcessCPUTime);
     Duration::new(u64::try_from(time.tv_sec).unwrap_or(0), u32::try_from(time.tv_nsec).unwrap_or(0))
-}
-
-/// Cancelled by the first Ctrl-C or SIGTERM. The second one ends the program where it stands.
-fn stop_signal() -> Result<CancellationToken, Failure> {
-    let deaf = |error: io::Error| Failure::new("system", error.to_string(), "Signals cannot be heard here.");
-    let (mut interrupt, mut terminate) =
-        (signal(SignalKind::interrupt()).map_err(deaf)?, signal(SignalKind::terminate()).map_err(deaf)?);
-    let stop = CancellationToken::new();
-    let told = stop.clone();
-    tokio::spawn(async move {
-        loop {
-            tokio::select! { _ = interrupt.recv() => {}, _ = terminate.recv() => {} }
-            if told.is_cancelled() {
-                std::process::exit(130);
-            }
-            told.cancel();
-        }
-    });
-    Ok(stop)
 }

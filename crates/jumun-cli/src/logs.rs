@@ -1,6 +1,6 @@
 //! `jumun logs`: what the processes of a system that is up have said.
 
-use crate::{Failure, audit::block_on, operate::Which, up::logs_in};
+use crate::{Failure, operate::Which, process::block_on, up::logs_in};
 use clap::Args;
 use std::{
     collections::VecDeque,

@@ -1,13 +1,12 @@
 //! `jumun status`, `kill`, `stop`, `start`, `restart`, `roll`: what operators tell a system that is up.
 
-use crate::{Failure, audit::block_on};
+use crate::{Failure, output, process::block_on};
 use clap::Args;
 use jumun_control::{
     Call, ControlError, GetStatus, Kill, ProcessStatus, Roll, SUPERVISOR, Start, Stop, Supervised, socket_in, tell,
 };
 use serde_json::json;
 use std::{
-    io::{self, Write},
     path::{Path, PathBuf},
     process::ExitCode,
     time::Instant,
@@ -106,7 +105,7 @@ fn supervisor<C: Call>(folder: &Path, call: &C) -> Result<C::Reply, Failure> {
 pub(crate) fn status(options: &StatusOptions) -> Result<ExitCode, Failure> {
     let supervised = supervisor(&options.which.folder()?, &GetStatus {})?;
     let text = if options.which.json { json!(supervised).to_string() } else { table(&supervised) };
-    drop(writeln!(io::stdout(), "{text}"));
+    output::print(text)?;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -163,7 +162,7 @@ pub(crate) fn roll(options: &RollOptions) -> Result<ExitCode, Failure> {
     for service in services {
         let began = Instant::now();
         let status = supervisor(&folder, &Roll { service })?;
-        print(&status, "was rolled; the next process", began, options.which.json);
+        print(&status, "was rolled; the next process", began, options.which.json)?;
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -176,18 +175,18 @@ fn one(
 ) -> Result<ExitCode, Failure> {
     let (folder, began) = (options.which.folder()?, Instant::now());
     let status = call(&folder, options.service.clone())?;
-    print(&status, done, began, options.which.json);
+    print(&status, done, began, options.which.json)?;
     Ok(ExitCode::SUCCESS)
 }
 
-fn print(status: &ProcessStatus, done: &str, began: Instant, as_json: bool) {
+fn print(status: &ProcessStatus, done: &str, began: Instant, as_json: bool) -> Result<(), Failure> {
     let service = &status.name;
     let text = match status.pid {
         _ if as_json => json!(status).to_string(),
         Some(pid) => format!("{service} {done} {pid} is ready after {:.0?}", began.elapsed()).replace("  ", " "),
         None => format!("{service} is {}", status.state),
     };
-    drop(writeln!(io::stdout(), "{text}"));
+    output::print(text).map(drop)
 }
 
 fn not_up(folder: &Path, error: ControlError) -> Failure {

@@ -1,8 +1,12 @@
 //! `jumun parked`: events that a service could not take in, kept aside so that all others go on.
 
 use crate::{
-    Failure, SystemOptions, Systems,
-    audit::{block_on, open},
+    Failure,
+    audit::open,
+    options::{NamedSystemOptions, SystemOptions},
+    output::print_lines,
+    process::block_on,
+    systems::Systems,
 };
 use clap::{Args, Subcommand};
 use jumun_control::{DiscardParked, RetryParked, socket_in, tell};
@@ -10,7 +14,6 @@ use jumun_runtime::events::parked::{Parked, parked};
 use serde_json::json;
 use std::{
     collections::{BTreeMap, BTreeSet},
-    io::{self, Write},
     process::ExitCode,
 };
 
@@ -42,6 +45,7 @@ struct List {
 }
 
 #[derive(Debug, Args)]
+#[command(allow_missing_positional = true)]
 struct Show {
     #[command(flatten)]
     system: SystemOptions,
@@ -64,7 +68,7 @@ struct Retry {
 #[derive(Debug, Args)]
 struct Discard {
     #[command(flatten)]
-    system: SystemOptions,
+    system: NamedSystemOptions,
     /// The service that parked them.
     service: String,
     /// The order.
@@ -78,12 +82,7 @@ pub(crate) fn run(options: &Options, systems: Systems<'_>) -> Result<ExitCode, F
         Command::Retry(options) => retry(options, systems),
         Command::Discard(options) => discard(options, systems),
     }?;
-    let mut out = io::stdout().lock();
-    for line in lines {
-        if writeln!(out, "{line}").is_err() {
-            break; // nobody reads any more
-        }
-    }
+    print_lines(lines)?;
     Ok(ExitCode::SUCCESS)
 }
 

@@ -1,28 +1,23 @@
 //! `jumun serve`: one service of a system, or its gateway; one process.
 
-use crate::{Failure, SystemOptions, Systems};
+use crate::{Failure, options::NamedSystemOptions, process, systems::Systems};
 use clap::Args;
 use jumun::{ServiceModel, SystemModel};
 use jumun_gateway::GATEWAY;
 use jumun_host::{Plan, Socket, config::Config, serve_gateway};
 use jumun_supervisor::{self as supervisor, Leash};
-use rustix::process::{Resource, getrlimit, setrlimit};
 use std::{
     io::{self, Write},
     net::SocketAddr,
     process::ExitCode,
 };
-use tokio::{
-    net::TcpListener,
-    signal::unix::{SignalKind, signal},
-};
-use tokio_util::sync::CancellationToken;
+use tokio::net::TcpListener;
 use tracing_subscriber::EnvFilter;
 
 #[derive(Debug, Args)]
 pub(crate) struct Options {
     #[command(flatten)]
-    system: SystemOptions,
+    system: NamedSystemOptions,
     /// Which service of it, or `gateway`.
     service: String,
     /// Where to listen; port 0 takes any free port. By default 127.0.0.1 and the service's own port.
@@ -54,12 +49,11 @@ fn serve_it(options: &Options, systems: Systems<'_>) -> Result<ExitCode, Failure
         let why = format!("{} has no service `{}`", model.name, options.service);
         return Err(Failure::new("service-unknown", why, format!("Name one of: {}.", names.join(", "))));
     }
-    allow_many_connections();
+    if let Err(error) = process::allow_many_connections() {
+        tracing::warn!(%error, "the number of open files stays low; many clients at once may wait");
+    }
     // One thread for all requests, and one more that commits: as fast as many, and a process a service.
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    let runtime =
-        runtime.map_err(|error| Failure::new("system", error.to_string(), "Look at the limits of this user."))?;
-    runtime.block_on(async {
+    process::runtime()?.block_on(async {
         match service {
             Some(service) => serve_service(&model, service, &config, options).await,
             None => gateway(&model, &config, options).await,
@@ -75,8 +69,7 @@ async fn serve_service(
 ) -> Result<ExitCode, Failure> {
     let plan = Plan::new(system, service, config)?;
     let socket = socket(service.name, options, config.services[service.name].listen)?;
-    let process = plan.open(options.supervised.unwrap_or_default())?;
-    process.serve(socket).await?;
+    plan.open(options.supervised.unwrap_or_default())?.serve(socket).await?;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -90,8 +83,7 @@ async fn gateway(system: &SystemModel, config: &Config, options: &Options) -> Re
 /// Opens the socket of a process, or takes the one that the supervisor handed down.
 fn socket(name: &'static str, options: &Options, configured: SocketAddr) -> Result<Socket, Failure> {
     let (listener, leash) = listener(name, options, configured)?;
-    let stop = stop_signal();
-    let stop = stop.map_err(|error| Failure::new("system", error.to_string(), "Signals cannot be heard here."))?;
+    let stop = process::stop_signal("the next start undoes what is in doubt")?;
     let address = listener.local_addr().unwrap_or(configured);
     let held = leash.map(|leash| leash.hold(stop.clone()));
     let announce = Box::new(move || {
@@ -127,31 +119,4 @@ fn listener(name: &str, options: &Options, configured: SocketAddr) -> Result<(Tc
         Failure::new("listen", why, "Stop what listens there, or choose another address with --listen.")
     })?;
     Ok((listener, None))
-}
-
-/// Thousands of idle clients are normal; most systems allow them only to who asks.
-fn allow_many_connections() {
-    let mut limit = getrlimit(Resource::Nofile);
-    limit.current = limit.maximum;
-    if let Err(error) = setrlimit(Resource::Nofile, limit) {
-        tracing::warn!(%error, "the number of open files stays low; many clients at once may wait");
-    }
-}
-
-/// Cancelled by the first Ctrl-C or SIGTERM. The second one ends the process where it stands, which loses nothing.
-pub(crate) fn stop_signal() -> io::Result<CancellationToken> {
-    let stop = CancellationToken::new();
-    let (mut interrupt, mut terminate) = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
-    let told = stop.clone();
-    tokio::spawn(async move {
-        loop {
-            tokio::select! { _ = interrupt.recv() => {}, _ = terminate.recv() => {} }
-            if told.is_cancelled() {
-                tracing::warn!("stopped at once; what was in doubt is undone at the next start");
-                std::process::exit(130);
-            }
-            told.cancel();
-        }
-    });
-    Ok(stop)
 }

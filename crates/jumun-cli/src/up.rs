@@ -1,6 +1,6 @@
 //! `jumun up`: a whole system on this machine, a process a service.
 
-use crate::{Failure, SystemOptions, Systems, serve};
+use crate::{Failure, options::NamedSystemOptions, process, systems::Systems};
 use clap::Args;
 use jumun::{LoadLine, SystemModel};
 use jumun_control::{About, ProcessState, ProcessStatus};
@@ -23,7 +23,7 @@ use tokio::sync::mpsc;
 #[derive(Debug, Args)]
 pub(crate) struct Options {
     #[command(flatten)]
-    system: SystemOptions,
+    system: NamedSystemOptions,
     /// Say what happens as JSON, an object a line.
     #[arg(long)]
     json: bool,
@@ -31,17 +31,13 @@ pub(crate) struct Options {
 
 pub(crate) fn run(options: &Options, systems: Systems<'_>) -> Result<ExitCode, Failure> {
     let (model, config) = options.system.load(systems)?;
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    let runtime =
-        runtime.map_err(|error| Failure::new("system", error.to_string(), "Look at the limits of this user."))?;
-    runtime.block_on(up(&model, &config, options))
+    process::block_on(up(&model, &config, options))?
 }
 
 async fn up(model: &SystemModel, config: &Config, options: &Options) -> Result<ExitCode, Failure> {
     jumun_host::check(model)?;
     let began = Instant::now();
-    let stop = serve::stop_signal();
-    let stop = stop.map_err(|error| Failure::new("system", error.to_string(), "Signals cannot be heard here."))?;
+    let stop = process::stop_signal("the processes end by themselves")?;
     refuse_second(&config.folder)?;
     let specs = specs(model, config, options)?;
     let listeners = supervisor::bind(&specs)?; // before anything is written
@@ -137,7 +133,7 @@ fn specs(model: &SystemModel, config: &Config, options: &Options) -> Result<Vec<
     Ok(all
         .map(|(name, listen, overlaps)| {
             let mut arguments: Vec<OsString> = vec!["serve".into(), model.name.into(), name.into()];
-            arguments.extend(options.system.as_arguments());
+            arguments.extend(options.system.settings.as_arguments());
             arguments.push("--supervised".into());
             let log = logs_in(&config.folder).join(format!("{name}.log"));
             Spec { name: name.to_owned(), listen, program: program.clone(), arguments, log, overlaps }

@@ -1,6 +1,6 @@
 //! `jumun view`: views are made of the log, and can be made anew of it.
 
-use crate::{Failure, SystemOptions, Systems, audit::block_on};
+use crate::{Failure, options::SystemOptions, process::block_on, systems::Systems};
 use clap::{Args, Subcommand};
 use jumun::{ServiceModel, SystemModel};
 use jumun_control::{RebuildProgress, RebuildReport, RebuildStats, RebuildView, follow, socket_in};
@@ -27,6 +27,7 @@ enum Command {
 }
 
 #[derive(Debug, Args)]
+#[command(allow_missing_positional = true)]
 struct Rebuild {
     #[command(flatten)]
     system: SystemOptions,

@@ -1,8 +1,12 @@
 //! `jumun why`: everything that happened to one order, in order, across services.
 
 use crate::{
-    Failure, SystemOptions, Systems, audit,
+    Failure, audit,
     events::{self, Found, Read},
+    options::SystemOptions,
+    output::print_lines,
+    process::block_on,
+    systems::Systems,
 };
 use clap::Args;
 use jiff::Timestamp;
@@ -11,12 +15,10 @@ use jumun_bus::{Position, Wants};
 use jumun_database::{ReadError, Request, RequestState};
 use jumun_runtime::events::parked::parked;
 use serde_json::Value;
-use std::{
-    io::{self, Write},
-    process::ExitCode,
-};
+use std::process::ExitCode;
 
 #[derive(Debug, Args)]
+#[command(allow_missing_positional = true)]
 pub(crate) struct Options {
     #[command(flatten)]
     system: SystemOptions,
@@ -53,7 +55,7 @@ pub(crate) fn run(options: &Options, systems: Systems<'_>) -> Result<ExitCode, F
         lines.push("  nothing that anybody has heard of".to_owned());
     }
     lines.extend([String::new(), "Where it stands".to_owned()]);
-    let now = audit::block_on(async {
+    let now = block_on(async {
         let mut rows = Vec::new();
         for service in &model.services {
             let Some(database) = databases.get(service.name) else { continue };
@@ -80,7 +82,7 @@ pub(crate) fn run(options: &Options, systems: Systems<'_>) -> Result<ExitCode, F
         Ok::<_, ReadError>(rows)
     })??;
     lines.extend(if now.is_empty() { vec!["  nobody knows it".to_owned()] } else { now });
-    drop(writeln!(io::stdout(), "{}", lines.join("\n")));
+    print_lines(lines)?;
     Ok(ExitCode::SUCCESS)
 }
 

@@ -36,9 +36,17 @@ pub(crate) struct Service {
     child: Option<Child>,
 }
 
-/// The program, in an environment that says nothing to it.
+/// The program with the systems that ship with it.
+pub(super) const JUMUN: &str = env!("CARGO_BIN_EXE_jumun");
+
+/// That program, in an environment without settings for it.
 pub(super) fn jumun(folder: &Path) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_jumun"));
+    program(Path::new(JUMUN), folder)
+}
+
+/// A program, in an environment without settings for it.
+pub(super) fn program(path: &Path, folder: &Path) -> Command {
+    let mut command = Command::new(path);
     command.current_dir(folder).env("TZ", "UTC");
     for (name, _) in std::env::vars_os()
         .filter(|(name, _)| ["JUMUN", "OTEL"].iter().any(|prefix| name.to_string_lossy().starts_with(prefix)))

@@ -1,6 +1,10 @@
 //! A whole system as its users start it: `jumun up`, the gateway and five services, kept by a supervisor.
 
-use super::{Audit, Client, FOOD_DELIVERY, LONG, SERVICES, run, service::jumun, wait_until};
+use super::{
+    Audit, Client, FOOD_DELIVERY, LONG, SERVICES, run,
+    service::{JUMUN, program},
+    wait_until,
+};
 use rustix::process::{Pid, Signal, kill_process, test_kill_process};
 use serde_json::Value;
 use std::{
@@ -15,6 +19,7 @@ use tokio::net::TcpSocket;
 
 /// A system that is up, or was.
 pub(crate) struct Up {
+    program: PathBuf,
     system: &'static str,
     addresses: BTreeMap<&'static str, SocketAddr>,
     /// Hold the ports without listening, so that nobody else gets them.
@@ -32,6 +37,11 @@ impl Up {
 
     /// The same for another system.
     pub(crate) fn of(system: &'static str, services: &[&'static str]) -> Self {
+        Self::with(JUMUN, system, services)
+    }
+
+    /// The same for a system of another program.
+    pub(crate) fn with(program: impl Into<PathBuf>, system: &'static str, services: &[&'static str]) -> Self {
         let folder = TempDir::with_prefix("jumun-up-").expect("a folder");
         let (mut addresses, mut reserved, mut settings) = (BTreeMap::new(), Vec::new(), Vec::new());
         for name in services.iter().copied().chain(["gateway"]) {
@@ -43,7 +53,7 @@ impl Up {
             addresses.insert(name, address);
             reserved.push(socket);
         }
-        Self { system, addresses, _reserved: reserved, settings, child: None, folder }
+        Self { program: program.into(), system, addresses, _reserved: reserved, settings, child: None, folder }
     }
 
     /// A system that is up.
@@ -73,7 +83,7 @@ impl Up {
 
     /// The command that starts it.
     pub(crate) fn command(&self) -> Command {
-        let mut command = jumun(self.folder.path());
+        let mut command = program(&self.program, self.folder.path());
         command.args(["up", self.system]).args(self.settings.iter().flat_map(|setting| ["--set", setting]));
         command
     }
@@ -114,7 +124,7 @@ impl Up {
 
     /// A command of the program in this folder.
     pub(crate) fn command_of(&self, words: &[&str]) -> Command {
-        let mut command = jumun(self.folder.path());
+        let mut command = program(&self.program, self.folder.path());
         command.args(words);
         command
     }

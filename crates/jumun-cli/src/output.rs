@@ -1,0 +1,37 @@
+//! Writing to the standard output. A reader that closes the pipe (`| head`) ends the output, and is no failure; any other
+//! error is one: an export to a full disk must not look complete.
+
+use crate::Failure;
+use std::{
+    fmt::Display,
+    io::{self, Write},
+};
+
+/// Prints a line. False: the reader has closed the pipe.
+pub(crate) fn print(line: impl Display) -> Result<bool, Failure> {
+    let mut out = io::stdout().lock();
+    is_written(writeln!(out, "{line}").and_then(|()| out.flush()))
+}
+
+/// Prints lines until there are no more, or the reader has closed the pipe.
+pub(crate) fn print_lines(lines: impl IntoIterator<Item = impl Display>) -> Result<(), Failure> {
+    let mut out = io::BufWriter::new(io::stdout().lock());
+    for line in lines {
+        if !is_written(writeln!(out, "{line}"))? {
+            return Ok(());
+        }
+    }
+    is_written(out.flush()).map(drop)
+}
+
+/// False: the reader has closed the pipe.
+pub(crate) fn is_written(result: io::Result<()>) -> Result<bool, Failure> {
+    match result {
+        Ok(()) => Ok(true),
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(false),
+        Err(error) => {
+            let why = format!("the standard output cannot be written: {error}");
+            Err(Failure::new("output-unwritable", why, "See that its disk has room, then run the command again."))
+        }
+    }
+}

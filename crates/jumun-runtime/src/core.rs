@@ -393,7 +393,7 @@ impl Core {
     // ---- committing
 
     /// Waits until no commit runs, and lets none begin while the guard lives. Only of this process: see *One process a
-    /// database* in [`core`](self).
+    /// database* in `core.rs`.
     pub async fn hold_commits(&self) -> RwLockWriteGuard<'_, ()> {
         self.0.commits.write().await
     }

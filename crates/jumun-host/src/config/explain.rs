@@ -16,7 +16,7 @@ type Values = Vec<(String, Value)>;
 /// Lists every key that may be set, with its value in effect and the source that set it. Secrets are redacted.
 ///
 /// # Errors
-/// Those of [`load`](crate::config::load).
+/// Those of [`load()`](crate::config::load()).
 pub fn explain(model: &SystemModel, sources: &Sources) -> Result<Vec<Entry>, ConfigError> {
     let layers = sources.layers()?;
     let config = assemble(model, sources, &layers)?;

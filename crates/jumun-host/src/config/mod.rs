@@ -4,9 +4,9 @@
 //! on the model of the system is composed here: the ports and addresses, the asks that may be delayed, the sender of a service
 //! that sends messages, the settings of its business.
 //!
-//! * [`load`] reads and checks the configuration.
-//! * [`explain`] lists every key with its value in effect and the source that set it.
-//! * [`reference`] writes the page for users.
+//! * [`load()`] reads and checks the configuration.
+//! * [`explain()`] lists every key with its value in effect and the source that set it.
+//! * [`reference()`] writes the page for users.
 
 mod explain;
 mod load;

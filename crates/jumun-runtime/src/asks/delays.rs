@@ -4,7 +4,7 @@
 //! moves with each commit ([`Delays::committed`]). After a commit of unknown outcome the count is unsure, and the budget gives
 //! no room until a worker has counted the rows again.
 //!
-//! It counts the rows of one process: see *One process per database* in [`core`](crate::core).
+//! It counts the rows of one process: see *One process per database* in `core.rs`.
 
 use jumun_database::{CommitError, Receipt, RequestChange, RequestState};
 use std::{

@@ -46,7 +46,7 @@ pub async fn start(core: &Core, transport: &Arc<dyn Transport>) -> usize {
 }
 
 /// Moves requests from asking to voiding: those whose time is up, or all of other processes, which have ended: see
-/// *One process per database* in [`core`](crate::core).
+/// *One process per database* in `core.rs`.
 async fn give_up(core: &Core, until_before_ms: Option<i64>) -> Result<usize, String> {
     let mut after = None;
     let mut given_up = 0;

@@ -4,7 +4,7 @@
 //! The relay is level-triggered: it reads the last number on the bus and appends the events of the journal beyond it. So it
 //! repairs whatever a crash or a power cut took from the bus; the numbers are the journal's.
 //!
-//! The relay is the only publisher of its service: see *One process per database* in [`core`](crate::core).
+//! The relay is the only publisher of its service: see *One process per database* in `core.rs`.
 
 use crate::{
     core::Core,

@@ -2,7 +2,7 @@
 //! A command holds no turn of an aggregate while it asks a neighbour; it does hold the turn of its key, for which repeats of
 //! the same request queue.
 //!
-//! Turns are of one process: see *One process per database* in [`core`](crate::core).
+//! Turns are of one process: see *One process per database* in `core.rs`.
 
 use crate::limits::TURNS_WAITING_MAX;
 use std::{

@@ -21,8 +21,8 @@
 //!
 //! * **One commit a step.** Documents, events, requests and positions of one step are in one commit. [`Core`] is the only
 //!   place that commits; only the purge of old answers and the shadow rows of a rebuild go past it.
-//! * **Nothing is held during a call.** While the engine asks a neighbour it holds no turn of a document and no transaction.
-//!   Only repeats of the same request wait for it, by their key.
+//! * **Nothing is held during a call.** While the engine asks a neighbour it holds no turn of a document and no transaction,
+//!   only its permit and its slot, which count calls. Only repeats of the same request wait for it, by their key.
 //! * **An admitted command outlives its client.** It runs to its end in a task of its own; a client that hangs up loses the
 //!   answer, and gets it under the same idempotency key.
 //! * **Recovery comes before the first command.** [`serve`] gives up what an earlier process left in doubt, then announces.
@@ -36,7 +36,8 @@
 //! |---|---|
 //! | relay | [`Core`], the bus |
 //! | consumer | [`Core`], the bus |
-//! | rebuild, retention | [`Core`], the bus, the consumer (to keep parked events parked) |
+//! | rebuild | [`Core`], the bus, the consumer (to keep parked events parked) |
+//! | retention | [`Core`], the bus, the rebuilds (to make bases) |
 //! | recovery: sweep, undo, purge | [`Core`]; the undo worker also the transport |
 //! | delayed asks: one to ask and one to expire for each neighbour | [`Engine`]: guards, turns, calls |
 //!

@@ -177,9 +177,7 @@ impl Relay {
         });
         match synced.await {
             Ok(Ok(_)) => self.core.metrics().synced(began.elapsed()),
-            Ok(Err(error)) => {
-                tracing::warn!(%error, "the bus cannot be synced; the journal has the events that it may lose")
-            }
+            Ok(Err(error)) => tracing::warn!(%error, "the bus cannot be synced; the journal keeps its events"),
             Err(error) => tracing::error!(%error, "the sync of the bus has failed"),
         }
     }

@@ -194,10 +194,8 @@ impl Rebuilds {
             Ok(None) => {}
             Ok(Some(_)) => match self.make_base_here(true).await {
                 Ok(BaseOutcome::Kept) => {}
-                Ok(outcome) => {
-                    tracing::warn!(?outcome, "the base is not rebuilt with the view; rebuild the view again")
-                }
-                Err(error) => tracing::warn!(%error, "the base is not rebuilt with the view; rebuild the view again"),
+                Ok(outcome) => tracing::warn!(?outcome, "the base is not rebuilt; rebuild the view again"),
+                Err(error) => tracing::warn!(%error, "the base is not rebuilt; rebuild the view again"),
             },
             Err(error) => tracing::warn!(%error, "the base cannot be read"),
         }

@@ -33,7 +33,7 @@ pub(crate) fn run(options: &Options, systems: Systems<'_>) -> Result<ExitCode, F
     let sources = options.settings.sources();
     let config = load(&model, &sources)?;
     for service in &model.services {
-        service.behaviour(&config.services[service.name].settings)?; // only the business code can check its own settings
+        service.behaviour(&config.services[service.name].settings)?; // only business code can check its settings
     }
     let entries = explain(&model, &sources)?;
     let lines = entries.iter().map(|entry| (line(entry), &entry.origin));

@@ -155,8 +155,8 @@ fn show(options: &Show, systems: Systems<'_>) -> Result<ExitCode, Failure> {
     let unclear = || {
         Failure::new(
             "event-unclear",
-            format!("`{}` names no event", options.event),
-            "Name it as `jumun events tail` does: order/0/7.",
+            format!("`{}` is not the id of an event", options.event),
+            "Write it as `jumun events tail` prints it: order/0/7.",
         )
     };
     let token = options.event.parse::<Token>().ok().filter(|token| token.sequence > 0).ok_or_else(unclear)?;
@@ -178,7 +178,7 @@ fn show(options: &Show, systems: Systems<'_>) -> Result<ExitCode, Failure> {
         Failure::new(
             "event-missing",
             format!("there is no event {}", options.event),
-            "Look with `jumun events tail` what there is.",
+            "List the events with `jumun events tail`.",
         )
     })?;
     let event = body(&record);

@@ -67,6 +67,6 @@ impl From<SettingsError> for Failure {
 
 impl From<ReadError> for Failure {
     fn from(error: ReadError) -> Self {
-        Self::new("database-unreadable", error.to_string(), "Try again; if it stays so, look at the disk.")
+        Self::new("database-unreadable", error.to_string(), "Try again; if the error persists, check the disk.")
     }
 }

@@ -78,7 +78,7 @@ pub(crate) fn run(options: &Options, systems: Systems<'_>) -> Result<ExitCode, F
         let lasting_ms = options.lasting.map(|lasting| u64::try_from(lasting.as_millis()).unwrap_or(u64::MAX));
         block_on(tell(&socket, &SetFaults { faults, lasting_ms }))??
     } else {
-        block_on(tell(&socket, &GetFaults {}))?? // no fault is given: show those that are on
+        block_on(tell(&socket, &GetFaults {}))?? // without a fault: show the active ones
     };
     let text = if options.json { json!(on).to_string() } else { in_words(&options.service, on.as_ref()) };
     print(text)?;

@@ -49,7 +49,7 @@ pub(crate) fn run(options: &Options) -> Result<ExitCode, Failure> {
     for log in &mut logs {
         let latest = log.tail(options.lines).map_err(|error| {
             let why = format!("{}: {error}", log.path.display());
-            Failure::new("log-unreadable", why, "Look at the file and who may read it.")
+            Failure::new("log-unreadable", why, "Check that the file exists and that this user may read it.")
         })?;
         lines.extend(latest.into_iter().map(|line| (log.service.clone(), line)));
     }

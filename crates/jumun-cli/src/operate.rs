@@ -70,7 +70,7 @@ impl RunningSystemOptions {
                 "Start a system with `jumun up`, or name its folder with --data.",
             ),
             NoFolder::SeveralUp => {
-                Failure::new("system-unclear", "more than one system is up here", "Say which with --system.")
+                Failure::new("system-unclear", "more than one system is up here", "Name the system with --system.")
             }
         })
     }

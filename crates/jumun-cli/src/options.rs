@@ -1,8 +1,8 @@
 //! The flags that most commands share: the system, its data and its configuration.
 //!
-//! One rule finds the system: a command takes the one that is named. If none is named, it takes the one that has data in
-//! the data folder; if several have, the one that is up. `up`, `serve` and `parked discard`, which deletes data, require
-//! the name.
+//! One rule finds the system: a command takes the one that is named. If none is named, it takes the one that has data
+//! in the data folder; if several have, the one that is up. `up`, `serve` and `parked discard`, which deletes data,
+//! require the name.
 
 use crate::{
     Failure,
@@ -117,7 +117,7 @@ impl SettingsOptions {
                 format!("Name the system in the command: {}.", names(&folders)),
             ),
             NoFolder::SeveralUp => {
-                let remedy = "Name the system in the command; see its --help.";
+                let remedy = "Name the system in the command (see its --help).";
                 Failure::new("system-unclear", "more than one system is up here", remedy)
             }
         })?;

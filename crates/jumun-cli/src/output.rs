@@ -31,7 +31,7 @@ pub(crate) fn is_written(result: io::Result<()>) -> Result<bool, Failure> {
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(false),
         Err(error) => {
             let why = format!("the standard output cannot be written: {error}");
-            Err(Failure::new("output-unwritable", why, "See that its disk has room, then run the command again."))
+            Err(Failure::new("output-unwritable", why, "Free space on its disk, then run the command again."))
         }
     }
 }

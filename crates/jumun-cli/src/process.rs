@@ -12,7 +12,7 @@ use tokio_util::sync::CancellationToken;
 /// A single-threaded runtime: a process of Jumun needs no more.
 pub(crate) fn runtime() -> Result<Runtime, Failure> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    runtime.map_err(|error| Failure::new("system", error.to_string(), "Look at the limits of this user."))
+    runtime.map_err(|error| Failure::new("system", error.to_string(), "Check the limits of this user (ulimit -a)."))
 }
 
 /// Runs async work to completion.

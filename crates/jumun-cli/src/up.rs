@@ -115,7 +115,7 @@ fn lock(folder: &Path) -> Result<File, Failure> {
 
 fn already_up(folder: &Path) -> Failure {
     let why = format!("{} is in use: it is up already", folder.display());
-    Failure::new("already-up", why, "Look at it with `jumun status`, or choose another folder with --data.")
+    Failure::new("already-up", why, "See `jumun status`, or choose another folder with --data.")
 }
 
 fn unwritable(folder: &Path, error: &io::Error) -> Failure {

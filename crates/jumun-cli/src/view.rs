@@ -19,9 +19,9 @@ pub(crate) struct Options {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Rebuilds a view while its service keeps answering: from the whole log, or, if old events have been deleted, from the
-    /// base of the view and the rest of the log. Clients see the old rows until the new ones are complete. Ctrl-C cancels
-    /// the rebuild and keeps the old rows.
+    /// Rebuilds a view while its service keeps answering: from the whole log, or, if old events have been deleted, from
+    /// the base of the view and the rest of the log. Clients see the old rows until the new ones are complete. Ctrl-C
+    /// cancels the rebuild and keeps the old rows.
     #[command(after_help = "Example:
   jumun view rebuild food-delivery dashboard")]
     Rebuild(Rebuild),

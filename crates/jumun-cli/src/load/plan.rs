@@ -170,7 +170,8 @@ impl Share {
 
 fn path_and_query(path: &str) -> Result<PathAndQuery, Failure> {
     let parsed = path.parse().ok().filter(|_| path.starts_with('/'));
-    parsed.ok_or_else(|| Failure::new("load-unclear", format!("`{path}` is no path"), "Write it as in --path /orders."))
+    parsed
+        .ok_or_else(|| Failure::new("load-unclear", format!("`{path}` is not a path"), "Write it like --path /orders."))
 }
 
 /// Reads `10%` as a share from 0 to 1.

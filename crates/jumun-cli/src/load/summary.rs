@@ -101,16 +101,16 @@ impl Summary {
         if tally.not_sent > 0 {
             let part = 100.0 * share(tally.not_sent, tally.not_sent + tally.transactions());
             warnings.push(format!(
-                "{} requests ({part:.1} %) were NOT SENT when they were due: too many others were in flight (--in-flight). \
-                 They count as failed",
+                "{} requests ({part:.1} %) were NOT SENT when they were due: too many others were in flight \
+                 (--in-flight). They count as failed",
                 tally.not_sent
             ));
         }
         let late = tally.late.value_at_quantile(0.99);
         if Duration::from_micros(late) > LATE {
             warnings.push(format!(
-                "the load generator itself was late: 1 % of the requests were sent {:.1} ms or more after they were due, \
-                 and their response times include that; lower the rate, or use another machine",
+                "the load generator itself was late: 1 % of the requests were sent {:.1} ms or more after they were \
+                 due, and their response times include that; lower the rate, or use another machine",
                 ms_of(late)
             ));
         }

@@ -199,9 +199,9 @@ fn databases(model: &SystemModel, config: &jumun_host::config::Config, plan: &Pl
     let path = plan.path();
     let serves_path = |service: &&jumun::ServiceModel| service.resource_at(path).is_some();
     let service = model.services.iter().find(serves_path);
-    let service = service.ok_or_else(|| impossible(format!("nothing of {} is at {path}", model.name)))?;
+    let service = service.ok_or_else(|| impossible(format!("{} has no resource at {path}", model.name)))?;
     if let Err(missing @ OpenError::Missing { .. }) = config.services[service.name].database.open_reader() {
-        return Err(impossible(format!("what becomes of orders cannot be seen from here: {missing}")));
+        return Err(impossible(format!("the audit cannot open the database of the orders: {missing}")));
     }
     audits::open(model, config)
 }

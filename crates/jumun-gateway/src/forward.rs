@@ -252,10 +252,10 @@ impl Forwarder {
             let checked = rates.check(peer.ip, &head.headers, service.may_end(&head.method));
             checked.map_err(|wait| self.shedding.too_many_requests(wait))?;
         }
-        self.take_slots(service, &head.method).map(drop) // frees them: a client that sends its body slowly holds no slot
+        self.take_slots(service, &head.method).map(drop) // frees them: a client that sends slowly holds no slot
     }
 
-    /// Takes a slot of the gateway and one of the service. A request that may end a resource (a cancel) may exceed the bounds.
+    /// Takes a slot of the gateway and one of the service. A request that may end a resource may exceed the bounds.
     fn take_slots<'a>(&'a self, service: &'a Service, method: &Method) -> Result<[Slot<'a>; 2], Problem> {
         let may_exceed = service.may_exceed(method);
         let of_gateway = self.slots.take(may_exceed).ok_or_else(|| self.shedding.gateway_overloaded(GATEWAY))?;

@@ -51,5 +51,5 @@ impl Pages {
 
 /// The problem for a method that a path does not support.
 pub(crate) fn wrong_method(method: &Method, path: &str) -> Problem {
-    Problem::new(Code::MethodNotAllowed, format!("{path} does not support {method}."))
+    Problem::new(Code::MethodNotAllowed, format!("{method} is not for {path}."))
 }

@@ -417,7 +417,7 @@ async fn why_tells_the_story_of_an_order() {
         }
         let (exit_code, story) = lab.jumun(&["why"], &["4711"]);
         assert_eq!(exit_code, 0);
-        assert!(story.contains("nobody knows it"), "{story}");
+        assert!(story.contains("no service has data of this order"), "{story}");
         lab.stop_all().await;
     }
 }

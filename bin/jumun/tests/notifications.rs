@@ -328,7 +328,7 @@ async fn operators_see_which_messages_wait_and_for_whom() {
     for kind in ["Ordered", "Paid", "ReservationConfirmed"] {
         assert!(why.lines().any(|line| line.contains("NotificationRequested") && line.contains(kind)), "{why}");
     }
-    let waiting = why.lines().filter(|line| line.contains("waits for an answer of sender, until "));
+    let waiting = why.lines().filter(|line| line.contains("waits for an answer from sender, until "));
     assert_eq!(waiting.count(), 3, "{why}");
     let asks = up.tell(&["asks", SYSTEM]);
     let heads: Vec<_> = ["STATE", "ABOUT", "ASKS"].map(|head| asks.find(head).expect("a head")).into();

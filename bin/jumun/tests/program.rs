@@ -41,6 +41,20 @@ fn what_there_is_not_is_named_together_with_what_there_is() {
 }
 
 #[test]
+fn a_command_that_reads_data_says_if_there_is_none() {
+    let folder = tempfile::tempdir().expect("a folder");
+    for arguments in [&["asks"][..], &["why", "7"], &["events", "tail"], &["parked", "list"]] {
+        let refused = jumun(folder.path(), arguments);
+        assert!(
+            refused.1.contains("no data of a system") && refused.1.contains("`jumun up <system>`"),
+            "{}",
+            refused.1
+        );
+        assert_refused(refused, 1, "not-up");
+    }
+}
+
+#[test]
 fn a_key_that_nobody_knows_is_an_error_wherever_it_stands() {
     let folder = tempfile::tempdir().expect("a folder");
     let refused = jumun(folder.path(), &["serve", "food-delivery", "payment", "--set", "payment.decline_ovre=1"]);

@@ -1,4 +1,4 @@
-//! `jumun asks`: what is in doubt between services.
+//! `jumun asks`: shows the asks between services that are in doubt.
 
 use crate::{Failure, audit::open, options::SystemOptions, output::print_lines, process::block_on, systems::Systems};
 use clap::Args;
@@ -11,7 +11,7 @@ use std::process::ExitCode;
 pub(crate) struct Options {
     #[command(flatten)]
     system: SystemOptions,
-    /// As JSON, an object a line.
+    /// Prints one JSON object per line.
     #[arg(long)]
     json: bool,
 }
@@ -40,11 +40,11 @@ fn asks(request: &Request) -> String {
 }
 
 fn age_ms(request: &Request, now: Timestamp) -> i64 {
-    let made_ms = request.id.get_timestamp().map_or(0, |made| {
-        let (seconds, nanos) = made.to_unix();
+    let created_ms = request.id.get_timestamp().map_or(0, |created| {
+        let (seconds, nanos) = created.to_unix();
         i64::try_from(seconds).unwrap_or(0) * 1_000 + i64::from(nanos / 1_000_000)
     });
-    now.as_millisecond() - made_ms
+    now.as_millisecond() - created_ms
 }
 
 fn to_text(service: &str, request: &Request, now: Timestamp) -> String {

@@ -1,4 +1,4 @@
-//! `jumun audit`: whether every order is as it must be.
+//! `jumun audit`: checks every order against the rules of its system.
 
 use crate::{Failure, flags::duration, options::SystemOptions, output::print, process::block_on, systems::Systems};
 use clap::Args;
@@ -9,17 +9,17 @@ use jumun_host::config::Config;
 use serde_json::{Value, json};
 use std::{process::ExitCode, time::Duration};
 
-/// Violations that are shown; the rest is counted.
+/// Violations that are printed in full; further ones are only counted.
 const SHOWN_MAX: usize = 20;
 
 #[derive(Debug, Args)]
 pub(crate) struct Options {
     #[command(flatten)]
     system: SystemOptions,
-    /// How long to wait for what is under way to settle.
+    /// How long to wait for orders in progress to settle.
     #[arg(long, value_name = "DURATION", default_value = "5s", value_parser = duration)]
     wait: Duration,
-    /// As one JSON object.
+    /// Prints one JSON object.
     #[arg(long)]
     json: bool,
 }
@@ -42,14 +42,14 @@ fn read(model: &SystemModel, config: &Config, wait: Duration) -> Result<Report, 
     Ok(block_on(audit::run(model, &databases, wait))??)
 }
 
-/// The databases of all services, for reading.
+/// Opens the databases of all services for reading.
 pub(crate) fn open(model: &SystemModel, config: &Config) -> Result<Databases, Failure> {
     let mut databases = Databases::new();
     let mut missing = None;
     for service in &model.services {
         match config.services[service.name].database.open_reader() {
             Ok(reader) => drop(databases.insert(service.name.to_owned(), reader)),
-            // A service that has never run knows nothing yet: what it should know is still under way.
+            // A service that has never run has no database yet; the audit counts orders that need it as in progress.
             Err(error @ OpenError::Missing { .. }) => missing = Some(error),
             Err(error) => return Err(error.into()),
         }
@@ -61,14 +61,14 @@ pub(crate) fn open(model: &SystemModel, config: &Config) -> Result<Databases, Fa
 }
 
 pub(crate) fn to_text(model: &SystemModel, report: &Report) -> String {
-    let mut lines = vec![format!("{}: {} orders looked at", model.name, report.cases)];
+    let mut lines = vec![format!("{}: {} orders checked", model.name, report.cases)];
     let sum = |name: &str| report.sums.get(name).copied().unwrap_or_default();
     lines.push(format!("  {:<12}{:>20}", model.ledger.whole, sum(model.ledger.whole)));
     for (nth, part) in model.ledger.parts.iter().enumerate() {
         lines.push(format!("{} {part:<12}{:>20}", if nth == 0 { '=' } else { '+' }, sum(part)));
     }
     if report.difference != 0 {
-        lines.push(format!("  the ledger does not balance: {} are missing on the right", report.difference));
+        lines.push(format!("  the ledger does not balance: total minus parts is {}", report.difference));
     }
     for (key, what) in report.violations.iter().take(SHOWN_MAX) {
         lines.push(format!("order {key}: {what}"));
@@ -77,11 +77,11 @@ pub(crate) fn to_text(model: &SystemModel, report: &Report) -> String {
         lines.push(format!("… and {more} more"));
     }
     lines.push(match report.verdict() {
-        Verdict::Clean => "clean: every order is as it must be".to_owned(),
+        Verdict::Clean => "clean: no violations".to_owned(),
         Verdict::Violated => format!("violated: {} findings", report.violations.len().max(1)),
         Verdict::Open => format!(
-            "open: {} orders are still under way, {} questions are in doubt; start the services, then look again \
-             (jumun asks {} shows which)",
+            "open: {} orders are in progress, {} asks are in doubt; start the services, then run the audit again \
+             (jumun asks {} lists the asks)",
             report.open.len(),
             report.in_doubt,
             model.name,
@@ -98,7 +98,7 @@ pub(crate) fn to_json(model: &SystemModel, report: &Report) -> Value {
     };
     let violations: Vec<_> =
         report.violations.iter().map(|(key, what)| json!({ "order": key, "what": what })).collect();
-    // Sums of money fit: 10^12 won times more orders than there will ever be still is below 2^63 in practice.
+    // In practice no sum of money exceeds 63 bits; one that does is capped.
     let sums: serde_json::Map<_, _> = report
         .sums
         .iter()

@@ -1,4 +1,4 @@
-//! `jumun breakers`: the circuit breakers of a system, around the calls of each service to each neighbour.
+//! `jumun breakers`: shows and commands the circuit breakers of a system: one per service and neighbour that it calls.
 
 use crate::{Failure, options::SystemFlagOptions, output::print_lines, process::block_on, systems::Systems};
 use clap::{Args, ValueEnum};
@@ -10,27 +10,27 @@ use std::process::ExitCode;
 pub(crate) struct Options {
     #[command(flatten)]
     system: SystemFlagOptions,
-    /// What to do with one of them; without it, all are shown.
+    /// Changes the state of one breaker. Default: shows all breakers.
     #[arg(requires = "callee")]
     action: Option<Action>,
-    /// The service that calls.
+    /// The calling service.
     service: Option<String>,
-    /// The service that is called.
+    /// The called service.
     callee: Option<String>,
-    /// As JSON, an object a line.
+    /// Prints one JSON object per line.
     #[arg(long)]
     json: bool,
 }
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
 enum Action {
-    /// No calls are made until it is told otherwise.
+    /// Refuses all calls until another command.
     ForceOpen,
-    /// All calls are made, and counted, whatever becomes of them.
+    /// Allows and counts all calls, and never opens.
     Close,
-    /// All calls are made, and none is counted.
+    /// Allows all calls and counts none.
     Disable,
-    /// It begins anew: closed, nothing counted yet.
+    /// Resets the breaker: closed, with all counts at zero.
     Reset,
 }
 
@@ -57,7 +57,7 @@ fn list(options: &Options, systems: Systems<'_>) -> Result<ExitCode, Failure> {
     if !options.json {
         lines.push(format!(
             "{:<13} {:<12} {:<13} {:>9} {:>7} {:>7} {:>7} {:>11} {:>12}  LAST CHANGE",
-            "SERVICE", "CALLS", "STATE", "TRY AGAIN", "COUNTED", "FAILED", "SLOW", "AT WORK", "NOT ASKED"
+            "SERVICE", "CALLEE", "STATE", "RETRY IN", "CALLS", "FAILED", "SLOW", "IN PROGRESS", "REFUSED"
         ));
     }
     for (service, callee, breaker) in rows {
@@ -72,7 +72,7 @@ fn list(options: &Options, systems: Systems<'_>) -> Result<ExitCode, Failure> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// The state of a breaker whose service does not run.
+/// The state that is shown for a breaker whose service does not run.
 const NOT_RUNNING: &str = "not-running";
 
 fn as_json(service: &str, callee: &str, status: Value) -> String {

@@ -1,4 +1,4 @@
-//! `jumun config`: every key with its value in effect and the source that set it, or the reference of all keys.
+//! `jumun config`: shows every key with its effective value and the source that set it, or the reference of all keys.
 
 use crate::{
     Failure,
@@ -13,14 +13,14 @@ use std::process::ExitCode;
 
 #[derive(Debug, Args)]
 pub(crate) struct Options {
-    /// The system. By default the one with data in the data folder; of several the one that is up.
+    /// The name of the system. Default: the one with data in the data folder; if several have, the one that is up.
     system: Option<String>,
     #[command(flatten)]
     settings: SettingsOptions,
-    /// As JSON, an object a line.
+    /// Prints one JSON object per line.
     #[arg(long)]
     json: bool,
-    /// Write the reference of all keys with their defaults, as Markdown: of this system, or of all.
+    /// Prints the reference of all keys with their defaults as Markdown, for this system or for all systems.
     #[arg(long, conflicts_with = "json")]
     reference: bool,
 }
@@ -33,7 +33,7 @@ pub(crate) fn run(options: &Options, systems: Systems<'_>) -> Result<ExitCode, F
     let sources = options.settings.sources();
     let config = load(&model, &sources)?;
     for service in &model.services {
-        service.behaviour(&config.services[service.name].settings)?; // what the business may be set to, only it knows
+        service.behaviour(&config.services[service.name].settings)?; // only business code can check its settings
     }
     let entries = explain(&model, &sources)?;
     let lines = entries.iter().map(|entry| (line(entry), &entry.origin));
@@ -57,7 +57,7 @@ fn write_reference(options: &Options, systems: Systems<'_>) -> Result<ExitCode, 
     Ok(ExitCode::SUCCESS)
 }
 
-/// As `jumun.toml` has it. JSON's texts, numbers and lists are TOML's, too.
+/// A line of `jumun.toml`. Strings, numbers and lists are written the same in JSON and in TOML.
 fn line(entry: &Entry) -> String {
     let Entry { key, value, .. } = entry;
     match value {

@@ -1,4 +1,4 @@
-//! `jumun events`: what is on the bus.
+//! `jumun events`: shows the events on the bus.
 
 use crate::{
     Failure,
@@ -21,14 +21,14 @@ use std::{
     time::Duration,
 };
 
-/// Events that are read in one go.
-const AT_ONCE: usize = 512;
+/// Events per poll.
+const BATCH: usize = 512;
 
-/// How often the bus is read at most, while what was read last is deleted.
-const TRIES_MAX: u32 = 5;
+/// Attempts to read the whole bus while retention deletes events that are still to be read.
+const ATTEMPTS_MAX: u32 = 5;
 
-/// How long a follower waits before it looks whether somebody still reads.
-const WAIT: Duration = Duration::from_millis(500);
+/// How long `tail --follow` waits for events before it checks whether the reader has closed the pipe.
+const POLL_WAIT: Duration = Duration::from_millis(500);
 
 #[derive(Debug, Args)]
 pub(crate) struct Options {
@@ -38,13 +38,13 @@ pub(crate) struct Options {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// The latest events, and with --follow those to come.
+    /// Shows the latest events, and with --follow new ones as they come.
     #[command(after_help = "Examples:
   jumun events tail food-delivery --follow
   jumun events tail food-delivery --type OrderCanceled --since 10m
   jumun events tail food-delivery --key 7 --json | jq .event")]
     Tail(Tail),
-    /// One event, whole.
+    /// Shows one event with its headers.
     Show(Show),
 }
 
@@ -52,22 +52,22 @@ enum Command {
 struct Tail {
     #[command(flatten)]
     system: SystemOptions,
-    /// Only events of this type; may be given more than once.
+    /// Shows only events of this type; may be repeated.
     #[arg(long = "type", value_name = "TYPE")]
     types: Vec<String>,
-    /// Only events of this order.
+    /// Shows only events of this order.
     #[arg(long, value_name = "ORDER")]
     key: Option<i64>,
-    /// Only events of the last so-and-so: 90s, 10m, 2h.
+    /// Shows only events that are at most this old: 90s, 10m, 2h.
     #[arg(long, value_name = "DURATION", value_parser = duration)]
     since: Option<Duration>,
-    /// How many of the latest to show.
+    /// How many of the latest events to show.
     #[arg(short = 'n', long, value_name = "EVENTS", default_value_t = 20)]
     lines: usize,
-    /// Go on with the events to come, until Ctrl-C.
+    /// Continues with new events until Ctrl-C.
     #[arg(long, short)]
     follow: bool,
-    /// As JSON, an object a line.
+    /// Prints one JSON object per line.
     #[arg(long)]
     json: bool,
 }
@@ -77,11 +77,11 @@ struct Tail {
 struct Show {
     #[command(flatten)]
     system: SystemOptions,
-    /// Which, as `tail` names it: order/0/7
+    /// The event, as `tail` prints it: order/0/7
     event: String,
 }
 
-/// An event and where it stands.
+/// An event and the service that published it.
 pub(crate) struct Found {
     pub(crate) service: String,
     pub(crate) record: Record,
@@ -100,12 +100,12 @@ fn tail(options: &Tail, systems: Systems<'_>) -> Result<ExitCode, Failure> {
         if options.types.is_empty() { Wants::All } else { Wants::Only(options.types.iter().cloned().collect()) };
     let since_ms =
         options.since.map(|since| Timestamp::now().as_millisecond() - i64::try_from(since.as_millis()).unwrap_or(0));
-    let is_meant = |found: &Found| {
+    let is_selected = |found: &Found| {
         options.key.is_none_or(|key| found.record.key == key)
             && since_ms.is_none_or(|since| found.record.time_ms >= since)
     };
     let read = read_all(&config, &wants, |latest: &mut VecDeque<_>, found| {
-        if is_meant(&found) {
+        if is_selected(&found) {
             latest.push_back(found);
             if latest.len() > options.lines.max(1) * 8 {
                 keep_latest(latest, options.lines);
@@ -116,23 +116,23 @@ fn tail(options: &Tail, systems: Systems<'_>) -> Result<ExitCode, Failure> {
     keep_latest(&mut latest, options.lines);
     print_lines(latest.iter().map(|found| line(found, options.json)))?;
     if options.follow {
-        follow(subscription.as_mut(), is_meant, options.json)?;
+        follow(subscription.as_mut(), is_selected, options.json)?;
     }
     Ok(ExitCode::SUCCESS)
 }
 
-/// Prints events as they come, until the reader closes the pipe.
+/// Prints new events until the reader closes the pipe.
 fn follow(
     subscription: &mut dyn Subscription,
-    is_meant: impl Fn(&Found) -> bool,
+    is_selected: impl Fn(&Found) -> bool,
     as_json: bool,
 ) -> Result<(), Failure> {
     let mut out = io::stdout();
     loop {
-        for delivery in subscription.poll(AT_ONCE, WAIT)? {
+        for delivery in subscription.poll(BATCH, POLL_WAIT)? {
             let Some(record) = delivery.record else { continue };
             let found = Found { service: delivery.source.service.clone(), record };
-            if is_meant(&found) && !is_written(writeln!(out, "{}", line(&found, as_json)))? {
+            if is_selected(&found) && !is_written(writeln!(out, "{}", line(&found, as_json)))? {
                 return Ok(());
             }
         }
@@ -142,7 +142,7 @@ fn follow(
     }
 }
 
-/// Sources are read side by side, so the latest are known only by their time.
+/// Keeps the latest events by time: the bus merges its sources in no particular order.
 fn keep_latest(latest: &mut VecDeque<Found>, lines: usize) {
     latest.make_contiguous().sort_by_key(|found| found.record.time_ms);
     while latest.len() > lines {
@@ -155,8 +155,8 @@ fn show(options: &Show, systems: Systems<'_>) -> Result<ExitCode, Failure> {
     let unclear = || {
         Failure::new(
             "event-unclear",
-            format!("`{}` names no event", options.event),
-            "Name it as `jumun events tail` does: order/0/7.",
+            format!("`{}` is not the id of an event", options.event),
+            "Write it as `jumun events tail` prints it: order/0/7.",
         )
     };
     let token = options.event.parse::<Token>().ok().filter(|token| token.sequence > 0).ok_or_else(unclear)?;
@@ -167,7 +167,7 @@ fn show(options: &Show, systems: Systems<'_>) -> Result<ExitCode, Failure> {
     from.push(Position { service, partition, epoch: None, sequence: sequence - 1 });
     let mut subscription = bus.subscribe(&from, Wants::All)?;
     let found = loop {
-        let deliveries = subscription.poll(AT_ONCE, Duration::ZERO)?;
+        let deliveries = subscription.poll(BATCH, Duration::ZERO)?;
         let is_last = deliveries.is_empty();
         let found = deliveries.into_iter().find(|found| (found.partition, found.sequence) == (partition, sequence));
         if is_last || found.is_some() {
@@ -178,27 +178,27 @@ fn show(options: &Show, systems: Systems<'_>) -> Result<ExitCode, Failure> {
         Failure::new(
             "event-missing",
             format!("there is no event {}", options.event),
-            "Look with `jumun events tail` what there is.",
+            "List the events with `jumun events tail`.",
         )
     })?;
     let event = body(&record);
-    let whole = json!({
+    let output = json!({
         "at": options.event,
         "time": time(&record),
         "key": record.key,
         "headers": envelope::headers(model.name, &source, &record).into_iter().collect::<BTreeMap<_, _>>(),
         "event": event,
     });
-    print(format_args!("{whole:#}"))?;
+    print(format_args!("{output:#}"))?;
     Ok(ExitCode::SUCCESS)
 }
 
-/// The bus of a system, for reading.
+/// Opens the bus of a system for reading.
 pub(crate) fn open(config: &Config) -> Result<Arc<dyn Bus>, Failure> {
     Ok(config.bus.open_reader()?)
 }
 
-/// Before the oldest event that is there, of each source and partition.
+/// The positions before the oldest kept events, one for each source and partition.
 fn oldest(bus: &dyn Bus) -> Result<Vec<Position>, BusError> {
     let mut positions = Vec::new();
     for source in bus.sources()? {
@@ -213,41 +213,41 @@ fn oldest(bus: &dyn Bus) -> Result<Vec<Position>, BusError> {
     Ok(positions)
 }
 
-/// What was read of the bus.
+/// The result of reading the whole bus.
 pub(crate) struct Read<T> {
-    /// Made of all events that there are.
+    /// What the caller has accumulated from all events.
     pub(crate) all: T,
-    /// Before the oldest of them.
+    /// The positions before the oldest of these events.
     pub(crate) from: Vec<Position>,
-    /// For those to come.
+    /// Continues with new events.
     pub(crate) subscription: Box<dyn Subscription>,
 }
 
-/// Reads the whole bus, from the oldest event on that is there; anew if that goes while it is read.
+/// Reads the whole bus from the oldest kept event on. Starts over if retention deletes events before they are read.
 pub(crate) fn read_all<T: Default>(
     config: &Config,
     wants: &Wants,
     each: impl Fn(&mut T, Found),
 ) -> Result<Read<T>, Failure> {
     let bus = open(config)?;
-    let mut tries_left = TRIES_MAX;
+    let mut attempts_left = ATTEMPTS_MAX;
     loop {
         let from = oldest(bus.as_ref())?;
         let mut subscription = bus.subscribe(&from, wants.clone())?;
         let mut all = T::default();
-        tries_left -= 1;
+        attempts_left -= 1;
         match read_to_end(subscription.as_mut(), |found| each(&mut all, found)) {
-            Err(BusError::Gone { .. }) if tries_left > 0 => {}
+            Err(BusError::Gone { .. }) if attempts_left > 0 => {}
             Err(error) => return Err(error.into()),
             Ok(()) => return Ok(Read { all, from, subscription }),
         }
     }
 }
 
-/// Reads what is there now.
+/// Reads to the current end of the bus.
 fn read_to_end(subscription: &mut dyn Subscription, mut each: impl FnMut(Found)) -> Result<(), BusError> {
     loop {
-        let deliveries = subscription.poll(AT_ONCE, Duration::ZERO)?;
+        let deliveries = subscription.poll(BATCH, Duration::ZERO)?;
         if deliveries.is_empty() {
             return Ok(());
         }

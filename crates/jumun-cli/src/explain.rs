@@ -1,15 +1,15 @@
-//! `jumun explain`: the page of an error code. It is in the program, so that it is where the error is.
+//! `jumun explain`: shows the page of an error code. The program contains the pages of its version.
 
 use crate::{Failure, output::print_lines};
 use clap::Args;
 use std::process::ExitCode;
 
-/// Codes and their pages, in order; `docs/errors` as it was when the program was built.
+/// Error codes and their pages, sorted: `docs/errors` at build time.
 const PAGES: &[(&str, &str)] = include!(concat!(env!("OUT_DIR"), "/pages.rs"));
 
 #[derive(Debug, Args)]
 pub(crate) struct Options {
-    /// The code, as in `error[database-in-use]`, or the `type` of a problem. Without one, all are listed.
+    /// The code, as in `error[database-in-use]`, or the `type` of a problem. Default: lists all codes.
     code: Option<String>,
 }
 
@@ -31,7 +31,7 @@ fn page(code: &str) -> Result<&'static str, Failure> {
     })
 }
 
-/// What follows the code in a page's first line.
+/// The text after the code in a page's first line.
 fn title(page: &str) -> &str {
     page.lines().next().and_then(|line| line.split_once(": ")).map_or("", |(_, title)| title)
 }

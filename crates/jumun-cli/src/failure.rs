@@ -9,7 +9,7 @@ use jumun_runtime::ServeError;
 use jumun_supervisor::SuperviseError;
 use std::{borrow::Cow, fmt, process::ExitCode};
 
-/// A failed command, as its user reads it on standard error.
+/// A failed command, as the program prints it on the standard error.
 #[derive(Debug)]
 pub(crate) struct Failure {
     code: Cow<'static, str>,
@@ -23,7 +23,7 @@ impl Failure {
         Self { code: code.into(), why: why.into(), remedy: remedy.into(), exit_code: 1 }
     }
 
-    /// A failure that a service reported, with the code it gave.
+    /// A failure that a service reported, with the service's error code.
     pub(crate) fn of_service(code: String, why: impl Into<String>, remedy: impl Into<String>) -> Self {
         Self { code: code.into(), why: why.into(), remedy: remedy.into(), exit_code: 1 }
     }
@@ -67,6 +67,6 @@ impl From<SettingsError> for Failure {
 
 impl From<ReadError> for Failure {
     fn from(error: ReadError) -> Self {
-        Self::new("database-unreadable", error.to_string(), "Try again; if it stays so, look at the disk.")
+        Self::new("database-unreadable", error.to_string(), "Try again; if the error persists, check the disk.")
     }
 }

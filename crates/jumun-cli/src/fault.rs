@@ -1,4 +1,4 @@
-//! `jumun fault`: makes a running service slow, failing, narrow or busy, for drills.
+//! `jumun fault`: injects faults into a running service, for drills.
 
 use crate::{Failure, options::SystemFlagOptions, output::print, process::block_on, systems::Systems};
 use clap::Args;
@@ -13,18 +13,18 @@ use std::{process::ExitCode, time::Duration};
 pub(crate) struct Options {
     #[command(flatten)]
     system: SystemFlagOptions,
-    /// Which service.
+    /// The service.
     service: String,
-    /// Delays each command by a time in this range, 400ms..620ms; 500ms: always the same.
+    /// Delays each command by a time in this range, 400ms..620ms; a single time (500ms) is a fixed delay.
     #[arg(long, value_name = "TIME..TIME", value_parser = delay)]
     delay: Option<Delay>,
-    /// Answers this share of commands 500 without doing them: 10% or 0.1.
+    /// Fails this share of commands with status 500 instead of running them: 10% or 0.1.
     #[arg(long, value_name = "SHARE", value_parser = share)]
     fail: Option<f64>,
-    /// Commands in progress at once; others queue as long as admission lets them.
+    /// Limits the commands in progress at once; others queue within the limits of admission.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     concurrency: Option<u32>,
-    /// Processor time that each command burns.
+    /// Processor time that each command uses up in addition.
     #[arg(long, value_name = "TIME", value_parser = cpu)]
     cpu: Option<Duration>,
     /// Ends the faults after this time; otherwise they last until they are turned off or the service ends.
@@ -33,7 +33,7 @@ pub(crate) struct Options {
     /// Turns all faults off.
     #[arg(long, conflicts_with_all = ["delay", "fail", "concurrency", "cpu", "lasting"])]
     off: bool,
-    /// As JSON.
+    /// Prints one JSON object.
     #[arg(long)]
     json: bool,
 }
@@ -78,7 +78,7 @@ pub(crate) fn run(options: &Options, systems: Systems<'_>) -> Result<ExitCode, F
         let lasting_ms = options.lasting.map(|lasting| u64::try_from(lasting.as_millis()).unwrap_or(u64::MAX));
         block_on(tell(&socket, &SetFaults { faults, lasting_ms }))??
     } else {
-        block_on(tell(&socket, &GetFaults {}))?? // no fault is given: show those that are on
+        block_on(tell(&socket, &GetFaults {}))?? // without a fault: show the active ones
     };
     let text = if options.json { json!(on).to_string() } else { in_words(&options.service, on.as_ref()) };
     print(text)?;

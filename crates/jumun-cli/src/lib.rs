@@ -1,4 +1,4 @@
-//! The program as a library: every command, for the systems that it is given.
+//! The program as a library: all commands, for the systems passed to [`main`].
 //!
 //! ```no_run
 //! # fn my_system() -> jumun::SystemModel { unimplemented!() }
@@ -48,77 +48,77 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Starts a whole system on this machine, a process a service, and keeps it running until Ctrl-C.
+    /// Starts all processes of a system on this machine, one process per service, and keeps them running until Ctrl-C.
     #[command(after_help = "Examples:
   jumun up food-delivery
   jumun up food-delivery --data /var/lib/jumun --port-offset 100
   jumun up food-delivery --set store.confirm=manual
 
-What it stores is in ./data/<system>/; the next start goes on with it. A process that dies or hangs is started again.")]
+Data is stored in ./data/<system>/; the next start continues with it. A process that dies or hangs is restarted.")]
     Up(up::Options),
-    /// Shows how the processes of a system are that is up.
+    /// Shows the state of each process of a running system.
     Status(operate::StatusOptions),
-    /// Kills the process of a service (kill -9). It is started again at once.
+    /// Kills the process of a service (kill -9). The supervisor restarts it at once.
     Kill(operate::ServiceOptions),
-    /// Stops a service: it finishes what is at work, and callers hear at once that nobody is there.
+    /// Stops a service: it finishes the requests in progress, and new connections are refused at once.
     Stop(operate::ServiceOptions),
-    /// Starts a service that was stopped.
+    /// Starts a stopped service.
     Start(operate::ServiceOptions),
     /// Stops a service and starts it again.
     Restart(operate::ServiceOptions),
-    /// Replaces the process of a service by a new one without losing a request: after a new release, say.
+    /// Replaces the process of a service by a new one without losing a request, for example after a new release.
     #[command(after_help = "Examples:
   jumun roll payment
   jumun roll --all")]
     Roll(operate::RollOptions),
-    /// Shows what the processes of a system have logged.
+    /// Shows the logs of the processes of a system.
     #[command(after_help = "Examples:
   jumun logs -f
   jumun logs payment -n 100")]
     Logs(logs::Options),
-    /// Runs one service of a system, or its gateway, until it is told to stop (Ctrl-C or SIGTERM).
+    /// Runs one service of a system, or its gateway, until Ctrl-C or SIGTERM.
     #[command(after_help = "Examples:
   jumun serve food-delivery payment
   jumun serve food-delivery order --listen 0.0.0.0:8081
   jumun serve food-delivery order --set order.calls.payment.time_limit=610ms
   jumun serve food-delivery gateway
 
-What it stores is in ./data/<system>/<service>.db. How much it logs: JUMUN_LOG=info,jumun_runtime=debug")]
+Data is stored in ./data/<system>/<service>.db. Set the log levels with JUMUN_LOG=info,jumun_runtime=debug")]
     Serve(serve::Options),
-    /// Checks that every order is as it must be, over services that run or are stopped.
-    #[command(after_help = "Exit status: 0 all is as it must be, 1 something is not, 2 it cannot be told (yet).")]
+    /// Checks every order against the rules of its system. The services may be running or stopped.
+    #[command(after_help = "Exit status: 0 clean; 1 a rule is violated; 2 cannot be determined (yet).")]
     Audit(audit::Options),
-    /// Shows what is in doubt: questions between services that are not answered or not undone yet.
+    /// Shows the asks between services that are in doubt: not answered, or not undone yet.
     Asks(asks::Options),
-    /// Shows the circuit breakers around calls between services, or tells one what to do.
+    /// Shows the circuit breakers of the calls between services, or changes the state of one.
     #[command(after_help = "Examples:
   jumun breakers
   jumun breakers force-open order payment
   jumun breakers reset order payment")]
     Breakers(breakers::Options),
-    /// Makes a service that runs slow, failing, narrow or busy, for drills. Faults that are said replace those that are on;
-    /// without any, tells which are on.
+    /// Injects faults into a running service, for drills: delay, failures, a concurrency limit, CPU load. New faults
+    /// replace the active ones; without a fault, shows the active ones.
     #[command(after_help = "Examples:
   jumun fault payment --delay 400ms..620ms --for 60s
   jumun fault payment --fail 10% --concurrency 30 --cpu 5ms
   jumun fault payment --off")]
     Fault(fault::Options),
-    /// Shows what is on the bus.
+    /// Shows the events on the bus.
     Events(events::Options),
-    /// Shows events that could not be taken in, lets them be heard again, or forgets them.
+    /// Shows the events that a service failed to process, retries them, or discards them.
     Parked(parked::Options),
-    /// Makes a view anew from the log.
+    /// Rebuilds a view from the event log.
     View(view::Options),
-    /// Tells everything that happened to one order, across services.
+    /// Shows everything that happened to one order, across services.
     Why(why::Options),
-    /// Sends a system its load line, tells how it answered, and audits every order that it acknowledged.
+    /// Generates load on a system, reports availability and latency, and audits every acknowledged order.
     #[command(after_help = "Examples:
   jumun load food-delivery --rate 2000 --for 30s
   jumun load food-delivery --concurrency 50 --requests 10000 --cancel 10%
   jumun load food-delivery --rate 500 --for 1m --watch 1% --json | jq .latencyMs
   jumun load food-delivery --for 10s --url http://10.0.0.7:8088 --no-audit
 
-Exit status: 0 as available as asked and all orders as they must be, 1 not, 2 it cannot be told.")]
+Exit status: 0 availability reached and audit clean; 1 one of them is not; 2 cannot be determined.")]
     Load(load::Options),
     /// Explains an error: what it means, when it happens, what to do.
     Explain(explain::Options),
@@ -133,7 +133,7 @@ Sources, the later one wins: jumun.toml, --config-dir, the environment
     Config(config::Options),
 }
 
-/// Runs the program for these systems: reads the command line, does what it says.
+/// Runs the program for these systems: parses the command line and runs the command.
 pub fn main(systems: &[fn() -> SystemModel]) -> ExitCode {
     let systems = Systems(systems);
     let outcome = match Cli::parse().command {

@@ -1,12 +1,16 @@
-//! `jumun load`: sends a system's load line at it, tells how it answered, and whether every order that it acknowledged is
-//! as it must be.
+//! `jumun load`: generates load on a system, reports availability and latency, and audits every acknowledged order.
 //!
-//! Two ways to send. *Open loop* (`--rate`): requests are due at fixed times, whatever becomes of earlier ones, and
-//! latency counts from when a request was due. A service that stands still for a second is seen to, as its customers
-//! would see it; a generator that waits with it would send nothing in that second and find all well (*coordinated
-//! omission*). *Closed loop* (`--concurrency`): so many customers who each wait for an answer before they ask again.
+//! # Open and closed loop
 //!
-//! One thread, all of it: what the generator costs is taken from the machine that it measures, and is told.
+//! *Open loop* (`--rate`): requests are due at fixed times, whether or not earlier ones have been answered, and latency
+//! counts from the due time. So latency shows when the service stalls for a second. A generator that waited for the
+//! service would send nothing in that second and report good latencies (*coordinated omission*).
+//!
+//! *Closed loop* (`--concurrency`): each of a number of customers waits for a response before the next request.
+//!
+//! # Cost of the generator
+//!
+//! The generator runs on one thread. It takes CPU from the machine that it measures, so the summary reports how much.
 
 mod limits;
 mod plan;
@@ -22,7 +26,7 @@ use http::StatusCode;
 use jumun::SystemModel;
 use jumun_audit::{self as audit, Acknowledged, Databases, Verdict};
 use jumun_database::OpenError;
-use limits::{CONCURRENCY_MAX, CONNECT_PAUSE, LOOK_PAUSE, RATE_MAX, WARM_CONNECTIONS, WATCHED_AT_ONCE};
+use limits::{CONCURRENCY_MAX, CONNECT_PAUSE, POLL_PAUSE, RATE_MAX, WARM_CONNECTIONS, WATCHED_AT_ONCE};
 use plan::{Plan, Watch};
 use rustix::time::{ClockId, clock_gettime};
 use std::{
@@ -43,11 +47,11 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 pub(crate) struct Options {
     #[command(flatten)]
     system: SystemOptions,
-    /// Open loop: so many requests a second, whatever becomes of them. Latency counts from when each was due.
+    /// Open loop: sends this many requests per second without waiting for responses. Latency counts from the due time.
     #[arg(long, value_name = "PER SECOND", conflicts_with = "concurrency",
           value_parser = clap::value_parser!(u32).range(1..=i64::from(RATE_MAX)))]
     rate: Option<u32>,
-    /// Closed loop: so many customers, each of whom waits for an answer before asking again.
+    /// Closed loop: this many customers, each of whom waits for a response before the next request.
     #[arg(long, short, value_name = "CUSTOMERS", default_value_t = 20,
           value_parser = clap::value_parser!(u32).range(1..=i64::from(CONCURRENCY_MAX)))]
     concurrency: u32,
@@ -57,68 +61,68 @@ pub(crate) struct Options {
     /// How many requests to send.
     #[arg(long, value_name = "N")]
     requests: Option<u64>,
-    /// Where to send; by default the gateway of the configuration.
+    /// The address to send to. Default: the gateway in the configuration.
     #[arg(long, value_name = "http://HOST:PORT")]
     url: Option<String>,
-    /// What to send instead of the system's own load line.
+    /// The request body. Default: the sample order of the system.
     #[arg(long, value_name = "JSON")]
     body: Option<String>,
-    /// Where to send it instead.
+    /// The request path. Default: the path of the sample order.
     #[arg(long, value_name = "PATH")]
     path: Option<String>,
-    /// How to send it.
+    /// The request method.
     #[arg(long, default_value = "POST")]
     method: http::Method,
-    /// Send no Idempotency-Key. By default each request has one of its own.
+    /// Sends no Idempotency-Key. Default: each command has its own.
     #[arg(long)]
     no_keys: bool,
-    /// Cancel this share of the orders as soon as they are acknowledged.
+    /// Cancels this share of the orders as soon as they are acknowledged.
     #[arg(long, value_name = "PERCENT", default_value = "0%", value_parser = plan::percent)]
     cancel: f64,
-    /// Watch this share of the other orders until the view shows them finished.
+    /// Watches this share of the other orders until the view shows them as finished.
     #[arg(long, value_name = "PERCENT", default_value = "0%", value_parser = plan::percent)]
     watch: f64,
-    /// What a finished order says in the view, instead of what the system says.
+    /// The field and value of a finished order in the view. Default: those that the system defines.
     #[arg(long, value_name = "FIELD=VALUE", requires = "watch")]
     until: Option<String>,
-    /// Where the view is; by default where the requests go.
+    /// The address of the view. Default: the address of the requests.
     #[arg(long, value_name = "http://HOST:PORT", requires = "watch")]
     watch_url: Option<String>,
-    /// How long to wait for an answer.
+    /// How long to wait for a response.
     #[arg(long, value_name = "DURATION", default_value = "30s", value_parser = duration)]
     timeout: Duration,
-    /// Open loop: how many requests may wait for their answers. What is due beyond that is not sent, and counts as failed.
+    /// Open loop: the maximum number of requests in flight. Further due requests are not sent and count as failed.
     #[arg(long, value_name = "N", default_value_t = 4_096,
           value_parser = clap::value_parser!(u32).range(1..=i64::from(CONCURRENCY_MAX)))]
     in_flight: u32,
-    /// The share that must be answered as it should be.
+    /// The share of requests that must succeed.
     #[arg(long, value_name = "PERCENT", default_value = "100%", value_parser = plan::percent)]
     availability: f64,
-    /// How long to wait for orders to settle: in the audit after the load, and in the view (--watch).
+    /// How long to wait for orders to settle in the audit after the load, and to finish in the view (--watch).
     #[arg(long, value_name = "DURATION", default_value = "10s", value_parser = duration)]
     wait: Duration,
-    /// Do not look at what became of the orders: their databases are on another machine.
+    /// Skips the audit: for a system whose databases are on another machine.
     #[arg(long)]
     no_audit: bool,
-    /// As one JSON object.
+    /// Prints one JSON object.
     #[arg(long)]
     json: bool,
 }
 
-/// A load that runs.
+/// A running load.
 struct Load {
     plan: Plan,
     target: Target,
     view: Option<(Watch, Target)>,
     wait: Duration,
     tally: RefCell<Tally>,
-    /// Requests that were begun.
-    begun: Cell<u64>,
-    /// Those under way, cancels included.
+    /// Requests started so far.
+    started: Cell<u64>,
+    /// Requests in flight, including cancels.
     requests: TaskTracker,
-    /// Orders that are watched.
+    /// Watched orders.
     watches: TaskTracker,
-    /// Nothing more is to be sent.
+    /// Stops sending.
     stop: CancellationToken,
 }
 
@@ -133,7 +137,7 @@ struct Pace {
 }
 
 pub(crate) fn run(options: &Options, systems: Systems<'_>) -> Result<ExitCode, Failure> {
-    // Whatever keeps the load from being sent or looked at: nothing can be told.
+    // Without load or audit nothing can be determined.
     load(options, systems).map_err(|failure| failure.exit_with(2))
 }
 
@@ -141,9 +145,9 @@ fn load(options: &Options, systems: Systems<'_>) -> Result<ExitCode, Failure> {
     let (model, config) = options.system.load(systems)?;
     let plan = Plan::new(options, &model)?;
     let databases = if options.no_audit { None } else { Some(databases(&model, &config, &plan)?) };
-    let url = options.url.clone().unwrap_or_else(|| plan::usual_url(config.gateway.listen));
+    let url = options.url.clone().unwrap_or_else(|| plan::url_of(config.gateway.listen));
     if let Err(error) = process::allow_many_connections() {
-        eprintln!("the number of open files stays low, and with it that of connections: {error}");
+        eprintln!("failed to raise the limit of open files; connections may fail: {error}");
     }
     LocalSet::new().block_on(&process::runtime()?, async {
         let summary = send(options, plan, &url).await?;
@@ -163,14 +167,14 @@ fn load(options: &Options, systems: Systems<'_>) -> Result<ExitCode, Failure> {
             let audit = report.as_ref().map(|report| audits::to_text(&model, report));
             print(format_args!("\n{}", audit.unwrap_or_else(|| "not audited: --no-audit".to_owned())))?;
             if report.is_some_and(|report| !report.violations.is_empty() && report.sums.is_empty()) {
-                print(format_args!("not one order is there: is the --data of {url} another one?"))?;
+                print(format_args!("none of the orders was found: does the system at {url} use another --data?"))?;
             }
         }
         Ok(exit_code.into())
     })
 }
 
-/// 0: as available as was asked, and clean. 1: not. 2: it cannot be told.
+/// 0: availability reached and audit clean. 1: one of them is not. 2: cannot be determined.
 fn exit_code(options: &Options, summary: &Summary, verdict: Option<Verdict>) -> u8 {
     let tally = &summary.tally;
     let is_bad =
@@ -186,23 +190,23 @@ fn exit_code(options: &Options, summary: &Summary, verdict: Option<Verdict>) -> 
     }
 }
 
-/// The databases that the audit reads. They are looked for before anything is sent: afterwards is too late.
+/// Opens the databases for the audit before the load is sent, so that the command fails early if they are missing.
 fn databases(model: &SystemModel, config: &jumun_host::config::Config, plan: &Plan) -> Result<Databases, Failure> {
     let impossible = |why: String| {
         let remedy = "Name the folder of the running services with --data; or leave the audit out with --no-audit.";
         Failure::new("load-audit-impossible", why, remedy)
     };
     let path = plan.path();
-    let has_it = |service: &&jumun::ServiceModel| service.resource_at(path).is_some();
-    let service = model.services.iter().find(has_it);
-    let service = service.ok_or_else(|| impossible(format!("nothing of {} is at {path}", model.name)))?;
+    let serves_path = |service: &&jumun::ServiceModel| service.resource_at(path).is_some();
+    let service = model.services.iter().find(serves_path);
+    let service = service.ok_or_else(|| impossible(format!("{} has no resource at {path}", model.name)))?;
     if let Err(missing @ OpenError::Missing { .. }) = config.services[service.name].database.open_reader() {
-        return Err(impossible(format!("what becomes of orders cannot be seen from here: {missing}")));
+        return Err(impossible(format!("the audit cannot open the database of the orders: {missing}")));
     }
     audits::open(model, config)
 }
 
-/// Sends all of it and waits for all answers.
+/// Sends the load and waits for all responses.
 async fn send(options: &Options, plan: Plan, url: &str) -> Result<Summary, Failure> {
     let stop = process::stop_signal("the load is not complete")?;
     let time_limit = options.timeout.max(Duration::from_millis(1));
@@ -229,7 +233,7 @@ async fn send(options: &Options, plan: Plan, url: &str) -> Result<Summary, Failu
         view,
         wait: options.wait,
         tally: RefCell::new(Tally::new()),
-        begun: Cell::new(0),
+        started: Cell::new(0),
         requests: TaskTracker::new(),
         watches: TaskTracker::new(),
         stop: stop.clone(),
@@ -248,10 +252,10 @@ async fn send(options: &Options, plan: Plan, url: &str) -> Result<Summary, Failu
     progress.abort();
     drop(progress.await);
     if io::stderr().is_terminal() {
-        eprintln!(); // the line of progress stays, what follows begins below it
+        eprintln!(); // keep the progress line; the summary starts below it
     }
     let was_stopped = stop.is_cancelled();
-    stop.cancel(); // from here on Ctrl-C ends the program
+    stop.cancel(); // from here on the first Ctrl-C ends the program
     let load = Rc::into_inner(load).ok_or_else(|| Failure::new("system", "a task did not end", "Report this."))?;
     let mut tally = load.tally.into_inner();
     let acknowledged = Acknowledged {
@@ -271,11 +275,11 @@ async fn send(options: &Options, plan: Plan, url: &str) -> Result<Summary, Failu
     })
 }
 
-/// Requests at fixed times.
+/// Sends requests at fixed times.
 async fn open_loop(load: &Rc<Load>, pace: Pace, rate: u32, began: Instant) {
     let until = pace.time.map(|time| began + time);
     for nth in 0..pace.requests {
-        // In two parts, so that nothing overflows and no rate drifts.
+        // Seconds and nanoseconds apart: no overflow, and no drift at any rate.
         let (seconds, rest) = (nth / u64::from(rate), nth % u64::from(rate));
         let due = began + Duration::from_secs(seconds) + Duration::from_nanos(rest * 1_000_000_000 / u64::from(rate));
         if until.is_some_and(|until| due >= until) {
@@ -289,7 +293,7 @@ async fn open_loop(load: &Rc<Load>, pace: Pace, rate: u32, began: Instant) {
         } else if load.stop.is_cancelled() {
             return;
         } else if nth % 64 == 63 {
-            tokio::task::yield_now().await; // much is due at once: answers have their turn, too
+            tokio::task::yield_now().await; // many requests are due: let responses be processed, too
         }
         if load.requests.len() >= pace.in_flight {
             load.tally.borrow_mut().not_sent += 1;
@@ -297,19 +301,19 @@ async fn open_loop(load: &Rc<Load>, pace: Pace, rate: u32, began: Instant) {
         }
         let one = Rc::clone(load);
         load.requests.spawn_local(async move {
-            let _: Result<(), Broken> = one.request(due).await; // it is counted
+            let _: Result<(), Broken> = one.request(due).await; // the tally has counted it
         });
     }
 }
 
-/// Customers who wait for an answer before they ask again.
+/// Runs customers, each of whom waits for a response before the next request.
 fn closed_loop(load: &Rc<Load>, pace: Pace, began: Instant) {
     let until = pace.time.map(|time| began + time);
     for _ in 0..pace.concurrency {
         let load = Rc::clone(load);
         load.requests.clone().spawn_local(async move {
             while !load.stop.is_cancelled()
-                && load.begun.get() < pace.requests
+                && load.started.get() < pace.requests
                 && until.is_none_or(|until| Instant::now() < until)
             {
                 if load.request(Instant::now()).await == Err(Broken::NotConnected) {
@@ -321,9 +325,9 @@ fn closed_loop(load: &Rc<Load>, pace: Pace, began: Instant) {
 }
 
 impl Load {
-    /// One request, and what is done with the order that it places.
+    /// Sends a request; then cancels or watches the order that it placed, if that is its turn.
     async fn request(self: &Rc<Self>, due: Instant) -> Result<(), Broken> {
-        self.begun.set(self.begun.get() + 1);
+        self.started.set(self.started.get() + 1);
         let late = due.elapsed();
         let outcome = self.target.send(&self.plan.message()).await;
         let answered = Instant::now();
@@ -348,7 +352,7 @@ impl Load {
         self.tally.borrow_mut().cancel(order, outcome, times);
     }
 
-    /// Looks at an order until the view shows it finished.
+    /// Polls the view until it shows an order as finished.
     fn watch(self: &Rc<Self>, order: i64, acknowledged: Instant) {
         if self.watches.len() >= WATCHED_AT_ONCE {
             self.tally.borrow_mut().not_watched += 1;
@@ -357,11 +361,11 @@ impl Load {
         let load = Rc::clone(self);
         self.watches.spawn_local(async move {
             let Some((watch, view)) = &load.view else { return };
-            let message = watch.look_at(order);
+            let message = watch.poll(order);
             loop {
-                let seen = view.send(&message).await;
+                let polled = view.send(&message).await;
                 let after = acknowledged.elapsed();
-                if let Ok(answer) = seen
+                if let Ok(answer) = polled
                     && answer.status == StatusCode::OK
                     && answer.body.is_ok_and(|body| watch.is_finished(&body))
                 {
@@ -371,13 +375,13 @@ impl Load {
                     load.tally.borrow_mut().never_finished += 1;
                     return;
                 }
-                tokio::time::sleep((after / 10).clamp(LOOK_PAUSE.0, LOOK_PAUSE.1)).await;
+                tokio::time::sleep((after / 10).clamp(POLL_PAUSE.0, POLL_PAUSE.1)).await;
             }
         });
     }
 }
 
-/// A line a second: rewritten on a terminal, one below the other elsewhere.
+/// Reports progress once a second: on a terminal in one line that is rewritten, otherwise one line each.
 async fn progress(load: Rc<Load>, began: Instant) {
     let mut err = io::stderr();
     let is_terminal = err.is_terminal();
@@ -389,7 +393,7 @@ async fn progress(load: Rc<Load>, began: Instant) {
             let tally = &mut *tally;
             let ms = Duration::from_micros(tally.recent.value_at_quantile(0.99)).as_secs_f64() * 1_000.0;
             let line = format!(
-                "{:5.0} s  {:>7} a second  p99 {ms:>9.1} ms  {:>9} done  {} failed  {} waiting  {} not sent",
+                "{:5.0} s  {:>7} ok/s  p99 {ms:>9.1} ms  {:>9} done  {} failed  {} in flight  {} not sent",
                 began.elapsed().as_secs_f64(),
                 tally.recent.len(),
                 tally.transactions(),
@@ -402,7 +406,7 @@ async fn progress(load: Rc<Load>, began: Instant) {
         };
         let written = if is_terminal { write!(err, "\r\x1b[K{line}") } else { writeln!(err, "{line}") };
         if written.and_then(|()| err.flush()).is_err() {
-            return; // nobody looks
+            return; // the standard error is closed
         }
     }
 }

@@ -1,4 +1,4 @@
-//! `jumun status`, `kill`, `stop`, `start`, `restart`, `roll`: what operators tell a system that is up.
+//! `jumun status`, `kill`, `stop`, `start`, `restart`, `roll`: the commands to the supervisor of a running system.
 
 use crate::{Failure, output, process::block_on};
 use clap::Args;
@@ -12,16 +12,16 @@ use std::{
     time::Instant,
 };
 
-/// Which of the systems that are up here.
+/// Selects a running system.
 #[derive(Debug, Args)]
-pub(crate) struct Which {
-    /// The system, where more than one is up.
+pub(crate) struct RunningSystemOptions {
+    /// The name of the system. Default: the one that is up.
     #[arg(long)]
     system: Option<String>,
-    /// The folder of all data.
+    /// The folder that contains the data of all systems.
     #[arg(long, value_name = "FOLDER", default_value = "./data")]
     data: PathBuf,
-    /// As JSON.
+    /// Prints JSON.
     #[arg(long)]
     json: bool,
 }
@@ -29,66 +29,79 @@ pub(crate) struct Which {
 #[derive(Debug, Args)]
 pub(crate) struct StatusOptions {
     #[command(flatten)]
-    which: Which,
+    system: RunningSystemOptions,
 }
 
 #[derive(Debug, Args)]
 pub(crate) struct ServiceOptions {
-    /// Which service; the gateway is one, too.
+    /// The service, or `gateway`.
     service: String,
     #[command(flatten)]
-    which: Which,
+    system: RunningSystemOptions,
 }
 
 #[derive(Debug, Args)]
 pub(crate) struct RollOptions {
-    /// Which service.
+    /// The service, or `gateway`.
     #[arg(required_unless_present = "all")]
     service: Option<String>,
-    /// All of them, one after the other, those who hear before those who are heard.
+    /// Replaces all running processes one by one: consumers of events before their producers, the gateway last.
     #[arg(long, conflicts_with = "service")]
     all: bool,
     #[command(flatten)]
-    which: Which,
+    system: RunningSystemOptions,
 }
 
-impl Which {
-    /// The folder of the system that is up.
+impl RunningSystemOptions {
+    /// The folder of the running system.
     fn folder(&self) -> Result<PathBuf, Failure> {
         self.folder_with(is_up)
     }
 
-    /// The folder of the system that is named, or of the only one here of which something is so.
-    pub(crate) fn folder_with(&self, is_meant: impl Fn(&Path) -> bool) -> Result<PathBuf, Failure> {
-        folder_of(self.system.as_deref(), &self.data, is_meant)
+    /// The folder of the named system, or the only candidate; of several candidates the one that is up.
+    pub(crate) fn folder_with(&self, is_candidate: impl Fn(&Path) -> bool) -> Result<PathBuf, Failure> {
+        if let Some(system) = &self.system {
+            return Ok(self.data.join(system));
+        }
+        only_folder(&self.data, is_candidate).map_err(|error| match error {
+            NoFolder::NoCandidate | NoFolder::NoneUp(_) => Failure::new(
+                "not-up",
+                format!("nothing is up in {}", self.data.display()),
+                "Start a system with `jumun up`, or name its folder with --data.",
+            ),
+            NoFolder::SeveralUp => {
+                Failure::new("system-unclear", "more than one system is up here", "Name the system with --system.")
+            }
+        })
     }
 }
 
-/// The folder of the system that is named, or of the only one in a folder of data of which something is so; of several, the
-/// one that is up.
-pub(crate) fn folder_of(
-    system: Option<&str>,
-    data: &Path,
-    is_meant: impl Fn(&Path) -> bool,
-) -> Result<PathBuf, Failure> {
-    if let Some(system) = system {
-        return Ok(data.join(system));
-    }
+/// Why no folder was selected.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum NoFolder {
+    /// The data folder contains no candidate.
+    NoCandidate,
+    /// The data folder contains these candidates, and none of them is up.
+    NoneUp(Vec<PathBuf>),
+    /// Several candidates are up.
+    SeveralUp,
+}
+
+/// The only folder in the data folder that is a candidate; of several candidates the one that is up.
+pub(crate) fn only_folder(data: &Path, is_candidate: impl Fn(&Path) -> bool) -> Result<PathBuf, NoFolder> {
     let entries = std::fs::read_dir(data).into_iter().flatten().filter_map(Result::ok);
-    let mut folders: Vec<_> = entries.map(|entry| entry.path()).filter(|folder| is_meant(folder)).collect();
-    if folders.len() > 1 {
-        folders.retain(|folder| is_up(folder)); // others were up before
+    let mut candidates: Vec<_> = entries.map(|entry| entry.path()).filter(|folder| is_candidate(folder)).collect();
+    candidates.sort_unstable();
+    match &candidates[..] {
+        [] => return Err(NoFolder::NoCandidate),
+        [only] => return Ok(only.clone()),
+        _ => {}
     }
-    match (folders.pop(), folders.len()) {
-        (Some(folder), 0) => Ok(folder),
-        (None, _) => Err(Failure::new(
-            "not-up",
-            format!("nothing is up in {}", data.display()),
-            "Start a system with `jumun up`, or name its folder with --data.",
-        )),
-        (Some(_), _) => {
-            Err(Failure::new("system-unclear", "more than one system is up here", "Say which with --system."))
-        }
+    let up: Vec<_> = candidates.iter().filter(|folder| is_up(folder)).collect();
+    match up[..] {
+        [] => Err(NoFolder::NoneUp(candidates)),
+        [only] => Ok(only.clone()),
+        _ => Err(NoFolder::SeveralUp),
     }
 }
 
@@ -103,8 +116,8 @@ fn supervisor<C: Call>(folder: &Path, call: &C) -> Result<C::Reply, Failure> {
 }
 
 pub(crate) fn status(options: &StatusOptions) -> Result<ExitCode, Failure> {
-    let supervised = supervisor(&options.which.folder()?, &GetStatus {})?;
-    let text = if options.which.json { json!(supervised).to_string() } else { table(&supervised) };
+    let supervised = supervisor(&options.system.folder()?, &GetStatus {})?;
+    let text = if options.system.json { json!(supervised).to_string() } else { table(&supervised) };
     output::print(text)?;
     Ok(ExitCode::SUCCESS)
 }
@@ -131,26 +144,26 @@ fn table(supervised: &Supervised) -> String {
 }
 
 pub(crate) fn kill(options: &ServiceOptions) -> Result<ExitCode, Failure> {
-    one(options, "was killed; the next process", |folder, service| supervisor(folder, &Kill { service }))
+    command(options, "was killed; the next process", |folder, service| supervisor(folder, &Kill { service }))
 }
 
 pub(crate) fn stop(options: &ServiceOptions) -> Result<ExitCode, Failure> {
-    one(options, "", |folder, service| supervisor(folder, &Stop { service }))
+    command(options, "", |folder, service| supervisor(folder, &Stop { service }))
 }
 
 pub(crate) fn start(options: &ServiceOptions) -> Result<ExitCode, Failure> {
-    one(options, "", |folder, service| supervisor(folder, &Start { service }))
+    command(options, "", |folder, service| supervisor(folder, &Start { service }))
 }
 
 pub(crate) fn restart(options: &ServiceOptions) -> Result<ExitCode, Failure> {
-    one(options, "was restarted; the next process", |folder, service| {
+    command(options, "was restarted; the next process", |folder, service| {
         supervisor(folder, &Stop { service: service.clone() })?;
         supervisor(folder, &Start { service })
     })
 }
 
 pub(crate) fn roll(options: &RollOptions) -> Result<ExitCode, Failure> {
-    let folder = options.which.folder()?;
+    let folder = options.system.folder()?;
     let services = if let Some(service) = &options.service {
         vec![service.clone()]
     } else {
@@ -162,20 +175,20 @@ pub(crate) fn roll(options: &RollOptions) -> Result<ExitCode, Failure> {
     for service in services {
         let began = Instant::now();
         let status = supervisor(&folder, &Roll { service })?;
-        print(&status, "was rolled; the next process", began, options.which.json)?;
+        print(&status, "was rolled; the next process", began, options.system.json)?;
     }
     Ok(ExitCode::SUCCESS)
 }
 
-/// Does something to one process, and prints what came of it.
-fn one(
+/// Sends a command about one process, and prints the new state of the process.
+fn command(
     options: &ServiceOptions,
     done: &str,
     call: impl FnOnce(&Path, String) -> Result<ProcessStatus, Failure>,
 ) -> Result<ExitCode, Failure> {
-    let (folder, began) = (options.which.folder()?, Instant::now());
+    let (folder, began) = (options.system.folder()?, Instant::now());
     let status = call(&folder, options.service.clone())?;
-    print(&status, done, began, options.which.json)?;
+    print(&status, done, began, options.system.json)?;
     Ok(ExitCode::SUCCESS)
 }
 

@@ -1,9 +1,14 @@
-//! The flags that most commands have: which system, where its data is, and its configuration.
+//! The flags that most commands share: the system, its data and its configuration.
 //!
-//! One rule finds the system: a command takes the one that is named. If none is named, it takes the one that has data in the
-//! data folder; if there are several, the one that is up. `up`, `serve` and `parked discard`, which loses something, must be told.
+//! One rule finds the system: a command takes the one that is named. If none is named, it takes the one that has data
+//! in the data folder; if several have, the one that is up. `up`, `serve` and `parked discard`, which deletes data,
+//! require the name.
 
-use crate::{Failure, operate::folder_of, systems::Systems};
+use crate::{
+    Failure,
+    operate::{NoFolder, only_folder},
+    systems::Systems,
+};
 use clap::Args;
 use jumun::SystemModel;
 use jumun_host::config::{Config, Sources, load as load_config};
@@ -12,28 +17,28 @@ use std::{
     path::{Path, PathBuf},
 };
 
-/// A system that must be named.
+/// A required system.
 #[derive(Debug, Args)]
 pub(crate) struct NamedSystemOptions {
-    /// The system, by its name.
+    /// The name of the system.
     pub(crate) system: String,
     #[command(flatten)]
     pub(crate) settings: SettingsOptions,
 }
 
-/// A system that may be named.
+/// An optional system, as an argument.
 #[derive(Debug, Args)]
 pub(crate) struct SystemOptions {
-    /// The system. By default the one with data in the data folder; of several the one that is up.
+    /// The name of the system. Default: the one with data in the data folder; if several have, the one that is up.
     system: Option<String>,
     #[command(flatten)]
     settings: SettingsOptions,
 }
 
-/// The same for commands whose arguments are services: the system is a flag.
+/// An optional system, as a flag: for commands whose arguments are services.
 #[derive(Debug, Args)]
 pub(crate) struct SystemFlagOptions {
-    /// The system. By default the one with data in the data folder; of several the one that is up.
+    /// The name of the system. Default: the one with data in the data folder; if several have, the one that is up.
     #[arg(long)]
     system: Option<String>,
     #[command(flatten)]
@@ -43,19 +48,19 @@ pub(crate) struct SystemFlagOptions {
 /// Where data and configuration are.
 #[derive(Debug, Args)]
 pub(crate) struct SettingsOptions {
-    /// The folder of all data.
+    /// The folder that contains the data of all systems.
     #[arg(long, value_name = "FOLDER", default_value = "./data")]
     pub(crate) data: PathBuf,
-    /// The configuration; ./jumun.toml by default, if it is there.
+    /// The configuration file. Default: ./jumun.toml, if it exists.
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
-    /// A folder with a file for each value, named as its key (order.listen): configuration as Kubernetes mounts it.
+    /// A folder with one file per key, named after the key (order.listen), as Kubernetes mounts a ConfigMap.
     #[arg(long, value_name = "FOLDER")]
     config_dir: Option<PathBuf>,
-    /// Moves all usual ports up by this number; the same as `--set port_offset=N`.
+    /// Adds this number to all default ports; the same as `--set port_offset=N`.
     #[arg(long, value_name = "N")]
     pub(crate) port_offset: Option<u16>,
-    /// Sets one configuration key, over file and environment.
+    /// Sets one configuration key; overrides files and environment.
     #[arg(long, value_name = "KEY=VALUE", value_parser = key_and_value)]
     set: Vec<(String, String)>,
 }
@@ -90,18 +95,36 @@ impl SettingsOptions {
         Ok((model, config))
     }
 
-    /// The system that is named, or the one that is here.
+    /// The named system, or the one in the data folder.
     pub(crate) fn find(&self, systems: Systems<'_>, named: Option<&str>) -> Result<SystemModel, Failure> {
         if let Some(name) = named {
             return systems.find(name);
         }
         let name = |folder: &Path| folder.file_name().and_then(OsStr::to_str).map(str::to_owned);
         let is_system = |folder: &Path| name(folder).is_some_and(|name| systems.find(&name).is_ok());
-        let folder = folder_of(None, &self.data, is_system)?;
+        let data = self.data.display();
+        let names =
+            |folders: &[PathBuf]| folders.iter().filter_map(|folder| name(folder)).collect::<Vec<_>>().join(", ");
+        let folder = only_folder(&self.data, is_system).map_err(|error| match error {
+            NoFolder::NoCandidate => Failure::new(
+                "not-up",
+                format!("nothing is up in {data}, and it contains no data of a system"),
+                "Start a system with `jumun up <system>`, or name the folder of its data with --data.",
+            ),
+            NoFolder::NoneUp(folders) => Failure::new(
+                "not-up",
+                format!("several systems have data in {data}, and none of them is up"),
+                format!("Name the system in the command: {}.", names(&folders)),
+            ),
+            NoFolder::SeveralUp => {
+                let remedy = "Name the system in the command (see its --help).";
+                Failure::new("system-unclear", "more than one system is up here", remedy)
+            }
+        })?;
         systems.find(&name(&folder).unwrap_or_default())
     }
 
-    /// The same for another process.
+    /// These flags as arguments of a child process.
     pub(crate) fn as_arguments(&self) -> Vec<OsString> {
         let mut arguments: Vec<OsString> = vec!["--data".into(), self.data.clone().into()];
         if let Some(config) = &self.config {

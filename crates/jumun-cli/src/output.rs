@@ -1,5 +1,5 @@
-//! Writing to the standard output. A reader that closes the pipe (`| head`) ends the output, and is no failure; any other
-//! error is one: an export to a full disk must not look complete.
+//! Writing to the standard output. A reader that closes the pipe (`| head`) ends the output, and is not a failure. Any
+//! other error is one: an export to a full disk must not look complete.
 
 use crate::Failure;
 use std::{
@@ -7,13 +7,13 @@ use std::{
     io::{self, Write},
 };
 
-/// Prints a line. False: the reader has closed the pipe.
+/// Prints a line. False if the reader has closed the pipe.
 pub(crate) fn print(line: impl Display) -> Result<bool, Failure> {
     let mut out = io::stdout().lock();
     is_written(writeln!(out, "{line}").and_then(|()| out.flush()))
 }
 
-/// Prints lines until there are no more, or the reader has closed the pipe.
+/// Prints all lines, or as many as the reader takes before it closes the pipe.
 pub(crate) fn print_lines(lines: impl IntoIterator<Item = impl Display>) -> Result<(), Failure> {
     let mut out = io::BufWriter::new(io::stdout().lock());
     for line in lines {
@@ -24,14 +24,14 @@ pub(crate) fn print_lines(lines: impl IntoIterator<Item = impl Display>) -> Resu
     is_written(out.flush()).map(drop)
 }
 
-/// False: the reader has closed the pipe.
+/// Whether the line was written. False if the reader has closed the pipe.
 pub(crate) fn is_written(result: io::Result<()>) -> Result<bool, Failure> {
     match result {
         Ok(()) => Ok(true),
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(false),
         Err(error) => {
             let why = format!("the standard output cannot be written: {error}");
-            Err(Failure::new("output-unwritable", why, "See that its disk has room, then run the command again."))
+            Err(Failure::new("output-unwritable", why, "Free space on its disk, then run the command again."))
         }
     }
 }

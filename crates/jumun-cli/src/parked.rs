@@ -1,4 +1,4 @@
-//! `jumun parked`: events that a service could not take in, kept aside so that all others go on.
+//! `jumun parked`: the dead letters. A service parks an event that it failed to process, and continues with the others.
 
 use crate::{
     Failure,
@@ -25,13 +25,13 @@ pub(crate) struct Options {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// What is parked, by cause.
+    /// Lists the parked events by cause.
     List(List),
-    /// The parked events of one order, whole.
+    /// Shows the parked events of one order in full.
     Show(Show),
-    /// Lets services hear parked events again, after the cause is mended. Services do so by themselves when they start.
+    /// Processes parked events again after their cause has been fixed. A service also does this when it starts.
     Retry(Retry),
-    /// Forgets the parked events of one order: their effect is lost.
+    /// Discards the parked events of one order: their effects are lost.
     Discard(Discard),
 }
 
@@ -39,7 +39,7 @@ enum Command {
 struct List {
     #[command(flatten)]
     system: SystemOptions,
-    /// As JSON, an object a line.
+    /// Prints one JSON object per line.
     #[arg(long)]
     json: bool,
 }
@@ -57,10 +57,10 @@ struct Show {
 struct Retry {
     #[command(flatten)]
     system: SystemOptions,
-    /// Only of this service.
+    /// Retries only events that this service parked.
     #[arg(long)]
     service: Option<String>,
-    /// Only of this order.
+    /// Retries only events of this order.
     #[arg(long)]
     order: Option<i64>,
 }
@@ -69,7 +69,7 @@ struct Retry {
 struct Discard {
     #[command(flatten)]
     system: NamedSystemOptions,
-    /// The service that parked them.
+    /// The service that parked the events.
     service: String,
     /// The order.
     order: i64,
@@ -130,7 +130,7 @@ fn list(options: &List, systems: Systems<'_>) -> Result<Vec<String>, Failure> {
 fn show(options: &Show, systems: Systems<'_>) -> Result<Vec<String>, Failure> {
     let found = read(&options.system, systems, Some(options.order))?;
     if found.is_empty() {
-        return Ok(vec![format!("nothing of order {} is parked", options.order)]);
+        return Ok(vec![format!("no event of order {} is parked", options.order)]);
     }
     Ok(found
         .into_iter()
@@ -141,15 +141,16 @@ fn show(options: &Show, systems: Systems<'_>) -> Result<Vec<String>, Failure> {
 fn retry(options: &Retry, systems: Systems<'_>) -> Result<Vec<String>, Failure> {
     let (model, config) = options.system.load(systems)?;
     let listeners = model.services.iter().filter(|service| !service.listens.is_empty());
-    let meant = listeners.filter(|service| options.service.as_deref().is_none_or(|name| name == service.name));
+    let selected = listeners.filter(|service| options.service.as_deref().is_none_or(|name| name == service.name));
     let mut lines = Vec::new();
-    for service in meant {
+    for service in selected {
         let retried = block_on(tell(&socket_in(&config.folder, service.name), &RetryParked { order: options.order }))??;
-        lines.push(format!("{:<13} {} heard, {} failed again", service.name, retried.heard, retried.failed));
+        lines.push(format!("{:<13} {} processed, {} failed again", service.name, retried.heard, retried.failed));
     }
     if lines.is_empty() {
-        let why = format!("{} has no such service that listens", model.name);
-        return Err(Failure::new("service-unknown", why, "Leave --service out to tell all."));
+        let wanted = options.service.as_ref().map_or_else(String::new, |name| format!(" `{name}`"));
+        let why = format!("{} has no service{wanted} that listens to events", model.name);
+        return Err(Failure::new("service-unknown", why, "Leave --service out to retry in all services."));
     }
     Ok(lines)
 }
@@ -158,7 +159,11 @@ fn discard(options: &Discard, systems: Systems<'_>) -> Result<Vec<String>, Failu
     let (model, config) = options.system.load(systems)?;
     if !config.services.contains_key(&options.service) {
         let why = format!("{} has no service `{}`", model.name, options.service);
-        return Err(Failure::new("service-unknown", why, "Look with `jumun parked list` which service parked it."));
+        return Err(Failure::new(
+            "service-unknown",
+            why,
+            "List the parked events and their services with `jumun parked list`.",
+        ));
     }
     let socket = socket_in(&config.folder, &options.service);
     let done = block_on(tell(&socket, &DiscardParked { order: options.order }))??;

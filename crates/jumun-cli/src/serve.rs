@@ -1,4 +1,4 @@
-//! `jumun serve`: one service of a system, or its gateway; one process.
+//! `jumun serve`: runs one service of a system, or its gateway, in this process.
 
 use crate::{Failure, options::NamedSystemOptions, process, systems::Systems};
 use clap::Args;
@@ -18,30 +18,30 @@ use tracing_subscriber::EnvFilter;
 pub(crate) struct Options {
     #[command(flatten)]
     system: NamedSystemOptions,
-    /// Which service of it, or `gateway`.
+    /// The service, or `gateway`.
     service: String,
-    /// Where to listen; port 0 takes any free port. By default 127.0.0.1 and the service's own port.
+    /// The address to listen on; port 0 takes any free port. Default: 127.0.0.1 and the port of the service.
     #[arg(long, value_name = "ADDRESS:PORT")]
     listen: Option<SocketAddr>,
-    /// Log lines as JSON objects.
+    /// Writes the log as JSON objects.
     #[arg(long)]
     log_json: bool,
-    /// Listen on the socket that is the standard input, and talk to the supervisor over the standard output. How often this
-    /// process was restarted is the value. What `jumun up` says; not for people.
+    /// Listens on the socket that is the standard input, and reports to the supervisor over the standard output. The
+    /// value is the number of restarts so far. Only for `jumun up`.
     #[arg(long, hide = true, value_name = "RESTARTS", conflicts_with = "listen")]
     supervised: Option<u32>,
 }
 
 pub(crate) fn run(options: &Options, systems: Systems<'_>) -> Result<ExitCode, Failure> {
     start_log(options.log_json);
-    serve_it(options, systems).inspect_err(|failure| {
+    serve(options, systems).inspect_err(|failure| {
         if options.supervised.is_some() {
-            drop(writeln!(io::stdout(), "{failure}")); // the supervisor tells its user
+            drop(writeln!(io::stdout(), "{failure}")); // the supervisor reports it to the user
         }
     })
 }
 
-fn serve_it(options: &Options, systems: Systems<'_>) -> Result<ExitCode, Failure> {
+fn serve(options: &Options, systems: Systems<'_>) -> Result<ExitCode, Failure> {
     let (model, config) = options.system.load(systems)?;
     let service = model.service(&options.service);
     if service.is_none() && options.service != GATEWAY {
@@ -52,7 +52,7 @@ fn serve_it(options: &Options, systems: Systems<'_>) -> Result<ExitCode, Failure
     if let Err(error) = process::allow_many_connections() {
         tracing::warn!(%error, "the number of open files stays low; many clients at once may wait");
     }
-    // One thread for all requests, and one more that commits: as fast as many, and a process a service.
+    // One thread for requests and one for commits are as fast as many: each service has its own process.
     process::runtime()?.block_on(async {
         match service {
             Some(service) => serve_service(&model, service, &config, options).await,
@@ -80,7 +80,7 @@ async fn gateway(system: &SystemModel, config: &Config, options: &Options) -> Re
     Ok(ExitCode::SUCCESS)
 }
 
-/// Opens the socket of a process, or takes the one that the supervisor handed down.
+/// The socket of a process, with its stop signal and its announcement.
 fn socket(name: &'static str, options: &Options, configured: SocketAddr) -> Result<Socket, Failure> {
     let (listener, leash) = listener(name, options, configured)?;
     let stop = process::stop_signal("the next start undoes what is in doubt")?;
@@ -88,9 +88,9 @@ fn socket(name: &'static str, options: &Options, configured: SocketAddr) -> Resu
     let held = leash.map(|leash| leash.hold(stop.clone()));
     let announce = Box::new(move || {
         if let Some(ready) = held {
-            let _ = ready.send(()); // the leash may have broken, and then this process is stopping
+            let _ = ready.send(()); // fails if the leash broke, and then this process is stopping already
         } else if let Err(error) = writeln!(io::stdout(), "{name} listens on http://{address}") {
-            tracing::debug!(%error, "nobody reads the standard output");
+            tracing::debug!(%error, "failed to write to the standard output");
         }
     });
     Ok(Socket { listener, announce, stop })
@@ -98,17 +98,17 @@ fn socket(name: &'static str, options: &Options, configured: SocketAddr) -> Resu
 
 pub(crate) fn start_log(json: bool) {
     let filter = EnvFilter::try_from_env("JUMUN_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
-    // A log that cannot be written (a full disk) is no reason to stop.
+    // A service continues without its log if the disk is full.
     let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr).log_internal_errors(false);
     if json { log.json().init() } else { log.init() }
 }
 
-/// The socket that the supervisor handed down, with its leash; or one of our own.
+/// The socket inherited from the supervisor, with its leash; or a new one.
 fn listener(name: &str, options: &Options, configured: SocketAddr) -> Result<(TcpListener, Option<Leash>), Failure> {
     if options.supervised.is_some() {
-        let handed_down =
+        let inherited =
             || Ok((TcpListener::from_std(supervisor::listener_from_stdin()?)?, Some(Leash::from_stdout()?)));
-        return handed_down().map_err(|error: io::Error| {
+        return inherited().map_err(|error: io::Error| {
             let why = format!("{name} was not started by a supervisor: {error}");
             Failure::new("listen", why, "Leave --supervised to `jumun up`.")
         });

@@ -1,14 +1,14 @@
-//! The systems that the program was given.
+//! The systems that the program can run.
 
 use crate::Failure;
 use jumun::SystemModel;
 
-/// The systems that the program knows.
+/// The systems passed to [`main`](crate::main).
 #[derive(Clone, Copy)]
 pub(crate) struct Systems<'a>(pub(crate) &'a [fn() -> SystemModel]);
 
 impl Systems<'_> {
-    /// All of them.
+    /// The models of all systems.
     pub(crate) fn models(self) -> impl Iterator<Item = SystemModel> {
         self.0.iter().map(|system| system())
     }

@@ -1,4 +1,4 @@
-//! `jumun up`: a whole system on this machine, a process a service.
+//! `jumun up`: runs all processes of a system on this machine, one process per service.
 
 use crate::{Failure, options::NamedSystemOptions, process, systems::Systems};
 use clap::Args;
@@ -24,7 +24,7 @@ use tokio::sync::mpsc;
 pub(crate) struct Options {
     #[command(flatten)]
     system: NamedSystemOptions,
-    /// Say what happens as JSON, an object a line.
+    /// Reports changes as JSON, one object per line.
     #[arg(long)]
     json: bool,
 }
@@ -37,10 +37,10 @@ pub(crate) fn run(options: &Options, systems: Systems<'_>) -> Result<ExitCode, F
 async fn up(model: &SystemModel, config: &Config, options: &Options) -> Result<ExitCode, Failure> {
     jumun_host::check(model)?;
     let began = Instant::now();
-    let stop = process::stop_signal("the processes end by themselves")?;
+    let stop = process::stop_signal("its processes stop without it")?;
     refuse_second(&config.folder)?;
     let specs = specs(model, config, options)?;
-    let listeners = supervisor::bind(&specs)?; // before anything is written
+    let listeners = supervisor::bind(&specs)?; // fails before anything is written
     let _lock = lock(&config.folder)?;
     fs::create_dir_all(logs_in(&config.folder)).map_err(|error| unwritable(&config.folder, &error))?;
 
@@ -48,7 +48,7 @@ async fn up(model: &SystemModel, config: &Config, options: &Options) -> Result<E
     let starting = Supervisor::start(specs, listeners, changed);
     let supervisor = tokio::select! {
         supervisor = starting => supervisor?,
-        () = stop.cancelled() => return Ok(ExitCode::from(130)), // the leashes break, and all end by themselves
+        () = stop.cancelled() => return Ok(ExitCode::from(130)), // the leashes break, and all processes stop
     };
     let about = About {
         system: model.name.to_owned(),
@@ -59,24 +59,24 @@ async fn up(model: &SystemModel, config: &Config, options: &Options) -> Result<E
     };
     let mut supervisor = supervisor.listen_to_operators(&config.folder, about)?;
     let statuses = supervisor.statuses();
-    while changes.try_recv().is_ok() {} // how they came up is in the table
-    say(&if options.json {
+    while changes.try_recv().is_ok() {} // the table shows how the processes started
+    print(&if options.json {
         let took_ms = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
         json!({ "up": model.name, "tookMs": took_ms, "processes": statuses }).to_string()
     } else {
         greeting(model, config, options, &statuses, began)
     });
 
-    let mut shown = Shown::new(options.json);
+    let printer = Printer::new(options.json);
     loop {
         tokio::select! {
-            Some(status) = changes.recv() => shown.change(&status),
+            Some(status) = changes.recv() => printer.print_change(&status),
             () = stop.cancelled() => break,
         }
     }
-    say(&if options.json { json!({ "stopping": model.name }).to_string() } else { "stopping …".to_owned() });
+    print(&if options.json { json!({ "stopping": model.name }).to_string() } else { "stopping …".to_owned() });
     supervisor.stop().await;
-    say(&if options.json {
+    print(&if options.json {
         json!({ "stopped": model.name }).to_string()
     } else {
         format!("{} is stopped; its data stays in {}", model.name, config.folder.display())
@@ -84,7 +84,7 @@ async fn up(model: &SystemModel, config: &Config, options: &Options) -> Result<E
     Ok(ExitCode::SUCCESS)
 }
 
-/// Where the logs of a system are.
+/// The folder of the logs of a system.
 pub(crate) fn logs_in(folder: &Path) -> PathBuf {
     folder.join("logs")
 }
@@ -93,7 +93,7 @@ fn lock_in(folder: &Path) -> PathBuf {
     folder.join("up.lock")
 }
 
-/// Says so if another `up` has this folder. Changes nothing.
+/// Fails if another `up` has locked this folder. Changes nothing.
 fn refuse_second(folder: &Path) -> Result<(), Failure> {
     match File::open(lock_in(folder)).map(|file| file.try_lock()) {
         Ok(Err(TryLockError::WouldBlock)) => Err(already_up(folder)),
@@ -101,7 +101,7 @@ fn refuse_second(folder: &Path) -> Result<(), Failure> {
     }
 }
 
-/// The lock on the folder. It is held until this process ends, however it does.
+/// Locks the folder. The operating system releases the lock when this process ends, even by a crash.
 fn lock(folder: &Path) -> Result<File, Failure> {
     fs::create_dir_all(folder).map_err(|error| unwritable(folder, &error))?;
     let lock = File::options().create(true).truncate(false).read(true).write(true).open(lock_in(folder));
@@ -115,7 +115,7 @@ fn lock(folder: &Path) -> Result<File, Failure> {
 
 fn already_up(folder: &Path) -> Failure {
     let why = format!("{} is in use: it is up already", folder.display());
-    Failure::new("already-up", why, "Look at it with `jumun status`, or choose another folder with --data.")
+    Failure::new("already-up", why, "See `jumun status`, or choose another folder with --data.")
 }
 
 fn unwritable(folder: &Path, error: &io::Error) -> Failure {
@@ -126,7 +126,7 @@ fn unwritable(folder: &Path, error: &io::Error) -> Failure {
 fn specs(model: &SystemModel, config: &Config, options: &Options) -> Result<Vec<Spec>, Failure> {
     let program = env::current_exe();
     let program = program.map_err(|error| {
-        Failure::new("system", format!("this program cannot be found: {error}"), "Start it by its whole path.")
+        Failure::new("system", format!("this program cannot be found: {error}"), "Start it by its full path.")
     })?;
     let names = model.services.iter().map(|service| (service.name, config.services[service.name].listen, false));
     let all = names.chain([(GATEWAY, config.gateway.listen, true)]);
@@ -141,18 +141,19 @@ fn specs(model: &SystemModel, config: &Config, options: &Options) -> Result<Vec<
         .collect())
 }
 
-/// Those who hear before those who are heard, so that nobody hears of what only the next release knows; the gateway last.
+/// The order of a roll: consumers before producers, so that no old consumer gets an event that only the new release
+/// knows; the gateway last.
 fn roll_order(model: &SystemModel) -> Vec<&'static str> {
-    let heard_by = |name: &str| {
+    let consumers_of = |name: &str| {
         model.services.iter().filter(|service| service.listens.iter().any(|event| event.source == name)).count()
     };
     let mut names: Vec<_> = model.services.iter().map(|service| service.name).collect();
-    names.sort_by_key(|name| heard_by(name));
+    names.sort_by_key(|name| consumers_of(name));
     names.push(GATEWAY);
     names
 }
 
-/// This program as its user called it.
+/// The program name as the user typed it.
 fn program() -> String {
     env::args_os().next().map_or_else(|| "jumun".into(), |program| program.to_string_lossy().into_owned())
 }
@@ -180,7 +181,7 @@ fn greeting(
         "ADDRESS",
         "STATE"
     );
-    // A text takes whatever is written.
+    // Writing to a String cannot fail.
     for status in statuses {
         let pid = status.pid.map_or_else(|| "-".to_owned(), |pid| pid.to_string());
         let address = format!("http://{}", status.address);
@@ -193,50 +194,50 @@ fn greeting(
         let _ = finished.map(|(view, _)| writeln!(text, "  curl -s  {gateway}{view}/1"));
     }
     let asked = model.services.iter().flat_map(|service| &service.asks).find(|ask| !ask.is_external());
-    let victim = asked.map_or(GATEWAY, |ask| ask.service);
+    let target = asked.map_or(GATEWAY, |ask| ask.service);
     let _ = write!(
         text,
         "  {program} why {system} 1{data}
-  {program} kill {victim}{data}                 (kill -9; then order again)
+  {program} kill {target}{data}                 (kill -9; then order again)
   {program} load {system} --for 10s{data}{offset}
   {program} roll --all{data}                   (and status, stop, start, restart, logs -f)
 
-Ctrl-C stops it; the next `up` goes on with all data.",
+Ctrl-C stops it; the next `up` continues with its data.",
         system = model.name,
     );
     text
 }
 
-fn say(text: &str) {
+fn print(text: &str) {
     let mut out = io::stdout();
-    // Whoever does not read any more still has a system that runs.
+    // The system continues if nothing reads the output.
     drop(writeln!(out, "{text}").and_then(|()| out.flush()));
 }
 
-/// What was said of each process last, so that only news is said.
-struct Shown {
+/// Prints the changes of processes.
+struct Printer {
     as_json: bool,
 }
 
-impl Shown {
+impl Printer {
     const fn new(as_json: bool) -> Self {
         Self { as_json }
     }
 
-    fn change(&mut self, status: &ProcessStatus) {
+    fn print_change(&self, status: &ProcessStatus) {
         if self.as_json {
-            return say(&json!(status).to_string());
+            return print(&json!(status).to_string());
         }
         let name = &status.name;
         let ended = status.last_end.as_deref().unwrap_or("it ended");
         match status.state {
             ProcessState::Ready => {
                 let after = status.ready_after_ms.unwrap_or_default();
-                say(&format!("{name} is ready after {after} ms, process {}", status.pid.unwrap_or_default()));
+                print(&format!("{name} is ready after {after} ms, process {}", status.pid.unwrap_or_default()));
             }
-            ProcessState::Starting if status.pid.is_none() => say(&format!("{name}: {ended}")),
-            ProcessState::Waiting => say(&format!("{name} does not start, trying again: {ended}")),
-            ProcessState::Stopped => say(&format!("{name} is stopped")),
+            ProcessState::Starting if status.pid.is_none() => print(&format!("{name}: {ended}")),
+            ProcessState::Waiting => print(&format!("{name} does not start, retrying: {ended}")),
+            ProcessState::Stopped => print(&format!("{name} is stopped")),
             ProcessState::Starting | ProcessState::Stopping => {}
         }
     }

@@ -1,4 +1,4 @@
-//! `jumun view`: views are made of the log, and can be made anew of it.
+//! `jumun view`: rebuilds views from the event log.
 
 use crate::{Failure, options::SystemOptions, process::block_on, systems::Systems};
 use clap::{Args, Subcommand};
@@ -19,8 +19,9 @@ pub(crate) struct Options {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Makes the rows of a view anew from the whole log, or from its base where the log is not kept whole, while its service runs and answers. The old rows stand until the
-    /// new ones are complete, and also if it is ended before (Ctrl-C).
+    /// Rebuilds a view while its service keeps answering: from the whole log, or, if old events have been deleted, from
+    /// the base of the view and the rest of the log. Clients see the old rows until the new ones are complete. Ctrl-C
+    /// cancels the rebuild and keeps the old rows.
     #[command(after_help = "Example:
   jumun view rebuild food-delivery dashboard")]
     Rebuild(Rebuild),
@@ -31,9 +32,9 @@ enum Command {
 struct Rebuild {
     #[command(flatten)]
     system: SystemOptions,
-    /// A service that has views, or one of its views.
+    /// A view, or a service that has views.
     service: String,
-    /// As JSON, an object a line.
+    /// Prints one JSON object per line.
     #[arg(long)]
     json: bool,
 }
@@ -51,7 +52,7 @@ fn rebuild(options: &Rebuild, systems: Systems<'_>) -> Result<ExitCode, Failure>
     let mut printer = Printer { json: options.json, is_terminal: io::stdout().is_terminal(), last: None };
     let call = RebuildView { view: options.service.clone() };
     block_on(follow(&socket, &call, |report| printer.print(report)))??;
-    printer.end()
+    printer.finish()
 }
 
 fn service_with<'a>(model: &'a SystemModel, wanted: &str) -> Result<&'a ServiceModel, Failure> {
@@ -74,15 +75,15 @@ struct Printer {
 }
 
 impl Printer {
-    /// False: the reader has closed the pipe.
+    /// Prints a report. False if the reader has closed the pipe.
     fn print(&mut self, report: RebuildReport) -> bool {
         let mut out = io::stdout().lock();
         let line = if self.is_terminal { "\r\x1b[K" } else { "" };
         let printed = match &report {
             report if self.json => writeln!(out, "{}", json!(report)),
-            RebuildReport::Progress(progress) if self.is_terminal => write!(out, "{line}{}", so_far(progress)),
-            RebuildReport::Progress(progress) => writeln!(out, "{}", so_far(progress)),
-            RebuildReport::Done(stats) => writeln!(out, "{line}{}", done(stats)),
+            RebuildReport::Progress(progress) if self.is_terminal => write!(out, "{line}{}", progress_text(progress)),
+            RebuildReport::Progress(progress) => writeln!(out, "{}", progress_text(progress)),
+            RebuildReport::Done(stats) => writeln!(out, "{line}{}", stats_text(stats)),
             RebuildReport::Failed { .. } if self.is_terminal => writeln!(out),
             RebuildReport::Failed { .. } => Ok(()),
         };
@@ -90,7 +91,7 @@ impl Printer {
         printed.and_then(|()| out.flush()).is_ok()
     }
 
-    fn end(self) -> Result<ExitCode, Failure> {
+    fn finish(self) -> Result<ExitCode, Failure> {
         match self.last {
             Some(RebuildReport::Done(_)) => Ok(ExitCode::SUCCESS),
             Some(RebuildReport::Failed { code, why, remedy }) => Err(Failure::of_service(code, why, remedy)),
@@ -102,23 +103,23 @@ impl Printer {
     }
 }
 
-fn so_far(progress: &RebuildProgress) -> String {
+fn progress_text(progress: &RebuildProgress) -> String {
     let RebuildProgress { events, of, rate } = progress;
     let percent = (events * 100).checked_div(*of).unwrap_or(100);
     format!("{events} of {of} events ({percent} %), {rate}/s")
 }
 
-fn done(stats: &RebuildStats) -> String {
+fn stats_text(stats: &RebuildStats) -> String {
     let RebuildStats { views, events, left_out, took_ms, parked_heard, parked_failed, from_base } = stats;
     let rate = (events * 1_000).checked_div(*took_ms).unwrap_or(*events);
     let seconds = Seconds(*took_ms);
     let base = if *from_base { "their base and " } else { "" };
     let mut parts = vec![format!("{} rebuilt from {base}{events} events in {seconds} ({rate}/s)", views.join(", "))];
     if *left_out > 0 {
-        parts.push(format!("{left_out} of them have no effect, as they are parked or were discarded"));
+        parts.push(format!("{left_out} of them were skipped, as they are parked or discarded"));
     }
     if *parked_heard > 0 {
-        parts.push(format!("{parked_heard} parked events were heard after it"));
+        parts.push(format!("{parked_heard} parked events were processed after it"));
     }
     if *parked_failed > 0 {
         parts.push(format!("events of {parked_failed} orders stay parked (jumun parked list)"));

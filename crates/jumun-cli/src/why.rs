@@ -1,4 +1,4 @@
-//! `jumun why`: everything that happened to one order, in order, across services.
+//! `jumun why`: shows the events of one order in order of time, and its current state in each service.
 
 use crate::{
     Failure, audit,
@@ -30,19 +30,18 @@ pub(crate) fn run(options: &Options, systems: Systems<'_>) -> Result<ExitCode, F
     let (model, config) = options.system.load(systems)?;
     let order = options.order;
     let databases = audit::open(&model, &config)?;
-    let Read { all: mut happened, from, .. } =
-        events::read_all(&config, &Wants::All, |happened: &mut Vec<_>, found| {
-            if found.record.key == order {
-                happened.push(found);
-            }
-        })?;
-    happened.sort_by_key(|found| found.record.time_ms);
+    let Read { all: mut history, from, .. } = events::read_all(&config, &Wants::All, |history: &mut Vec<_>, found| {
+        if found.record.key == order {
+            history.push(found);
+        }
+    })?;
+    history.sort_by_key(|found| found.record.time_ms);
 
     let mut lines = vec![format!("order {order} of {}", model.name), String::new(), "What happened".to_owned()];
     for Position { service, partition, sequence, .. } in from.iter().filter(|position| position.sequence > 0) {
         lines.push(format!("  {service}/{partition}: events before {} are not kept any more", sequence + 1));
     }
-    for Found { service, record } in &happened {
+    for Found { service, record } in &history {
         let number = format!("{service}/{}/{}", record.partition, record.sequence);
         lines.push(format!(
             "  {}  {:<21} {number:<20} {}",
@@ -51,11 +50,11 @@ pub(crate) fn run(options: &Options, systems: Systems<'_>) -> Result<ExitCode, F
             status(&record.body)
         ));
     }
-    if happened.is_empty() {
-        lines.push("  nothing that anybody has heard of".to_owned());
+    if history.is_empty() {
+        lines.push("  no events of this order are on the bus".to_owned());
     }
     lines.extend([String::new(), "Where it stands".to_owned()]);
-    let now = block_on(async {
+    let state = block_on(async {
         let mut rows = Vec::new();
         for service in &model.services {
             let Some(database) = databases.get(service.name) else { continue };
@@ -71,8 +70,8 @@ pub(crate) fn run(options: &Options, systems: Systems<'_>) -> Result<ExitCode, F
                 }
             }
             let doubts = database.doubts_about(order).await?;
-            let meant = doubts.iter().filter(|request| is_about_its_order(&model, service.name, request));
-            rows.extend(meant.map(|request| in_doubt(service.name, request)));
+            let about_order = doubts.iter().filter(|request| is_about_its_order(&model, service.name, request));
+            rows.extend(about_order.map(|request| in_doubt(service.name, request)));
             if !service.listens.is_empty() {
                 for (_, event) in parked(database.as_ref(), Some(order)).await? {
                     rows.push(format!("  {:<13} {} is parked: {}", service.name, event.event_type, event.cause));
@@ -81,7 +80,7 @@ pub(crate) fn run(options: &Options, systems: Systems<'_>) -> Result<ExitCode, F
         }
         Ok::<_, ReadError>(rows)
     })??;
-    lines.extend(if now.is_empty() { vec!["  nobody knows it".to_owned()] } else { now });
+    lines.extend(if state.is_empty() { vec!["  no service has data of this order".to_owned()] } else { state });
     print_lines(lines)?;
     Ok(ExitCode::SUCCESS)
 }
@@ -91,18 +90,18 @@ fn in_doubt(service: &str, request: &Request) -> String {
     let Request { collection, subject, until_ms, .. } = request;
     match Timestamp::from_millisecond(*until_ms) {
         Ok(until) if request.state == RequestState::Delayed => {
-            format!("  {service:<13} {collection}/{subject} waits for an answer of {asks}, until {until:.0}")
+            format!("  {service:<13} {collection}/{subject} waits for an answer from {asks}, until {until:.0}")
         }
-        _ => format!("  {service:<13} a question to {asks} is in doubt: {}", request.state),
+        _ => format!("  {service:<13} an ask to {asks} is in doubt: {}", request.state),
     }
 }
 
-/// What an event says about how far things have come.
+/// The status in the body of an event.
 fn status(body: &str) -> String {
     let event: Value = serde_json::from_str(body).unwrap_or_default();
     let status = event.get("orderStatus").or_else(|| event.get("status")).and_then(Value::as_str).unwrap_or_default();
     match event.get("kind").and_then(Value::as_str) {
-        Some(kind) => format!("{kind}: {status}"), // there are several of it
+        Some(kind) => format!("{kind}: {status}"), // one order has several events of this type
         None => status.to_owned(),
     }
 }

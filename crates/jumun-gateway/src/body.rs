@@ -37,7 +37,8 @@ impl BufferedBody {
         let reading = async {
             let mut more = BytesMut::new();
             while let Some(frame) = body.frame().await {
-                let frame = frame.map_err(|_| Problem::new(Code::Malformed, "The body ended before its end."))?;
+                let frame = frame
+                    .map_err(|_| Problem::new(Code::Malformed, "The connection ended before the body was complete."))?;
                 let Ok(part) = frame.into_data() else { continue };
                 if buffered.counted + part.len() > BODY_MAX_BYTES {
                     return Err(too_large());
@@ -83,9 +84,9 @@ impl Drop for BufferedBody {
 
 /// The body of a response.
 pub(crate) enum Body {
-    /// An answer of the gateway itself.
+    /// A response of the gateway itself.
     Whole(Full<Bytes>),
-    /// The answer of a service, streamed.
+    /// The response of a service, streamed.
     Forwarded(UpstreamBody),
 }
 

@@ -48,7 +48,7 @@ section! {
 impl Section for GatewayConfig {
     fn check(&self) -> Result<(), Invalid> {
         if let Some(origin) = self.cors_origins.iter().find(|origin| !is_origin(origin)) {
-            let why = format!("`{origin}` is no origin; write https://host, or * for all");
+            let why = format!("`{origin}` is not an origin; write https://host, or * for all");
             return Err(Invalid::new("cors_origins", why));
         }
         for (service, addresses) in &self.upstreams {

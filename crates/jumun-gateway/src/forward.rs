@@ -73,7 +73,7 @@ struct ForwardedRequest {
     key: Option<HeaderValue>,
 }
 
-/// Why no service has answered a request.
+/// The reason why no service has answered a request.
 struct Unanswered {
     problem: Problem,
     /// The key for a retry, if the service may have done the command.
@@ -219,7 +219,9 @@ impl Forwarder {
         let answer = if key.is_some() {
             let this = self.clone();
             let command = self.commands.spawn(async move { this.forward(service, request).await });
-            command.await.map_err(|_| Problem::new(Code::Internal, "The gateway failed while it forwarded."))?
+            command
+                .await
+                .map_err(|_| Problem::new(Code::Internal, "The gateway failed while it forwarded the request."))?
         } else {
             self.forward(service, request).await
         };
@@ -250,10 +252,10 @@ impl Forwarder {
             let checked = rates.check(peer.ip, &head.headers, service.may_end(&head.method));
             checked.map_err(|wait| self.shedding.too_many_requests(wait))?;
         }
-        self.take_slots(service, &head.method).map(drop) // frees them: a client that sends its body slowly holds no slot
+        self.take_slots(service, &head.method).map(drop) // frees them: a client that sends slowly holds no slot
     }
 
-    /// Takes a slot of the gateway and one of the service. A request that ends something may exceed the bounds.
+    /// Takes a slot of the gateway and one of the service. A request that may end a resource may exceed the bounds.
     fn take_slots<'a>(&'a self, service: &'a Service, method: &Method) -> Result<[Slot<'a>; 2], Problem> {
         let may_exceed = service.may_exceed(method);
         let of_gateway = self.slots.take(may_exceed).ok_or_else(|| self.shedding.gateway_overloaded(GATEWAY))?;
@@ -297,7 +299,7 @@ async fn attempt(
         };
         let Some(upstream) = upstreams.pick() else { return Err(unavailable()) };
         match upstream.exchange(request.copy(&upstream.host), broken > 0, was_sent).await {
-            // The first copy may have had its effect, whatever the answer to the second one is.
+            // The first attempt may have taken effect, even if the second one failed.
             Ok((response, _)) if broken > 0 && request.key.is_some() && response.status().is_server_error() => {
                 return Err(Problem::new(Code::NeighbourUnavailable, format!("{name} was interrupted.")));
             }
@@ -307,7 +309,7 @@ async fn attempt(
                 head.extensions.clear();
                 return Ok(Response::from_parts(head, Body::Forwarded(UpstreamBody::new(body, lease))));
             }
-            Ok(_) => return Err(Problem::new(Code::BadGateway, format!("{name} wants another protocol."))),
+            Ok(_) => return Err(Problem::new(Code::BadGateway, format!("{name} switched to another protocol."))),
             Err(ExchangeError::Connect(why)) => {
                 upstream.set_ready(false, &why);
                 refused += 1;
@@ -324,7 +326,7 @@ async fn attempt(
             }
             Err(ExchangeError::Malformed(why)) => {
                 tracing::warn!(service = name, why, "an upstream sent an invalid response");
-                return Err(Problem::new(Code::BadGateway, format!("{name} does not speak HTTP.")));
+                return Err(Problem::new(Code::BadGateway, format!("{name} sent an invalid HTTP response.")));
             }
         }
     }
@@ -350,7 +352,7 @@ fn requested_host(head: &http::request::Parts) -> Result<Option<HeaderValue>, Pr
     let mut hosts = head.headers.get_all(header::HOST).iter();
     let (first, second) = (hosts.next(), hosts.next());
     if second.is_some() || (first.is_none() && head.version == Version::HTTP_11) {
-        return Err(Problem::new(Code::Malformed, "A request names one Host."));
+        return Err(Problem::new(Code::Malformed, "A request must have exactly one Host."));
     }
     match head.uri.authority() {
         Some(authority) => Ok(HeaderValue::try_from(authority.as_str()).ok()),

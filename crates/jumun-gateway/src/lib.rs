@@ -3,10 +3,10 @@
 //! # Why a forwarder of its own
 //!
 //! A general proxy lacks two facts about the system: only services may call some paths, and every command has an
-//! idempotency key, so that the gateway may send it again when the service dies before its answer. Also, what the gateway
-//! adds to a request must cost next to nothing.
+//! idempotency key, so that the gateway may send it again when the service dies before its answer. Also, the gateway
+//! must add very little to the cost of a request.
 //!
-//! # The way of a request
+//! # The path of a request
 //!
 //! [`serve`] accepts connections. For each request `forward` finds the route (`routes`), checks the rate of the client
 //! (`rate`), takes slots (`slots`, `shedding`), buffers the body (`body`), rewrites the head (`head`) and exchanges it with
@@ -36,7 +36,7 @@ use std::{collections::BTreeMap, convert::Infallible, net::SocketAddr, pin::Pin,
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
-/// What the process gives to the gateway.
+/// The parts of the gateway that its process provides.
 pub struct Gateway {
     /// The socket that accepts connections.
     pub listener: TcpListener,
@@ -44,7 +44,7 @@ pub struct Gateway {
     pub announce: Box<dyn FnOnce() + Send>,
     /// Stops the gateway: it closes the listener and finishes the requests in progress.
     pub stop: CancellationToken,
-    /// How often a supervisor has restarted the gateway.
+    /// The number of restarts by a supervisor.
     pub restarts: u32,
     /// The status of answers that mean *temporarily unavailable*.
     pub unavailable_status: StatusCode,

@@ -3,7 +3,7 @@
 use jumun_http::limits::BODY_MAX_BYTES;
 use std::time::Duration;
 
-/// Default time limit for the answer of a service. It is longer than the restart of a killed service takes.
+/// Default time limit for the response of a service. It is longer than a killed service takes to restart.
 pub const GATEWAY_TIME_LIMIT: Duration = Duration::from_secs(10);
 
 /// Attempts to send a request whose connection breaks before the answer, the first one included.

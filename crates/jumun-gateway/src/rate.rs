@@ -1,13 +1,13 @@
 //! Rate limits: each client may send a number of requests a second, and a burst. A request beyond it gets 429 with
 //! `Retry-After`.
 //!
-//! # Why requests that end something have a limit of their own
+//! # Why requests that end a resource have a separate limit
 //!
-//! It is as large as the other one. A client that has placed orders too fast can still cancel them.
+//! A client that has placed orders too fast can still cancel them. Both limits have the same size.
 //!
-//! # Which requests are of one client
+//! # Which requests belong to one client
 //!
-//! Those with the same credentials; without credentials, those from the same address. The gateway cannot verify
+//! Requests with the same credentials; without credentials, requests from the same address. The gateway cannot verify
 //! credentials, so a client may invent new ones for each request. The bound on known clients limits that: all clients
 //! beyond it share one rate limit. Such a flood uses no memory and takes nothing from clients that were known before.
 
@@ -142,7 +142,7 @@ impl<C: Clock> Rates<C> {
         credentials.map_or_else(|| Client::At(subscriber(self.origin(peer, head))), Client::Of)
     }
 
-    /// The last address on the way that is not a trusted proxy. A client may have forged those before it.
+    /// The last address on the path that is not a trusted proxy. A client may have forged the addresses before it.
     fn origin(&self, peer: IpAddr, head: &HeaderMap) -> IpAddr {
         let is_trusted = |address| self.trusted.iter().any(|network| network.contains(address));
         let mut origin = peer.to_canonical();
@@ -189,7 +189,7 @@ const OTHERS: u64 = 0;
 
 impl Clients {
     fn lock(&self) -> MutexGuard<'_, HashMap<u64, Nanos>> {
-        self.known.lock().unwrap_or_else(PoisonError::into_inner) // a map of numbers is whole at any instruction
+        self.known.lock().unwrap_or_else(PoisonError::into_inner) // a panic cannot leave a map of numbers inconsistent
     }
 }
 

@@ -111,7 +111,7 @@ impl Route {
 }
 
 impl Service {
-    /// Whether a request may be one that ends something. A `PATCH` may be; only the service knows.
+    /// Whether a request may end a resource, as a cancel does. A `PATCH` may: only the service can tell.
     pub(crate) fn may_end(&self, method: &Method) -> bool {
         *method == Method::DELETE || (self.has_patch && *method == Method::PATCH)
     }

@@ -1,4 +1,4 @@
-//! What is sent.
+//! The plan of a load: the requests to send, and the orders to cancel or watch.
 
 use super::{Options, target::Message};
 use crate::Failure;
@@ -13,24 +13,24 @@ use std::{
 };
 use uuid::Uuid;
 
-/// What is sent, and what is done with the orders that come of it.
+/// The requests to send, and what to do with the orders that they place.
 pub(super) struct Plan {
     message: Message,
     keys: Option<Keys>,
     pace: String,
-    /// Orders to cancel at once.
+    /// The share of orders to cancel as soon as they are acknowledged.
     pub(super) cancel: Share,
-    /// Orders to watch, of those that are not cancelled.
+    /// The share of orders to watch, of those that are not cancelled.
     pub(super) watch_share: Share,
-    /// How they are watched, if any are.
+    /// How to watch orders, if any are watched.
     pub(super) watch: Option<Watch>,
     /// The collection of the orders.
     pub(super) collection: &'static str,
-    /// What a cancelled order says.
+    /// The field and value of a cancelled order.
     pub(super) canceled: Option<FieldValue>,
 }
 
-/// How orders are watched.
+/// How to watch orders: the view, and the field and value of a finished order.
 #[derive(Debug, Clone)]
 pub(super) struct Watch {
     path: &'static str,
@@ -44,8 +44,8 @@ impl Plan {
         let path = options.path.as_deref().or(line.map(|line| line.path));
         let body = options.body.as_deref().or(line.map(|line| line.body));
         let (Some(path), Some(body)) = (path, body) else {
-            let why = format!("{} does not say what its customers send", model.name);
-            return Err(Failure::new("load-unclear", why, "Say it with --path and --body."));
+            let why = format!("{} defines no sample order", model.name);
+            return Err(Failure::new("load-unclear", why, "Set the request with --path and --body."));
         };
         let has_body = !matches!(options.method, Method::GET | Method::HEAD | Method::DELETE);
         let message = Message {
@@ -71,7 +71,7 @@ impl Plan {
         })
     }
 
-    /// Where it is sent.
+    /// The path of the requests.
     pub(super) fn path(&self) -> &str {
         self.message.path.path()
     }
@@ -85,7 +85,7 @@ impl Plan {
         Message { key: self.next_key(), ..self.message.clone() }
     }
 
-    /// What cancels an order.
+    /// The request that cancels an order.
     pub(super) fn cancel_of(&self, order: i64) -> Message {
         let path = format!("{}/{order}", self.path()).try_into().unwrap_or_else(|_| self.message.path.clone());
         Message { method: Method::DELETE, path, key: self.next_key(), body: Bytes::new() }
@@ -107,20 +107,20 @@ impl Watch {
         let (field, value) = match &options.until {
             None => usual,
             Some(until) => {
-                until.split_once('=').ok_or_else(|| unclear(format!("--until `{until}` is no FIELD=VALUE")))?
+                until.split_once('=').ok_or_else(|| unclear(format!("--until `{until}` is not FIELD=VALUE")))?
             }
         };
         Ok(Self { path, field: field.to_owned(), value: value.to_owned() })
     }
 
-    /// A look at an order.
-    pub(super) fn look_at(&self, order: i64) -> Message {
+    /// The request that reads an order from the view.
+    pub(super) fn poll(&self, order: i64) -> Message {
         let path = format!("{}/{order}", self.path).try_into();
         let path = path.unwrap_or_else(|_| PathAndQuery::from_static(self.path));
         Message { method: Method::GET, path, key: None, body: Bytes::new() }
     }
 
-    /// Whether what was seen is finished.
+    /// Whether the view shows the order as finished.
     pub(super) fn is_finished(&self, body: &[u8]) -> bool {
         let body: Value = serde_json::from_slice(body).unwrap_or_default();
         match &body[&self.field] {
@@ -130,47 +130,48 @@ impl Watch {
     }
 }
 
-/// Idempotency keys that nobody else has. A UUID each would cost a system call each.
+/// Unique idempotency keys: one UUID per run and a counter. A UUID per request would cost a system call each.
 struct Keys {
     run: Uuid,
-    given: Cell<u64>,
+    count: Cell<u64>,
 }
 
 impl Keys {
     fn new() -> Self {
-        Self { run: Uuid::now_v7(), given: Cell::new(0) }
+        Self { run: Uuid::now_v7(), count: Cell::new(0) }
     }
 
     fn next(&self) -> Option<HeaderValue> {
-        self.given.set(self.given.get() + 1);
-        // In order, so that they are neighbours in an index.
-        HeaderValue::try_from(format!("{}-{:012}", self.run.simple(), self.given.get())).ok()
+        self.count.set(self.count.get() + 1);
+        // Ascending, so that the keys are neighbours in an index.
+        HeaderValue::try_from(format!("{}-{:012}", self.run.simple(), self.count.get())).ok()
     }
 }
 
-/// A share of orders, evenly spread; the first one is in it.
+/// Selects a share of the orders, evenly spread. The first order is selected.
 pub(super) struct Share {
     share: f64,
-    owed: Cell<f64>,
+    credit: Cell<f64>,
 }
 
 impl Share {
     pub(super) fn new(share: f64) -> Self {
-        Self { share, owed: Cell::new(if share > 0.0 { 1.0 - share } else { 0.0 }) }
+        Self { share, credit: Cell::new(if share > 0.0 { 1.0 - share } else { 0.0 }) }
     }
 
-    /// Whether the next order is in it.
+    /// Whether the next order is selected.
     pub(super) fn next(&self) -> bool {
-        let owed = self.owed.get() + self.share;
-        let is_in = owed > 1.0 - 1e-9;
-        self.owed.set(if is_in { owed - 1.0 } else { owed });
-        is_in
+        let credit = self.credit.get() + self.share;
+        let is_selected = credit > 1.0 - 1e-9;
+        self.credit.set(if is_selected { credit - 1.0 } else { credit });
+        is_selected
     }
 }
 
 fn path_and_query(path: &str) -> Result<PathAndQuery, Failure> {
     let parsed = path.parse().ok().filter(|_| path.starts_with('/'));
-    parsed.ok_or_else(|| Failure::new("load-unclear", format!("`{path}` is no path"), "Write it as in --path /orders."))
+    parsed
+        .ok_or_else(|| Failure::new("load-unclear", format!("`{path}` is not a path"), "Write it like --path /orders."))
 }
 
 /// Reads `10%` as a share from 0 to 1.
@@ -180,8 +181,8 @@ pub(super) fn percent(text: &str) -> Result<f64, String> {
     share.ok_or_else(|| "write a percentage from 0% to 100%, as in 0.5%".to_owned())
 }
 
-/// Where something that listens there is reached from this machine.
-pub(super) fn usual_url(listen: SocketAddr) -> String {
+/// The URL at which this machine reaches a listener.
+pub(super) fn url_of(listen: SocketAddr) -> String {
     let ip = if listen.ip().is_unspecified() { IpAddr::V4(Ipv4Addr::LOCALHOST) } else { listen.ip() };
     format!("http://{}", SocketAddr::new(ip, listen.port()))
 }
@@ -191,7 +192,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_share_is_spread_evenly_and_begins_at_once() {
+    fn a_share_is_spread_evenly_and_starts_with_the_first_order() {
         let spread =
             |share: f64| (0..8).map(|_| share).scan(Share::new(share), |of, _| Some(of.next())).collect::<Vec<_>>();
         assert_eq!(spread(0.0), [false; 8]);
@@ -209,8 +210,8 @@ mod tests {
     }
 
     #[test]
-    fn an_address_for_everybody_is_reached_here() {
-        assert_eq!(usual_url(SocketAddr::from(([0, 0, 0, 0], 8088))), "http://127.0.0.1:8088");
-        assert_eq!(usual_url(SocketAddr::from(([10, 0, 0, 7], 80))), "http://10.0.0.7:80");
+    fn an_unspecified_address_is_reached_at_localhost() {
+        assert_eq!(url_of(SocketAddr::from(([0, 0, 0, 0], 8088))), "http://127.0.0.1:8088");
+        assert_eq!(url_of(SocketAddr::from(([10, 0, 0, 7], 80))), "http://10.0.0.7:80");
     }
 }

@@ -1,4 +1,4 @@
-//! What came of a load, for people and for programs.
+//! The summary of a load, as text and as JSON.
 
 use super::{
     limits::LATE,
@@ -9,23 +9,23 @@ use jumun_audit::Acknowledged;
 use serde_json::{Value, json};
 use std::time::Duration;
 
-/// Kinds of failures that are shown; the rest is counted.
+/// Kinds of failures that are printed; further kinds are only counted.
 const KINDS_SHOWN_MAX: usize = 20;
 
-/// What came of a load.
+/// The results of a load.
 pub(super) struct Summary {
     /// The orders, for the audit.
     pub(super) acknowledged: Acknowledged,
     pub(super) tally: Tally,
-    /// From the first request to the last answer.
+    /// From the first request to the last response.
     pub(super) elapsed: Duration,
-    /// Processor time of the generator in that time.
+    /// Processor time of the generator in this time.
     pub(super) cpu: Duration,
-    /// Whether it was ended before its time.
+    /// Whether the load was stopped early.
     pub(super) was_stopped: bool,
-    /// Where it was sent.
+    /// The address of the requests.
     pub(super) target: String,
-    /// What was sent.
+    /// The requests and their pace.
     pub(super) what: String,
 }
 
@@ -34,12 +34,12 @@ impl Summary {
         self.cpu.as_secs_f64() * 1e6 / self.transactions().max(1.0)
     }
 
-    #[expect(clippy::cast_precision_loss, reason = "told to a few digits")]
+    #[expect(clippy::cast_precision_loss, reason = "printed with a few digits")]
     fn transactions(&self) -> f64 {
         self.tally.transactions() as f64
     }
 
-    #[expect(clippy::cast_precision_loss, reason = "told to a few digits")]
+    #[expect(clippy::cast_precision_loss, reason = "printed with a few digits")]
     fn megabytes(&self) -> f64 {
         self.tally.bytes as f64 / 1e6
     }
@@ -48,60 +48,60 @@ impl Summary {
         self.elapsed.as_secs_f64().max(1e-9)
     }
 
-    /// As siege does it.
+    /// The text, in the format of siege.
     pub(super) fn to_text(&self, system: &str) -> String {
         let tally = &self.tally;
         let mut lines = vec![format!("{system}: {} to {}", self.what, self.target), String::new()];
-        let mut say = |name: &str, value: String, unit: &str| {
+        let mut add = |name: &str, value: String, unit: &str| {
             lines.push(format!("{:<26}{value:>12} {unit}", format!("{name}:")).trim_end().to_owned());
         };
         let decimal = |value: f64| format!("{value:.2}");
-        say("Transactions", tally.transactions().to_string(), "hits");
-        say("Availability", percent(tally.availability()), "%");
-        say("Elapsed time", decimal(self.elapsed.as_secs_f64()), "secs");
-        say("Data transferred", decimal(self.megabytes()), "MB");
+        add("Transactions", tally.transactions().to_string(), "hits");
+        add("Availability", percent(tally.availability()), "%");
+        add("Elapsed time", decimal(self.elapsed.as_secs_f64()), "secs");
+        add("Data transferred", decimal(self.megabytes()), "MB");
         for (name, quantile) in QUANTILES {
-            say(&format!("Response time {name}"), decimal(ms(&tally.latency, quantile)), "ms");
+            add(&format!("Response time {name}"), decimal(ms(&tally.latency, quantile)), "ms");
         }
-        say("Transaction rate", decimal(self.transactions() / self.seconds()), "trans/sec");
-        say("Throughput", decimal(self.megabytes() / self.seconds()), "MB/sec");
-        say("Concurrency", decimal(tally.busy.as_secs_f64() / self.seconds()), "");
-        say("Successful transactions", tally.successful.to_string(), "");
-        say("Failed transactions", tally.failed().to_string(), "");
+        add("Transaction rate", decimal(self.transactions() / self.seconds()), "trans/sec");
+        add("Throughput", decimal(self.megabytes() / self.seconds()), "MB/sec");
+        add("Concurrency", decimal(tally.busy.as_secs_f64() / self.seconds()), "");
+        add("Successful transactions", tally.successful.to_string(), "");
+        add("Failed transactions", tally.failed().to_string(), "");
         for (kind, count) in tally.failed.iter().take(KINDS_SHOWN_MAX) {
-            say(&format!("  {kind}"), count.to_string(), "");
+            add(&format!("  {kind}"), count.to_string(), "");
         }
         if let more @ 1.. = tally.failed.len().saturating_sub(KINDS_SHOWN_MAX) {
-            say("  other kinds", more.to_string(), "");
+            add("  other kinds", more.to_string(), "");
         }
-        say("Longest transaction", decimal(ms_of(tally.latency.max())), "ms");
-        say("Shortest transaction", decimal(shortest_ms(&tally.latency)), "ms");
-        say("Orders acknowledged", self.acknowledged.made.len().to_string(), "");
+        add("Longest transaction", decimal(ms_of(tally.latency.max())), "ms");
+        add("Shortest transaction", decimal(shortest_ms(&tally.latency)), "ms");
+        add("Orders acknowledged", self.acknowledged.made.len().to_string(), "");
         if tally.canceled > 0 {
-            say("Orders cancelled", tally.canceled.to_string(), "");
+            add("Orders cancelled", tally.canceled.to_string(), "");
         }
         if self.watched() + tally.not_watched > 0 {
-            say("Orders watched", self.watched().to_string(), "");
+            add("Orders watched", self.watched().to_string(), "");
             for (name, quantile) in [("p50", 0.5), ("p99", 0.99), ("max", 1.0)] {
-                say(&format!("View lag {name}"), decimal(ms(&tally.lag, quantile)), "ms");
+                add(&format!("View lag {name}"), decimal(ms(&tally.lag, quantile)), "ms");
             }
         }
-        say("Load generator CPU", format!("{:.1}", self.cpu_us_per_transaction()), "µs/trans");
+        add("Load generator CPU", format!("{:.1}", self.cpu_us_per_transaction()), "µs/trans");
         lines.extend(self.warnings().into_iter().map(|warning| format!("! {warning}")));
         lines.join("\n")
     }
 
-    /// What a reader must know to read the figures right.
+    /// Caveats about the figures.
     fn warnings(&self) -> Vec<String> {
         let tally = &self.tally;
         let mut warnings = Vec::new();
         if self.was_stopped {
-            warnings.push("stopped before its time".to_owned());
+            warnings.push("the load was stopped early".to_owned());
         }
         if tally.not_sent > 0 {
             let part = 100.0 * share(tally.not_sent, tally.not_sent + tally.transactions());
             warnings.push(format!(
-                "{} requests ({part:.1} %) were NOT SENT when they were due: too many others waited for their answers \
+                "{} requests ({part:.1} %) were NOT SENT when they were due: too many others were in flight \
                  (--in-flight). They count as failed",
                 tally.not_sent
             ));
@@ -109,15 +109,15 @@ impl Summary {
         let late = tally.late.value_at_quantile(0.99);
         if Duration::from_micros(late) > LATE {
             warnings.push(format!(
-                "the load generator itself was late: one request in a hundred was sent {:.1} ms or more after it was \
-                 due, and its response time counts that; ask for less, or use another machine",
+                "the load generator itself was late: 1 % of the requests were sent {:.1} ms or more after they were \
+                 due, and their response times include that; lower the rate, or use another machine",
                 ms_of(late)
             ));
         }
         if tally.unanswered > 0 {
             warnings.push(format!(
-                "{} requests were not answered: each may have its effect or not, and none is looked at here; \
-                 `jumun audit` looks at all orders",
+                "{} requests got no response: each may have taken effect, and this audit does not cover them; \
+                 `jumun audit` checks all orders",
                 tally.unanswered
             ));
         }
@@ -126,10 +126,13 @@ impl Summary {
                 .push(format!("{} watched orders were not shown as finished in time (--wait)", tally.never_finished));
         }
         if tally.not_watched > 0 {
-            warnings.push(format!("{} orders were not watched: too many others were", tally.not_watched));
+            warnings.push(format!("{} orders were not watched: too many others were watched", tally.not_watched));
         }
         if tally.not_kept > 0 {
-            warnings.push(format!("{} acknowledgements cannot be audited: too many to be remembered", tally.not_kept));
+            warnings.push(format!(
+                "{} acknowledged orders cannot be audited: the generator had no memory for their ids",
+                tally.not_kept
+            ));
         }
         warnings
     }
@@ -138,7 +141,7 @@ impl Summary {
         self.tally.lag.len() + self.tally.never_finished
     }
 
-    /// All of it; times in milliseconds unless they say otherwise.
+    /// The JSON. Times are in milliseconds unless their key names another unit.
     pub(super) fn to_json(&self, system: &str, audit: Option<Value>, exit_code: u8) -> Value {
         let tally = &self.tally;
         let times = |of: &Histogram<u64>| {
@@ -200,7 +203,7 @@ fn ms_of(micros: u64) -> f64 {
     micros as f64 / 1e3
 }
 
-/// Never more than it is: 100.00 only if all of it.
+/// A percentage, rounded down: 100.00 only if the share is complete.
 fn percent(share: f64) -> String {
     format!("{:.2}", (share * 10_000.0).floor() / 100.0)
 }

@@ -1,4 +1,4 @@
-//! What was counted while the load ran.
+//! The counters and histograms of a load.
 
 use super::{
     limits::LATENCY_MAX_US,
@@ -10,45 +10,45 @@ use jumun_audit::{Full, Keys};
 use jumun_http::Problem;
 use std::{collections::BTreeMap, time::Duration};
 
-/// Counts and times. Its size does not depend on how long the load runs, but for a bit an order (see [`Keys`]).
+/// Counters and histograms. Their size is constant, except for one bit per order (see [`Keys`]).
 pub(super) struct Tally {
-    /// Requests and cancels that were answered as they should be.
+    /// Successful requests and cancels.
     pub(super) successful: u64,
-    /// Requests and cancels that were not, by status and kind of problem, or by how the connection ended.
+    /// Failed requests and cancels, by status and problem type, or by transport error.
     pub(super) failed: BTreeMap<String, u64>,
-    /// Requests that were due and were never sent: too many others waited for their answers.
+    /// Requests that were due but not sent, because too many others were in flight.
     pub(super) not_sent: u64,
-    /// Requests of which nobody knows whether they had their effect.
+    /// Requests without a response, which may have taken effect.
     pub(super) unanswered: u64,
-    /// Cancels, of those that were successful.
+    /// Successful cancels.
     pub(super) canceled: u64,
-    /// Bytes of answers, heads not included.
+    /// Bytes of response bodies.
     pub(super) bytes: u64,
-    /// Sending and waiting, of all requests together: for the concurrency.
+    /// Total time in flight of all requests, from which the concurrency is computed.
     pub(super) busy: Duration,
-    /// From when a request was due to the end of its answer. Successful requests, cancels not included.
+    /// From the due time of a request to the end of its response. Only successful requests, without cancels.
     pub(super) latency: Histogram<u64>,
-    /// The same since the last line of progress.
+    /// The same since the last progress report.
     pub(super) recent: Histogram<u64>,
-    /// From when a request was due to when it was sent: the generator's own slowness.
+    /// From the due time of a request to its sending: the delay of the generator itself.
     pub(super) late: Histogram<u64>,
-    /// Orders that were acknowledged.
+    /// Acknowledged orders.
     pub(super) placed: Keys,
-    /// Orders whose cancel was acknowledged.
+    /// Orders with an acknowledged cancel.
     pub(super) ended: Keys,
-    /// Acknowledged orders that [`Keys`] had no room for, so that nobody can look at them.
+    /// Acknowledged orders that did not fit into [`Keys`], so that the audit does not check them.
     pub(super) not_kept: u64,
-    /// How long after its 201 a watched order was shown as finished.
+    /// From the acknowledgement of a watched order until the view showed it as finished.
     pub(super) lag: Histogram<u64>,
-    /// Watched orders that were never shown as finished while somebody looked.
+    /// Watched orders that the view did not show as finished in time.
     pub(super) never_finished: u64,
-    /// Orders that should have been watched while too many others were.
+    /// Orders that were not watched, because too many others were.
     pub(super) not_watched: u64,
 }
 
 impl Tally {
     pub(super) fn new() -> Self {
-        // Three digits that count, up to an hour: some 200 KB each. Constants, which the library takes.
+        // Three significant digits up to an hour: about 200 KB each. The library accepts these constants.
         let times = || {
             let mut times = Histogram::<u64>::new_with_bounds(1, LATENCY_MAX_US, 3).expect("bounds");
             times.auto(false);
@@ -74,23 +74,23 @@ impl Tally {
         }
     }
 
-    /// Requests and cancels that were sent and are through.
+    /// Completed requests and cancels, successful or failed.
     pub(super) fn transactions(&self) -> u64 {
         self.successful + self.failed()
     }
 
-    /// Those that failed.
+    /// Failed requests and cancels.
     pub(super) fn failed(&self) -> u64 {
         self.failed.values().sum()
     }
 
-    /// The share of what was due that was answered as it should be, from 0 to 1.
+    /// The share of due requests that were successful, from 0 to 1.
     pub(super) fn availability(&self) -> f64 {
         let due = self.transactions() + self.not_sent;
         if due == 0 { 0.0 } else { share(self.successful, due) }
     }
 
-    /// Takes in what became of a request; the order that it placed, if it did.
+    /// Records the outcome of a request. Returns the order that it placed, if it did.
     pub(super) fn request(&mut self, outcome: Result<Answer, Broken>, times: Times) -> Option<i64> {
         let placed = outcome.as_ref().ok().filter(|answer| answer.status == StatusCode::CREATED);
         let placed = placed.and_then(|answer| answer.id);
@@ -112,7 +112,7 @@ impl Tally {
         placed
     }
 
-    /// Takes in what became of a cancel.
+    /// Records the outcome of a cancel.
     pub(super) fn cancel(&mut self, order: i64, outcome: Result<Answer, Broken>, times: Times) {
         let kind = kind_of_failure(&outcome).map(|kind| format!("cancel: {kind}"));
         if kind.is_none() {
@@ -126,7 +126,7 @@ impl Tally {
         self.busy += times.latency.saturating_sub(times.late);
         match &outcome {
             Ok(answer) => self.bytes += answer.body.as_ref().map_or(0, |body| body.len() as u64),
-            Err(broken) => self.unanswered += u64::from(broken.may_be_done()),
+            Err(broken) => self.unanswered += u64::from(broken.may_have_effect()),
         }
         match kind {
             None => self.successful += 1,
@@ -140,7 +140,7 @@ impl Tally {
         }
     }
 
-    /// An order was shown as finished so long after it was acknowledged.
+    /// Records that the view showed an order as finished, this long after its acknowledgement.
     pub(super) fn finished(&mut self, after: Duration) {
         record(&mut self.lag, after);
     }
@@ -149,9 +149,9 @@ impl Tally {
 /// The times of one request.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Times {
-    /// From when it was due until it was sent.
+    /// From its due time until it was sent.
     pub(super) late: Duration,
-    /// From when it was due until its answer had ended.
+    /// From its due time to the end of its response.
     pub(super) latency: Duration,
 }
 
@@ -159,21 +159,21 @@ fn record(times: &mut Histogram<u64>, time: Duration) {
     times.saturating_record(u64::try_from(time.as_micros()).unwrap_or(u64::MAX));
 }
 
-/// What kind of failure it is, if it is one. There are only so many kinds, whatever is answered.
+/// The kind of a failure; None for a success. The number of kinds is bounded, whatever a target responds.
 fn kind_of_failure(outcome: &Result<Answer, Broken>) -> Option<String> {
     match outcome {
         Err(broken) | Ok(Answer { body: Err(broken), .. }) => Some(broken.to_string()),
         Ok(answer) if answer.status.is_success() => None,
         Ok(Answer { status, body: Ok(body), .. }) => {
             let problem = str::from_utf8(body).ok().and_then(Problem::parse);
-            let word = problem.map_or_else(String::new, |problem| format!(" {}", problem.code.as_str()));
-            Some(format!("{}{word}", status.as_u16()))
+            let code = problem.map_or_else(String::new, |problem| format!(" {}", problem.code.as_str()));
+            Some(format!("{}{code}", status.as_u16()))
         }
     }
 }
 
 /// One number as a share of another.
-#[expect(clippy::cast_precision_loss, reason = "a share is told to a few digits")]
+#[expect(clippy::cast_precision_loss, reason = "a share is printed with a few digits")]
 pub(super) fn share(part: u64, whole: u64) -> f64 {
     part as f64 / whole as f64
 }

@@ -25,7 +25,7 @@ use jumun_http::Code;
 use jumun_runtime::{
     Engine, Incoming, Key, Parts, Success,
     asks::{
-        DelayConfig, Delays, Guards, delayed, recovery,
+        DelayBudget, DelayConfig, Guards, delayed, recovery,
         transport::{Outcome, Question, Transport, VoidError, of_problem},
     },
     events::{Consumer, Relay, RelayError},
@@ -205,7 +205,7 @@ impl World {
         let behaviour = model.behaviour(&(self.settings)(service)).expect("settings");
         let engine = Engine::new(Parts {
             guards: Guards::new(&model, &self.calls(&model)).expect("a valid configuration"),
-            delays: Delays::new(self.delays.clone()),
+            delays: DelayBudget::new(self.delays.clone()),
             admission: self.admission(),
             clock: now,
             ids: new_id,

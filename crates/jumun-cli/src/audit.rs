@@ -1,6 +1,12 @@
 //! `jumun audit`: checks every order against the rules of its system.
 
-use crate::{Failure, flags::duration, options::SystemOptions, output::print, process::block_on, systems::Systems};
+use crate::{
+    Failure,
+    options::{SystemOptions, duration},
+    output::print,
+    process::block_on,
+    systems::Systems,
+};
 use clap::Args;
 use jumun::SystemModel;
 use jumun_audit::{self as audit, Databases, Report, Verdict};

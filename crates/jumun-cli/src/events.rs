@@ -2,8 +2,7 @@
 
 use crate::{
     Failure,
-    flags::duration,
-    options::SystemOptions,
+    options::{SystemOptions, duration},
     output::{is_written, print, print_lines},
     systems::Systems,
 };

@@ -15,7 +15,6 @@ mod events;
 mod explain;
 mod failure;
 mod fault;
-mod flags;
 mod load;
 mod logs;
 mod operate;

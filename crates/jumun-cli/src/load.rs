@@ -19,7 +19,11 @@ mod tally;
 mod target;
 
 use crate::{
-    Failure, audit as audits, flags::duration, options::SystemOptions, output::print, process, systems::Systems,
+    Failure, audit as audits,
+    options::{SystemOptions, duration},
+    output::print,
+    process,
+    systems::Systems,
 };
 use clap::{ArgGroup, Args};
 use http::StatusCode;

@@ -11,11 +11,18 @@ use crate::{
 };
 use clap::Args;
 use jumun::SystemModel;
+use jumun_config::units::parse_duration;
 use jumun_host::config::{Config, Sources, load as load_config};
 use std::{
     ffi::{OsStr, OsString},
     path::{Path, PathBuf},
+    time::Duration,
 };
+
+/// Parses the duration of a flag, in the syntax of the configuration: `610ms`, `1s`, `2m`, `1d 12h`.
+pub(crate) fn duration(text: &str) -> Result<Duration, String> {
+    parse_duration(text).map_err(|error| error.to_string())
+}
 
 /// A required system.
 #[derive(Debug, Args)]

@@ -16,7 +16,7 @@ use jumun_control::socket_in;
 use jumun_gateway::{self as gateway, Gateway};
 use jumun_runtime::{
     Engine, Parts, ServeError, Serving, StatusCode,
-    asks::{CallConfig, Delays, Guards, messages::SenderAdapter, transport::HttpTransport},
+    asks::{CallConfig, DelayBudget, Guards, messages::SenderAdapter, transport::HttpTransport},
     events::Retention,
     schema, serve,
 };
@@ -104,7 +104,7 @@ impl<'a> Plan<'a> {
         }
         let engine = Engine::new(Parts {
             guards,
-            delays: Delays::new(own.calls.iter().map(|(name, call)| (name.clone(), call.delay())).collect()),
+            delays: DelayBudget::new(own.calls.iter().map(|(name, call)| (name.clone(), call.delay())).collect()),
             admission: own.admission,
             shed: own.shed,
             zone: TimeZone::try_system().unwrap_or(TimeZone::UTC),

@@ -15,13 +15,13 @@
 //!
 //! 1. Recovery voids the requests of every other incarnation: it takes them for dead (`asks::recovery`).
 //! 2. [`Core::hold_commits`] holds the commits of this process only. A rebuild switches views under it.
-//! 3. The budget of delayed asks counts those of this process only ([`Delays`]).
+//! 3. The budget of delayed asks counts those of this process only ([`DelayBudget`]).
 //! 4. Commands on one document queue in the memory of this process (`intake::turns`).
 //! 5. The relay is the only publisher of the service (`events::relay`).
 //!
 //! The database records whether it is so ([`Sharing`]), and [`require_one_process`] refuses to serve where it is not.
 
-use crate::{asks::delays::Delays, events::token::Token, metrics::ServiceMetrics};
+use crate::{asks::budget::DelayBudget, events::token::Token, metrics::ServiceMetrics};
 use futures_util::{FutureExt, future::BoxFuture};
 use jiff::{Timestamp, tz::TimeZone};
 use jumun::{
@@ -54,7 +54,7 @@ struct Inner {
     model: ServiceModel,
     behaviour: Arc<dyn Behaviour>,
     database: Arc<dyn Database>,
-    delays: Delays,
+    delays: DelayBudget,
     clock: fn() -> Timestamp,
     ids: fn() -> Uuid,
     zone: TimeZone,
@@ -76,7 +76,7 @@ pub(crate) struct CoreParts {
     pub(crate) model: ServiceModel,
     pub(crate) behaviour: Arc<dyn Behaviour>,
     pub(crate) database: Arc<dyn Database>,
-    pub(crate) delays: Delays,
+    pub(crate) delays: DelayBudget,
     pub(crate) clock: fn() -> Timestamp,
     pub(crate) ids: fn() -> Uuid,
     pub(crate) zone: TimeZone,
@@ -166,7 +166,7 @@ impl Core {
     }
 
     /// The budget of delayed asks.
-    pub fn delays(&self) -> &Delays {
+    pub fn delays(&self) -> &DelayBudget {
         &self.0.delays
     }
 
@@ -426,7 +426,7 @@ impl Core {
         let is_withdrawal = changes.requests.iter().any(|change| {
             matches!(change, RequestChange::Move { from: RequestState::Delayed, to: RequestState::Voiding, .. })
         });
-        let delayed = Delays::difference(&changes.requests);
+        let delayed = DelayBudget::difference(&changes.requests);
         let running = self.0.commits.read().await;
         let result = self.database().commit(changes).await;
         self.delays().committed(delayed, &result);

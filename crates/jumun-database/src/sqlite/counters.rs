@@ -3,10 +3,7 @@
 use super::rows;
 use crate::{OpenError, Schema, sqlite::failure::open_error};
 use rusqlite::{Connection, OptionalExtension};
-use std::{
-    path::Path,
-    sync::atomic::{AtomicI64, Ordering},
-};
+use std::path::Path;
 
 /// The counters as of one transaction. The writer works on a copy and keeps it when the transaction is committed, so
 /// that what is rolled back never counts.
@@ -170,27 +167,4 @@ fn subjects(collection: &str) -> String {
 /// The counter of the documents that are shown.
 pub(super) fn shown(collection: &str) -> String {
     format!("shown/{collection}")
-}
-
-/// Ids for new documents: in memory, because an id that was given out and never committed may have a gap for a grave.
-#[derive(Debug)]
-pub(super) struct Ids(Vec<(&'static str, AtomicI64)>);
-
-impl Ids {
-    pub(super) fn new(counters: &Counters) -> Self {
-        Self(counters.last_ids().map(|(name, last)| (name, AtomicI64::new(last))).collect())
-    }
-
-    pub(super) fn next(&self, collection: &str) -> Option<i64> {
-        let (_, last) = self.0.iter().find(|(name, _)| *name == collection)?;
-        let step = |last: i64| last.checked_add(1);
-        last.fetch_update(Ordering::AcqRel, Ordering::Acquire, step).ok().and_then(step)
-    }
-
-    /// Publishes the counters of a commit, before its callers get their answers.
-    pub(super) fn raise(&self, counters: &Counters) {
-        for ((_, last), (_, committed)) in self.0.iter().zip(counters.last_ids()) {
-            last.fetch_max(committed, Ordering::AcqRel);
-        }
-    }
 }

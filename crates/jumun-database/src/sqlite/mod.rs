@@ -9,6 +9,7 @@ mod connection;
 mod counters;
 mod counts;
 mod failure;
+mod ids;
 mod job;
 mod queries;
 mod reader;

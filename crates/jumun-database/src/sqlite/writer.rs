@@ -7,8 +7,9 @@
 use super::{
     answers::{Answers, Courier},
     checkpoint::Checkpoints,
-    counters::{Counters, Ids},
+    counters::Counters,
     failure::{Severity, end_process, severity},
+    ids::Ids,
     job::{Done, Job, Outcome, Work},
     statements::Statements,
 };

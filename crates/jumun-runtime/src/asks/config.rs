@@ -1,6 +1,6 @@
 //! The configuration of the asks of one neighbour: the table `[<service>.calls.<neighbour>]`.
 
-use super::delays::DelayConfig;
+use super::budget::DelayConfig;
 use crate::limits::{DELAY_DEADLINE, DELAY_DEADLINE_MAX, DELAYED_MAX, TIME_LIMIT};
 use jumun_config::{Invalid, Section, check, section, settings_by_serde};
 use jumun_guard::{BreakerConfig, BulkheadConfig, GuardConfig};

@@ -8,7 +8,7 @@ use super::{
 };
 use crate::{
     asks::{
-        delays::Room,
+        budget::Room,
         guards::verdict,
         transport::{Outcome as CallOutcome, Question},
     },

@@ -7,7 +7,7 @@ use super::{
     incoming::{Answer, Incoming, Key, Success},
 };
 use crate::{
-    asks::{delays::Room, guards::not_asked},
+    asks::{budget::Room, guards::not_asked},
     crash,
     limits::DECISIONS_MAX,
 };

@@ -33,7 +33,7 @@ mod undo;
 pub use incoming::{Answer, Incoming, Key, Success};
 
 use crate::{
-    asks::{delays::Delays, guards::Guards, transport::Transport},
+    asks::{budget::DelayBudget, guards::Guards, transport::Transport},
     core::{Core, CoreParts, StepError},
     intake::{
         admission::{Admission, AdmissionConfig},
@@ -63,7 +63,7 @@ pub struct Parts {
     /// The guards around its calls to them.
     pub guards: Guards,
     /// Which of their answers may come later.
-    pub delays: Delays,
+    pub delays: DelayBudget,
     /// How much it takes at once.
     pub admission: AdmissionConfig,
     /// What it refuses under overload.
@@ -94,7 +94,7 @@ impl Parts {
             behaviour,
             database,
             transport,
-            delays: Delays::default(),
+            delays: DelayBudget::default(),
             admission: AdmissionConfig::default(),
             shed: Shed::default(),
             clock: Timestamp::now,

@@ -1,7 +1,7 @@
 //! The budget of delayed asks: how many may be delayed, until when, and how many are.
 //!
 //! The count is exact, because a command that is accepted without its answer needs room in the budget before its commit. It
-//! moves with each commit ([`Delays::committed`]). After a commit of unknown outcome the count is unsure, and the budget gives
+//! moves with each commit ([`DelayBudget::committed`]). After a commit of unknown outcome the count is unsure, and the budget gives
 //! no room until a worker has counted the rows again.
 //!
 //! It counts the rows of one process: see *One process per database* in `core.rs`.
@@ -27,7 +27,7 @@ pub struct DelayConfig {
 
 /// The budget, and what is used of it.
 #[derive(Debug)]
-pub struct Delays {
+pub struct DelayBudget {
     configs: BTreeMap<String, DelayConfig>,
     /// Delayed requests in the database.
     standing: AtomicU64,
@@ -42,7 +42,7 @@ pub struct Delays {
 
 /// Room for one more delayed ask; given back when dropped.
 #[derive(Debug)]
-pub(crate) struct Room<'a>(&'a Delays);
+pub(crate) struct Room<'a>(&'a DelayBudget);
 
 impl Drop for Room<'_> {
     fn drop(&mut self) {
@@ -50,14 +50,14 @@ impl Drop for Room<'_> {
     }
 }
 
-impl Default for Delays {
+impl Default for DelayBudget {
     /// Nothing may be delayed.
     fn default() -> Self {
         Self::new(BTreeMap::new())
     }
 }
 
-impl Delays {
+impl DelayBudget {
     /// A budget, with its configuration by neighbour.
     pub fn new(configs: BTreeMap<String, DelayConfig>) -> Self {
         let (standing, reserved) = Default::default();

@@ -61,7 +61,7 @@ pub(crate) struct SettingsOptions {
     /// The configuration file. Default: ./jumun.toml, if it exists.
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
-    /// A folder with one file per key, named after the key (order.listen), as Kubernetes mounts a ConfigMap.
+    /// A folder with one file per key, named after the key (order.listen), as Kubernetes mounts config maps.
     #[arg(long, value_name = "FOLDER")]
     config_dir: Option<PathBuf>,
     /// Adds this number to all default ports; the same as `--set port_offset=N`.

@@ -9,7 +9,7 @@ use crate::{
 };
 use clap::Args;
 use jumun::SystemModel;
-use jumun_audit::{self as audit, Databases, Report, Verdict};
+use jumun_audit::{Databases, Report, Verdict};
 use jumun_database::OpenError;
 use jumun_host::config::Config;
 use serde_json::{Value, json};
@@ -31,10 +31,14 @@ pub(crate) struct Options {
 }
 
 pub(crate) fn run(options: &Options, systems: Systems<'_>) -> Result<ExitCode, Failure> {
+    // Exit status 1 says that a rule is violated. A failure says that it could not be determined.
+    audit(options, systems).map_err(|failure| failure.exit_with(2))
+}
+
+fn audit(options: &Options, systems: Systems<'_>) -> Result<ExitCode, Failure> {
     let (model, config) = options.system.load(systems)?;
-    let report = read(&model, &config, options.wait).map_err(|failure| failure.exit_with(2))?;
-    let text = if options.json { to_json(&model, &report).to_string() } else { to_text(&model, &report) };
-    print(text).map_err(|failure| failure.exit_with(2))?;
+    let report = read(&model, &config, options.wait)?;
+    print(if options.json { to_json(&model, &report).to_string() } else { to_text(&model, &report) })?;
     Ok(match report.verdict() {
         Verdict::Clean => 0,
         Verdict::Violated => 1,
@@ -45,7 +49,7 @@ pub(crate) fn run(options: &Options, systems: Systems<'_>) -> Result<ExitCode, F
 
 fn read(model: &SystemModel, config: &Config, wait: Duration) -> Result<Report, Failure> {
     let databases = open(model, config)?;
-    Ok(block_on(audit::run(model, &databases, wait))??)
+    Ok(block_on(jumun_audit::run(model, &databases, wait))??)
 }
 
 /// Opens the databases of all services for reading.

@@ -154,7 +154,7 @@ impl ConsumerError {
     pub const fn remedy(&self) -> &'static str {
         match self {
             Self::Bus(error) => error.remedy(),
-            Self::Database(_) => "Try again; if it stays so, look at the disk.",
+            Self::Database(_) => "Try again; if the error persists, check the disk.",
         }
     }
 }

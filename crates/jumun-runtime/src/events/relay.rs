@@ -57,7 +57,7 @@ impl RelayError {
                 "The database was restored from an older copy. Restore the newest one; other services have applied its events."
             }
             Self::Bus(error) => error.remedy(),
-            Self::Journal(_) => "Try again; if it stays so, look at the disk.",
+            Self::Journal(_) => "Try again; if the error persists, check the disk.",
         }
     }
 }

@@ -81,7 +81,7 @@ impl RebuildError {
                 "Start the service that publishes these events: it fills the log again. Then try again."
             }
             Self::Event { .. } => "Run a release that can read this event; the old rows are unchanged.",
-            Self::Read(_) => "Try again; if it stays so, look at the disk.",
+            Self::Read(_) => "Try again; if the error persists, check the disk.",
             Self::Write(_) => "See that the disk has room for a second copy of the view, then try again.",
             Self::Defect(_) => "Please report it; the old rows are unchanged.",
         }

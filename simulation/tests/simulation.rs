@@ -38,7 +38,7 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     ops::Range,
     sync::{
-        Arc, Mutex,
+        Arc, LazyLock, Mutex,
         atomic::{AtomicBool, Ordering},
     },
     time::Duration,
@@ -685,6 +685,12 @@ fn log_of(scenario: Scenario, seed: u64) -> String {
             write!(line, "{}", now())
         }
     }
+    // With one subscriber only, tracing lets the first thread that reaches a log line decide whether it is ever logged. Other
+    // tests run in threads without a subscriber, so a second one is always there.
+    static IDLE: LazyLock<tracing::Dispatch> = LazyLock::new(|| {
+        tracing_subscriber::fmt().with_max_level(tracing::Level::DEBUG).with_writer(std::io::sink).into()
+    });
+    LazyLock::force(&IDLE);
     let lines = Lines::default();
     let writer = lines.clone();
     let log = tracing_subscriber::fmt()

@@ -172,7 +172,7 @@ impl Folding for SuperstitiousFolding {
 }
 
 /// Nobody is asked here.
-struct Nobody;
+pub(crate) struct Nobody;
 
 impl Transport for Nobody {
     fn ask(&self, _: Question) -> BoxFuture<'_, Reached> {

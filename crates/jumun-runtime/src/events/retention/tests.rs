@@ -34,6 +34,13 @@ impl Kept {
         Self { shop, keeper, log, _folder: folder }
     }
 
+    /// The same after this many rings.
+    async fn rung(times: i64) -> Self {
+        let mut kept = Self::open().await;
+        kept.ring(times).await;
+        kept
+    }
+
     async fn ring(&mut self, times: i64) {
         for nth in 0..times {
             self.shop.ring(1 + nth % 20, 1 + nth % 7);
@@ -168,8 +175,7 @@ async fn no_base_is_made_that_would_let_go_of_nothing() {
 /// Whatever dies between two steps: the next look goes on from what there is.
 #[tokio::test]
 async fn each_step_may_be_the_last_one_for_a_while() {
-    let mut kept = Kept::open().await;
-    kept.ring(300).await;
+    let mut kept = Kept::rung(300).await;
     let rows = kept.shop.rows().await;
     kept.keeper.make_base().await.expect("a base");
     assert_eq!(kept.cut(), 1, "nobody has said yet that there is one");
@@ -189,8 +195,7 @@ async fn each_step_may_be_the_last_one_for_a_while() {
 /// A release that adds a view to a log that has been cut finds no beginning. It is said, and nothing else goes.
 #[tokio::test]
 async fn without_a_base_on_a_cut_log_a_view_cannot_be_made_anew_and_nothing_more_is_cut() {
-    let mut kept = Kept::open().await;
-    kept.ring(300).await;
+    let mut kept = Kept::rung(300).await;
     let rows = kept.shop.rows().await;
     kept.log.retain("till", &[250]).expect("a log"); // by somebody who did not ask
     let kept_from = kept.log.kept_from("till").expect("a log")[0];
@@ -208,8 +213,7 @@ async fn without_a_base_on_a_cut_log_a_view_cannot_be_made_anew_and_nothing_more
 /// A base is of the release that made it. One that folds otherwise has its view, and its base, from the whole log.
 #[tokio::test]
 async fn as_long_as_the_log_is_whole_a_rebuild_makes_a_base_of_an_earlier_release_anew() {
-    let mut kept = Kept::open().await;
-    kept.ring(300).await;
+    let kept = Kept::rung(300).await;
     let rows = kept.shop.rows().await;
     let database = kept.shop.engine.core().database().clone();
     let positions = database.positions().await.expect("memory can be read");
@@ -237,8 +241,7 @@ async fn as_long_as_the_log_is_whole_a_rebuild_makes_a_base_of_an_earlier_releas
 /// Who asks for a rebuild does not wait for a base.
 #[tokio::test]
 async fn a_base_gives_way_to_a_rebuild() {
-    let mut kept = Kept::open().await;
-    kept.ring(300).await;
+    let kept = Kept::rung(300).await;
     // The rebuild waits for this before it reads anything: it is still running when the base is asked for.
     let parked = kept.shop.consumer.keep_parked().await;
     let rebuilding = kept.shop.rebuilds.begin("board").expect("nothing is in the way");

@@ -180,9 +180,7 @@ async fn an_order_is_cancelled_by_patch_and_by_nothing_else_that_is_patched() {
 
 #[tokio::test]
 async fn a_manager_confirms_turns_down_and_starts() {
-    let mut course = Course::new();
-    course.reservation.set("reservation.confirm=manual");
-    course.start_all().await;
+    let course = Course::with(&["reservation.confirm=manual"]).started().await;
     let seats = course.reservation.client();
     let mut ids = Vec::new();
     for _ in 0..3 {
@@ -237,8 +235,7 @@ async fn where_payments_may_not_come_later_there_is_no_order_without_one() {
 
 #[tokio::test]
 async fn a_payment_that_is_delayed_comes_or_is_declined_or_is_too_late_or_given_up() {
-    let mut course = Course::new();
-    course.pay.set("pay.decline_card=6666");
+    let mut course = Course::with(&["pay.decline_card=6666"]);
     course.order.start().await;
     let orders = course.order.client();
     let comes = course.applicant(Some("a-key")).ask_once().await.expect("an answer");
@@ -272,8 +269,7 @@ async fn a_payment_that_is_delayed_comes_or_is_declined_or_is_too_late_or_given_
 
 #[tokio::test]
 async fn no_more_are_delayed_than_may_be() {
-    let mut course = Course::new();
-    course.order.set("order.calls.pay.max_delayed=3");
+    let mut course = Course::with(&["order.calls.pay.max_delayed=3"]);
     course.order.start().await;
     let all: Vec<_> = (0..20)
         .map(|_| {
@@ -317,9 +313,7 @@ async fn no_more_are_delayed_than_may_be() {
 
 #[tokio::test]
 async fn a_yes_that_comes_late_is_taken_for_the_question_that_was_asked() {
-    let mut course = Course::new();
-    course.order.set("order.calls.pay.time_limit=200ms");
-    course.start_all().await;
+    let mut course = Course::with(&["order.calls.pay.time_limit=200ms"]).started().await;
     tell(&course, &["fault"], &["pay", "--delay", "700ms..900ms"]);
     let id = course.apply("Payment Delayed").await.id();
     // The answer comes too late for whoever asked, and stays the answer.
@@ -332,9 +326,7 @@ async fn a_yes_that_comes_late_is_taken_for_the_question_that_was_asked() {
 
 #[tokio::test]
 async fn while_pay_hangs_orders_are_taken_and_paid_when_it_goes_on() {
-    let mut course = Course::new();
-    course.order.set("order.calls.pay.time_limit=300ms");
-    course.start_all().await;
+    let mut course = Course::with(&["order.calls.pay.time_limit=300ms"]).started().await;
     course.pay.stall().await;
     let ids = [course.apply("Payment Delayed").await.id(), course.apply("Payment Delayed").await.id()];
     assert_eq!(course.order.client().delete(&format!("/orders/{}", ids[1])).await.status, 204);
@@ -408,8 +400,7 @@ async fn a_backlog_is_paid_whoever_dies_over_it() {
 #[tokio::test]
 async fn a_pay_that_is_back_is_found_long_before_its_circuit_would_let_anybody_look() {
     const BACKLOG: usize = 40;
-    let mut course = Course::new();
-    course.order.set("order.calls.pay.breaker.wait_open=10m");
+    let mut course = Course::with(&["order.calls.pay.breaker.wait_open=10m"]);
     course.order.start().await;
     backlog(&course, BACKLOG).await;
     let circuit = async |course: &Course| {
@@ -425,8 +416,7 @@ async fn a_pay_that_is_back_is_found_long_before_its_circuit_would_let_anybody_l
 
 #[tokio::test]
 async fn a_backlog_outlives_a_restart_of_everything_and_a_deadline_ends_it() {
-    let mut course = Course::new();
-    course.order.set("order.calls.pay.deadline=3s");
+    let mut course = Course::with(&["order.calls.pay.deadline=3s"]);
     course.order.start().await;
     course.notification.start().await;
     backlog(&course, 50).await;

@@ -378,8 +378,7 @@ async fn payment_goes_on_while_it_is_told_to_undo(key: Option<&str>) {
 
 /// The order service stands still, with the answer in hand, until its question is given up; then it goes on.
 async fn order_sleeps_through_its_own_time_limit(point: &'static str, key: Option<&str>) {
-    let mut lab = Lab::new();
-    lab.order.set("order.calls.payment.time_limit=100ms");
+    let mut lab = Lab::with(&["order.calls.payment.time_limit=100ms"]);
     lab.payment.start().await;
     lab.order.start_with(Trap::Stalls(point)).await;
     let customer = order(&lab, key);

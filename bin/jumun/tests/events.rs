@@ -57,9 +57,7 @@ async fn an_order_goes_its_way_and_everybody_sees_it() {
 
 #[tokio::test]
 async fn the_owner_accepts_or_rejects() {
-    let mut lab = Lab::new();
-    lab.store.set("store.confirm=manual");
-    lab.start_all().await;
+    let mut lab = Lab::with(&["store.confirm=manual"]).all_started().await;
     let (orders, stores) = (lab.order.client(), lab.store.client());
     let [accepted, rejected, regretted] =
         [orders.place("가", 1).await, orders.place("나", 2).await, orders.place("다", 3).await];
@@ -388,10 +386,7 @@ async fn a_follower_sees_what_happens_after_it_came() {
 #[tokio::test]
 async fn why_tells_the_story_of_an_order() {
     let mut lab = Lab::all_running().await;
-    let mut id = 0;
-    for deed in Deed::WAY {
-        id = lab.have_done(deed, id).await;
-    }
+    lab.have_all_done().await;
     let cancelled = lab.have_done(Deed::Place, 0).await;
     lab.have_done(Deed::Cancel, cancelled).await;
     lab.settle().await;
@@ -435,7 +430,11 @@ async fn everything(lab: &Lab) -> Vec<Value> {
     all
 }
 
-async fn some_history(lab: &mut Lab) {
+/// What is on the bus.
+type Told = std::collections::BTreeMap<String, (String, Value)>;
+
+/// Lets some orders go through; what is on the bus then, and what is stored.
+async fn some_history(lab: &mut Lab) -> (Told, Vec<Value>) {
     for nth in 0..12 {
         let id = lab.have_done(Deed::Place, 0).await;
         match nth % 3 {
@@ -445,10 +444,11 @@ async fn some_history(lab: &mut Lab) {
         }
     }
     lab.settle().await;
+    (lab.on_the_bus(), everything(lab).await)
 }
 
 /// All services were stopped, and something was done to the bus: it has all the numbers again, and nothing happens twice.
-async fn assert_refilled(lab: &mut Lab, told: &std::collections::BTreeMap<String, (String, Value)>, stored: &[Value]) {
+async fn assert_refilled(lab: &mut Lab, told: &Told, stored: &[Value]) {
     lab.start_all().await;
     wait_until(lab::LONG, "the bus is as it was", async || lab.on_the_bus() == *told).await;
     assert_eq!(lab.in_the_journals(), *told, "nothing has happened");
@@ -463,8 +463,7 @@ async fn assert_refilled(lab: &mut Lab, told: &std::collections::BTreeMap<String
 #[tokio::test]
 async fn a_bus_that_is_deleted_is_filled_again_from_the_journals() {
     let mut lab = Lab::all_running().await;
-    some_history(&mut lab).await;
-    let (told, stored) = (lab.on_the_bus(), everything(&lab).await);
+    let (told, stored) = some_history(&mut lab).await;
     lab.stop_all().await;
     fs::remove_dir_all(lab.bus()).expect("a folder");
     assert_refilled(&mut lab, &told, &stored).await;
@@ -473,8 +472,7 @@ async fn a_bus_that_is_deleted_is_filled_again_from_the_journals() {
 #[tokio::test]
 async fn a_view_without_its_database_is_built_again_from_the_bus() {
     let mut lab = Lab::all_running().await;
-    some_history(&mut lab).await;
-    let (told, stored) = (lab.on_the_bus(), everything(&lab).await);
+    let (told, stored) = some_history(&mut lab).await;
     lab.dashboard.stop().await;
     fs::remove_file(lab.database("dashboard")).expect("a file");
     lab.start_all().await;
@@ -489,8 +487,7 @@ async fn a_torn_bus_is_mended_from_the_journals() {
     let mut lab = Lab::all_running().await;
     let mut torn = 0;
     for round in 0..4 {
-        some_history(&mut lab).await;
-        let (told, stored) = (lab.on_the_bus(), everything(&lab).await);
+        let (told, stored) = some_history(&mut lab).await;
         lab.kill_all();
         let bus = EmbeddedLog::open(&lab.bus()).expect("a bus");
         for (nth, source) in bus.sources().expect("sources").into_iter().enumerate() {
@@ -515,8 +512,7 @@ async fn a_torn_bus_is_mended_from_the_journals() {
 #[tokio::test]
 async fn a_bus_that_lost_what_was_synced_is_refused_and_filled_again_once_it_is_moved_away() {
     let mut lab = Lab::all_running().await;
-    some_history(&mut lab).await;
-    let (told, stored) = (lab.on_the_bus(), everything(&lab).await);
+    let (told, stored) = some_history(&mut lab).await;
     lab.stop_all().await;
     let (log, synced) =
         EmbeddedLog::open(&lab.bus()).expect("a bus").synced_to("order").expect("a mark").expect("a log");

@@ -255,10 +255,7 @@ async fn one_too_many_waits_its_time_and_is_refused() {
 
 #[tokio::test]
 async fn faults_hold_up_fail_narrow_and_burn_until_they_are_turned_off() {
-    let mut lab = Lab::new();
-    lab.order.set("order.calls.payment.time_limit=20s");
-    lab.payment.set("payment.admission.max_wait=10s");
-    lab.start().await;
+    let mut lab = Lab::with(&["order.calls.payment.time_limit=20s", "payment.admission.max_wait=10s"]).started().await;
     let client = lab.order.client();
     assert_eq!(tell(&lab, &["fault"], &["payment"]), "Faults of payment: none");
     assert_eq!(component(&lab.payment, "faults").await, Value::Null);

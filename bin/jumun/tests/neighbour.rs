@@ -6,6 +6,7 @@ mod lab;
 use lab::{Answer, Client, Customer, Lab, basket, wait_until};
 use serde_json::{Value, json};
 use std::{
+    net::SocketAddr,
     sync::{Arc, Mutex, PoisonError},
     time::{Duration, Instant},
 };
@@ -30,6 +31,17 @@ async fn order_once(client: &Client) -> (Answer, Duration) {
     let began = Instant::now();
     let answer = client.post("/orders", &basket("냉면", 11_000)).await;
     (answer, began.elapsed())
+}
+
+/// Sends an order under a key and waits for no answer; the connection.
+async fn order_by_hand(address: SocketAddr, key: &str) -> TcpStream {
+    let body = basket("냉면", 11_000).to_string();
+    let head =
+        format!("POST /orders HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\nidempotency-key: {key}\r\n");
+    let request = format!("{head}content-length: {}\r\n\r\n{body}", body.len());
+    let mut stream = TcpStream::connect(address).await.expect("a connection");
+    stream.write_all(request.as_bytes()).await.expect("sent");
+    stream
 }
 
 async fn wait_until_in_doubt(lab: &Lab, count: usize, state: &str) {
@@ -108,9 +120,7 @@ async fn many_who_hang_do_not_hold_each_other_up() {
 
 #[tokio::test]
 async fn a_payment_that_is_slow_within_the_limit_is_waited_for() {
-    let mut lab = Lab::new();
-    lab.order.set("order.calls.payment.time_limit=10s");
-    lab.start().await;
+    let mut lab = Lab::with(&["order.calls.payment.time_limit=10s"]).started().await;
     lab.payment.stall().await;
     let client = lab.order.client();
     let ordering = tokio::spawn(async move { order_once(&client).await.0 });
@@ -124,9 +134,7 @@ async fn a_payment_that_is_slow_within_the_limit_is_waited_for() {
 
 #[tokio::test]
 async fn a_limit_that_is_shorter_than_the_payment_takes_leaves_nothing_behind() {
-    let mut lab = Lab::new();
-    lab.order.set("order.calls.payment.time_limit=50ms");
-    lab.start().await;
+    let mut lab = Lab::with(&["order.calls.payment.time_limit=50ms"]).started().await;
     lab.payment.stall().await;
     let (answer, took) = order_once(&lab.order.client()).await;
     assert_eq!(answer.status, 503);
@@ -150,9 +158,7 @@ async fn an_operator_may_choose_the_status_that_says_not_now() {
 
 #[tokio::test]
 async fn a_declined_payment_is_no_order_and_the_no_is_kept_under_its_key() {
-    let mut lab = Lab::new();
-    lab.payment.set("payment.decline_over=10000");
-    lab.start().await;
+    let mut lab = Lab::with(&["payment.decline_over=10000"]).started().await;
     let orders = lab.order.client();
     let dear = basket("한우", 10_001);
     let no = orders.post_with_key("/orders", "dear", &dear).await.expect("an answer");
@@ -192,7 +198,7 @@ struct Heard {
 
 /// A server that takes questions, answers nonsense, and answers that something is undone only at the third time.
 struct Impostor {
-    address: std::net::SocketAddr,
+    address: SocketAddr,
     heard: Arc<Mutex<Heard>>,
     serving: JoinSet<()>,
 }
@@ -444,15 +450,9 @@ async fn a_key_moves_on_to_another_attempt_after_a_503() {
 
 #[tokio::test]
 async fn a_command_outlives_its_client() {
-    let mut lab = Lab::new();
-    lab.order.set("order.calls.payment.time_limit=10s");
-    lab.start().await;
+    let mut lab = Lab::with(&["order.calls.payment.time_limit=10s"]).started().await;
     lab.payment.stall().await;
-    let body = basket("냉면", 11_000).to_string();
-    let mut stream = TcpStream::connect(lab.order.address()).await.expect("a connection");
-    let head = "POST /orders HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\nidempotency-key: left\r\n";
-    let request = format!("{head}content-length: {}\r\n\r\n{body}", body.len());
-    stream.write_all(request.as_bytes()).await.expect("sent");
+    let stream = order_by_hand(lab.order.address(), "left").await;
     wait_until_in_doubt(&lab, 1, "asking").await;
     drop(stream); // the customer hangs up
     lab.payment.go_on();
@@ -470,13 +470,7 @@ async fn clients_that_hang_up_at_any_time_leave_nothing_half_done() {
     for nth in 0..60 {
         let address = lab.order.address();
         clients.spawn(async move {
-            let body = basket("냉면", 11_000).to_string();
-            let head = format!(
-                "POST /orders HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\nidempotency-key: {nth}\r\n"
-            );
-            let request = format!("{head}content-length: {}\r\n\r\n{body}", body.len());
-            let mut stream = TcpStream::connect(address).await.expect("a connection");
-            stream.write_all(request.as_bytes()).await.expect("sent");
+            let mut stream = order_by_hand(address, &nth.to_string()).await;
             let bound = Duration::from_micros(nth * 100);
             drop(tokio::time::timeout(bound, stream.read(&mut [0; 1024])).await);
         });
@@ -498,9 +492,7 @@ async fn clients_that_hang_up_at_any_time_leave_nothing_half_done() {
 #[tokio::test]
 async fn a_stop_finishes_what_is_at_work_and_leaves_a_tidy_folder() {
     const ORDERS: usize = 50;
-    let mut lab = Lab::new();
-    lab.order.set("order.calls.payment.time_limit=20s");
-    lab.start().await;
+    let mut lab = Lab::with(&["order.calls.payment.time_limit=20s"]).started().await;
     lab.payment.stall().await;
     let mut customers = JoinSet::new();
     for _ in 0..ORDERS {

@@ -76,10 +76,8 @@ async fn every_change_is_told_once_in_english() {
 
 async fn every_change_is_told_once(language: &str, subjects: &[(&str, &str)]) {
     let receiver = Receiver::listening();
-    let mut up = told_by_webhook(&receiver);
-    up.set("reservation.confirm=manual");
-    up.set(format!("notification.sender.language={language}"));
-    up.start().await;
+    let language = format!("notification.sender.language={language}");
+    let up = running(&receiver, &["reservation.confirm=manual", &language]).await;
 
     let seen_through = order(&up, &json!({ "orderId": "가-1", "customerId": "kim", "eduNo": 101 })).await;
     asked_for(&up, seen_through).await;
@@ -124,10 +122,7 @@ async fn every_change_is_told_once(language: &str, subjects: &[(&str, &str)]) {
 #[tokio::test]
 async fn a_payment_whose_order_never_stood_is_told_to_nobody() {
     let receiver = Receiver::listening();
-    let mut up = told_by_webhook(&receiver);
-    up.set("order.calls.pay.fallback=reject");
-    up.set("order.calls.pay.time_limit=5s");
-    up.start().await;
+    let up = running(&receiver, &["order.calls.pay.fallback=reject", "order.calls.pay.time_limit=5s"]).await;
     // Whoever asks stands still and dies before it hears the answer; when it is back it has the payment undone.
     up.tell(&["fault", "pay", "--delay", "500ms"]);
     let orders = up.client("order");
@@ -144,7 +139,7 @@ async fn a_payment_whose_order_never_stood_is_told_to_nobody() {
     wait_until(LONG, "it is undone", async || told_of("PaymentCanceled")).await;
     up.tell(&["fault", "pay", "--off"]);
     // What notification hears of pay it hears in order: after these it has heard of the payment that was undone.
-    let stands = order(&up, &json!({ "customerId": "kim", "eduNo": 101 })).await;
+    let stands = order_of(&up, "kim").await;
     up.client("gateway").until(&format!("/infomations/{stands}"), "payStatus", "Paid").await;
     assert_eq!(up.audit("20s").exit_code, 0);
     let rows = all_arrive(&up, &receiver).await;
@@ -156,8 +151,7 @@ async fn a_payment_whose_order_never_stood_is_told_to_nobody() {
 #[tokio::test]
 async fn a_receiver_that_is_away_delays_messages_and_nothing_else() {
     let mut receiver = Receiver::away();
-    let mut up = told_by_webhook(&receiver);
-    up.start().await;
+    let up = running(&receiver, &[]).await;
     let orders = order_some(&up, 8).await;
     up.client("gateway").cancel(orders[0]).await;
     for id in &orders[1..] {
@@ -176,10 +170,8 @@ async fn a_receiver_that_is_away_delays_messages_and_nothing_else() {
 
 #[tokio::test]
 async fn a_receiver_that_takes_messages_and_loses_its_answers_gets_them_again_under_the_same_id() {
-    let receiver = Receiver::listening();
-    receiver.becomes(Mood::LosesFirstAnswers);
-    let mut up = told_by_webhook(&receiver);
-    up.start().await;
+    let receiver = Receiver::in_mood(Mood::LosesFirstAnswers);
+    let up = running(&receiver, &[]).await;
     order_some(&up, 4).await;
     wait_until(LONG, "all are told of", async || rows(&up).await.len() == 12).await;
     all_arrive(&up, &receiver).await;
@@ -194,10 +186,8 @@ async fn a_receiver_that_takes_messages_and_loses_its_answers_gets_them_again_un
 
 #[tokio::test]
 async fn no_message_is_lost_when_notification_is_killed_and_rolled_while_it_sends() {
-    let receiver = Receiver::listening();
-    receiver.becomes(Mood::TakesSome(5));
-    let mut up = told_by_webhook(&receiver);
-    up.start().await;
+    let receiver = Receiver::in_mood(Mood::TakesSome(5));
+    let up = running(&receiver, &[]).await;
     order_some(&up, 10).await;
     wait_until(LONG, "some are sent", async || receiver.received().len() > 5).await;
     up.tell(&["kill", "notification"]);
@@ -212,11 +202,8 @@ async fn no_message_is_lost_when_notification_is_killed_and_rolled_while_it_send
 
 #[tokio::test]
 async fn a_receiver_that_hangs_is_left_alone_for_a_while_and_holds_nobody_up() {
-    let receiver = Receiver::listening();
-    receiver.becomes(Mood::Hangs);
-    let mut up = told_by_webhook(&receiver);
-    up.set("notification.sender.time_limit=300ms");
-    up.start().await;
+    let receiver = Receiver::in_mood(Mood::Hangs);
+    let up = running(&receiver, &["notification.sender.time_limit=300ms"]).await;
     let began = Instant::now();
     let orders = order_some(&up, 12).await;
     for id in &orders {
@@ -235,11 +222,9 @@ async fn a_receiver_that_hangs_is_left_alone_for_a_while_and_holds_nobody_up() {
 
 #[tokio::test]
 async fn a_receiver_is_left_alone_for_as_long_as_it_says() {
-    let receiver = Receiver::listening();
-    receiver.becomes(Mood::AsksForPatience("3"));
-    let mut up = told_by_webhook(&receiver);
-    up.start().await;
-    order(&up, &json!({ "customerId": "kim", "eduNo": 101 })).await;
+    let receiver = Receiver::in_mood(Mood::AsksForPatience("3"));
+    let up = running(&receiver, &[]).await;
+    order_of(&up, "kim").await;
     wait_until(LONG, "it says so", async || !receiver.received().is_empty()).await;
     wait_for(Duration::from_secs(1)).await;
     assert!(receiver.received().len() <= 3, "no more than what was on its way: {}", receiver.received().len());
@@ -249,16 +234,13 @@ async fn a_receiver_is_left_alone_for_as_long_as_it_says() {
 
 #[tokio::test]
 async fn messages_that_a_receiver_puts_off_do_not_hold_up_those_that_it_takes() {
-    let receiver = Receiver::listening();
-    receiver.becomes(Mood::PutsOff("full"));
-    let mut up = told_by_webhook(&receiver);
-    up.set("notification.calls.sender.breaker.wait_open=100ms");
-    up.start().await;
+    let receiver = Receiver::in_mood(Mood::PutsOff("full"));
+    let up = running(&receiver, &["notification.calls.sender.breaker.wait_open=100ms"]).await;
     for _ in 0..11 {
-        order(&up, &json!({ "customerId": "full", "eduNo": 101 })).await;
+        order_of(&up, "full").await;
     }
     wait_until(LONG, "all are told of", async || rows(&up).await.len() == 33).await; // more than are asked at once
-    order(&up, &json!({ "customerId": "kim", "eduNo": 101 })).await;
+    order_of(&up, "kim").await;
     wait_until(LONG, "kim is told", async || {
         rows(&up).await.iter().filter(|row| row["customerId"] == "kim" && row["status"] == "Sent").count() == 3
     })
@@ -272,11 +254,9 @@ async fn messages_that_a_receiver_puts_off_do_not_hold_up_those_that_it_takes() 
 
 #[tokio::test]
 async fn what_is_refused_is_parked_and_sent_when_somebody_says_so() {
-    let receiver = Receiver::listening();
-    receiver.becomes(Mood::Says(410));
-    let mut up = told_by_webhook(&receiver);
-    up.start().await;
-    order(&up, &json!({ "customerId": "kim", "eduNo": 101 })).await;
+    let receiver = Receiver::in_mood(Mood::Says(410));
+    let up = running(&receiver, &[]).await;
+    order_of(&up, "kim").await;
     wait_until(LONG, "all are parked", async || all_are(&up, "Parked", 3).await).await;
     assert_eq!(receiver.received().len(), 3, "what is refused is not tried again");
     wait_until(LONG, "others hear of it", async || {
@@ -305,10 +285,8 @@ async fn what_is_refused_is_parked_and_sent_when_somebody_says_so() {
 #[tokio::test]
 async fn what_nobody_takes_before_the_deadline_is_parked() {
     let mut receiver = Receiver::away();
-    let mut up = told_by_webhook(&receiver);
-    up.set("notification.calls.sender.deadline=2s");
-    up.start().await;
-    order(&up, &json!({ "customerId": "kim", "eduNo": 101 })).await;
+    let up = running(&receiver, &["notification.calls.sender.deadline=2s"]).await;
+    order_of(&up, "kim").await;
     wait_until(LONG, "all are parked", async || all_are(&up, "Parked", 3).await).await;
     wait_until(LONG, "nobody asks any more", async || asks(&up).is_empty()).await;
     receiver.listen();
@@ -320,9 +298,8 @@ async fn what_nobody_takes_before_the_deadline_is_parked() {
 #[tokio::test]
 async fn operators_see_which_messages_wait_and_for_whom() {
     let receiver = Receiver::away();
-    let mut up = told_by_webhook(&receiver);
-    up.start().await;
-    let id = order(&up, &json!({ "customerId": "kim", "eduNo": 101 })).await;
+    let up = running(&receiver, &[]).await;
+    let id = order_of(&up, "kim").await;
     wait_until(LONG, "all are told of", async || rows(&up).await.len() == 3).await;
     let why = up.tell(&["why", SYSTEM, &id.to_string()]);
     for kind in ["Ordered", "Paid", "ReservationConfirmed"] {
@@ -360,7 +337,7 @@ async fn messages_wait_for_a_token_that_is_put_right_and_then_reach_friends() {
     }
     up.set(format!("notification.sender.kakaotalk.base_url={}", kakao.url()));
     up.start().await;
-    order(&up, &json!({ "customerId": "kim", "eduNo": 101 })).await;
+    order_of(&up, "kim").await;
     wait_until(LONG, "all are told of", async || rows(&up).await.len() == 3).await;
     wait_until(LONG, "the circuit opens", async || circuit(&up) == "open").await;
     assert!(all_are(&up, "Requested", 3).await, "nothing is given up");
@@ -386,7 +363,7 @@ async fn mails_arrive_in_korean_under_a_stable_id_and_who_is_unknown_there_is_pa
     up.set("notification.sender.smtp.to={{ recipient }}@example.com");
     up.set(format!("notification.sender.smtp.port={}", post.port));
     up.start().await;
-    let known = order(&up, &json!({ "customerId": "kim", "eduNo": 101 })).await;
+    let known = order_of(&up, "kim").await;
     for bad in [json!({ "customerId": "nobody", "eduNo": 101 }), json!({ "eduNo": 101 })] {
         order(&up, &bad).await;
     }
@@ -417,7 +394,7 @@ async fn operators_put_their_own_words_in_the_place_of_ours() {
     write(&up.folder().join("words/ko/Paid.txt"), "{{ recipient }}님 고맙습니다\n\n강의 {{ eduNo }}번\n");
     up.set("notification.sender.templates=words");
     up.start().await;
-    order(&up, &json!({ "customerId": "kim", "eduNo": 101 })).await;
+    order_of(&up, "kim").await;
     wait_until(LONG, "all are told of", async || rows(&up).await.len() == 3).await;
     all_arrive(&up, &receiver).await;
     let received = receiver.received();
@@ -535,6 +512,16 @@ fn told_by_webhook(receiver: &Receiver) -> Up {
     up
 }
 
+/// The same, with these settings. It runs.
+async fn running(receiver: &Receiver, settings: &[&str]) -> Up {
+    let mut up = told_by_webhook(receiver);
+    for setting in settings {
+        up.set(*setting);
+    }
+    up.start().await;
+    up
+}
+
 /// The system, with a circuit to whoever carries messages that opens with the tenth call and is open for a moment.
 fn wary() -> Up {
     let mut up = Up::of(SYSTEM, &SERVICES);
@@ -554,10 +541,15 @@ async fn order(up: &Up, order: &Value) -> i64 {
     answer.id()
 }
 
+/// The order of a customer for the usual course.
+async fn order_of(up: &Up, customer: &str) -> i64 {
+    order(up, &json!({ "customerId": customer, "eduNo": 101 })).await
+}
+
 async fn order_some(up: &Up, count: usize) -> Vec<i64> {
     let mut ids = Vec::new();
     for _ in 0..count {
-        ids.push(order(up, &json!({ "customerId": "kim", "eduNo": 101 })).await);
+        ids.push(order_of(up, "kim").await);
     }
     ids
 }
@@ -716,6 +708,12 @@ impl Receiver {
         let address = reserved.local_addr().expect("an address");
         let state = Arc::new(Mutex::new(State { mood: Mood::Takes, taken: HashSet::new() }));
         Self { address, _reserved: reserved, state, server: None }
+    }
+
+    fn in_mood(mood: Mood) -> Self {
+        let receiver = Self::listening();
+        receiver.becomes(mood);
+        receiver
     }
 
     fn listening() -> Self {

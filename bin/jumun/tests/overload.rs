@@ -59,10 +59,7 @@ fn lines_with(service: &Service, text: &str) -> usize {
 #[tokio::test]
 async fn a_flood_is_turned_away_at_once_and_what_is_let_in_is_done_in_time() {
     const CUSTOMERS: usize = 160;
-    let mut lab = Lab::new();
-    lab.order.set("order.admission.max_wait=200ms");
-    lab.order.set("order.admission.max_waiting=16");
-    lab.start_all().await;
+    let mut lab = Lab::with(&["order.admission.max_wait=200ms", "order.admission.max_waiting=16"]).all_started().await;
     let client = lab.order.client();
     let to_cancel = client.place("냉면", 11_000).await;
     faults(&lab, "order", &["--delay", "100ms", "--concurrency", "4"]);

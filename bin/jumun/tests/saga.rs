@@ -109,25 +109,6 @@ async fn every_undo_may_be_repeated_and_counts_once() {
 
 // ---- course enrollment
 
-/// Somebody dies over what somebody does, at these points, one death after the other. What was done.
-async fn die_over<T: Send + 'static>(
-    course: &mut Course,
-    victim: &str,
-    deaths: &[&'static str],
-    deed: impl Future<Output = T> + Send + 'static,
-) -> T {
-    course.service(victim).kill();
-    course.service(victim).start_with(Trap::Dies(deaths[0])).await;
-    let doing = tokio::spawn(deed);
-    for death in &deaths[1..] {
-        course.service(victim).wait_until_dead().await;
-        course.service(victim).start_with(Trap::Dies(death)).await;
-    }
-    course.service(victim).wait_until_dead().await;
-    course.service(victim).start().await;
-    doing.await.expect("somebody")
-}
-
 /// A payment, a seat, a message: each step fails because somebody is down, and goes on later.
 #[tokio::test]
 async fn every_step_of_an_enrollment_may_fail_and_goes_on_later() {
@@ -165,7 +146,7 @@ async fn every_step_of_an_enrollment_may_be_repeated_and_counts_once() {
         ("notification", &HEARING_AND_TELLING),
     ] {
         let somebody = course.applicant(Some(&format!("{victim}-{}", deaths.len())));
-        let told = die_over(&mut course, victim, deaths, async move { somebody.insist().await }).await;
+        let told = course.service(victim).die_over(deaths, async move { somebody.insist().await }).await;
         course.wait_until_at(told.answer.id(), STANDS).await;
     }
     // A payment is asked for again and again: by an order that dies with it, and of a pay that does.
@@ -181,7 +162,7 @@ async fn every_step_of_an_enrollment_may_be_repeated_and_counts_once() {
     course.wait_until_at(id, STANDS).await;
     let somebody = course.applicant(Some("pay-again"));
     let deaths = ["ask.received", "decided.before-commit", "decided.before-commit", "decided.after-commit"];
-    let told = die_over(&mut course, "pay", &deaths, async move { somebody.insist().await }).await;
+    let told = course.pay.die_over(&deaths, async move { somebody.insist().await }).await;
     course.wait_until_at(told.answer.id(), STANDS).await;
     course.assert_the_promise().await;
 }
@@ -200,7 +181,7 @@ async fn every_undo_of_an_enrollment_may_be_repeated_and_counts_once() {
         let id = course.apply("Ordered").await.id();
         course.wait_until_at(id, STANDS).await;
         let somebody = course.quitter(id, Some(&format!("no-{id}")));
-        let told = die_over(&mut course, victim, deaths, async move { somebody.insist().await }).await;
+        let told = course.service(victim).die_over(deaths, async move { somebody.insist().await }).await;
         assert_eq!(told.answer.status, 204, "{told:?}");
         course.wait_until_at(id, REFUNDED).await;
     }

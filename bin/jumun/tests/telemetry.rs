@@ -87,9 +87,7 @@ fn assert_counts(found: &[f64], expected: &[f64]) {
 
 #[tokio::test]
 async fn the_metrics_count_what_was_done_and_nothing_else() {
-    let mut lab = Lab::new();
-    lab.payment.set("payment.decline_over=50000");
-    lab.start().await;
+    let lab = Lab::with(&["payment.decline_over=50000"]).started().await;
     let (order, orders) = (Metrics::of(&lab.order).await, lab.order.client());
     let payment = Metrics::of(&lab.payment).await;
     for price in [1_000, 2_000, 3_000] {
@@ -151,9 +149,7 @@ async fn the_metrics_count_what_was_done_and_nothing_else() {
 
 #[tokio::test]
 async fn the_metrics_tell_of_asks_that_fail_and_are_undone() {
-    let mut lab = Lab::new();
-    lab.order.set("order.calls.payment.time_limit=200ms");
-    lab.start().await;
+    let mut lab = Lab::with(&["order.calls.payment.time_limit=200ms"]).started().await;
     let (before, orders) = (Metrics::of(&lab.order).await, lab.order.client());
     lab.payment.stall().await;
     assert_eq!(orders.post("/orders", &basket("가", 1)).await.status, 503);
@@ -292,9 +288,7 @@ async fn a_cancel_is_a_trace_of_its_own_and_so_is_what_has_no_valid_one() {
 
 #[tokio::test]
 async fn what_is_undone_later_is_undone_in_the_trace_of_its_request() {
-    let mut lab = Lab::new();
-    lab.order.set("order.calls.payment.time_limit=200ms");
-    lab.start().await;
+    let mut lab = Lab::with(&["order.calls.payment.time_limit=200ms"]).started().await;
     lab.payment.stall().await;
     let traceparent = format!("00-{TRACE}-{CLIENT_SPAN}-00");
     assert_eq!(place(&lab.order.client(), &[("traceparent", &traceparent)]).await.status, 503);

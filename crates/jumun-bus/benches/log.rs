@@ -19,6 +19,7 @@ use jumun_bus::{
     conformance::{LONG, after, record, source},
     limits,
 };
+use jumun_testing::{folder_on_a_disk, length_of_a_row};
 use std::{
     path::Path,
     thread,
@@ -30,11 +31,8 @@ const READ_EVENTS: u64 = 1_000_000;
 const BODY_BYTES: usize = 300;
 
 fn main() {
-    // Cargo passes `--bench`.
-    let seconds = std::env::args().skip(1).find_map(|argument| argument.parse().ok()).unwrap_or(1);
-    let length = Duration::from_secs(seconds);
-    // On the disk that the build is on: /tmp may be memory, where an fsync costs nothing.
-    let folder = tempfile::tempdir_in(Path::new(env!("CARGO_TARGET_TMPDIR"))).unwrap();
+    let length = length_of_a_row(1);
+    let folder = folder_on_a_disk(env!("CARGO_TARGET_TMPDIR"));
 
     println!("{:>34} {:>12} {:>12}", "append", "events/s", "µs/append");
     for (batch, synced) in [(1, false), (16, false), (512, false), (512, true)] {

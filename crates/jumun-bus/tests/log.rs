@@ -29,6 +29,13 @@ fn open(folder: impl AsRef<Path>) -> EmbeddedLog {
     EmbeddedLog::open(folder.as_ref()).unwrap()
 }
 
+/// An empty log of segments of this size, and its folder.
+fn segments_of(bytes: u64) -> (TempDir, EmbeddedLog) {
+    let folder = folder();
+    let log = EmbeddedLog::with_segments_of(folder.path(), bytes).unwrap();
+    (folder, log)
+}
+
 fn publisher(log: &EmbeddedLog) -> Box<dyn Publisher> {
     log.publisher(&source("order", 1)).unwrap()
 }
@@ -86,6 +93,18 @@ fn segments(folder: &TempDir) -> Vec<PathBuf> {
     segments
 }
 
+/// A log of three segments, the newest of which is not synced; its folder and its last event.
+fn three_segments() -> (TempDir, EmbeddedLog, u64) {
+    let (folder, log) = segments_of(1_000);
+    let mut publisher = publisher(&log);
+    while segments(&folder).len() < 3 {
+        publisher.append(&[record(0, publisher.last(0) + 1)]).unwrap();
+    }
+    let last = publisher.last(0);
+    drop(publisher);
+    (folder, log, last)
+}
+
 /// What comes after the place where a file is cut.
 #[derive(Debug, Clone, Copy)]
 enum Tail {
@@ -102,51 +121,67 @@ fn append_tail(bytes: &mut Vec<u8>, tail: Tail, length: usize) {
     }
 }
 
-/// A log of five events of which two are synced. Returns where each of them ends, the header first.
-fn five_events(folder: &Path) -> (PathBuf, Vec<u64>) {
-    let log = open(folder);
-    let path = folder.join("order").join(SEGMENT);
-    let mut publisher = publisher(&log);
-    let mut ends = vec![length(&path)];
-    for sequence in 1..=5 {
-        publisher.append(&[record(0, sequence)]).unwrap();
-        ends.push(length(&path));
-        if sequence == 2 {
-            publisher.sync().unwrap();
+/// A log of five events of which two are synced.
+struct FiveEvents {
+    folder: TempDir,
+    log: EmbeddedLog,
+    /// Its only segment, and all bytes in it.
+    path: PathBuf,
+    whole: Vec<u8>,
+    /// Where each event ends, the header first.
+    ends: Vec<u64>,
+}
+
+impl FiveEvents {
+    fn written() -> Self {
+        let folder = folder();
+        let path = folder.path().join("order").join(SEGMENT);
+        let written = open(&folder);
+        let mut publisher = publisher(&written);
+        let mut ends = vec![length(&path)];
+        for sequence in 1..=5 {
+            publisher.append(&[record(0, sequence)]).unwrap();
+            ends.push(length(&path));
+            if sequence == 2 {
+                publisher.sync().unwrap();
+            }
         }
+        assert_eq!(written.synced_to("order").unwrap(), Some((path.clone(), ends[2])));
+        let (log, whole) = (open(&folder), fs::read(&path).unwrap());
+        Self { folder, log, path, whole, ends }
     }
-    assert_eq!(log.synced_to("order").unwrap(), Some((path.clone(), ends[2])));
-    (path, ends)
+
+    /// The end of what is synced.
+    fn mark(&self) -> usize {
+        usize::try_from(self.ends[2]).unwrap()
+    }
 }
 
 #[test]
 fn a_tail_torn_at_any_byte_is_cut_off_and_appended_again() {
-    let folder = folder();
-    let (path, ends) = five_events(folder.path());
-    let log = open(&folder);
-    let whole = fs::read(&path).unwrap();
+    let five = FiveEvents::written();
     for tail in [Tail::Nothing, Tail::Zeros, Tail::Garbage] {
-        for cut in usize::try_from(ends[2]).unwrap()..=whole.len() {
+        for cut in five.mark()..=five.whole.len() {
             let place = format!("cut at byte {cut}, then {tail:?}");
             // One reader that has read everything before, and so is ahead of the log; one in the middle; one at the
             // start.
-            put(&path, &whole);
-            let mut readers: Vec<_> = [5, 3, 0].map(|sequence| (reader(&log, 0), sequence)).into();
+            put(&five.path, &five.whole);
+            let mut readers: Vec<_> = [5, 3, 0].map(|sequence| (reader(&five.log, 0), sequence)).into();
             for (reader, read) in &mut readers {
                 assert_eq!(poll_many(&mut **reader, *read).len(), *read);
             }
-            let mut torn = whole[..cut].to_vec();
-            append_tail(&mut torn, tail, whole.len() + 10 - cut);
-            put(&path, &torn);
-            let left = ends.iter().filter(|end| **end <= cut as u64).count() - 1;
+            let mut torn = five.whole[..cut].to_vec();
+            append_tail(&mut torn, tail, five.whole.len() + 10 - cut);
+            put(&five.path, &torn);
+            let left = five.ends.iter().filter(|end| **end <= cut as u64).count() - 1;
 
-            assert_eq!(read_all(&log), records(0, 1, left as u64), "{place}");
-            assert_eq!(reader(&log, 1).behind().unwrap()[0].1, left as u64 - 1, "{place}");
-            let mut publisher = publisher(&log);
+            assert_eq!(read_all(&five.log), records(0, 1, left as u64), "{place}");
+            assert_eq!(reader(&five.log, 1).behind().unwrap()[0].1, left as u64 - 1, "{place}");
+            let mut publisher = publisher(&five.log);
             assert_eq!(publisher.last(0), left as u64, "{place}");
-            assert_eq!(length(&path), ends[left], "{place}");
+            assert_eq!(length(&five.path), five.ends[left], "{place}");
             publisher.append(&records(0, left as u64 + 1, 7)).unwrap();
-            assert_eq!(read_all(&log), records(0, 1, 7), "{place}");
+            assert_eq!(read_all(&five.log), records(0, 1, 7), "{place}");
             for (mut reader, read) in readers {
                 let rest = contents(poll_many(&mut *reader, 7 - read));
                 assert_eq!(rest, records(0, read as u64 + 1, 7), "{place}");
@@ -158,15 +193,12 @@ fn a_tail_torn_at_any_byte_is_cut_off_and_appended_again() {
 
 #[test]
 fn a_reader_waits_for_the_rest_of_a_record() {
-    let folder = folder();
-    let (path, ends) = five_events(folder.path());
-    let log = open(&folder);
-    let whole = fs::read(&path).unwrap();
-    cut(&path, ends[2]);
-    let mut reader = reader(&log, 0);
-    for length in usize::try_from(ends[2]).unwrap()..=whole.len() {
-        put(&path, &whole[..length]);
-        let complete = ends.iter().position(|end| *end == length as u64);
+    let five = FiveEvents::written();
+    cut(&five.path, five.ends[2]);
+    let mut reader = reader(&five.log, 0);
+    for length in five.mark()..=five.whole.len() {
+        put(&five.path, &five.whole[..length]);
+        let complete = five.ends.iter().position(|end| *end == length as u64);
         let found = poll_all(&mut *reader);
         match complete {
             Some(2) => assert_eq!(contents(found), records(0, 1, 2)),
@@ -178,54 +210,46 @@ fn a_reader_waits_for_the_rest_of_a_record() {
 
 #[test]
 fn a_log_that_ends_before_its_mark_is_damaged() {
-    let folder = folder();
-    let (path, ends) = five_events(folder.path());
-    let log = open(&folder);
-    let whole = fs::read(&path).unwrap();
-    for cut in 0..usize::try_from(ends[2]).unwrap() {
-        put(&path, &whole[..cut]);
-        let error = log.publisher(&source("order", 1)).err().unwrap_or_else(|| panic!("cut at {cut}: opened"));
+    let five = FiveEvents::written();
+    for cut in 0..five.mark() {
+        put(&five.path, &five.whole[..cut]);
+        let error = five.log.publisher(&source("order", 1)).err().unwrap_or_else(|| panic!("cut at {cut}: opened"));
         assert!(matches!(error, BusError::Damaged { .. }), "cut at {cut}: {error}");
-        assert_eq!(length(&path), cut as u64, "it was changed");
-        let left = ends.iter().filter(|end| **end <= cut as u64).count().saturating_sub(1) as u64;
-        let (found, error) = read_until_error(&mut *reader(&log, 0));
+        assert_eq!(length(&five.path), cut as u64, "it was changed");
+        let left = five.ends.iter().filter(|end| **end <= cut as u64).count().saturating_sub(1) as u64;
+        let (found, error) = read_until_error(&mut *reader(&five.log, 0));
         assert_eq!(contents(found), records(0, 1, left));
         assert!(matches!(error, BusError::Damaged { .. }), "cut at {cut}: {error}");
     }
-    fs::remove_file(&path).unwrap();
-    assert!(matches!(log.publisher(&source("order", 1)).err(), Some(BusError::Damaged { .. })));
+    fs::remove_file(&five.path).unwrap();
+    assert!(matches!(five.log.publisher(&source("order", 1)).err(), Some(BusError::Damaged { .. })));
 }
 
 #[test]
 fn a_byte_that_is_wrong_below_the_mark_is_damage() {
-    let folder = folder();
-    let (path, ends) = five_events(folder.path());
-    let log = open(&folder);
-    let whole = fs::read(&path).unwrap();
-    for wrong in 0..usize::try_from(ends[2]).unwrap() {
-        let mut bytes = whole.clone();
+    let five = FiveEvents::written();
+    for wrong in 0..five.mark() {
+        let mut bytes = five.whole.clone();
         bytes[wrong] ^= 0x10;
-        put(&path, &bytes);
-        let before = ends.iter().filter(|end| **end <= wrong as u64).count();
+        put(&five.path, &bytes);
+        let before = five.ends.iter().filter(|end| **end <= wrong as u64).count();
         // The publisher looks no further back than it must.
         if before != 1 {
-            let error = log.publisher(&source("order", 1)).err().unwrap_or_else(|| panic!("byte {wrong}: opened"));
+            let error = five.log.publisher(&source("order", 1)).err().unwrap_or_else(|| panic!("byte {wrong}: opened"));
             assert!(matches!(error, BusError::Damaged { .. }), "byte {wrong}: {error}");
         }
-        let (found, error) = read_until_error(&mut *reader(&log, 0));
+        let (found, error) = read_until_error(&mut *reader(&five.log, 0));
         assert_eq!(contents(found), records(0, 1, before.saturating_sub(1) as u64));
         assert!(matches!(error, BusError::Damaged { .. }), "byte {wrong}: {error}");
     }
     // As soon as it is restored, reading continues.
-    put(&path, &whole);
-    assert_eq!(read_all(&log), records(0, 1, 5));
+    put(&five.path, &five.whole);
+    assert_eq!(read_all(&five.log), records(0, 1, 5));
 }
 
 #[test]
 fn a_mark_survives_damage_to_one_of_its_halves() {
-    let folder = folder();
-    five_events(folder.path());
-    let log = open(&folder);
+    let FiveEvents { folder, log, .. } = FiveEvents::written();
     let mark = folder.path().join("order/synced");
     let whole = fs::read(&mark).unwrap();
     let interesting = |half: usize| (half..half + 100).chain(half + 4_000..half + 4_010);
@@ -273,14 +297,7 @@ fn a_power_cut_right_after_the_log_was_made_leaves_nothing_to_repair() {
 
 #[test]
 fn a_power_cut_at_the_beginning_of_a_segment_takes_only_that() {
-    let folder = folder();
-    let log = EmbeddedLog::with_segments_of(folder.path(), 1_000).unwrap();
-    let mut all = publisher(&log);
-    while segments(&folder).len() < 3 {
-        all.append(&[record(0, all.last(0) + 1)]).unwrap();
-    }
-    let last = all.last(0);
-    drop(all);
+    let (folder, log, last) = three_segments();
     let newest = segments(&folder).pop().unwrap();
     let whole = fs::read(&newest).unwrap();
     for tail in [Tail::Nothing, Tail::Zeros, Tail::Garbage] {
@@ -305,8 +322,7 @@ fn a_power_cut_at_the_beginning_of_a_segment_takes_only_that() {
 
 #[test]
 fn a_segment_is_named_by_its_first_record_and_full_at_its_size() {
-    let folder = folder();
-    let log = EmbeddedLog::with_segments_of(folder.path(), 5_000).unwrap();
+    let (folder, log) = segments_of(5_000);
     // A batch may be longer than a segment.
     publisher(&log).append(&records(0, 1, 100)).unwrap();
     let paths = segments(&folder);
@@ -325,8 +341,7 @@ fn a_segment_is_named_by_its_first_record_and_full_at_its_size() {
 
 #[test]
 fn nobody_looks_into_segments_that_they_do_not_need() {
-    let folder = folder();
-    let log = EmbeddedLog::with_segments_of(folder.path(), 5_000).unwrap();
+    let (folder, log) = segments_of(5_000);
     publisher(&log).append(&records(0, 1, 200)).unwrap();
     let paths = segments(&folder);
     for path in &paths[..paths.len() - 1] {
@@ -348,8 +363,7 @@ fn nobody_looks_into_segments_that_they_do_not_need() {
 
 #[test]
 fn a_segment_that_is_missing_in_the_middle_is_damage() {
-    let folder = folder();
-    let log = EmbeddedLog::with_segments_of(folder.path(), 5_000).unwrap();
+    let (folder, log) = segments_of(5_000);
     publisher(&log).append(&records(0, 1, 200)).unwrap();
     fs::remove_file(&segments(&folder)[2]).unwrap();
     let (found, error) = read_until_error(&mut *reader(&log, 0));
@@ -360,8 +374,7 @@ fn a_segment_that_is_missing_in_the_middle_is_damage() {
 
 #[test]
 fn retention_deletes_whole_segments_and_never_the_newest() {
-    let folder = folder();
-    let log = EmbeddedLog::with_segments_of(folder.path(), 5_000).unwrap();
+    let (folder, log) = segments_of(5_000);
     let mut publisher = log.publisher(&source("order", 2)).unwrap();
     let mixed: Vec<_> = (1..=100).flat_map(|sequence| [record(0, sequence), record(1, sequence)]).collect();
     publisher.append(&mixed).unwrap();
@@ -394,13 +407,7 @@ fn retention_deletes_whole_segments_and_never_the_newest() {
 
 #[test]
 fn retention_keeps_what_the_publisher_starts_from() {
-    let folder = folder();
-    let log = EmbeddedLog::with_segments_of(folder.path(), 1_000).unwrap();
-    let mut all = publisher(&log);
-    while segments(&folder).len() < 3 {
-        all.append(&[record(0, all.last(0) + 1)]).unwrap();
-    }
-    drop(all);
+    let (folder, log, _) = three_segments();
     // Nothing in the newest segment is synced: a power cut may take it.
     log.retain("order", &[1_000]).unwrap();
     assert_eq!(segments(&folder).len(), 2);
@@ -415,8 +422,7 @@ fn retention_keeps_what_the_publisher_starts_from() {
 #[test]
 fn readers_follow_a_writer_and_miss_nothing() {
     const EVENTS: u64 = 15_000;
-    let folder = folder();
-    let log = EmbeddedLog::with_segments_of(folder.path(), 100_000).unwrap();
+    let (_folder, log) = segments_of(100_000);
     let slowest = AtomicU64::new(0);
     thread::scope(|scope| {
         for size in [1, 7, 100, 512] {
@@ -476,10 +482,8 @@ fn forge(path: &Path, ends: &[u64], at: usize, bytes: &[u8]) {
 
 #[test]
 fn a_number_that_is_missing_is_a_gap_and_said_loudly() {
-    let folder = folder();
-    let (path, ends) = five_events(folder.path());
+    let FiveEvents { folder: _folder, log, path, ends, .. } = FiveEvents::written();
     forge(&path, &ends, 20, &4_u64.to_le_bytes());
-    let log = open(&folder);
     let (found, error) = read_until_error(&mut *reader(&log, 0));
     assert_eq!(contents(found), records(0, 1, 2));
     assert_eq!(error, BusError::Gap { service: "order".to_owned(), partition: 0, after: 2, found: 4 });
@@ -490,10 +494,9 @@ fn a_number_that_is_missing_is_a_gap_and_said_loudly() {
 #[test]
 fn a_record_of_nonsense_is_damage() {
     for (what, at, bytes) in [("partition", 4, &[1, 0]), ("text", 60, &[0xFF, 0xFE])] {
-        let folder = folder();
-        let (path, ends) = five_events(folder.path());
+        let FiveEvents { folder: _folder, log, path, ends, .. } = FiveEvents::written();
         forge(&path, &ends, at, bytes);
-        let (found, error) = read_until_error(&mut *reader(&open(&folder), 0));
+        let (found, error) = read_until_error(&mut *reader(&log, 0));
         assert_eq!(contents(found), records(0, 1, 2));
         assert!(matches!(error, BusError::Damaged { .. }), "{what}: {error}");
     }
@@ -530,10 +533,8 @@ fn the_log_may_be_moved_away_and_filled_again_under_its_readers() {
 
 #[test]
 fn a_log_under_another_name_is_not_taken_for_its_own() {
-    let folder = folder();
-    five_events(folder.path());
+    let FiveEvents { folder, log, .. } = FiveEvents::written();
     fs::rename(folder.path().join("order"), folder.path().join("payment")).unwrap();
-    let log = open(&folder);
     let error = log.publisher(&source("payment", 1)).err().unwrap();
     assert!(error.to_string().contains("`order`"), "{error}");
     let mut reader = log.subscribe(&[after("payment", 0, 0)], Wants::All).unwrap();
@@ -570,8 +571,7 @@ fn foreign_files_are_left_alone() {
 #[test]
 fn a_newer_format_is_said_to_be_one() {
     for name in [SEGMENT, "synced"] {
-        let folder = folder();
-        five_events(folder.path());
+        let FiveEvents { folder, log, .. } = FiveEvents::written();
         let path = folder.path().join("order").join(name);
         let mut bytes = fs::read(&path).unwrap();
         bytes[8] = 2;
@@ -579,7 +579,7 @@ fn a_newer_format_is_said_to_be_one() {
         let checksum = crc32c::crc32c(&bytes[..end]);
         bytes[end..end + 4].copy_from_slice(&checksum.to_le_bytes());
         put(&path, &bytes);
-        let error = open(&folder).publisher(&source("order", 1)).err().unwrap();
+        let error = log.publisher(&source("order", 1)).err().unwrap();
         assert!(error.to_string().contains("newer release"), "{name}: {error}");
     }
 }

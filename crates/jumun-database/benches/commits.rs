@@ -19,6 +19,7 @@ use jumun_database::{
     Changes, Database, Request, RequestChange, RequestState, SqliteDatabase,
     conformance::{event, order, request, schema},
 };
+use jumun_testing::{folder_on_a_disk, length_of_a_row};
 use std::{
     fs,
     path::Path,
@@ -29,11 +30,8 @@ use std::{
 const CALLERS: [usize; 4] = [1, 8, 64, 256];
 
 fn main() {
-    // Cargo passes `--bench`.
-    let seconds = std::env::args().skip(1).find_map(|argument| argument.parse().ok()).unwrap_or(2);
-    let length = Duration::from_secs(seconds);
-    // On the disk that the build is on: /tmp may be memory, where an fsync costs nothing.
-    let folder = tempfile::tempdir_in(Path::new(env!("CARGO_TARGET_TMPDIR"))).unwrap();
+    let length = length_of_a_row(2);
+    let folder = folder_on_a_disk(env!("CARGO_TARGET_TMPDIR"));
 
     println!(
         "{:>22} {:>10} {:>9} {:>9} {:>14} {:>14}",

@@ -1,5 +1,5 @@
 //! What the tests of several crates share: a test that runs itself again as a child process, to be killed or to have a
-//! disk of its own.
+//! disk of its own. And what their benchmarks share.
 
 #![allow(clippy::unwrap_used, reason = "a test may fail")]
 
@@ -8,7 +8,22 @@ use std::{
     io::{BufRead, BufReader, Read},
     path::Path,
     process::{Command, Stdio},
+    time::Duration,
 };
+use tempfile::TempDir;
+
+/// How long a row of a benchmark takes: as many seconds as its command line says, or else this many.
+pub fn length_of_a_row(seconds: u64) -> Duration {
+    // Cargo passes `--bench`.
+    let said = env::args().skip(1).find_map(|argument| argument.parse().ok());
+    Duration::from_secs(said.unwrap_or(seconds))
+}
+
+/// A folder for a benchmark, in its `CARGO_TARGET_TMPDIR`, and so on the disk that the build is on: /tmp may be memory,
+/// where an fsync costs nothing.
+pub fn folder_on_a_disk(target: &str) -> TempDir {
+    tempfile::tempdir_in(target).unwrap()
+}
 
 /// A random number from 1 to `below`.
 pub fn random(below: u128) -> usize {

@@ -1,5 +1,8 @@
 //! Course enrollment, specified by example.
 
+#[path = "../../food-delivery/tests/support/mod.rs"]
+mod support;
+
 use course_enrollment::{
     events::Event,
     infomation::Infomation,
@@ -10,11 +13,8 @@ use course_enrollment::{
     values::{CardNumber, EduNo, Reference},
 };
 use jiff::Timestamp;
-use jumun::{Aggregate, Id, Quantity, Rejection, given::given};
-
-fn id<T>(id: i64) -> Id<T> {
-    Id::new(id).expect("an id")
-}
+use jumun::{Aggregate, Quantity, Rejection, given::given};
+use support::{conflict, id};
 
 fn edu_no() -> EduNo {
     EduNo(Quantity::new(102).expect("a number"))
@@ -97,10 +97,6 @@ fn started() -> Event {
 
 fn reservation_canceled() -> Event {
     Event::ReservationCanceled(reservation_at(ReservationStatus::Canceled))
-}
-
-fn conflict(why: &'static str) -> Rejection {
-    Rejection::Conflict(why.into())
 }
 
 fn declined() -> Rejection {
@@ -668,10 +664,7 @@ mod the_infomation {
     use proptest::prelude::*;
 
     fn folded<'a>(events: impl IntoIterator<Item = &'a Event>) -> Infomation {
-        events.into_iter().fold(Infomation::row(7), |mut row, event| {
-            row.fold(event);
-            row
-        })
+        support::folded(events)
     }
 
     #[test]
@@ -760,7 +753,7 @@ mod the_infomation {
 
 mod the_system {
     use super::*;
-    use jumun::{Case, PublishedLanguage, View};
+    use jumun::{PublishedLanguage, View};
 
     #[test]
     fn has_nothing_wrong_with_it() {
@@ -770,11 +763,7 @@ mod the_system {
     #[test]
     fn reads_everything_it_has_ever_published_and_writes_it_the_same() {
         for line in include_str!("../src/examples.jsonl").lines() {
-            let published: serde_json::Value = serde_json::from_str(line).expect("JSON");
-            let event = Event::decode(published["eventType"].as_str().expect("a type"), line);
-            let event = event.expect("readable").expect("known");
-            let time = Timestamp::from_millisecond(published["timestamp"].as_i64().expect("a time")).expect("a time");
-            assert_eq!(event.encode(time), line);
+            assert_eq!(support::written_again::<Event>(line), line);
         }
     }
 
@@ -787,10 +776,7 @@ mod the_system {
     #[test]
     fn says_who_listens_to_what() {
         let model = course_enrollment::system();
-        let listens = |service: &str| {
-            let events = &model.service(service).expect("a service").listens;
-            events.iter().map(|event| event.name).collect::<Vec<_>>()
-        };
+        let listens = |service| support::listens(&model, service);
         assert_eq!(listens("pay"), ["OrderCanceled"]);
         assert_eq!(listens("order"), ["CourseStarted", "ReservationCanceled"]);
         assert_eq!(listens("reservation"), ["OrderCanceled", "Ordered", "PaymentSettled"]);
@@ -805,7 +791,6 @@ mod the_system {
         view: Option<Infomation>,
         told: &[Kind],
     ) -> (Vec<String>, bool) {
-        let model = course_enrollment::system();
         let json = |row: Option<serde_json::Value>| row.map(|row| row.to_string());
         let rows = [
             ("order", 0, json(order.map(|row| serde_json::to_value(row).expect("JSON")))),
@@ -815,14 +800,9 @@ mod the_system {
         ];
         let messages: Vec<_> =
             told.iter().map(|kind| serde_json::to_string(&message_of(*kind)).expect("JSON")).collect();
-        let resource = |service: &str, at: usize| &model.service(service).expect("a service").resources[at];
-        let case = rows.iter().fold(Case::new(7), |case, (service, at, row)| match row {
-            Some(row) => case.with(resource(service, *at), row),
-            None => case,
-        });
-        let case = messages.iter().fold(case, |case, message| case.with(resource("notification", 0), message));
-        let findings = (model.audit)(&case);
-        (findings.violations().to_vec(), model.ledger.difference(findings.sums()) == 0)
+        let rows = rows.iter().filter_map(|(service, at, row)| Some((*service, *at, row.as_deref()?)));
+        let messages = messages.iter().map(|message| ("notification", 0, message.as_str()));
+        support::audited(&course_enrollment::system(), rows.chain(messages))
     }
 
     fn message_of(kind: Kind) -> Notification {

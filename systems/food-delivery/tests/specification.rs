@@ -1,5 +1,7 @@
 //! Food delivery, specified by example.
 
+mod support;
+
 use food_delivery::{
     dashboard::{Dashboard, Status},
     delivery::{self, Delivery, DeliveryStatus},
@@ -9,7 +11,8 @@ use food_delivery::{
     store::{self, Confirm, StoreOrder},
 };
 use jiff::Timestamp;
-use jumun::{Aggregate, Id, Name, Quantity, Rejection, Won, given::given};
+use jumun::{Aggregate, Name, Quantity, Rejection, Won, given::given};
+use support::{conflict, id};
 
 fn basket() -> Basket {
     Basket {
@@ -22,10 +25,6 @@ fn basket() -> Basket {
 
 fn won(amount: i64) -> Won {
     Won::new(amount).expect("an amount")
-}
-
-fn id<T>(id: i64) -> Id<T> {
-    Id::new(id).expect("an id")
 }
 
 fn order_at(order_status: OrderStatus) -> Order {
@@ -109,10 +108,6 @@ fn picked_up() -> Event {
 
 fn delivered() -> Event {
     Event::DeliveryCompleted(delivery_at(DeliveryStatus::DeliveryCompleted))
-}
-
-fn conflict(why: &'static str) -> Rejection {
-    Rejection::Conflict(why.into())
 }
 
 mod an_order {
@@ -361,10 +356,7 @@ mod the_dashboard {
     use proptest::prelude::*;
 
     fn folded<'a>(events: impl IntoIterator<Item = &'a Event>) -> Dashboard {
-        events.into_iter().fold(Dashboard::row(7), |mut row, event| {
-            row.fold(event);
-            row
-        })
+        support::folded(events)
     }
 
     #[test]
@@ -440,7 +432,7 @@ mod the_dashboard {
 
 mod the_system {
     use super::*;
-    use jumun::{Case, PublishedLanguage, View};
+    use jumun::{PublishedLanguage, View};
 
     #[test]
     fn has_nothing_wrong_with_it() {
@@ -451,10 +443,8 @@ mod the_system {
     fn reads_everything_it_has_ever_published_and_writes_it_the_same() {
         for line in include_str!("../src/examples.jsonl").lines() {
             let mut published: serde_json::Value = serde_json::from_str(line).expect("JSON");
-            let event = Event::decode(published["eventType"].as_str().expect("a type"), line);
-            let event = event.expect("readable").expect("known");
-            let time = Timestamp::from_millisecond(published["timestamp"].as_i64().expect("a time")).expect("a time");
-            let mut written: serde_json::Value = serde_json::from_str(&event.encode(time)).expect("JSON");
+            let mut written: serde_json::Value =
+                serde_json::from_str(&support::written_again::<Event>(line)).expect("JSON");
             for dated in [&mut published, &mut written] {
                 if let Some(date) = dated.get_mut("orderDate") {
                     let time: Timestamp = date.as_str().expect("a date").parse().expect("a date");
@@ -474,10 +464,7 @@ mod the_system {
     #[test]
     fn says_who_listens_to_what() {
         let model = food_delivery::system();
-        let listens = |service: &str| {
-            let events = &model.service(service).expect("a service").listens;
-            events.iter().map(|event| event.name).collect::<Vec<_>>()
-        };
+        let listens = |service| support::listens(&model, service);
         assert_eq!(listens("payment"), ["OrderCanceled"]);
         assert_eq!(listens("store"), ["OrderCanceled", "Ordered"]);
         assert_eq!(listens("delivery"), ["CookCompleted", "OrderCanceled"]);
@@ -519,12 +506,8 @@ mod the_system {
 
         /// What the audit says of them: violations, and whether the ledger balances.
         fn audited(&self) -> (Vec<String>, bool) {
-            let model = food_delivery::system();
-            let case = self.0.iter().fold(Case::new(7), |case, (service, row)| {
-                case.with(&model.service(service).expect("a service").resources[0], row)
-            });
-            let findings = (model.audit)(&case);
-            (findings.violations().to_vec(), model.ledger.difference(findings.sums()) == 0)
+            let rows = self.0.iter().map(|(service, row)| (*service, 0, row.as_str()));
+            support::audited(&food_delivery::system(), rows)
         }
     }
 

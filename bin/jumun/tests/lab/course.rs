@@ -1,6 +1,6 @@
 //! Course enrollment in the laboratory: its four services, and whether what was promised of them holds.
 
-use super::{Answer, Customer, Entry, LONG, Service, Site, start, wait_until};
+use super::{Answer, Customer, Entry, LONG, Service, Site, start, wait_until, whose};
 use http::Method;
 use serde_json::{Value, json};
 use std::{
@@ -57,11 +57,24 @@ impl Course {
         Self { order, pay, reservation, notification, site }
     }
 
+    /// Nothing runs yet, each setting given to the service that it begins with.
+    pub(crate) fn with(settings: &[&str]) -> Self {
+        let mut course = Self::new();
+        for setting in settings {
+            course.service(whose(setting)).set(*setting);
+        }
+        course
+    }
+
     /// Everything runs.
     pub(crate) async fn running() -> Self {
-        let mut course = Self::new();
-        course.start_all().await;
-        course
+        Self::new().started().await
+    }
+
+    /// The same, where everything runs now.
+    pub(crate) async fn started(mut self) -> Self {
+        self.start_all().await;
+        self
     }
 
     /// Starts everything that does not run.

@@ -1,6 +1,6 @@
 //! What customers, shops and riders do with an order, and services that die over it.
 
-use super::{Customer, LONG, Lab, Trap, basket, wait_until};
+use super::{Customer, LONG, Lab, basket, wait_until};
 use http::Method;
 use serde_json::Value;
 
@@ -78,23 +78,23 @@ impl Lab {
         assert!(what.is_empty(), "{what}");
     }
 
-    /// Does something while a service dies over it at these points, one death after the other, each in the place where
-    /// the one before has left it. Everything else runs. The order.
+    /// Does something while a service dies over it at these points, one death after the other. Everything else runs. The
+    /// order.
     pub(crate) async fn die_over(&mut self, deed: Deed, id: i64, victim: &str, deaths: &[&'static str]) -> i64 {
-        self.service(victim).kill();
-        self.service(victim).start_with(Trap::Dies(deaths[0])).await;
         let somebody = deed.somebody(self, id);
-        let doing = tokio::spawn(async move { somebody.insist().await });
-        for death in &deaths[1..] {
-            self.service(victim).wait_until_dead().await;
-            self.service(victim).start_with(Trap::Dies(death)).await;
-        }
-        self.service(victim).wait_until_dead().await;
-        self.service(victim).start().await;
-        let told = doing.await.expect("somebody");
+        let told = self.service(victim).die_over(deaths, async move { somebody.insist().await }).await;
         assert!(told.answer.status < 300, "{deed:?}: {told:?}");
         let id = if deed == Deed::Place { told.answer.id() } else { id };
         self.wait_until_at(id, deed.leads_to()).await;
+        id
+    }
+
+    /// Takes an order from its first station to its last one. The order.
+    pub(crate) async fn have_all_done(&self) -> i64 {
+        let mut id = 0;
+        for deed in Deed::WAY {
+            id = self.have_done(deed, id).await;
+        }
         id
     }
 

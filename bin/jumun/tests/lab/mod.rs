@@ -107,18 +107,35 @@ impl Lab {
         Self { order, payment, store, delivery, dashboard, gateway, site }
     }
 
+    /// A lab where nothing runs yet, each setting given to the service that it begins with.
+    pub(crate) fn with(settings: &[&str]) -> Self {
+        let mut lab = Self::new();
+        for setting in settings {
+            lab.service(whose(setting)).set(*setting);
+        }
+        lab
+    }
+
     /// A lab where orders can be placed.
     pub(crate) async fn running() -> Self {
-        let mut lab = Self::new();
-        lab.start().await;
-        lab
+        Self::new().started().await
     }
 
     /// A lab where everything runs.
     pub(crate) async fn all_running() -> Self {
-        let mut lab = Self::new();
-        lab.start_all().await;
-        lab
+        Self::new().all_started().await
+    }
+
+    /// The same lab, where orders can be placed now.
+    pub(crate) async fn started(mut self) -> Self {
+        self.start().await;
+        self
+    }
+
+    /// The same lab, where everything runs now.
+    pub(crate) async fn all_started(mut self) -> Self {
+        self.start_all().await;
+        self
     }
 
     /// Starts what is needed to place orders and does not run.
@@ -179,6 +196,11 @@ impl Lab {
             _ => panic!("there is no service {name}"),
         }
     }
+}
+
+/// The service that a setting begins with.
+fn whose(setting: &str) -> &str {
+    setting.split_once('.').expect("a setting of a service").0
 }
 
 /// Starts those that do not run, side by side.

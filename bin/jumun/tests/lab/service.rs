@@ -129,6 +129,25 @@ impl Service {
         self.child = Some(command.spawn().expect("a process"));
     }
 
+    /// Dies over what somebody does, at these points, one death after the other, each in the place where the one before
+    /// has left it; then runs. What was done.
+    pub(crate) async fn die_over<T: Send + 'static>(
+        &mut self,
+        deaths: &[&'static str],
+        deed: impl Future<Output = T> + Send + 'static,
+    ) -> T {
+        self.kill();
+        self.start_with(Trap::Dies(deaths[0])).await;
+        let doing = tokio::spawn(deed);
+        for death in &deaths[1..] {
+            self.wait_until_dead().await;
+            self.start_with(Trap::Dies(death)).await;
+        }
+        self.wait_until_dead().await;
+        self.start().await;
+        doing.await.expect("somebody")
+    }
+
     /// Starts it if it does not run, and waits for nothing. Whether it was started.
     pub(crate) fn spawn_unless_alive(&mut self) -> bool {
         let is_alive = self.is_alive();

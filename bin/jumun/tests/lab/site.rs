@@ -1,7 +1,7 @@
 //! The place where a system runs: its folder, its databases and its bus, and what the program says of them.
 
 use super::{Service, run, service};
-use rusqlite::{Connection, OpenFlags};
+use rusqlite::{Connection, OpenFlags, Row};
 use serde_json::Value;
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -144,20 +144,21 @@ impl Site {
         lines.map(|line| serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line}"))).collect()
     }
 
-    fn look(&self, service: &str) -> Connection {
+    /// What a query finds in a service's database.
+    fn rows<T>(&self, service: &str, sql: &str, read: fn(&Row<'_>) -> rusqlite::Result<T>) -> Vec<T> {
         let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
         let connection = Connection::open_with_flags(self.database(service), flags).expect("a database");
         connection.busy_timeout(Duration::from_secs(5)).expect("a time limit");
-        connection
+        let mut statement = connection.prepare(sql).expect("a statement");
+        let rows = statement.query_map([], read).expect("rows");
+        rows.collect::<Result<_, _>>().expect("rows")
     }
 
     /// Every request of a service that asks a neighbour, the oldest first.
     pub(crate) fn attempts(&self, service: &str) -> Vec<Attempt> {
         let sql = "SELECT key, state, subject, answer_status, until_ms FROM requests
             WHERE ask_service IS NOT NULL ORDER BY id";
-        let connection = self.look(service);
-        let mut statement = connection.prepare(sql).expect("a statement");
-        let rows = statement.query_map([], |row| {
+        self.rows(service, sql, |row| {
             Ok(Attempt {
                 key: row.get(0)?,
                 state: row.get(1)?,
@@ -165,16 +166,13 @@ impl Site {
                 answer_status: row.get(3)?,
                 until_ms: row.get(4)?,
             })
-        });
-        rows.expect("rows").collect::<Result<_, _>>().expect("rows")
+        })
     }
 
     /// The whole journal of a service.
     pub(crate) fn journal(&self, service: &str) -> Vec<Entry> {
         let sql = "SELECT partition, sequence, event_type, key, body FROM journal ORDER BY partition, sequence";
-        let connection = self.look(service);
-        let mut statement = connection.prepare(sql).expect("a statement");
-        let rows = statement.query_map([], |row| {
+        self.rows(service, sql, |row| {
             Ok(Entry {
                 partition: row.get(0)?,
                 sequence: row.get(1)?,
@@ -182,8 +180,7 @@ impl Site {
                 key: row.get(3)?,
                 body: serde_json::from_str(&row.get::<_, String>(4)?).expect("an event is JSON"),
             })
-        });
-        rows.expect("rows").collect::<Result<_, _>>().expect("rows")
+        })
     }
 
     /// What a service's events say, by correlation key; and that their numbers have no gaps, and none is told twice.

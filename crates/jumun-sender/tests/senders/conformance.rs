@@ -101,7 +101,7 @@ impl Receiver for File {
     async fn rig(state: State, time_limit: Duration) -> Rig {
         let folder = tempfile::tempdir().expect("a folder");
         let path = folder.path().join("messages.jsonl");
-        let config = config(json!({ "kind": "file", "time_limit": in_words(time_limit), "file": { "path": path } }));
+        let config = config(table("file", time_limit, &json!({ "path": path })));
         let sender = config.open(DEFAULTS).expect("a sender");
         match state {
             State::Up => {}
@@ -123,6 +123,11 @@ impl Receiver for File {
         let (taken, attempts) = (Box::new(taken), Box::new(|| None));
         Rig { sender, taken, attempts, config: Some(config), secrets: vec![] }
     }
+}
+
+/// The configuration of a sender of this kind.
+fn table(kind: &str, time_limit: Duration, keys: &Value) -> Value {
+    json!({ "kind": kind, "time_limit": in_words(time_limit), kind: keys })
 }
 
 /// A rig around an HTTP server.
@@ -157,10 +162,8 @@ struct KakaoTalk;
 
 impl Receiver for KakaoTalk {
     async fn rig(state: State, time_limit: Duration) -> Rig {
-        let table = |url: &str| {
-            let kakaotalk = json!({ "base_url": url, "token": "kakao-token-1234" });
-            json!({ "kind": "kakaotalk", "time_limit": in_words(time_limit), "kakaotalk": kakaotalk })
-        };
+        let table =
+            |url: &str| table("kakaotalk", time_limit, &json!({ "base_url": url, "token": "kakao-token-1234" }));
         let read = |request: &Received| {
             let object: Value = serde_json::from_str(&request.form("template_object").expect("a field")).expect("JSON");
             (request.header("idempotency-key").to_owned(), object["text"].as_str().expect("a text").to_owned())
@@ -174,8 +177,7 @@ struct Webhook;
 impl Receiver for Webhook {
     async fn rig(state: State, time_limit: Duration) -> Rig {
         let table = |url: &str| {
-            let webhook = json!({ "url": url, "secret": "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw" });
-            json!({ "kind": "webhook", "time_limit": in_words(time_limit), "webhook": webhook })
+            table("webhook", time_limit, &json!({ "url": url, "secret": "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw" }))
         };
         let read = |request: &Received| {
             let body: Value = serde_json::from_slice(&request.body).expect("JSON");
@@ -201,7 +203,7 @@ impl Receiver for Smtp {
             "host": "127.0.0.1", "port": port, "tls": "none", "user": "shop", "password": "kakao-1234",
             "from": "교육 신청 <course@example.com>", "to": "{{ recipient }}@example.com",
         });
-        let config = config(json!({ "kind": "smtp", "time_limit": in_words(time_limit), "smtp": smtp }));
+        let config = config(table("smtp", time_limit, &smtp));
         let sender = config.open(DEFAULTS).expect("a sender");
         let counted = Arc::clone(&server);
         let id = |mail: &Mail| {

@@ -4,17 +4,11 @@ mod counting;
 mod scripted;
 
 use super::*;
-use crate::events::parked::parked;
-use crate::{
-    Engine, Parts,
-    asks::transport::{Outcome as Reached, Question, Transport, VoidError},
-    schema,
-};
-use futures_util::future::{BoxFuture, ready};
+use crate::events::{parked::parked, rebuild::tests::NoNeighbours};
+use crate::{Engine, Parts, schema};
 use jumun::{Behaviour, Step};
 use jumun_bus::{MemoryBus, Publisher, Source};
 use jumun_database::{MemoryDatabase, ReadDatabase};
-use jumun_telemetry::Origin;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 /// A release whose code fails on one order until it is fixed.
@@ -41,18 +35,6 @@ impl Behaviour for Faulty {
     }
 }
 
-/// A transport without neighbours.
-struct NoNeighbours;
-
-impl Transport for NoNeighbours {
-    fn ask(&self, _: Question) -> BoxFuture<'_, Reached> {
-        Box::pin(ready(Reached::NotDone("there is no neighbour".into())))
-    }
-    fn void<'a>(&'a self, _: &'a str, _: &'a str, _: Uuid, _: &'a Origin) -> BoxFuture<'a, Result<(), VoidError>> {
-        Box::pin(ready(Err(VoidError::NoAnswer("there is no neighbour".into()))))
-    }
-}
-
 /// What outlives a process.
 struct Store {
     database: MemoryDatabase,
@@ -75,6 +57,14 @@ impl Store {
     /// A process.
     async fn start(&self) -> (Engine, Consumer) {
         self.try_start().await.expect("it starts")
+    }
+
+    /// A process that has heard of this order.
+    async fn start_and_hear_of(&mut self, order: i64) -> (Engine, Consumer) {
+        let (engine, consumer) = self.start().await;
+        self.order("Ordered", order);
+        self.applied_all(&consumer).await;
+        (engine, consumer)
     }
 
     async fn try_start(&self) -> Result<(Engine, Consumer), ConsumerError> {
@@ -191,9 +181,7 @@ async fn what_cannot_be_decoded_is_parked() {
 #[tokio::test]
 async fn parked_events_are_applied_when_the_fixed_release_starts() {
     let mut store = Store::new();
-    let (engine, consumer) = store.start().await;
-    store.order("Ordered", 7);
-    store.applied_all(&consumer).await;
+    let (engine, _consumer) = store.start_and_hear_of(7).await;
     engine.drain(Duration::from_secs(1)).await;
 
     store.is_fixed.store(true, Ordering::Relaxed);
@@ -207,9 +195,7 @@ async fn parked_events_are_applied_when_the_fixed_release_starts() {
 #[tokio::test]
 async fn what_is_discarded_has_no_effect_and_holds_nothing_up() {
     let mut store = Store::new();
-    let (_engine, consumer) = store.start().await;
-    store.order("Ordered", 7);
-    store.applied_all(&consumer).await;
+    let (_engine, consumer) = store.start_and_hear_of(7).await;
     let (done, outcome) = oneshot::channel();
     assert!(consumer.instruct(Instruction::Discard { key: 7, done }).await);
     assert_eq!(outcome.await, Ok(Ok(1)));
@@ -237,9 +223,7 @@ async fn a_process_that_starts_again_applies_nothing_twice() {
 #[tokio::test]
 async fn a_source_that_was_replaced_stops_the_consumer_loudly() {
     let mut store = Store::new();
-    let (engine, consumer) = store.start().await;
-    store.order("Ordered", 1);
-    store.applied_all(&consumer).await;
+    let (engine, _consumer) = store.start_and_hear_of(1).await;
     engine.drain(Duration::from_secs(1)).await;
 
     // The database of `order` was thrown away: another epoch, and numbers that mean something else.

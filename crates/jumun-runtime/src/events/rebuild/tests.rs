@@ -172,7 +172,7 @@ impl Folding for SuperstitiousFolding {
 }
 
 /// A transport without neighbours.
-struct NoNeighbours;
+pub(crate) struct NoNeighbours;
 
 impl Transport for NoNeighbours {
     fn ask(&self, _: Question) -> BoxFuture<'_, Reached> {

@@ -34,6 +34,13 @@ impl Kept {
         Self { shop, keeper, log, _folder: folder }
     }
 
+    /// The same after this many rings.
+    async fn rung(times: i64) -> Self {
+        let mut kept = Self::open().await;
+        kept.ring(times).await;
+        kept
+    }
+
     async fn ring(&mut self, times: i64) {
         for nth in 0..times {
             self.shop.ring(1 + nth % 20, 1 + nth % 7);
@@ -168,8 +175,7 @@ async fn no_base_is_made_that_would_release_nothing() {
 /// Whichever process dies between two parts: the next round goes on from what is stored.
 #[tokio::test]
 async fn a_process_may_die_after_each_part() {
-    let mut kept = Kept::open().await;
-    kept.ring(300).await;
+    let mut kept = Kept::rung(300).await;
     let rows = kept.shop.rows().await;
     kept.keeper.make_base().await.expect("a base");
     assert_eq!(kept.cut(), 1, "the consumer has not published its offset yet");
@@ -190,8 +196,7 @@ async fn a_process_may_die_after_each_part() {
 /// nothing more.
 #[tokio::test]
 async fn without_a_base_on_a_cut_log_a_view_cannot_be_rebuilt_and_nothing_more_is_cut() {
-    let mut kept = Kept::open().await;
-    kept.ring(300).await;
+    let mut kept = Kept::rung(300).await;
     let rows = kept.shop.rows().await;
     kept.log.retain("till", &[250]).expect("a log"); // against the rules of retention
     let kept_from = kept.log.kept_from("till").expect("a log")[0];
@@ -210,8 +215,7 @@ async fn without_a_base_on_a_cut_log_a_view_cannot_be_rebuilt_and_nothing_more_i
 /// whole log.
 #[tokio::test]
 async fn while_the_log_is_whole_a_rebuild_also_renews_the_base_of_an_earlier_release() {
-    let mut kept = Kept::open().await;
-    kept.ring(300).await;
+    let kept = Kept::rung(300).await;
     let rows = kept.shop.rows().await;
     let database = kept.shop.engine.core().database().clone();
     let positions = database.positions().await.expect("memory can be read");
@@ -239,8 +243,7 @@ async fn while_the_log_is_whole_a_rebuild_also_renews_the_base_of_an_earlier_rel
 /// A rebuild does not wait for a base.
 #[tokio::test]
 async fn a_base_gives_way_to_a_rebuild() {
-    let mut kept = Kept::open().await;
-    kept.ring(300).await;
+    let kept = Kept::rung(300).await;
     // The rebuild waits for this lock before it reads, so it is still in progress when the base is requested.
     let parked = kept.shop.consumer.keep_parked().await;
     let rebuilding = kept.shop.rebuilds.begin("board").expect("nothing is in the way");

@@ -1,0 +1,46 @@
+//! What the specifications of all systems have in common.
+
+use jumun::{Case, Id, PublishedLanguage, Rejection, SystemModel, View};
+
+pub(crate) fn id<T>(id: i64) -> Id<T> {
+    Id::new(id).expect("an id")
+}
+
+pub(crate) fn conflict(why: &'static str) -> Rejection {
+    Rejection::Conflict(why.into())
+}
+
+/// Row 7 of a view, after these events.
+pub(crate) fn folded<'a, V: View>(events: impl IntoIterator<Item = &'a V::Event>) -> V {
+    events.into_iter().fold(V::row(7), |mut row, event| {
+        row.fold(event);
+        row
+    })
+}
+
+/// A published event, read and written again at the same time.
+pub(crate) fn written_again<E: PublishedLanguage>(line: &str) -> String {
+    let published: serde_json::Value = serde_json::from_str(line).expect("JSON");
+    let event = E::decode(published["eventType"].as_str().expect("a type"), line);
+    let event = event.expect("readable").expect("known");
+    let time = jiff::Timestamp::from_millisecond(published["timestamp"].as_i64().expect("a time"));
+    event.encode(time.expect("a time"))
+}
+
+/// The events that a service listens to.
+pub(crate) fn listens(model: &SystemModel, service: &str) -> Vec<&'static str> {
+    model.service(service).expect("a service").listens.iter().map(|event| event.name).collect()
+}
+
+/// What the audit says of the rows of case 7, each with its service and the number of its resource: violations, and
+/// whether the ledger balances.
+pub(crate) fn audited<'a>(
+    model: &SystemModel,
+    rows: impl IntoIterator<Item = (&'a str, usize, &'a str)>,
+) -> (Vec<String>, bool) {
+    let case = rows.into_iter().fold(Case::new(7), |case, (service, resource, row)| {
+        case.with(&model.service(service).expect("a service").resources[resource], row)
+    });
+    let findings = (model.audit)(&case);
+    (findings.violations().to_vec(), model.ledger.difference(findings.sums()) == 0)
+}

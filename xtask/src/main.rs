@@ -5,7 +5,7 @@ mod tidy;
 use clap::{Parser, Subcommand};
 use std::{
     env, fs,
-    path::Path,
+    path::PathBuf,
     process::{Command, ExitCode, Stdio},
 };
 
@@ -94,13 +94,19 @@ fn main() -> ExitCode {
 
 fn tidy() -> bool {
     eprintln!("cargo xtask tidy");
-    tidy::run(Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap_or(Path::new(".")))
+    tidy::run(&root())
+}
+
+/// The root of the repository. Cargo names the folder of xtask when it runs it; the one of the build may be another checkout
+/// that shares the target folder.
+fn root() -> PathBuf {
+    let folder = env::var_os("CARGO_MANIFEST_DIR").map_or_else(|| env!("CARGO_MANIFEST_DIR").into(), PathBuf::from);
+    folder.parent().map_or_else(|| PathBuf::from("."), PathBuf::from)
 }
 
 /// Writes what the program says about its configuration into the page. A test of the program compares the two.
 fn docs() -> bool {
     const PAGE: &str = "docs/configuration.md";
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
     let program = env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let arguments = ["run", "--quiet", "--package", "jumun-program", "--", "config", "--reference"];
     eprintln!("cargo {} > {PAGE}", arguments.join(" "));
@@ -112,7 +118,7 @@ fn docs() -> bool {
             return false;
         }
     };
-    match fs::write(root.join(PAGE), page) {
+    match fs::write(root().join(PAGE), page) {
         Ok(()) => true,
         Err(error) => {
             eprintln!("{PAGE} cannot be written: {error}");

@@ -26,7 +26,7 @@ use jumun_runtime::{
     Engine, Incoming, Key, Parts, Success,
     asks::{
         DelayBudget, DelayConfig, Guards, delayed, recovery,
-        transport::{Outcome, Question, Transport, VoidError, of_problem},
+        transport::{Outcome, Question, Transport, VoidError, VoidFuture, of_problem},
     },
     events::{Consumer, Relay, RelayError},
     intake::AdmissionConfig,
@@ -388,13 +388,7 @@ impl Transport for Network {
         })
     }
 
-    fn void<'a>(
-        &'a self,
-        service: &'a str,
-        path: &'a str,
-        id: Uuid,
-        _: &'a Origin,
-    ) -> BoxFuture<'a, Result<(), VoidError>> {
+    fn void<'a>(&'a self, service: &'a str, path: &'a str, id: Uuid, _: &'a Origin) -> VoidFuture<'a> {
         Box::pin(async move {
             let deliver = || -> BoxFuture<'static, Result<(), VoidError>> {
                 Box::pin(Self::deliver_void(self.world.clone(), service.to_owned(), path.to_owned(), id))

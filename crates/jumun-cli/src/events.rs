@@ -29,14 +29,8 @@ const ATTEMPTS_MAX: u32 = 5;
 /// How long `tail --follow` waits for events before it checks whether the reader has closed the pipe.
 const POLL_WAIT: Duration = Duration::from_millis(500);
 
-#[derive(Debug, Args)]
-pub(crate) struct Options {
-    #[command(subcommand)]
-    command: Command,
-}
-
 #[derive(Debug, Subcommand)]
-enum Command {
+pub(crate) enum Command {
     /// Shows the latest events, and with --follow new ones as they come.
     #[command(after_help = "Examples:
   jumun events tail food-delivery --follow
@@ -48,7 +42,7 @@ enum Command {
 }
 
 #[derive(Debug, Args)]
-struct Tail {
+pub(crate) struct Tail {
     #[command(flatten)]
     system: SystemOptions,
     /// Shows only events of this type; may be repeated.
@@ -73,7 +67,7 @@ struct Tail {
 
 #[derive(Debug, Args)]
 #[command(allow_missing_positional = true)]
-struct Show {
+pub(crate) struct Show {
     #[command(flatten)]
     system: SystemOptions,
     /// The event, as `tail` prints it: order/0/7
@@ -86,8 +80,8 @@ pub(crate) struct Found {
     pub(crate) record: Record,
 }
 
-pub(crate) fn run(options: &Options, systems: Systems<'_>) -> Result<ExitCode, Failure> {
-    match &options.command {
+pub(crate) fn run(command: &Command, systems: Systems<'_>) -> Result<ExitCode, Failure> {
+    match command {
         Command::Tail(options) => tail(options, systems),
         Command::Show(options) => show(options, systems),
     }

@@ -103,11 +103,14 @@ Data is stored in ./data/<system>/<service>.db. Set the log levels with JUMUN_LO
   jumun fault payment --off")]
     Fault(fault::Options),
     /// Shows the events on the bus.
-    Events(events::Options),
+    #[command(subcommand)]
+    Events(events::Command),
     /// Shows the events that a service failed to process, retries them, or discards them.
-    Parked(parked::Options),
+    #[command(subcommand)]
+    Parked(parked::Command),
     /// Rebuilds a view from the event log.
-    View(view::Options),
+    #[command(subcommand)]
+    View(view::Command),
     /// Shows everything that happened to one order, across services.
     Why(why::Options),
     /// Generates load on a system, reports availability and latency, and audits every acknowledged order.
@@ -149,9 +152,9 @@ pub fn main(systems: &[fn() -> SystemModel]) -> ExitCode {
         Command::Asks(options) => asks::run(&options, systems),
         Command::Breakers(options) => breakers::run(&options, systems),
         Command::Fault(options) => fault::run(&options, systems),
-        Command::Events(options) => events::run(&options, systems),
-        Command::Parked(options) => parked::run(&options, systems),
-        Command::View(options) => view::run(&options, systems),
+        Command::Events(command) => events::run(&command, systems),
+        Command::Parked(command) => parked::run(&command, systems),
+        Command::View(command) => view::run(&command, systems),
         Command::Why(options) => why::run(&options, systems),
         Command::Load(options) => load::run(&options, systems),
         Command::Explain(options) => explain::run(&options),

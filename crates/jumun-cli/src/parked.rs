@@ -17,14 +17,8 @@ use std::{
     process::ExitCode,
 };
 
-#[derive(Debug, Args)]
-pub(crate) struct Options {
-    #[command(subcommand)]
-    command: Command,
-}
-
 #[derive(Debug, Subcommand)]
-enum Command {
+pub(crate) enum Command {
     /// Lists the parked events by cause.
     List(List),
     /// Shows the parked events of one order in full.
@@ -36,7 +30,7 @@ enum Command {
 }
 
 #[derive(Debug, Args)]
-struct List {
+pub(crate) struct List {
     #[command(flatten)]
     system: SystemOptions,
     /// Prints one JSON object per line.
@@ -46,7 +40,7 @@ struct List {
 
 #[derive(Debug, Args)]
 #[command(allow_missing_positional = true)]
-struct Show {
+pub(crate) struct Show {
     #[command(flatten)]
     system: SystemOptions,
     /// The order.
@@ -54,7 +48,7 @@ struct Show {
 }
 
 #[derive(Debug, Args)]
-struct Retry {
+pub(crate) struct Retry {
     #[command(flatten)]
     system: SystemOptions,
     /// Retries only events that this service parked.
@@ -66,7 +60,7 @@ struct Retry {
 }
 
 #[derive(Debug, Args)]
-struct Discard {
+pub(crate) struct Discard {
     #[command(flatten)]
     system: NamedSystemOptions,
     /// The service that parked the events.
@@ -75,8 +69,8 @@ struct Discard {
     order: i64,
 }
 
-pub(crate) fn run(options: &Options, systems: Systems<'_>) -> Result<ExitCode, Failure> {
-    let lines = match &options.command {
+pub(crate) fn run(command: &Command, systems: Systems<'_>) -> Result<ExitCode, Failure> {
+    let lines = match command {
         Command::List(options) => list(options, systems),
         Command::Show(options) => show(options, systems),
         Command::Retry(options) => retry(options, systems),

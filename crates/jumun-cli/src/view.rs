@@ -11,14 +11,8 @@ use std::{
     process::ExitCode,
 };
 
-#[derive(Debug, Args)]
-pub(crate) struct Options {
-    #[command(subcommand)]
-    command: Command,
-}
-
 #[derive(Debug, Subcommand)]
-enum Command {
+pub(crate) enum Command {
     /// Rebuilds a view while its service keeps answering: from the whole log, or, if old events have been deleted, from
     /// the base of the view and the rest of the log. Clients see the old rows until the new ones are complete. Ctrl-C
     /// cancels the rebuild and keeps the old rows.
@@ -29,7 +23,7 @@ enum Command {
 
 #[derive(Debug, Args)]
 #[command(allow_missing_positional = true)]
-struct Rebuild {
+pub(crate) struct Rebuild {
     #[command(flatten)]
     system: SystemOptions,
     /// A view, or a service that has views.
@@ -39,8 +33,8 @@ struct Rebuild {
     json: bool,
 }
 
-pub(crate) fn run(options: &Options, systems: Systems<'_>) -> Result<ExitCode, Failure> {
-    match &options.command {
+pub(crate) fn run(command: &Command, systems: Systems<'_>) -> Result<ExitCode, Failure> {
+    match command {
         Command::Rebuild(options) => rebuild(options, systems),
     }
 }

@@ -36,7 +36,7 @@ pub use histogram::Histogram;
 pub use journal::{JournalEntry, JournalRecord, Trace, partition_of};
 pub use memory::MemoryDatabase;
 pub use open::{Identity, OpenError, Sharing};
-pub use ports::{Database, ReadDatabase, RebuildDatabase, Stats};
+pub use ports::{CommitFuture, Database, ReadDatabase, ReadFuture, RebuildDatabase, Stats};
 pub use positions::{Position, PositionChange};
 pub use requests::{AskRecord, Request, RequestChange, RequestFilter, RequestState, StoredAnswer};
 pub use sqlite::{SqliteDatabase, SqliteReader};

@@ -1,9 +1,9 @@
 //! A database in memory, for tests: the same promises, except that nothing outlives the process.
 
 use crate::{
-    Changes, CommitError, Database, Direction, Document, Identity, JournalRecord, Page, Position, Query, ReadDatabase,
-    ReadError, RebuildDatabase, Receipt, Request, RequestChange, RequestFilter, RequestState, Schema, Sharing, Stats,
-    limits, partition_of,
+    Changes, CommitError, CommitFuture, Database, Direction, Document, Identity, JournalRecord, Page, Position, Query,
+    ReadDatabase, ReadError, ReadFuture, RebuildDatabase, Receipt, Request, RequestChange, RequestFilter, RequestState,
+    Schema, Sharing, Stats, limits, partition_of,
     rules::{self, Facts, RequestFacts},
     values::{self, Number, Wanted},
 };
@@ -80,7 +80,7 @@ impl MemoryDatabase {
         self.closed.load(atomic::Ordering::Acquire)
     }
 
-    fn read<T: Send + 'static>(&self, read: impl FnOnce(&State) -> T) -> BoxFuture<'_, Result<T, ReadError>> {
+    fn read<T: Send + 'static>(&self, read: impl FnOnce(&State) -> T) -> ReadFuture<'_, T> {
         let result = if self.is_closed() {
             Err(ReadError::Unavailable("it is closed".to_owned()))
         } else {
@@ -92,7 +92,7 @@ impl MemoryDatabase {
     fn write<T: Send + 'static>(
         &self,
         write: impl FnOnce(&mut State) -> Result<T, CommitError>,
-    ) -> BoxFuture<'_, Result<T, CommitError>> {
+    ) -> CommitFuture<'_, T> {
         let result = if self.is_closed() {
             Err(CommitError::NotDone("the database is closed".to_owned()))
         } else {
@@ -114,34 +114,29 @@ impl ReadDatabase for MemoryDatabase {
         &self.identity
     }
 
-    fn document(&self, collection: &'static str, id: i64) -> BoxFuture<'_, Result<Option<Document>, ReadError>> {
+    fn document(&self, collection: &'static str, id: i64) -> ReadFuture<'_, Option<Document>> {
         self.read(|state| state.documents.get(&(collection, id)).cloned())
     }
 
-    fn page(&self, query: Query) -> BoxFuture<'_, Result<Page, ReadError>> {
+    fn page(&self, query: Query) -> ReadFuture<'_, Page> {
         self.read(|state| state.page(query))
     }
 
-    fn scan(
-        &self,
-        collection: &'static str,
-        after: i64,
-        limit: u32,
-    ) -> BoxFuture<'_, Result<Vec<Document>, ReadError>> {
+    fn scan(&self, collection: &'static str, after: i64, limit: u32) -> ReadFuture<'_, Vec<Document>> {
         self.read(|state| {
             state.collection(collection).filter(|document| document.id > after).take(rows(limit)).cloned().collect()
         })
     }
 
-    fn request_by_key(&self, key: &str) -> BoxFuture<'_, Result<Option<Request>, ReadError>> {
+    fn request_by_key(&self, key: &str) -> ReadFuture<'_, Option<Request>> {
         self.read(|state| state.keys.get(key).and_then(|id| state.requests.get(id)).cloned())
     }
 
-    fn request(&self, id: Uuid) -> BoxFuture<'_, Result<Option<Request>, ReadError>> {
+    fn request(&self, id: Uuid) -> ReadFuture<'_, Option<Request>> {
         self.read(|state| state.requests.get(&id).cloned())
     }
 
-    fn requests(&self, filter: RequestFilter) -> BoxFuture<'_, Result<Vec<Request>, ReadError>> {
+    fn requests(&self, filter: RequestFilter) -> ReadFuture<'_, Vec<Request>> {
         self.read(|state| {
             state
                 .requests
@@ -158,27 +153,27 @@ impl ReadDatabase for MemoryDatabase {
         })
     }
 
-    fn doubts_about(&self, subject: i64) -> BoxFuture<'_, Result<Vec<Request>, ReadError>> {
+    fn doubts_about(&self, subject: i64) -> ReadFuture<'_, Vec<Request>> {
         self.read(|state| {
             let doubts = state.requests.values().filter(|request| request.subject == subject && in_doubt(request));
             doubts.take(rows(limits::PAGE_MAX_ROWS)).cloned().collect()
         })
     }
 
-    fn journal(&self, partition: u16, after: u64, limit: u32) -> BoxFuture<'_, Result<Vec<JournalRecord>, ReadError>> {
+    fn journal(&self, partition: u16, after: u64, limit: u32) -> ReadFuture<'_, Vec<JournalRecord>> {
         self.read(|state| {
             let records = state.journal.get(usize::from(partition)).map(Vec::as_slice).unwrap_or_default();
             records.iter().filter(|record| record.sequence > after).take(rows(limit)).cloned().collect()
         })
     }
 
-    fn positions(&self) -> BoxFuture<'_, Result<Vec<Position>, ReadError>> {
+    fn positions(&self) -> ReadFuture<'_, Vec<Position>> {
         self.read(|state| state.positions.values().cloned().collect())
     }
 }
 
 impl RebuildDatabase for MemoryDatabase {
-    fn clear_shadow(&self, collection: &'static str) -> BoxFuture<'_, Result<bool, CommitError>> {
+    fn clear_shadow(&self, collection: &'static str) -> CommitFuture<'_, bool> {
         self.write(|state| {
             rules::check_collections(&[collection], &state.schema)?;
             let ids = of_collection(collection);
@@ -191,11 +186,7 @@ impl RebuildDatabase for MemoryDatabase {
         })
     }
 
-    fn write_shadow(
-        &self,
-        collection: &'static str,
-        documents: Vec<Document>,
-    ) -> BoxFuture<'_, Result<(), CommitError>> {
+    fn write_shadow(&self, collection: &'static str, documents: Vec<Document>) -> CommitFuture<'_, ()> {
         self.write(|state| {
             rules::check_shadow(collection, &documents, &state.schema)?;
             state.shadows.extend(documents.into_iter().map(|document| ((collection, document.id), document)));
@@ -203,18 +194,14 @@ impl RebuildDatabase for MemoryDatabase {
         })
     }
 
-    fn read_shadow(&self, collection: &'static str, ids: Vec<i64>) -> BoxFuture<'_, Result<Vec<Document>, ReadError>> {
+    fn read_shadow(&self, collection: &'static str, ids: Vec<i64>) -> ReadFuture<'_, Vec<Document>> {
         self.read(|state| {
             let ids = ids.into_iter().take(rows(limits::PAGE_MAX_ROWS));
             ids.filter_map(|id| state.shadows.get(&(collection, id)).cloned()).collect()
         })
     }
 
-    fn switch_shadows(
-        &self,
-        collections: Vec<&'static str>,
-        positions: Vec<Position>,
-    ) -> BoxFuture<'_, Result<(), CommitError>> {
+    fn switch_shadows(&self, collections: Vec<&'static str>, positions: Vec<Position>) -> CommitFuture<'_, ()> {
         self.write(|state| {
             rules::check_collections(&collections, &state.schema)?;
             let found: Vec<_> = state.positions.values().cloned().collect();
@@ -228,19 +215,11 @@ impl RebuildDatabase for MemoryDatabase {
         })
     }
 
-    fn write_next_base(
-        &self,
-        collection: &'static str,
-        documents: Vec<Document>,
-    ) -> BoxFuture<'_, Result<(), CommitError>> {
+    fn write_next_base(&self, collection: &'static str, documents: Vec<Document>) -> CommitFuture<'_, ()> {
         self.write_shadow(collection, documents)
     }
 
-    fn keep_bases(
-        &self,
-        collections: Vec<&'static str>,
-        mut positions: Vec<Position>,
-    ) -> BoxFuture<'_, Result<(), CommitError>> {
+    fn keep_bases(&self, collections: Vec<&'static str>, mut positions: Vec<Position>) -> CommitFuture<'_, ()> {
         positions.sort_unstable_by(|a, b| (&a.source, a.partition).cmp(&(&b.source, b.partition)));
         self.write(|state| {
             rules::check_collections(&collections, &state.schema)?;
@@ -255,16 +234,11 @@ impl RebuildDatabase for MemoryDatabase {
         })
     }
 
-    fn base(&self, collection: &'static str) -> BoxFuture<'_, Result<Option<Vec<Position>>, ReadError>> {
+    fn base(&self, collection: &'static str) -> ReadFuture<'_, Option<Vec<Position>>> {
         self.read(|state| state.base_places.get(collection).cloned())
     }
 
-    fn scan_base(
-        &self,
-        collection: &'static str,
-        after: i64,
-        limit: u32,
-    ) -> BoxFuture<'_, Result<Vec<Document>, ReadError>> {
+    fn scan_base(&self, collection: &'static str, after: i64, limit: u32) -> ReadFuture<'_, Vec<Document>> {
         self.read(|state| {
             let documents = state.bases.range(of_collection(collection)).map(|(_, document)| document);
             documents.filter(|document| document.id > after).take(rows(limit)).cloned().collect()
@@ -273,7 +247,7 @@ impl RebuildDatabase for MemoryDatabase {
 }
 
 impl Database for MemoryDatabase {
-    fn commit(&self, changes: Changes) -> BoxFuture<'_, Result<Receipt, CommitError>> {
+    fn commit(&self, changes: Changes) -> CommitFuture<'_, Receipt> {
         self.write(|state| {
             rules::check_limits(&changes, &state.schema)?;
             let Ok(conflict) = rules::first_conflict(&changes, state);
@@ -285,7 +259,7 @@ impl Database for MemoryDatabase {
         })
     }
 
-    fn next_id(&self, collection: &'static str) -> BoxFuture<'_, Result<i64, ReadError>> {
+    fn next_id(&self, collection: &'static str) -> ReadFuture<'_, i64> {
         let mut state = self.state();
         let next = state.last_ids.get_mut(collection).and_then(|last| {
             *last = last.checked_add(1)?;
@@ -294,7 +268,7 @@ impl Database for MemoryDatabase {
         ready(next.ok_or_else(|| ReadError::Unavailable(format!("there are no ids for `{collection}`")))).boxed()
     }
 
-    fn purge_requests(&self, before_ms: i64, keep_at_most: u64) -> BoxFuture<'_, Result<u64, CommitError>> {
+    fn purge_requests(&self, before_ms: i64, keep_at_most: u64) -> CommitFuture<'_, u64> {
         self.write(|state| Ok(state.purge(before_ms, keep_at_most)))
     }
 

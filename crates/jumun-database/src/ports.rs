@@ -8,6 +8,12 @@ use crate::{
 use futures_util::future::BoxFuture;
 use uuid::Uuid;
 
+/// A read in progress.
+pub type ReadFuture<'a, T> = BoxFuture<'a, Result<T, ReadError>>;
+
+/// A write in progress.
+pub type CommitFuture<'a, T> = BoxFuture<'a, Result<T, CommitError>>;
+
 /// Counts of the writer since it started.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Stats {
@@ -29,33 +35,32 @@ pub trait ReadDatabase: Send + Sync + 'static {
     fn identity(&self) -> &Identity;
 
     /// One document, hidden or not.
-    fn document(&self, collection: &'static str, id: i64) -> BoxFuture<'_, Result<Option<Document>, ReadError>>;
+    fn document(&self, collection: &'static str, id: i64) -> ReadFuture<'_, Option<Document>>;
 
     /// A page of the shown documents.
-    fn page(&self, query: Query) -> BoxFuture<'_, Result<Page, ReadError>>;
+    fn page(&self, query: Query) -> ReadFuture<'_, Page>;
 
     /// Documents with an id after `after`, hidden ones included, in order of id: for audits and rebuilds.
-    fn scan(&self, collection: &'static str, after: i64, limit: u32)
-    -> BoxFuture<'_, Result<Vec<Document>, ReadError>>;
+    fn scan(&self, collection: &'static str, after: i64, limit: u32) -> ReadFuture<'_, Vec<Document>>;
 
     /// The request that has this key.
-    fn request_by_key(&self, key: &str) -> BoxFuture<'_, Result<Option<Request>, ReadError>>;
+    fn request_by_key(&self, key: &str) -> ReadFuture<'_, Option<Request>>;
 
     /// The request with this id.
-    fn request(&self, id: Uuid) -> BoxFuture<'_, Result<Option<Request>, ReadError>>;
+    fn request(&self, id: Uuid) -> ReadFuture<'_, Option<Request>>;
 
     /// Requests by state.
-    fn requests(&self, filter: RequestFilter) -> BoxFuture<'_, Result<Vec<Request>, ReadError>>;
+    fn requests(&self, filter: RequestFilter) -> ReadFuture<'_, Vec<Request>>;
 
     /// Requests that are about documents of one id and are still in doubt (asking, delayed or voiding), the oldest
     /// first.
-    fn doubts_about(&self, subject: i64) -> BoxFuture<'_, Result<Vec<Request>, ReadError>>;
+    fn doubts_about(&self, subject: i64) -> ReadFuture<'_, Vec<Request>>;
 
     /// Events of a partition with a number after `after`, in order.
-    fn journal(&self, partition: u16, after: u64, limit: u32) -> BoxFuture<'_, Result<Vec<JournalRecord>, ReadError>>;
+    fn journal(&self, partition: u16, after: u64, limit: u32) -> ReadFuture<'_, Vec<JournalRecord>>;
 
     /// All positions.
-    fn positions(&self) -> BoxFuture<'_, Result<Vec<Position>, ReadError>>;
+    fn positions(&self) -> ReadFuture<'_, Vec<Position>>;
 }
 
 /// What a rebuild of views needs: sets of documents beside those that readers see.
@@ -69,75 +74,54 @@ pub trait RebuildDatabase: Send + Sync + 'static {
     ///
     /// A shadow is a second, invisible set of documents. A rebuild clears it until it is gone, fills it while readers
     /// see the documents, and then switches the two.
-    fn clear_shadow(&self, collection: &'static str) -> BoxFuture<'_, Result<bool, CommitError>>;
+    fn clear_shadow(&self, collection: &'static str) -> CommitFuture<'_, bool>;
 
     /// Puts documents into a shadow, whole as they are given, over what has the same id; all of them or none. At most
     /// [`limits::SHADOW_MAX_ROWS`](crate::limits::SHADOW_MAX_ROWS).
-    fn write_shadow(
-        &self,
-        collection: &'static str,
-        documents: Vec<Document>,
-    ) -> BoxFuture<'_, Result<(), CommitError>>;
+    fn write_shadow(&self, collection: &'static str, documents: Vec<Document>) -> CommitFuture<'_, ()>;
 
     /// Those documents of a shadow that have these ids; at most [`limits::PAGE_MAX_ROWS`](crate::limits::PAGE_MAX_ROWS)
     /// ids.
-    fn read_shadow(&self, collection: &'static str, ids: Vec<i64>) -> BoxFuture<'_, Result<Vec<Document>, ReadError>>;
+    fn read_shadow(&self, collection: &'static str, ids: Vec<i64>) -> ReadFuture<'_, Vec<Document>>;
 
     /// Switches the shadows of these collections with their documents, all at once. Refused with
     /// [`Conflict::Position`](crate::Conflict::Position) unless these are exactly the current positions. The previous documents
     /// are the shadow afterwards; clear it.
-    fn switch_shadows(
-        &self,
-        collections: Vec<&'static str>,
-        positions: Vec<Position>,
-    ) -> BoxFuture<'_, Result<(), CommitError>>;
+    fn switch_shadows(&self, collections: Vec<&'static str>, positions: Vec<Position>) -> CommitFuture<'_, ()>;
 
     /// Like [`RebuildDatabase::write_shadow`], for a shadow that will become a base. Nothing queries a base by a field,
     /// so it has no indexes.
-    fn write_next_base(
-        &self,
-        collection: &'static str,
-        documents: Vec<Document>,
-    ) -> BoxFuture<'_, Result<(), CommitError>>;
+    fn write_next_base(&self, collection: &'static str, documents: Vec<Document>) -> CommitFuture<'_, ()>;
 
     /// Turns the shadows of these collections into their bases, all at once, together with the positions that they
     /// reflect. The previous base is the shadow afterwards; clear it.
     ///
     /// A base is a third, invisible set of documents: the state of a view at these positions, from the time when the log
     /// was still whole up to them.
-    fn keep_bases(
-        &self,
-        collections: Vec<&'static str>,
-        positions: Vec<Position>,
-    ) -> BoxFuture<'_, Result<(), CommitError>>;
+    fn keep_bases(&self, collections: Vec<&'static str>, positions: Vec<Position>) -> CommitFuture<'_, ()>;
 
     /// The positions that a collection's base was made of, in order of source and partition. None: it has no base.
-    fn base(&self, collection: &'static str) -> BoxFuture<'_, Result<Option<Vec<Position>>, ReadError>>;
+    fn base(&self, collection: &'static str) -> ReadFuture<'_, Option<Vec<Position>>>;
 
     /// Documents of a base with an id after `after`, hidden ones included, in order of id; at most
     /// [`limits::PAGE_MAX_ROWS`](crate::limits::PAGE_MAX_ROWS).
-    fn scan_base(
-        &self,
-        collection: &'static str,
-        after: i64,
-        limit: u32,
-    ) -> BoxFuture<'_, Result<Vec<Document>, ReadError>>;
+    fn scan_base(&self, collection: &'static str, after: i64, limit: u32) -> ReadFuture<'_, Vec<Document>>;
 }
 
 /// Reading and writing: what a step of a service needs. The page of this crate says what a commit promises.
 pub trait Database: ReadDatabase + RebuildDatabase {
     /// Applies all changes, durably, or none.
-    fn commit(&self, changes: Changes) -> BoxFuture<'_, Result<Receipt, CommitError>>;
+    fn commit(&self, changes: Changes) -> CommitFuture<'_, Receipt>;
 
     /// An id for a new document: larger than the ids of all documents and of all requests' subjects in this collection,
     /// those of purged requests included. Ids have gaps. None is given out twice, except that one which was in no
     /// commit may come again after a restart.
-    fn next_id(&self, collection: &'static str) -> BoxFuture<'_, Result<i64, ReadError>>;
+    fn next_id(&self, collection: &'static str) -> ReadFuture<'_, i64>;
 
     /// Deletes done and voided requests whose id is older than `before_ms` (milliseconds since 1970 UTC; the time is in
     /// the id) and, beyond `keep_at_most`, the oldest; at most
     /// [`limits::PURGE_MAX_ROWS`](crate::limits::PURGE_MAX_ROWS) at a time. Returns the number deleted.
-    fn purge_requests(&self, before_ms: i64, keep_at_most: u64) -> BoxFuture<'_, Result<u64, CommitError>>;
+    fn purge_requests(&self, before_ms: i64, keep_at_most: u64) -> CommitFuture<'_, u64>;
 
     /// Counts of the writer.
     fn stats(&self) -> Stats;

@@ -159,7 +159,7 @@ pub use model::{
 pub use rejection::Rejection;
 pub use service::{ReadModel, Resource, Service};
 pub use system::{System, SystemModel};
-pub use value::{Id, Name, Quantity, Won};
+pub use value::{Confirm, Id, Name, Quantity, Won};
 
 #[doc(hidden)]
 pub use {jiff, serde_json};

@@ -223,6 +223,17 @@ fn whole(value: f64) -> Option<i64> {
     (value.fract() == 0.0 && value.abs() <= EXACT).then_some(value as i64)
 }
 
+/// Who confirms what an event created: a setting of aggregates that a person may confirm.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Confirm {
+    /// The service confirms at once.
+    #[default]
+    Automatic,
+    /// A person confirms with a command, such as `accept`.
+    Manual,
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

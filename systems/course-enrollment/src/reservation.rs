@@ -8,7 +8,7 @@ use crate::{
     order::{Order, OrderStatus},
     values::{EduNo, Reference},
 };
-use jumun::{Aggregate, Context, Decision, Id, conflict, emit, not_found, nothing};
+use jumun::{Aggregate, Confirm, Context, Decision, Id, conflict, emit, not_found, nothing};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -66,19 +66,8 @@ pub enum Command {
 /// What an operator can set.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub struct Settings {
-    /// Who confirms reservations.
+    /// Who confirms reservations: the service, or the manager of the course with `confirm`.
     pub confirm: Confirm,
-}
-
-/// Who confirms reservations.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Confirm {
-    /// The service, as soon as they are made.
-    #[default]
-    Automatic,
-    /// The course's manager, with `confirm`.
-    Manual,
 }
 
 impl Reservation {

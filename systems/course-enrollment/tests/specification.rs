@@ -9,11 +9,11 @@ use course_enrollment::{
     notification::{self, Fields, Kind, Message, News, Notification, NotificationStatus, SEND, Told},
     order::{self, Application, Change, Order, OrderStatus},
     pay::{self, PAY, Pay, Payment, PaymentStatus},
-    reservation::{self, Confirm, Reservation, ReservationStatus},
+    reservation::{self, Reservation, ReservationStatus},
     values::{CardNumber, EduNo, Reference},
 };
 use jiff::Timestamp;
-use jumun::{Aggregate, Quantity, Rejection, given::given};
+use jumun::{Aggregate, Confirm, Quantity, Rejection, given::given};
 use support::{conflict, id};
 
 fn edu_no() -> EduNo {

@@ -5,7 +5,7 @@ use crate::{
     order::{Order, OrderStatus},
 };
 use jiff::Timestamp;
-use jumun::{Aggregate, Context, Decision, Id, Name, Quantity, Won, conflict, emit, not_found, nothing};
+use jumun::{Aggregate, Confirm, Context, Decision, Id, Name, Quantity, Won, conflict, emit, not_found, nothing};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -51,19 +51,8 @@ pub enum Command {
 /// What an operator can set.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub struct Settings {
-    /// Who confirms orders.
+    /// Who confirms orders: the service, or the owner with `accept`.
     pub confirm: Confirm,
-}
-
-/// Who confirms orders.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Confirm {
-    /// The service, as soon as they are placed.
-    #[default]
-    Automatic,
-    /// The owner, with `accept`.
-    Manual,
 }
 
 impl StoreOrder {

@@ -8,10 +8,10 @@ use food_delivery::{
     events::Event,
     order::{self, Basket, Order, OrderStatus},
     payment::{self, PAY, Pay, Payinfo, PaymentStatus, Settings},
-    store::{self, Confirm, StoreOrder},
+    store::{self, StoreOrder},
 };
 use jiff::Timestamp;
-use jumun::{Aggregate, Name, Quantity, Rejection, Won, given::given};
+use jumun::{Aggregate, Confirm, Name, Quantity, Rejection, Won, given::given};
 use support::{conflict, id};
 
 fn basket() -> Basket {

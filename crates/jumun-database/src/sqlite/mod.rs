@@ -22,8 +22,8 @@ mod writer;
 pub use reader::SqliteReader;
 
 use crate::{
-    Changes, CommitError, Database, Document, OpenError, Position, ReadDatabase, ReadError, RebuildDatabase, Receipt,
-    Schema, Stats, delegate, limits, rules,
+    Changes, CommitError, CommitFuture, Database, Document, OpenError, Position, ReadDatabase, ReadError, ReadFuture,
+    RebuildDatabase, Receipt, Schema, Stats, delegate, limits, rules,
 };
 use checkpoint::Checkpoints;
 use counters::Counters;
@@ -127,11 +127,7 @@ impl SqliteDatabase {
         .boxed()
     }
 
-    fn submit_shadow(
-        &self,
-        checked: Result<(), CommitError>,
-        work: impl FnOnce() -> Shadow,
-    ) -> BoxFuture<'_, Result<bool, CommitError>> {
+    fn submit_shadow(&self, checked: Result<(), CommitError>, work: impl FnOnce() -> Shadow) -> CommitFuture<'_, bool> {
         if let Err(error) = checked {
             return ready(Err(error)).boxed();
         }
@@ -251,70 +247,49 @@ impl ReadDatabase for SqliteDatabase {
 }
 
 impl RebuildDatabase for SqliteDatabase {
-    fn clear_shadow(&self, collection: &'static str) -> BoxFuture<'_, Result<bool, CommitError>> {
+    fn clear_shadow(&self, collection: &'static str) -> CommitFuture<'_, bool> {
         self.submit_shadow(rules::check_collections(&[collection], &self.schema), || Shadow::Clear(collection))
     }
 
-    fn write_shadow(
-        &self,
-        collection: &'static str,
-        documents: Vec<Document>,
-    ) -> BoxFuture<'_, Result<(), CommitError>> {
+    fn write_shadow(&self, collection: &'static str, documents: Vec<Document>) -> CommitFuture<'_, ()> {
         let checked = rules::check_shadow(collection, &documents, &self.schema);
         let written = self.submit_shadow(checked, || Shadow::Write { collection, documents, is_next_base: false });
         async move { written.await.map(drop) }.boxed()
     }
 
-    fn read_shadow(&self, collection: &'static str, ids: Vec<i64>) -> BoxFuture<'_, Result<Vec<Document>, ReadError>> {
+    fn read_shadow(&self, collection: &'static str, ids: Vec<i64>) -> ReadFuture<'_, Vec<Document>> {
         self.reader.read_shadow(collection, ids)
     }
 
-    fn switch_shadows(
-        &self,
-        collections: Vec<&'static str>,
-        positions: Vec<Position>,
-    ) -> BoxFuture<'_, Result<(), CommitError>> {
+    fn switch_shadows(&self, collections: Vec<&'static str>, positions: Vec<Position>) -> CommitFuture<'_, ()> {
         let checked = rules::check_collections(&collections, &self.schema);
         let switched = self.submit_shadow(checked, || Shadow::Switch { collections, positions });
         async move { switched.await.map(drop) }.boxed()
     }
 
-    fn write_next_base(
-        &self,
-        collection: &'static str,
-        documents: Vec<Document>,
-    ) -> BoxFuture<'_, Result<(), CommitError>> {
+    fn write_next_base(&self, collection: &'static str, documents: Vec<Document>) -> CommitFuture<'_, ()> {
         let checked = rules::check_shadow(collection, &documents, &self.schema);
         let written = self.submit_shadow(checked, || Shadow::Write { collection, documents, is_next_base: true });
         async move { written.await.map(drop) }.boxed()
     }
 
-    fn keep_bases(
-        &self,
-        collections: Vec<&'static str>,
-        positions: Vec<Position>,
-    ) -> BoxFuture<'_, Result<(), CommitError>> {
+    fn keep_bases(&self, collections: Vec<&'static str>, positions: Vec<Position>) -> CommitFuture<'_, ()> {
         let checked = rules::check_collections(&collections, &self.schema);
         let kept = self.submit_shadow(checked, || Shadow::Keep { collections, positions });
         async move { kept.await.map(drop) }.boxed()
     }
 
-    fn base(&self, collection: &'static str) -> BoxFuture<'_, Result<Option<Vec<Position>>, ReadError>> {
+    fn base(&self, collection: &'static str) -> ReadFuture<'_, Option<Vec<Position>>> {
         self.reader.base(collection)
     }
 
-    fn scan_base(
-        &self,
-        collection: &'static str,
-        after: i64,
-        limit: u32,
-    ) -> BoxFuture<'_, Result<Vec<Document>, ReadError>> {
+    fn scan_base(&self, collection: &'static str, after: i64, limit: u32) -> ReadFuture<'_, Vec<Document>> {
         self.reader.scan_base(collection, after, limit)
     }
 }
 
 impl Database for SqliteDatabase {
-    fn commit(&self, changes: Changes) -> BoxFuture<'_, Result<Receipt, CommitError>> {
+    fn commit(&self, changes: Changes) -> CommitFuture<'_, Receipt> {
         if let Err(error) = rules::check_limits(&changes, &self.schema) {
             return ready(Err(error)).boxed();
         }
@@ -328,12 +303,12 @@ impl Database for SqliteDatabase {
         .boxed()
     }
 
-    fn next_id(&self, collection: &'static str) -> BoxFuture<'_, Result<i64, ReadError>> {
+    fn next_id(&self, collection: &'static str) -> ReadFuture<'_, i64> {
         let next = self.shared.ids.next(collection);
         ready(next.ok_or_else(|| ReadError::Unavailable(format!("there are no ids for `{collection}`")))).boxed()
     }
 
-    fn purge_requests(&self, before_ms: i64, keep_at_most: u64) -> BoxFuture<'_, Result<u64, CommitError>> {
+    fn purge_requests(&self, before_ms: i64, keep_at_most: u64) -> CommitFuture<'_, u64> {
         let outcome = self.submit(Work::Purge { before_ms, keep_at_most });
         async move {
             match outcome.await? {

@@ -5,8 +5,8 @@ use super::{
     counts::Counts,
     failure::{StartError, read_error},
 };
-use crate::{ReadError, limits};
-use futures_util::future::{BoxFuture, FutureExt};
+use crate::{ReadError, ReadFuture, limits};
+use futures_util::future::FutureExt;
 use rusqlite::Connection;
 use std::{
     path::Path,
@@ -64,7 +64,7 @@ impl Queries {
     pub(super) fn run<T: Send + 'static>(
         &self,
         query: impl FnOnce(&mut QueryConnection) -> rusqlite::Result<T> + Send + 'static,
-    ) -> BoxFuture<'_, Result<T, ReadError>> {
+    ) -> ReadFuture<'_, T> {
         let (sender, receiver) = oneshot::channel();
         let longest = self.longest;
         let task = Box::new(move |own: &mut QueryConnection| {

@@ -11,11 +11,11 @@ use super::{
     shadow,
 };
 use crate::{
-    Direction, Document, Identity, JournalRecord, OpenError, Page, Position, Query, ReadDatabase, ReadError, Request,
-    RequestFilter, RequestState, limits,
+    Direction, Document, Identity, JournalRecord, OpenError, Page, Position, Query, ReadDatabase, ReadError,
+    ReadFuture, Request, RequestFilter, RequestState, limits,
     values::{Number, Wanted},
 };
-use futures_util::future::{BoxFuture, FutureExt, ready};
+use futures_util::future::{FutureExt, ready};
 use rusqlite::{Connection, OptionalExtension, params, types::Value};
 use std::{
     collections::HashMap,
@@ -103,10 +103,7 @@ impl SqliteReader {
     }
 
     /// Reads here and now; see [`Self::point`].
-    fn read<T: Send + 'static>(
-        &self,
-        read: impl FnOnce(&Connection) -> rusqlite::Result<T>,
-    ) -> BoxFuture<'_, Result<T, ReadError>> {
+    fn read<T: Send + 'static>(&self, read: impl FnOnce(&Connection) -> rusqlite::Result<T>) -> ReadFuture<'_, T> {
         let result = match &*self.point.lock().unwrap_or_else(PoisonError::into_inner) {
             Some(connection) => read(connection).map_err(|error| read_error(&error)),
             None => Err(ReadError::Unavailable("it is closed".to_owned())),
@@ -115,11 +112,7 @@ impl SqliteReader {
     }
 
     /// See [`crate::RebuildDatabase::read_shadow`].
-    pub(super) fn read_shadow(
-        &self,
-        collection: &'static str,
-        ids: Vec<i64>,
-    ) -> BoxFuture<'_, Result<Vec<Document>, ReadError>> {
+    pub(super) fn read_shadow(&self, collection: &'static str, ids: Vec<i64>) -> ReadFuture<'_, Vec<Document>> {
         self.queries.run(move |own| {
             if !shadow::exists(&own.connection, collection)? {
                 return Ok(Vec::new());
@@ -136,7 +129,7 @@ impl SqliteReader {
     }
 
     /// See [`crate::RebuildDatabase::base`].
-    pub(super) fn base(&self, collection: &'static str) -> BoxFuture<'_, Result<Option<Vec<Position>>, ReadError>> {
+    pub(super) fn base(&self, collection: &'static str) -> ReadFuture<'_, Option<Vec<Position>>> {
         self.queries.run(move |own| {
             let transaction = own.connection.transaction()?;
             if !shadow::base_exists(&transaction, collection)? {
@@ -150,12 +143,7 @@ impl SqliteReader {
     }
 
     /// See [`crate::RebuildDatabase::scan_base`].
-    pub(super) fn scan_base(
-        &self,
-        collection: &'static str,
-        after: i64,
-        limit: u32,
-    ) -> BoxFuture<'_, Result<Vec<Document>, ReadError>> {
+    pub(super) fn scan_base(&self, collection: &'static str, after: i64, limit: u32) -> ReadFuture<'_, Vec<Document>> {
         self.queries.run(move |own| {
             let transaction = own.connection.transaction()?;
             if !shadow::base_exists(&transaction, collection)? {
@@ -168,11 +156,7 @@ impl SqliteReader {
         })
     }
 
-    fn point_request(
-        &self,
-        wanted: &str,
-        value: impl rusqlite::ToSql,
-    ) -> BoxFuture<'_, Result<Option<Request>, ReadError>> {
+    fn point_request(&self, wanted: &str, value: impl rusqlite::ToSql) -> ReadFuture<'_, Option<Request>> {
         self.read(|connection| {
             let sql = format!("SELECT {} FROM requests WHERE {wanted} = ?1", rows::REQUEST);
             connection.prepare_cached(&sql)?.query_row([value], rows::request).optional()
@@ -191,7 +175,7 @@ impl ReadDatabase for SqliteReader {
         &self.identity
     }
 
-    fn document(&self, collection: &'static str, id: i64) -> BoxFuture<'_, Result<Option<Document>, ReadError>> {
+    fn document(&self, collection: &'static str, id: i64) -> ReadFuture<'_, Option<Document>> {
         let Some(known) = self.collections.get(collection) else { return ready(Ok(None)).boxed() };
         self.read(|connection| {
             let sql = format!("SELECT {} FROM {} WHERE id = ?1", rows::DOCUMENT, known.table);
@@ -200,7 +184,7 @@ impl ReadDatabase for SqliteReader {
     }
 
     /// A sort field that the collection does not have is ignored; a filter field that it does not have matches nothing.
-    fn page(&self, query: Query) -> BoxFuture<'_, Result<Page, ReadError>> {
+    fn page(&self, query: Query) -> ReadFuture<'_, Page> {
         let collections = Arc::clone(&self.collections);
         self.queries.run(move |own| match collections.get(query.collection) {
             Some(known) => page(own, known, query),
@@ -208,12 +192,7 @@ impl ReadDatabase for SqliteReader {
         })
     }
 
-    fn scan(
-        &self,
-        collection: &'static str,
-        after: i64,
-        limit: u32,
-    ) -> BoxFuture<'_, Result<Vec<Document>, ReadError>> {
+    fn scan(&self, collection: &'static str, after: i64, limit: u32) -> ReadFuture<'_, Vec<Document>> {
         let Some(known) = self.collections.get(collection) else { return ready(Ok(Vec::new())).boxed() };
         let sql = format!("SELECT {} FROM {} WHERE id > ?1 ORDER BY id LIMIT ?2", rows::DOCUMENT, known.table);
         self.queries.run(move |own| {
@@ -221,15 +200,15 @@ impl ReadDatabase for SqliteReader {
         })
     }
 
-    fn request_by_key(&self, key: &str) -> BoxFuture<'_, Result<Option<Request>, ReadError>> {
+    fn request_by_key(&self, key: &str) -> ReadFuture<'_, Option<Request>> {
         self.point_request("key", key)
     }
 
-    fn request(&self, id: Uuid) -> BoxFuture<'_, Result<Option<Request>, ReadError>> {
+    fn request(&self, id: Uuid) -> ReadFuture<'_, Option<Request>> {
         self.point_request("id", id.as_bytes())
     }
 
-    fn requests(&self, filter: RequestFilter) -> BoxFuture<'_, Result<Vec<Request>, ReadError>> {
+    fn requests(&self, filter: RequestFilter) -> ReadFuture<'_, Vec<Request>> {
         let wanted = match (filter.state, filter.until_before_ms) {
             // By its time: `+id` keeps SQLite from using an index of `id`.
             (RequestState::Delayed, Some(_)) => "state = 'delayed' AND state = ?1 AND +id > ?2".to_owned(),
@@ -250,7 +229,7 @@ impl ReadDatabase for SqliteReader {
         })
     }
 
-    fn doubts_about(&self, subject: i64) -> BoxFuture<'_, Result<Vec<Request>, ReadError>> {
+    fn doubts_about(&self, subject: i64) -> ReadFuture<'_, Vec<Request>> {
         self.read(|connection| {
             let sql = format!(
                 "SELECT {} FROM requests WHERE {} AND subject = ?1 ORDER BY id LIMIT ?2",
@@ -262,7 +241,7 @@ impl ReadDatabase for SqliteReader {
         })
     }
 
-    fn journal(&self, partition: u16, after: u64, limit: u32) -> BoxFuture<'_, Result<Vec<JournalRecord>, ReadError>> {
+    fn journal(&self, partition: u16, after: u64, limit: u32) -> ReadFuture<'_, Vec<JournalRecord>> {
         self.own.run(move |own| {
             let sql = "SELECT partition, sequence, event_type, key, time_ms, body, trace FROM journal
                  WHERE partition = ?1 AND sequence > ?2 ORDER BY sequence LIMIT ?3";
@@ -271,7 +250,7 @@ impl ReadDatabase for SqliteReader {
         })
     }
 
-    fn positions(&self) -> BoxFuture<'_, Result<Vec<Position>, ReadError>> {
+    fn positions(&self) -> ReadFuture<'_, Vec<Position>> {
         self.read(|connection| {
             let sql = "SELECT source, partition, epoch, sequence FROM places ORDER BY source, partition";
             connection.prepare_cached(sql)?.query_map([], rows::position)?.collect()

@@ -255,7 +255,7 @@ mod tests {
     use super::*;
     use crate::{
         Engine, Parts,
-        asks::transport::{Outcome, Question},
+        asks::transport::{Outcome, Question, VoidFuture},
         schema,
     };
     use futures_util::future::{BoxFuture, ready};
@@ -273,7 +273,7 @@ mod tests {
         fn ask(&self, _: Question) -> BoxFuture<'_, Outcome> {
             Box::pin(ready(Outcome::NotDone("this test asks no neighbour".into())))
         }
-        fn void<'a>(&'a self, _: &'a str, _: &'a str, id: Uuid, _: &'a Origin) -> BoxFuture<'a, Result<(), VoidError>> {
+        fn void<'a>(&'a self, _: &'a str, _: &'a str, id: Uuid, _: &'a Origin) -> VoidFuture<'a> {
             self.calls.fetch_add(1, Ordering::Relaxed);
             Box::pin(ready(if id > self.cannot_up_to { Ok(()) } else { Err(self.error.clone()) }))
         }

@@ -56,19 +56,16 @@ pub enum Outcome {
     Unknown(String),
 }
 
+/// An undo call in progress.
+pub type VoidFuture<'a> = BoxFuture<'a, Result<(), VoidError>>;
+
 /// The way to the neighbours.
 pub trait Transport: Send + Sync + 'static {
     /// Asks, and waits for the answer up to the time limit.
     fn ask(&self, question: Question) -> BoxFuture<'_, Outcome>;
 
     /// Has a question undone, whatever its outcome. `Ok` once the neighbour confirms it.
-    fn void<'a>(
-        &'a self,
-        service: &'a str,
-        path: &'a str,
-        id: Uuid,
-        origin: &'a Origin,
-    ) -> BoxFuture<'a, Result<(), VoidError>>;
+    fn void<'a>(&'a self, service: &'a str, path: &'a str, id: Uuid, origin: &'a Origin) -> VoidFuture<'a>;
 }
 
 /// Why it is unknown whether a question is undone.
@@ -206,13 +203,7 @@ impl Transport for HttpTransport {
         })
     }
 
-    fn void<'a>(
-        &'a self,
-        service: &'a str,
-        path: &'a str,
-        id: Uuid,
-        origin: &'a Origin,
-    ) -> BoxFuture<'a, Result<(), VoidError>> {
+    fn void<'a>(&'a self, service: &'a str, path: &'a str, id: Uuid, origin: &'a Origin) -> VoidFuture<'a> {
         Box::pin(async move {
             let post = async {
                 let uri = self.uri(service, &format!("{path}/void"))?;

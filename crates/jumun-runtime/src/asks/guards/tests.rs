@@ -3,7 +3,7 @@
 use super::Guards;
 use crate::{
     Engine, Incoming, Key, Parts, Success,
-    asks::transport::{Outcome, Question, Transport, VoidError},
+    asks::transport::{Outcome, Question, Transport, VoidError, VoidFuture},
     schema,
 };
 use futures_util::future::{BoxFuture, ready};
@@ -100,7 +100,7 @@ impl Transport for Till {
         Box::pin(ready(outcome.expect("one outcome for each call")))
     }
 
-    fn void<'a>(&'a self, _: &'a str, _: &'a str, _: Uuid, _: &'a Origin) -> BoxFuture<'a, Result<(), VoidError>> {
+    fn void<'a>(&'a self, _: &'a str, _: &'a str, _: Uuid, _: &'a Origin) -> VoidFuture<'a> {
         Box::pin(ready(Err(VoidError::NoAnswer("this till undoes nothing".into()))))
     }
 }

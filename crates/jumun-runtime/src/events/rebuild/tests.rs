@@ -4,7 +4,7 @@
 use super::*;
 use crate::{
     Engine, Incoming, Parts,
-    asks::transport::{Outcome as Reached, Question, Transport, VoidError},
+    asks::transport::{Outcome as Reached, Question, Transport, VoidError, VoidFuture},
     events::Relay,
     schema,
 };
@@ -178,7 +178,7 @@ impl Transport for NoNeighbours {
     fn ask(&self, _: Question) -> BoxFuture<'_, Reached> {
         Box::pin(ready(Reached::NotDone("there is no neighbour".into())))
     }
-    fn void<'a>(&'a self, _: &'a str, _: &'a str, _: Uuid, _: &'a Origin) -> BoxFuture<'a, Result<(), VoidError>> {
+    fn void<'a>(&'a self, _: &'a str, _: &'a str, _: Uuid, _: &'a Origin) -> VoidFuture<'a> {
         Box::pin(ready(Err(VoidError::NoAnswer("there is no neighbour".into()))))
     }
 }

@@ -410,6 +410,8 @@ async fn why_tells_the_story_of_an_order() {
         for word in ["OrderCanceled", "PaymentCanceled", "StoreCanceled", "ORDER_CANCELED"] {
             assert!(story.contains(word), "{word}: {story}");
         }
+        let (exit_code, refused) = lab.jumun(&["why"], &["seven"]);
+        assert!(exit_code == 1 && refused.contains("order-unclear"), "{refused}");
         let (exit_code, story) = lab.jumun(&["why"], &["4711"]);
         assert_eq!(exit_code, 0);
         assert!(story.contains("no service has data of this order"), "{story}");

@@ -2,7 +2,7 @@
 
 use crate::{
     Failure,
-    options::{SystemOptions, duration},
+    options::{SubjectOptions, SystemOptions, duration},
     output::{is_written, print, print_lines},
     systems::Systems,
 };
@@ -66,12 +66,13 @@ pub(crate) struct Tail {
 }
 
 #[derive(Debug, Args)]
-#[command(allow_missing_positional = true)]
+#[command(
+    override_usage = "jumun events show [OPTIONS] [SYSTEM] <EVENT>",
+    mut_arg("subject", |it| it.value_name("EVENT").help("The event, as `tail` prints it: order/0/7"))
+)]
 pub(crate) struct Show {
     #[command(flatten)]
-    system: SystemOptions,
-    /// The event, as `tail` prints it: order/0/7
-    event: String,
+    subject: SubjectOptions,
 }
 
 /// An event and the service that published it.
@@ -144,15 +145,16 @@ fn keep_latest(latest: &mut VecDeque<Found>, lines: usize) {
 }
 
 fn show(options: &Show, systems: Systems<'_>) -> Result<ExitCode, Failure> {
-    let (model, config) = options.system.load(systems)?;
+    let (model, config) = options.subject.load(systems)?;
+    let event = options.subject.subject();
     let unclear = || {
         Failure::new(
             "event-unclear",
-            format!("`{}` is not the id of an event", options.event),
+            format!("`{event}` is not the id of an event"),
             "Write it as `jumun events tail` prints it: order/0/7.",
         )
     };
-    let token = options.event.parse::<Token>().ok().filter(|token| token.sequence > 0).ok_or_else(unclear)?;
+    let token = event.parse::<Token>().ok().filter(|token| token.sequence > 0).ok_or_else(unclear)?;
     let Token { service, partition, sequence } = token;
     let bus = open(&config)?;
     let mut from = oldest(bus.as_ref())?;
@@ -168,19 +170,15 @@ fn show(options: &Show, systems: Systems<'_>) -> Result<ExitCode, Failure> {
         }
     };
     let (source, record) = found.and_then(|delivery| Some((delivery.source, delivery.record?))).ok_or_else(|| {
-        Failure::new(
-            "event-missing",
-            format!("there is no event {}", options.event),
-            "List the events with `jumun events tail`.",
-        )
+        Failure::new("event-missing", format!("there is no event {event}"), "List the events with `jumun events tail`.")
     })?;
-    let event = body(&record);
+    let body = body(&record);
     let output = json!({
-        "at": options.event,
+        "at": event,
         "time": time(&record),
         "key": record.key,
         "headers": envelope::headers(model.name, &source, &record).into_iter().collect::<BTreeMap<_, _>>(),
-        "event": event,
+        "event": body,
     });
     print(format_args!("{output:#}"))?;
     Ok(ExitCode::SUCCESS)

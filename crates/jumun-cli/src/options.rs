@@ -52,6 +52,19 @@ pub(crate) struct SystemFlagOptions {
     settings: SettingsOptions,
 }
 
+/// An optional system, then what the command is about. Two plain arguments, because clap does not find a missing one where
+/// a flag stands between the two.
+#[derive(Debug, Args)]
+pub(crate) struct SubjectOptions {
+    /// The name of the system. Optional; default: the one with data in the data folder; if several have, the one that is up.
+    #[arg(value_name = "SYSTEM")]
+    system_or_subject: String,
+    #[arg(value_name = "SUBJECT")]
+    subject: Option<String>,
+    #[command(flatten)]
+    settings: SettingsOptions,
+}
+
 /// Where data and configuration are.
 #[derive(Debug, Args)]
 pub(crate) struct SettingsOptions {
@@ -86,6 +99,24 @@ impl NamedSystemOptions {
 impl SystemOptions {
     pub(crate) fn load(&self, systems: Systems<'_>) -> Result<(SystemModel, Config), Failure> {
         self.settings.load(systems, self.system.as_deref())
+    }
+}
+
+impl SubjectOptions {
+    pub(crate) fn load(&self, systems: Systems<'_>) -> Result<(SystemModel, Config), Failure> {
+        self.settings.load(systems, self.subject.as_ref().map(|_| self.system_or_subject.as_str()))
+    }
+
+    pub(crate) fn subject(&self) -> &str {
+        self.subject.as_ref().unwrap_or(&self.system_or_subject)
+    }
+
+    /// The subject as the id of an order.
+    pub(crate) fn order(&self) -> Result<i64, Failure> {
+        self.subject().parse().map_err(|_| {
+            let why = format!("`{}` is not the id of an order", self.subject());
+            Failure::new("order-unclear", why, "Write the number of the order, as in `jumun why 7`.")
+        })
     }
 }
 

@@ -3,13 +3,15 @@
 use crate::{
     Failure,
     audit::open,
-    options::{NamedSystemOptions, SystemOptions},
+    options::{NamedSystemOptions, SubjectOptions, SystemOptions},
     output::print_lines,
     process::block_on,
     systems::Systems,
 };
 use clap::{Args, Subcommand};
+use jumun::SystemModel;
 use jumun_control::{DiscardParked, RetryParked, socket_in, tell};
+use jumun_host::config::Config;
 use jumun_runtime::events::parked::{Parked, parked};
 use serde_json::json;
 use std::{
@@ -39,12 +41,13 @@ pub(crate) struct List {
 }
 
 #[derive(Debug, Args)]
-#[command(allow_missing_positional = true)]
+#[command(
+    override_usage = "jumun parked show [OPTIONS] [SYSTEM] <ORDER>",
+    mut_arg("subject", |it| it.value_name("ORDER").help("The id of the order"))
+)]
 pub(crate) struct Show {
     #[command(flatten)]
-    system: SystemOptions,
-    /// The order.
-    order: i64,
+    subject: SubjectOptions,
 }
 
 #[derive(Debug, Args)]
@@ -81,9 +84,8 @@ pub(crate) fn run(command: &Command, systems: Systems<'_>) -> Result<ExitCode, F
 }
 
 /// All parked events, by service.
-fn read(system: &SystemOptions, systems: Systems<'_>, order: Option<i64>) -> Result<Vec<(String, Parked)>, Failure> {
-    let (model, config) = system.load(systems)?;
-    let databases = open(&model, &config)?;
+fn read(model: &SystemModel, config: &Config, order: Option<i64>) -> Result<Vec<(String, Parked)>, Failure> {
+    let databases = open(model, config)?;
     block_on(async {
         let mut found = Vec::new();
         for service in model.services.iter().filter(|service| !service.listens.is_empty()) {
@@ -98,7 +100,8 @@ fn read(system: &SystemOptions, systems: Systems<'_>, order: Option<i64>) -> Res
 
 fn list(options: &List, systems: Systems<'_>) -> Result<Vec<String>, Failure> {
     let mut groups: BTreeMap<(String, String), (u64, BTreeSet<i64>)> = BTreeMap::new();
-    for (service, parked) in read(&options.system, systems, None)? {
+    let (model, config) = options.system.load(systems)?;
+    for (service, parked) in read(&model, &config, None)? {
         let (events, orders) = groups.entry((service, parked.cause)).or_default();
         *events += 1;
         orders.insert(parked.key);
@@ -122,9 +125,11 @@ fn list(options: &List, systems: Systems<'_>) -> Result<Vec<String>, Failure> {
 }
 
 fn show(options: &Show, systems: Systems<'_>) -> Result<Vec<String>, Failure> {
-    let found = read(&options.system, systems, Some(options.order))?;
+    let (model, config) = options.subject.load(systems)?;
+    let order = options.subject.order()?;
+    let found = read(&model, &config, Some(order))?;
     if found.is_empty() {
-        return Ok(vec![format!("no event of order {} is parked", options.order)]);
+        return Ok(vec![format!("no event of order {order} is parked")]);
     }
     Ok(found
         .into_iter()

@@ -1,6 +1,6 @@
 //! `jumun view`: rebuilds views from the event log.
 
-use crate::{Failure, options::SystemOptions, process::block_on, systems::Systems};
+use crate::{Failure, options::SubjectOptions, process::block_on, systems::Systems};
 use clap::{Args, Subcommand};
 use jumun::{ServiceModel, SystemModel};
 use jumun_control::{RebuildProgress, RebuildReport, RebuildStats, RebuildView, follow, socket_in};
@@ -22,12 +22,13 @@ pub(crate) enum Command {
 }
 
 #[derive(Debug, Args)]
-#[command(allow_missing_positional = true)]
+#[command(
+    override_usage = "jumun view rebuild [OPTIONS] [SYSTEM] <SERVICE>",
+    mut_arg("subject", |it| it.value_name("SERVICE").help("A view, or a service that has views"))
+)]
 pub(crate) struct Rebuild {
     #[command(flatten)]
-    system: SystemOptions,
-    /// A view, or a service that has views.
-    service: String,
+    subject: SubjectOptions,
     /// Prints one JSON object per line.
     #[arg(long)]
     json: bool,
@@ -40,11 +41,11 @@ pub(crate) fn run(command: &Command, systems: Systems<'_>) -> Result<ExitCode, F
 }
 
 fn rebuild(options: &Rebuild, systems: Systems<'_>) -> Result<ExitCode, Failure> {
-    let (model, config) = options.system.load(systems)?;
-    let service = service_with(&model, &options.service)?;
+    let (model, config) = options.subject.load(systems)?;
+    let service = service_with(&model, options.subject.subject())?;
     let socket = socket_in(&config.folder, service.name);
     let mut printer = Printer { json: options.json, is_terminal: io::stdout().is_terminal(), last: None };
-    let call = RebuildView { view: options.service.clone() };
+    let call = RebuildView { view: options.subject.subject().to_owned() };
     block_on(follow(&socket, &call, |report| printer.print(report)))??;
     printer.finish()
 }

@@ -3,7 +3,7 @@
 use crate::{
     Failure, audit,
     events::{self, Found, Read},
-    options::SystemOptions,
+    options::SubjectOptions,
     output::print_lines,
     process::block_on,
     systems::Systems,
@@ -18,17 +18,18 @@ use serde_json::Value;
 use std::process::ExitCode;
 
 #[derive(Debug, Args)]
-#[command(allow_missing_positional = true)]
+#[command(
+    override_usage = "jumun why [OPTIONS] [SYSTEM] <ORDER>",
+    mut_arg("subject", |it| it.value_name("ORDER").help("The id of the order"))
+)]
 pub(crate) struct Options {
     #[command(flatten)]
-    system: SystemOptions,
-    /// The order's id.
-    order: i64,
+    subject: SubjectOptions,
 }
 
 pub(crate) fn run(options: &Options, systems: Systems<'_>) -> Result<ExitCode, Failure> {
-    let (model, config) = options.system.load(systems)?;
-    let order = options.order;
+    let (model, config) = options.subject.load(systems)?;
+    let order = options.subject.order()?;
     let databases = audit::open(&model, &config)?;
     let Read { all: mut history, from, .. } = events::read_all(&config, &Wants::All, |history: &mut Vec<_>, found| {
         if found.record.key == order {

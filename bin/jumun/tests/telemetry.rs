@@ -255,10 +255,10 @@ async fn a_trace_goes_through_calls_and_events_to_the_view() {
         let log = lab.service(name).log_text();
         assert!(log.lines().any(|line| line.contains(&trace)), "{name} does not know the trace\n{log}");
     }
-    let heard = lab.dashboard.log_text();
-    let heard: Vec<_> = heard.lines().filter(|line| line.contains("heard") && line.contains(TRACE)).collect();
-    assert!(heard.iter().all(|line| line.contains(&format!("order={id}"))), "{heard:#?}");
-    assert_eq!(heard.len(), 3, "{heard:#?}");
+    let log = lab.dashboard.log_text();
+    let applied: Vec<_> = log.lines().filter(|line| line.contains("applied") && line.contains(TRACE)).collect();
+    assert!(applied.iter().all(|line| line.contains(&format!("order={id}"))), "{applied:#?}");
+    assert_eq!(applied.len(), 3, "{applied:#?}");
 }
 
 #[tokio::test]

@@ -1,6 +1,6 @@
 //! Drills: how course enrollment fares while its payment is slow, narrow, or dead. Each prints what `docs/drills.md` shows.
 //!
-//! `cargo bench -p jumun-cli --bench drills`, or one of them: `-- overload`. `JUMUN_BENCH_SECONDS=120` takes longer than the
+//! `cargo bench -p jumun-program --bench drills`, or one of them: `-- overload`. `JUMUN_BENCH_SECONDS=120` takes longer than the
 //! usual minute. Where siege is installed, the first two are done with it, too, as they were first done.
 
 mod support;

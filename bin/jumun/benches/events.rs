@@ -1,7 +1,7 @@
 //! How far the view is behind: five services as processes, a steady 2,000 orders a second, and how long after its 201 an
 //! order is shown as confirmed by its shop. That is four hops: order, bus, store, bus, dashboard.
 //!
-//! `cargo bench -p jumun-cli --bench events`; `JUMUN_BENCH_SECONDS=30` measures longer, `JUMUN_BENCH_RATE=4000` harder.
+//! `cargo bench -p jumun-program --bench events`; `JUMUN_BENCH_SECONDS=30` measures longer, `JUMUN_BENCH_RATE=4000` harder.
 
 mod support;
 

@@ -1,7 +1,7 @@
 //! What the gateway costs: processor time per request through it to an upstream that does next to nothing. The load is a
 //! closed loop on the same machine.
 //!
-//! `cargo bench -p jumun-cli --bench gateway`
+//! `cargo bench -p jumun-program --bench gateway`
 
 mod support;
 

@@ -1,7 +1,7 @@
 //! How fast a view is made anew from the log while its service answers, and with how much memory: seven events an order,
 //! from four services, as they would stand on the bus.
 //!
-//! `cargo bench -p jumun-cli --bench rebuild`; `JUMUN_BENCH_ORDERS=1000000` measures more. `JUMUN_BENCH_APART=100000`
+//! `cargo bench -p jumun-program --bench rebuild`; `JUMUN_BENCH_ORDERS=1000000` measures more. `JUMUN_BENCH_APART=100000`
 //! places so many orders between two events of one order, so that fewer rows are still at hand.
 
 mod support;

@@ -1,7 +1,7 @@
 //! The whole system, as its users start it: `jumun up`, orders through the gateway by `jumun load`, until the view shows
 //! them and the audit is clean. Every figure is of this one run.
 //!
-//! `cargo bench -p jumun-cli --bench system`; `JUMUN_BENCH_SECONDS=30` measures longer.
+//! `cargo bench -p jumun-program --bench system`; `JUMUN_BENCH_SECONDS=30` measures longer.
 
 mod support;
 

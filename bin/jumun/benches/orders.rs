@@ -1,7 +1,7 @@
 //! Durable paid orders over HTTP: the service `order` asks the service `payment`, two processes, each with its own
 //! database, as `jumun serve` runs them. The load is a closed loop on the same machine.
 //!
-//! `cargo bench -p jumun-cli`; `JUMUN_BENCH_SECONDS=30` measures longer.
+//! `cargo bench -p jumun-program`; `JUMUN_BENCH_SECONDS=30` measures longer.
 
 mod support;
 

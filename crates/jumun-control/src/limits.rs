@@ -22,3 +22,6 @@ pub const FAULT_START_DELAY_MAX: Duration = Duration::from_mins(1);
 
 /// How long faults may last that end by themselves.
 pub const FAULTS_LAST_MAX: Duration = Duration::from_hours(24);
+
+/// Pause after a failed accept: long enough for a file descriptor to become free.
+pub const ACCEPT_PAUSE: Duration = Duration::from_millis(100);

@@ -2,7 +2,7 @@
 
 use crate::{
     Call, Refused, VERSION,
-    limits::{MESSAGE_MAX_BYTES, REPORTS_WAITING_MAX},
+    limits::{ACCEPT_PAUSE, MESSAGE_MAX_BYTES, REPORTS_WAITING_MAX},
 };
 use axum::{
     Json, Router,
@@ -23,7 +23,6 @@ use std::{
     io,
     os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
-    time::Duration,
 };
 use tokio::{net::UnixListener, sync::mpsc, task::JoinHandle};
 
@@ -146,7 +145,7 @@ impl Control {
                     }
                     Err(error) => {
                         tracing::warn!(%error, "the control socket cannot accept");
-                        tokio::time::sleep(Duration::from_millis(100)).await;
+                        tokio::time::sleep(ACCEPT_PAUSE).await;
                     }
                 }
             }

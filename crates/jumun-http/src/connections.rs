@@ -6,7 +6,7 @@
 //! 2. During the farewell it keeps serving open connections; an answer tells its client that the connection closes.
 //! 3. It closes idle connections and waits for requests in progress, up to [`DRAIN_TIME_LIMIT`].
 
-use crate::limits::{CONNECTIONS_MAX, DRAIN_TIME_LIMIT, FAREWELL_LOOK, HEAD_MAX_BYTES};
+use crate::limits::{ACCEPT_PAUSE, CONNECTIONS_MAX, DRAIN_TIME_LIMIT, FAREWELL_LOOK, HEAD_MAX_BYTES};
 use http::{Request, Response};
 use hyper::{
     body::{Body, Incoming},
@@ -78,7 +78,7 @@ pub async fn serve_until<S, B>(
                 // Usually out of file descriptors. Connections that end free some.
                 if !concerns_one_connection(&error) {
                     tracing::warn!(%error, "failed to accept a connection; retrying");
-                    tokio::time::sleep(Duration::from_millis(50)).await;
+                    tokio::time::sleep(ACCEPT_PAUSE).await;
                 }
             }
         }

@@ -29,3 +29,6 @@ pub const DRAIN_TIME_LIMIT: Duration = Duration::from_secs(25);
 
 /// How often a draining server checks whether all clients have disconnected.
 pub const FAREWELL_LOOK: Duration = Duration::from_millis(20);
+
+/// Pause after a failed accept: long enough for other connections to end and free a file descriptor.
+pub const ACCEPT_PAUSE: Duration = Duration::from_millis(50);

@@ -277,13 +277,46 @@ async fn a_service_that_never_gets_ready_is_tried_again_ever_more_slowly() {
     assert_clean(&up);
 }
 
+/// How often the gateway has probed the order service.
+async fn probes(up: &Up) -> u64 {
+    let page = up.client("order").get("/actuator/prometheus").await.body;
+    let page = std::str::from_utf8(&page).expect("text");
+    let counted = page.lines().find(|line| line.starts_with("jumun_http_requests") && line.contains("readiness"));
+    counted.and_then(|line| line.rsplit(' ').next()?.parse().ok()).unwrap_or_default()
+}
+
+#[tokio::test]
+async fn an_idle_system_logs_nothing() {
+    let up = Up::running().await;
+    let logs = || -> Vec<String> {
+        let files = fs::read_dir(up.data().join("logs")).expect("a folder of logs");
+        files.map(|file| fs::read_to_string(file.expect("a file").path()).expect("a log")).collect()
+    };
+    let (before, first) = (logs(), probes(&up).await);
+    // The gateway probes once a second. More than two windows of the summary pass, so one of them is whole.
+    wait_until(LONG, "25 more probes", async || probes(&up).await > first + 25).await;
+    assert_eq!(logs(), before);
+}
+
+#[tokio::test]
+async fn a_filter_of_the_log_that_is_none_is_refused() {
+    let up = Up::new();
+    let mut command = up.command();
+    command.env("JUMUN_LOG", "info,jumun_runtime=loud");
+    let (status, said) = run(command);
+    assert_eq!(status, 1, "{said}");
+    assert!(said.contains("error[configuration-invalid]: JUMUN_LOG is not a filter"), "{said}");
+}
+
 #[tokio::test]
 async fn what_the_processes_say_is_in_their_logs() {
     let up = Up::running().await;
     up.client("gateway").place("치킨", 22_000).await;
-    wait_until(LONG, "it has said something", async || up.tell(&["logs", "order"]).contains("this second")).await;
+    wait_until(LONG, "it has said something", async || up.tell(&["logs", "order"]).contains("traffic of the last"))
+        .await;
     let said = up.tell(&["logs", "order"]);
     assert!(said.lines().all(|line| line.starts_with("order")), "{said}");
+    assert!(!said.contains('\u{1b}'), "a file has no colours: {said}");
     let (status, said) = up.jumun(&["logs", "nobody"]);
     assert_eq!(status, 1);
     assert!(said.contains("Name one of: dashboard, delivery, gateway"), "{said}");

@@ -16,6 +16,7 @@ mod explain;
 mod failure;
 mod fault;
 mod load;
+mod log;
 mod logs;
 mod operate;
 mod options;

@@ -1,6 +1,6 @@
 //! `jumun serve`: runs one service of a system, or its gateway, in this process.
 
-use crate::{Failure, options::NamedSystemOptions, process, systems::Systems};
+use crate::{Failure, log, options::NamedSystemOptions, process, systems::Systems};
 use clap::Args;
 use jumun::{ServiceModel, SystemModel};
 use jumun_gateway::GATEWAY;
@@ -12,7 +12,6 @@ use std::{
     process::ExitCode,
 };
 use tokio::net::TcpListener;
-use tracing_subscriber::EnvFilter;
 
 #[derive(Debug, Args)]
 pub(crate) struct Options {
@@ -33,8 +32,7 @@ pub(crate) struct Options {
 }
 
 pub(crate) fn run(options: &Options, systems: Systems<'_>) -> Result<ExitCode, Failure> {
-    start_log(options.log_json);
-    serve(options, systems).inspect_err(|failure| {
+    log::start(options.log_json).and_then(|()| serve(options, systems)).inspect_err(|failure| {
         if options.supervised.is_some() {
             drop(writeln!(io::stdout(), "{failure}")); // the supervisor reports it to the user
         }
@@ -94,13 +92,6 @@ fn socket(name: &'static str, options: &Options, configured: SocketAddr) -> Resu
         }
     });
     Ok(Socket { listener, announce, stop })
-}
-
-pub(crate) fn start_log(json: bool) {
-    let filter = EnvFilter::try_from_env("JUMUN_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
-    // A service continues without its log if the disk is full.
-    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr).log_internal_errors(false);
-    if json { log.json().init() } else { log.init() }
 }
 
 /// The socket inherited from the supervisor, with its leash; or a new one.

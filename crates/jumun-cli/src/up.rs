@@ -1,6 +1,6 @@
 //! `jumun up`: runs all processes of a system on this machine, one process per service.
 
-use crate::{Failure, options::NamedSystemOptions, process, systems::Systems};
+use crate::{Failure, log, options::NamedSystemOptions, process, systems::Systems};
 use clap::Args;
 use jumun::{LoadLine, SystemModel};
 use jumun_control::{About, ProcessState, ProcessStatus};
@@ -30,6 +30,7 @@ pub(crate) struct Options {
 }
 
 pub(crate) fn run(options: &Options, systems: Systems<'_>) -> Result<ExitCode, Failure> {
+    log::start(options.json)?;
     let (model, config) = options.system.load(systems)?;
     process::block_on(up(&model, &config, options))?
 }

@@ -32,6 +32,7 @@ use http::{Request, Response, StatusCode};
 use hyper::{body::Incoming, service::Service as HttpService};
 use jumun::SystemModel;
 use jumun_http::{Pace, Shed, limits::DRAIN_TIME_LIMIT, serve_until};
+use jumun_telemetry::{Summary, Traffic, Window, limits::SUMMARY_SECONDS};
 use std::{collections::BTreeMap, convert::Infallible, net::SocketAddr, pin::Pin, sync::Arc, time::Duration};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
@@ -88,21 +89,18 @@ impl HttpService<Request<Incoming>> for Connection {
     }
 }
 
-/// Logs one line a second while there is traffic.
+/// Logs a line per window while there is traffic.
 async fn summarize(forwarder: Arc<Forwarder>) {
     let mut every = tokio::time::interval(Duration::from_secs(1));
-    let mut before = forwarder.metrics.traffic();
+    let mut summary = Summary::new(forwarder.metrics.clone());
     loop {
         every.tick().await;
-        let now = forwarder.metrics.traffic();
-        let turned_away = forwarder.shedding.shed_since_last();
         if let Some(rates) = &forwarder.rates {
             rates.forget_idle();
         }
-        let (requests, failures) = (now.requests - before.requests, now.failures - before.failures);
-        before = now;
-        if requests > 0 {
-            tracing::info!(requests, failures, slowest = ?now.slowest, turned_away, "this second");
+        if let Some(Window { traffic, turned_away }) = summary.second_ended(forwarder.shedding.shed_since_last()) {
+            let Traffic { requests, failures, slowest } = traffic;
+            tracing::info!(requests, failures, ?slowest, turned_away, "traffic of the last {SUMMARY_SECONDS} s");
         }
     }
 }

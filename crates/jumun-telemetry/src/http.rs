@@ -1,6 +1,9 @@
 //! Metrics of HTTP requests, for a service and for the gateway.
 
-use crate::metrics::{Label, label, latency, seconds};
+use crate::{
+    limits::SUMMARY_SECONDS,
+    metrics::{Label, label, latency, seconds},
+};
 use prometheus_client::{
     metrics::{counter::Counter, family::Family, histogram::Histogram},
     registry::Registry,
@@ -35,11 +38,32 @@ struct RouteInner {
     method: String,
     route: String,
     latency: Histogram,
+    /// Whether its requests are traffic. Probes and scrapes are not: they come to an idle service, too.
+    is_traffic: bool,
     /// By status; a route has few.
     answered: Mutex<Vec<(u16, Counter)>>,
 }
 
-/// The traffic of all routes, as [`HttpMetrics::traffic`] reads it.
+/// Sums up the traffic of [`SUMMARY_SECONDS`] for one line of the log.
+#[derive(Debug)]
+pub struct Summary {
+    metrics: HttpMetrics,
+    /// The sums at the end of the last window.
+    before: Traffic,
+    turned_away: u64,
+    seconds: u64,
+}
+
+/// What [`Summary`] says of a window.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Window {
+    /// What was answered in it.
+    pub traffic: Traffic,
+    /// Requests turned away in it.
+    pub turned_away: u64,
+}
+
+/// The traffic of all routes but those of probes and scrapes, as [`HttpMetrics::traffic`] reads it.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Traffic {
     /// Requests answered.
@@ -71,7 +95,9 @@ impl HttpMetrics {
         let labels = [label("method", method), label("route", route)];
         let latency = self.0.latency.get_or_create_owned(&labels);
         let (method, route) = (method.to_owned(), route.to_owned());
-        let route = RouteInner { metrics: self.clone(), method, route, latency, answered: Mutex::default() };
+        let is_traffic = !route.starts_with("/actuator");
+        let route =
+            RouteInner { metrics: self.clone(), method, route, latency, is_traffic, answered: Mutex::default() };
         let route = Route(Arc::new(route));
         lock(&self.0.routes).push(route.clone());
         route
@@ -81,7 +107,7 @@ impl HttpMetrics {
     pub fn traffic(&self) -> Traffic {
         let slowest = Duration::from_micros(self.0.slowest_us.swap(0, Ordering::Relaxed));
         let mut traffic = Traffic { slowest, ..Traffic::default() };
-        for route in lock(&self.0.routes).iter() {
+        for route in lock(&self.0.routes).iter().filter(|route| route.0.is_traffic) {
             for (status, counter) in lock(&route.0.answered).iter() {
                 traffic.requests += counter.get();
                 traffic.failures += if *status >= 500 { counter.get() } else { 0 };
@@ -91,12 +117,38 @@ impl HttpMetrics {
     }
 }
 
+impl Summary {
+    /// Begins the first window.
+    pub fn new(metrics: HttpMetrics) -> Self {
+        Self { before: metrics.traffic(), metrics, turned_away: 0, seconds: 0 }
+    }
+
+    /// Ends a second, in which `turned_away` requests were turned away. Returns the window that ends with it, if there was
+    /// traffic in it.
+    pub fn second_ended(&mut self, turned_away: u64) -> Option<Window> {
+        self.turned_away += turned_away;
+        self.seconds += 1;
+        if self.seconds < SUMMARY_SECONDS {
+            return None;
+        }
+        self.seconds = 0;
+        let now = self.metrics.traffic();
+        let before = std::mem::replace(&mut self.before, now);
+        let (requests, failures) = (now.requests - before.requests, now.failures - before.failures);
+        let turned_away = std::mem::take(&mut self.turned_away);
+        (requests > 0).then_some(Window { traffic: Traffic { requests, failures, ..now }, turned_away })
+    }
+}
+
 impl Route {
     /// Counts an answer.
     pub fn answered(&self, status: u16, took: Duration) {
         let inner = &*self.0;
         inner.latency.observe(seconds(took));
-        inner.metrics.0.slowest_us.fetch_max(u64::try_from(took.as_micros()).unwrap_or(u64::MAX), Ordering::Relaxed);
+        if inner.is_traffic {
+            let took_us = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
+            inner.metrics.0.slowest_us.fetch_max(took_us, Ordering::Relaxed);
+        }
         let mut answered = lock(&inner.answered);
         if let Some((_, counter)) = answered.iter().find(|(known, _)| *known == status) {
             counter.inc();
@@ -143,6 +195,7 @@ mod tests {
             orders.answered(status, Duration::from_micros(300));
         }
         order.answered(404, Duration::from_millis(40));
+        http.route("GET", "/actuator/health").answered(503, Duration::from_secs(1));
         let page = page(&registry);
         for line in [
             "# TYPE jumun_http_requests_total counter",
@@ -156,5 +209,22 @@ mod tests {
         let slowest = Duration::from_millis(40);
         assert_eq!(http.traffic(), Traffic { requests: 4, failures: 1, slowest });
         assert_eq!(http.traffic(), Traffic { requests: 4, failures: 1, slowest: Duration::ZERO });
+    }
+
+    #[test]
+    fn a_window_sums_up_its_seconds_and_a_probe_is_no_traffic() {
+        let http = HttpMetrics::register(&mut registry("order", 0));
+        let (orders, probe) = (http.route("POST", "/orders"), http.route("GET", "/actuator/health/readiness"));
+        let mut summary = Summary::new(http);
+        let mut windows = Vec::new();
+        for second in 1..=3 * SUMMARY_SECONDS {
+            probe.answered(503, Duration::from_secs(1));
+            if second <= 2 {
+                orders.answered(503, Duration::from_millis(second));
+            }
+            windows.extend(summary.second_ended(second % 2).map(|window| (second, window)));
+        }
+        let traffic = Traffic { requests: 2, failures: 2, slowest: Duration::from_millis(2) };
+        assert_eq!(windows, [(SUMMARY_SECONDS, Window { traffic, turned_away: SUMMARY_SECONDS / 2 })]);
     }
 }

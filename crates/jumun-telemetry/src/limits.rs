@@ -13,3 +13,6 @@ pub const SPAN_EXPORT_EVERY: Duration = Duration::from_secs(1);
 
 /// How long a collector may take to accept a batch.
 pub const SPAN_EXPORT_TIME_LIMIT: Duration = Duration::from_secs(5);
+
+/// Seconds that one line of the log summarises. A line each second would push the rest of the log out within a day.
+pub const SUMMARY_SECONDS: u64 = 10;

@@ -26,7 +26,10 @@ use jumun_http::{
     limits::{DRAIN_TIME_LIMIT, HEAD_TIME_LIMIT},
     serve_until,
 };
-use jumun_telemetry::limits::SPAN_EXPORT_TIME_LIMIT;
+use jumun_telemetry::{
+    Summary, Traffic, Window,
+    limits::{SPAN_EXPORT_TIME_LIMIT, SUMMARY_SECONDS},
+};
 use serde_json::json;
 use std::{path::PathBuf, sync::Arc, time::Duration};
 use tokio::net::TcpListener;
@@ -151,29 +154,26 @@ pub async fn serve(engine: Engine, serving: Serving) -> Result<(), ServeError> {
     Ok(())
 }
 
-/// One line a second while there is traffic.
+/// Logs a line per window while there is traffic.
 async fn summarize(shared: Shared) {
     let metrics = shared.engine.core().metrics();
     let mut every = tokio::time::interval(Duration::from_secs(1));
-    let mut before = metrics.http.traffic();
+    let mut summary = Summary::new(metrics.http.clone());
     loop {
         every.tick().await;
-        let now = metrics.http.traffic();
-        let turned_away = shared.engine.admission().look();
-        let (requests, failures) = (now.requests - before.requests, now.failures - before.failures);
-        before = now;
-        if requests > 0 {
+        if let Some(Window { traffic, turned_away }) = summary.second_ended(shared.engine.admission().look()) {
+            let Traffic { requests, failures, slowest } = traffic;
             tracing::info!(
                 requests,
                 failures,
-                slowest = ?now.slowest,
+                ?slowest,
                 turned_away,
                 asks.accepted = metrics.asks(AskOutcome::Accepted),
                 asks.refused = metrics.asks(AskOutcome::Refused),
                 asks.not_done = metrics.asks(AskOutcome::NotDone),
                 asks.unknown = metrics.asks(AskOutcome::Unknown),
                 asks.voided = metrics.asks(AskOutcome::Voided),
-                "this second, and asks since the start"
+                "traffic of the last {SUMMARY_SECONDS} s, and asks since the start"
             );
         }
     }

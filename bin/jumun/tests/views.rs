@@ -2,7 +2,7 @@
 
 mod lab;
 
-use lab::{Deed, LONG, Lab, SERVICES, Trap, run, wait_for, wait_until};
+use lab::{Deed, LONG, Lab, SERVICES, Trap, run, run_apart, wait_for, wait_until};
 use rusqlite::{Connection, OpenFlags};
 use serde_json::Value;
 use std::{
@@ -72,9 +72,9 @@ async fn a_view_is_rebuilt_under_running_orders_by_processes_that_are_killed_ove
         lab.dashboard.kill();
         lab.dashboard.start_with(Trap::Dies(death)).await;
         let rebuilding = lab.command(&["view", "rebuild"], &["dashboard"]);
-        let rebuilding = tokio::task::spawn_blocking(|| run(rebuilding));
+        let rebuilding = tokio::task::spawn_blocking(|| run_apart(rebuilding));
         lab.dashboard.wait_until_dead().await;
-        let (exit_code, said) = rebuilding.await.expect("a command");
+        let (exit_code, _, said) = rebuilding.await.expect("a command");
         assert_eq!(exit_code, 1, "{death}: {said}");
         assert!(said.contains("service-silent") || said.contains("rebuild-given-up"), "{death}: {said}");
         lab.dashboard.start().await;

@@ -212,9 +212,15 @@ async fn start(services: impl Iterator<Item = &mut Service>) {
     }
 }
 
-/// Runs a command to its end: its exit status, and what it said.
-pub(crate) fn run(mut command: Command) -> (i32, String) {
+/// Runs a command to its end: its exit status, and what it said; its errors, if it printed nothing else.
+pub(crate) fn run(command: Command) -> (i32, String) {
+    let (exit_code, printed, errors) = run_apart(command);
+    (exit_code, if printed.is_empty() { errors } else { printed })
+}
+
+/// Runs a command to its end: its exit status, its standard output, its standard error.
+pub(crate) fn run_apart(mut command: Command) -> (i32, String, String) {
     let output = command.stdin(Stdio::null()).output().expect("a process");
-    let said = if output.stdout.is_empty() { &output.stderr } else { &output.stdout };
-    (output.status.code().unwrap_or(-1), String::from_utf8_lossy(said).trim().to_owned())
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).trim().to_owned();
+    (output.status.code().unwrap_or(-1), text(&output.stdout), text(&output.stderr))
 }

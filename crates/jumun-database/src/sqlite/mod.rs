@@ -39,7 +39,6 @@ use std::{
     process,
     sync::{
         Arc, Mutex, PoisonError,
-        atomic::Ordering,
         mpsc::{Receiver, SyncSender, TrySendError, sync_channel},
     },
     thread::{self, JoinHandle},
@@ -320,13 +319,7 @@ impl Database for SqliteDatabase {
     }
 
     fn stats(&self) -> Stats {
-        Stats {
-            commits: self.shared.commits.load(Ordering::Relaxed),
-            groups: self.shared.groups.load(Ordering::Relaxed),
-            conflicts: self.shared.conflicts.load(Ordering::Relaxed),
-            group_jobs: self.shared.group_jobs.read(),
-            sync_us: self.shared.sync_us.read(),
-        }
+        self.shared.stats()
     }
 
     fn close(&self) -> BoxFuture<'_, ()> {

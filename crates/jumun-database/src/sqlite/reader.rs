@@ -76,18 +76,13 @@ impl SqliteReader {
             Queries::start(path, name, connections, longest)
                 .map_err(|error| OpenError::Unusable { path: file(), why: error.to_string() })
         };
-        let queries = start(&format!("{}-query", stored.service), limits::QUERY_CONNECTIONS)?;
-        let own = start(&format!("{}-own", stored.service), 1)?;
+        let queries = start(&format!("{}-query", stored.identity.service), limits::QUERY_CONNECTIONS)?;
+        let own = start(&format!("{}-own", stored.identity.service), 1)?;
         let known = |collection: StoredCollection| {
             (collection.name.clone(), Known { table: schema::table(&collection.name), fields: collection.fields })
         };
         Ok(Self {
-            identity: Identity {
-                service: stored.service,
-                epoch: stored.epoch,
-                partitions: stored.partitions,
-                sharing: stored.sharing,
-            },
+            identity: stored.identity,
             collections: Arc::new(stored.collections.into_iter().map(known).collect()),
             point: Mutex::new(Some(point)),
             queries,

@@ -17,7 +17,7 @@
 //! All counters are in one table because that is one page: a commit changes several of them at once.
 
 use super::failure::open_error;
-use crate::{OpenError, Schema, Sharing};
+use crate::{Identity, OpenError, Schema, Sharing};
 use rusqlite::{Connection, OptionalExtension, params};
 use std::{iter, path::Path};
 use uuid::Uuid;
@@ -152,16 +152,15 @@ fn check_meta(connection: &Connection, path: &Path, schema: &Schema) -> Result<(
     let failed = |error| open_error(path, &error);
     let partitions = schema.partitions.max(1);
     if let Some(service) = meta(connection, "service").map_err(failed)? {
-        let stored = load(connection, path)?;
+        let Identity { partitions: found, sharing, .. } = load(connection, path)?.identity;
         if service != schema.service {
             let why = format!("it belongs to the service `{service}`, not to `{}`", schema.service);
             return Err(OpenError::Foreign { path: path.display().to_string(), why });
         }
-        if stored.partitions != partitions {
-            let (found, wanted) = (stored.partitions, partitions);
-            return Err(OpenError::Partitions { path: path.display().to_string(), found, wanted });
+        if found != partitions {
+            return Err(OpenError::Partitions { path: path.display().to_string(), found, wanted: partitions });
         }
-        if stored.sharing != Sharing::OneProcess {
+        if sharing != Sharing::OneProcess {
             let why = "it is for several processes at a time; this release opens it for one only".to_owned();
             return Err(OpenError::Unusable { path: path.display().to_string(), why });
         }
@@ -173,13 +172,10 @@ fn check_meta(connection: &Connection, path: &Path, schema: &Schema) -> Result<(
     set_meta(connection, "collections", &collections_to_json(schema)).map_err(failed)
 }
 
-/// The identity that the database has stored.
+/// What a database says about itself.
 #[derive(Debug)]
 pub(super) struct Stored {
-    pub(super) service: String,
-    pub(super) epoch: Uuid,
-    pub(super) partitions: u16,
-    pub(super) sharing: Sharing,
+    pub(super) identity: Identity,
     pub(super) collections: Vec<StoredCollection>,
 }
 
@@ -202,13 +198,14 @@ pub(super) fn load(connection: &Connection, path: &Path) -> Result<Stored, OpenE
         path: path.display().to_string(),
         why: format!("its `{name}` cannot be read"),
     };
-    Ok(Stored {
+    let identity = Identity {
         service: value("service")?,
         epoch: value("epoch")?.parse().map_err(|_| unreadable("epoch"))?,
         partitions: value("partitions")?.parse().map_err(|_| unreadable("partitions"))?,
         sharing: Sharing::parse(&value("processes")?).ok_or_else(|| unreadable("processes"))?,
-        collections: collections_from_json(&value("collections")?).ok_or_else(|| unreadable("collections"))?,
-    })
+    };
+    let collections = collections_from_json(&value("collections")?).ok_or_else(|| unreadable("collections"))?;
+    Ok(Stored { identity, collections })
 }
 
 fn collections_to_json(schema: &Schema) -> String {
@@ -440,7 +437,7 @@ mod tests {
         migrate(&connection, path(), MIGRATIONS).unwrap();
         let schema = Schema { service: "order".to_owned(), partitions: 1, collections: vec![] };
         adopt(&connection, path(), &schema).unwrap();
-        let stored = load(&connection, path()).unwrap();
+        let stored = load(&connection, path()).unwrap().identity;
         assert_eq!((stored.sharing, stored.epoch), (Sharing::OneProcess, Uuid::from_u128(7)));
 
         set_meta(&connection, "processes", "many").unwrap();

@@ -13,7 +13,7 @@ use super::{
     job::{Done, Job, Outcome, Work},
     statements::Statements,
 };
-use crate::{CommitError, histogram::Filling, limits, rules};
+use crate::{CommitError, Stats, histogram::Filling, limits, rules};
 use rusqlite::{Connection, ErrorCode};
 use std::{
     mem,
@@ -30,11 +30,11 @@ use std::{
 pub(super) struct Shared {
     pub(super) ids: Ids,
     pub(super) courier: Courier,
-    pub(super) commits: AtomicU64,
-    pub(super) groups: AtomicU64,
-    pub(super) conflicts: AtomicU64,
-    pub(super) group_jobs: Filling,
-    pub(super) sync_us: Filling,
+    commits: AtomicU64,
+    groups: AtomicU64,
+    conflicts: AtomicU64,
+    group_jobs: Filling,
+    sync_us: Filling,
 }
 
 impl Shared {
@@ -48,6 +48,17 @@ impl Shared {
             group_jobs: Filling::new(limits::GROUP_JOBS_BOUNDS),
             sync_us: Filling::new(limits::SYNC_US_BOUNDS),
         })
+    }
+
+    /// What the writer has done since the start.
+    pub(super) fn stats(&self) -> Stats {
+        Stats {
+            commits: self.commits.load(Ordering::Relaxed),
+            groups: self.groups.load(Ordering::Relaxed),
+            conflicts: self.conflicts.load(Ordering::Relaxed),
+            group_jobs: self.group_jobs.read(),
+            sync_us: self.sync_us.read(),
+        }
     }
 }
 

@@ -8,6 +8,32 @@ use super::{
 use crate::{BusError, limits};
 use std::path::Path;
 
+/// The end of a log, or of the part of it that is looked at.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct End {
+    /// Bytes of the newest segment before it.
+    pub(super) offset: u64,
+    /// The checksum of the last record.
+    pub(super) checksum: u32,
+    /// The ordinal of the next record.
+    pub(super) ordinal: u64,
+    /// The last number of each partition.
+    pub(super) numbers: Vec<u64>,
+}
+
+impl End {
+    /// Steps over a record; false where it does not have the next number.
+    pub(super) fn step(&mut self, frame: &Frame) -> bool {
+        let Some(last) = self.numbers.get_mut(usize::from(frame.partition)) else { return false };
+        let next = frame.sequence == *last + 1;
+        *last = frame.sequence;
+        self.offset += frame.length as u64;
+        self.checksum = frame.checksum;
+        self.ordinal += 1;
+        next
+    }
+}
+
 /// The ordinal of the next record that will be appended to a log, found from the end of its last segment.
 pub(super) fn end(folder: &Path) -> Result<u64, BusError> {
     for first in files::segments(folder)?.into_iter().rev() {

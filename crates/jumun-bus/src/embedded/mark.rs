@@ -2,6 +2,7 @@
 //! middle of one leaves the other. The one with the higher count holds.
 
 use super::{
+    end::End,
     files::{damaged, newer, unavailable},
     format::{self, Bytes, Unreadable},
 };
@@ -18,26 +19,21 @@ const MAGIC: [u8; 8] = *b"JUMUNMRK";
 /// So that no block of a disk has a part in both slots.
 const BLOCK_BYTES: usize = 4096;
 
-/// A place in a log, and what is known there.
+/// How far a log outlives a power cut.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Mark {
+    /// The epoch of the log's source.
     pub(super) epoch: Uuid,
     /// The segment, by the ordinal of its first record.
     pub(super) segment: u64,
-    /// How many bytes of it.
-    pub(super) offset: u64,
-    /// The checksum there.
-    pub(super) checksum: u32,
-    /// The ordinal of the next record.
-    pub(super) ordinal: u64,
-    /// The last number of each partition.
-    pub(super) numbers: Vec<u64>,
+    /// The end of what is synced.
+    pub(super) end: End,
 }
 
 impl Mark {
     /// How many partitions the log has.
     pub(super) fn partitions(&self) -> u16 {
-        u16::try_from(self.numbers.len()).unwrap_or(u16::MAX)
+        u16::try_from(self.end.numbers.len()).unwrap_or(u16::MAX)
     }
 
     fn encode(&self, count: u64) -> Vec<u8> {
@@ -45,15 +41,15 @@ impl Mark {
         bytes.extend(count.to_le_bytes());
         bytes.extend(self.epoch.as_bytes());
         bytes.extend(self.segment.to_le_bytes());
-        bytes.extend(self.offset.to_le_bytes());
-        bytes.extend(self.checksum.to_le_bytes());
-        bytes.extend(self.ordinal.to_le_bytes());
+        bytes.extend(self.end.offset.to_le_bytes());
+        bytes.extend(self.end.checksum.to_le_bytes());
+        bytes.extend(self.end.ordinal.to_le_bytes());
         bytes.extend(self.partitions().to_le_bytes());
-        for number in &self.numbers {
+        for number in &self.end.numbers {
             bytes.extend(number.to_le_bytes());
         }
         format::seal(&mut bytes);
-        bytes.resize(slot_bytes(self.numbers.len()), 0);
+        bytes.resize(slot_bytes(self.end.numbers.len()), 0);
         bytes
     }
 
@@ -67,7 +63,7 @@ impl Mark {
         let (count, epoch, segment, offset) = (rest.u64()?, rest.uuid()?, rest.u64()?, rest.u64()?);
         let (checksum, ordinal, partitions) = (rest.u32()?, rest.u64()?, rest.u16()?);
         let numbers = (0..partitions).map(|_| rest.u64()).collect::<Option<Vec<_>>>()?;
-        Some((count, Self { epoch, segment, offset, checksum, ordinal, numbers }))
+        Some((count, Self { epoch, segment, end: End { offset, checksum, ordinal, numbers } }))
     }
 }
 
@@ -118,7 +114,7 @@ impl MarkFile {
         let path = path(folder);
         let file = File::options().write(true).open(&path).map_err(|error| unavailable(&path, &error))?;
         let bytes = file.metadata().map_err(|error| unavailable(&path, &error))?.len();
-        if bytes != 2 * slot_bytes(mark.numbers.len()) as u64 {
+        if bytes != 2 * slot_bytes(mark.end.numbers.len()) as u64 {
             return Err(damaged(&path, bytes, "it has another length than it was made with"));
         }
         Ok(Some(Self { path, file, count, mark }))

@@ -119,7 +119,7 @@ impl EmbeddedLog {
     pub fn synced_to(&self, service: &str) -> Result<Option<(PathBuf, u64)>, BusError> {
         rules::check_service(service)?;
         let folder = self.folder.join(service);
-        Ok(mark::read(&folder)?.map(|mark| (files::segment(&folder, mark.segment), mark.offset)))
+        Ok(mark::read(&folder)?.map(|mark| (files::segment(&folder, mark.segment), mark.end.offset)))
     }
 
     /// For tests and drills: takes from all logs what a power cut may take at most.
@@ -137,10 +137,10 @@ impl EmbeddedLog {
                 if first < mark.segment {
                     continue;
                 }
-                let gone = first > mark.segment || first == mark.ordinal;
+                let gone = first > mark.segment || first == mark.end.ordinal;
                 let file = File::options().write(true).open(&path).map_err(failed)?;
                 // Deleted files are truncated as well: a process that has one open sees the loss at once.
-                file.set_len(if gone { 0 } else { mark.offset }).map_err(failed)?;
+                file.set_len(if gone { 0 } else { mark.end.offset }).map_err(failed)?;
                 if gone {
                     fs::remove_file(&path).map_err(failed)?;
                 }

@@ -2,6 +2,7 @@
 
 use super::{
     cursor::{Cursor, Next, Opened},
+    end::End,
     files::{self, damaged, unavailable},
     format::{self, CHECKSUM_BYTES, Frame, Header},
     mark::{Mark, MarkFile},
@@ -43,28 +44,6 @@ struct Segment {
     named: bool,
     /// When its first event happened, in milliseconds since 1970 UTC.
     since_ms: Option<i64>,
-}
-
-/// The end of a log.
-#[derive(Debug, Clone, PartialEq, Eq)]
-struct End {
-    offset: u64,
-    checksum: u32,
-    ordinal: u64,
-    numbers: Vec<u64>,
-}
-
-impl End {
-    /// Steps over a record; false where it does not have the next number.
-    fn step(&mut self, frame: &Frame) -> bool {
-        let Some(last) = self.numbers.get_mut(usize::from(frame.partition)) else { return false };
-        let next = frame.sequence == *last + 1;
-        *last = frame.sequence;
-        self.offset += frame.length as u64;
-        self.checksum = frame.checksum;
-        self.ordinal += 1;
-        next
-    }
 }
 
 impl LogPublisher {
@@ -151,7 +130,7 @@ impl LogPublisher {
     }
 
     fn sync_all(&mut self) -> Result<(), BusError> {
-        if self.mark.get().ordinal == self.end.ordinal {
+        if self.mark.get().end.ordinal == self.end.ordinal {
             return Ok(());
         }
         let synced = self.try_sync();
@@ -167,9 +146,7 @@ impl LogPublisher {
             files::sync_folder(&self.folder)?;
             self.segment.named = true;
         }
-        let End { offset, checksum, ordinal, ref numbers } = self.end;
-        let (epoch, segment, numbers) = (self.source.epoch, self.segment.first, numbers.clone());
-        self.mark.set(Mark { epoch, segment, offset, checksum, ordinal, numbers })
+        self.mark.set(Mark { epoch: self.source.epoch, segment: self.segment.first, end: self.end.clone() })
     }
 }
 
@@ -206,7 +183,7 @@ impl Publisher for LogPublisher {
     fn sync(&mut self) -> Result<Vec<u64>, BusError> {
         self.check_usable()?;
         self.sync_all()?;
-        Ok(self.mark.get().numbers.clone())
+        Ok(self.mark.get().end.numbers.clone())
     }
 }
 
@@ -214,8 +191,8 @@ impl Publisher for LogPublisher {
 fn make(bus: &Path, folder: &Path, source: &Source) -> Result<MarkFile, BusError> {
     let numbers = vec![0; usize::from(source.partitions)];
     let (header, checksum) = Header { source: source.clone(), first: 0, before: numbers.clone() }.encode();
-    let (epoch, offset) = (source.epoch, header.len() as u64);
-    let mark = MarkFile::create(folder, Mark { epoch, segment: 0, offset, checksum, ordinal: 0, numbers })?;
+    let end = End { offset: header.len() as u64, checksum, ordinal: 0, numbers };
+    let mark = MarkFile::create(folder, Mark { epoch: source.epoch, segment: 0, end })?;
     // With the names, up to the folder of all of this.
     for folder in [Some(folder), Some(bus), bus.parent().filter(|parent| !parent.as_os_str().is_empty())] {
         folder.map_or(Ok(()), files::sync_folder)?;
@@ -244,14 +221,14 @@ fn begin(folder: &Path, header: &Header) -> Result<(Segment, End), BusError> {
 /// Finds the end of a log from its mark on, and cuts off what comes after it.
 fn recover(folder: &Path, source: &Source, mark: &Mark, segments: &[u64]) -> Result<(Segment, End), BusError> {
     // The mark is in the newest segment, or at the end of the one before, if there is nothing synced in the newest.
-    let newest = if segments.contains(&mark.ordinal) { mark.ordinal } else { mark.segment };
+    let newest = if segments.contains(&mark.end.ordinal) { mark.end.ordinal } else { mark.segment };
     if let Some(unknown) = segments.iter().find(|first| **first > mark.segment && **first != newest) {
         return Err(damaged(&files::segment(folder, *unknown), 0, "what should be before it is not"));
     }
-    if mark.segment < mark.ordinal {
+    if mark.segment < mark.end.ordinal {
         check_mark(folder, mark)?;
     }
-    let nothing_synced = newest == mark.ordinal;
+    let nothing_synced = newest == mark.end.ordinal;
     let path = files::segment(folder, newest);
     let file = File::options().read(true).write(true).open(&path);
     let mut cursor = match file {
@@ -272,11 +249,11 @@ fn recover(folder: &Path, source: &Source, mark: &Mark, segments: &[u64]) -> Res
         return Err(damaged(&path, 0, &why));
     }
     if !nothing_synced {
-        cursor.go_to(mark.offset, mark.checksum, mark.ordinal);
+        cursor.go_to(mark.end.offset, mark.end.checksum, mark.end.ordinal);
     }
     let from = cursor.offset;
     let mut end =
-        End { offset: from, checksum: cursor.checksum, ordinal: cursor.ordinal, numbers: mark.numbers.clone() };
+        End { offset: from, checksum: cursor.checksum, ordinal: cursor.ordinal, numbers: mark.end.numbers.clone() };
     loop {
         match cursor.next()? {
             Next::Record(frame, _) => {
@@ -311,7 +288,7 @@ fn first_time(folder: &Path, first: u64) -> Result<Option<i64>, BusError> {
 
 /// Creates the segment again in which the log continues: nothing in it was synced, so a power cut may have taken it.
 fn begin_again(folder: &Path, source: &Source, mark: &Mark) -> Result<(Segment, End), BusError> {
-    begin(folder, &Header { source: source.clone(), first: mark.ordinal, before: mark.numbers.clone() })
+    begin(folder, &Header { source: source.clone(), first: mark.end.ordinal, before: mark.end.numbers.clone() })
 }
 
 /// That the last record before the mark is what was synced.
@@ -320,26 +297,30 @@ fn check_mark(folder: &Path, mark: &Mark) -> Result<(), BusError> {
     let wrong = |offset| damaged(&path, offset, "it is not what was synced");
     let Some(file) = files::open(&path)? else { return Err(damaged(&path, 0, "it is missing")) };
     let length = file.metadata().map_err(|error| unavailable(&path, &error))?.len();
-    if length < mark.offset {
+    if length < mark.end.offset {
         return Err(damaged(&path, length, "it ends before what was synced"));
     }
     let read = |bytes: &mut [u8], back: usize| {
-        let from = mark.offset.checked_sub(back as u64).ok_or_else(|| wrong(0))?;
+        let from = mark.end.offset.checked_sub(back as u64).ok_or_else(|| wrong(0))?;
         files::read(&file, &path, bytes, from)
     };
     let mut back = [0; 2 * CHECKSUM_BYTES];
     read(&mut back, 2 * CHECKSUM_BYTES)?;
     let record = format::Bytes(&back).u32().unwrap_or_default() as usize;
     if record > limits::RECORD_MAX_BYTES {
-        return Err(wrong(mark.offset - CHECKSUM_BYTES as u64));
+        return Err(wrong(mark.end.offset - CHECKSUM_BYTES as u64));
     }
     let mut bytes = vec![0; CHECKSUM_BYTES + record];
     read(&mut bytes, CHECKSUM_BYTES + record)?;
     let mut rest = format::Bytes(&bytes);
     let before = rest.u32().unwrap_or_default();
     match Frame::parse(rest.0, before) {
-        format::Parsed::Frame(frame) if frame.checksum == mark.checksum && frame.ordinal + 1 == mark.ordinal => Ok(()),
-        _ => Err(wrong(mark.offset - record as u64)),
+        format::Parsed::Frame(frame)
+            if frame.checksum == mark.end.checksum && frame.ordinal + 1 == mark.end.ordinal =>
+        {
+            Ok(())
+        }
+        _ => Err(wrong(mark.end.offset - record as u64)),
     }
 }
 

@@ -208,7 +208,7 @@ impl Feed {
                 Opened::Missing => return Ok(false),
                 Opened::Broken => {
                     let first = segments[middle];
-                    if mark::read(&self.folder)?.is_some_and(|mark| mark.ordinal > first) {
+                    if mark::read(&self.folder)?.is_some_and(|mark| mark.end.ordinal > first) {
                         let path = files::segment(&self.folder, first);
                         let error = files::damaged(&path, 0, "the header of a segment cannot be read");
                         return self.doubt((first, 0), error).map(|()| true);
@@ -334,7 +334,7 @@ impl Feed {
         }
         let place = (cursor.header.first, cursor.offset);
         if mark::read(&self.folder)?
-            .is_some_and(|mark| (mark.segment, mark.offset) > place && mark.ordinal > cursor.ordinal)
+            .is_some_and(|mark| (mark.segment, mark.end.offset) > place && mark.end.ordinal > cursor.ordinal)
         {
             let error = files::damaged(&cursor.path, cursor.offset, "what was synced cannot be read");
             self.doubt(place, error)?;

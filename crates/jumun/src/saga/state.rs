@@ -80,8 +80,8 @@ impl Hash for Committed {
 /// An ask that is not finished.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(super) struct Call {
-    pub(super) service: usize,
-    pub(super) decider: DocumentKey,
+    /// The service and its document that ask.
+    pub(super) asker: (usize, DocumentKey),
     pub(super) target: AskTarget,
     pub(super) question: String,
     /// Whether it is to be undone; else it is delayed.

@@ -381,14 +381,15 @@ impl Saga {
 
     /// The command that settles a delayed ask decides.
     fn settle(&self, mut facts: Facts, call: &Call, reply: &Reply) -> Facts {
-        let resource = &self.model.services[call.service].resources[call.decider.0];
+        let (service, decider) = call.asker;
+        let resource = &self.model.services[service].resources[decider.0];
         let settle =
             resource.settles.iter().find(|settle| settle.target == call.target).expect("a delayed ask is settled");
         if let Reply::Accepted(answer) = reply {
             assert!((settle.is_answer)(&call.question, answer), "{answer} does not answer {}", call.question);
         }
-        match self.decide(&facts, call.service, call.decider, &settle.command, Some(reply)) {
-            Outcome::Decided(decided) => self.commit(&mut facts, call.service, decided),
+        match self.decide(&facts, service, decider, &settle.command, Some(reply)) {
+            Outcome::Decided(decided) => self.commit(&mut facts, service, decided),
             other => panic!("the command that settles {:?} must decide: {other:?}", call.target),
         }
         facts
@@ -457,7 +458,7 @@ impl Saga {
     fn ask(&self, facts: &Facts, service: usize, decider: DocumentKey, asked: &Asked) -> Vec<Asking> {
         let call = |done| {
             let (target, question) = (asked.target, asked.body.clone());
-            Call { service, decider, target, question, is_voiding: false, done }
+            Call { asker: (service, decider), target, question, is_voiding: false, done }
         };
         let plain = |outcome, reply| Asking { facts: facts.clone(), reply, outcomes: vec![outcome], accepted: None };
         let unavailable = |mut facts: Facts, done, outcomes| {
@@ -599,10 +600,12 @@ impl Saga {
         let later = decided.later.into_iter().filter(|(_, asked)| !asked.target.is_external());
         facts.calls.extend(later.map(|(decider, asked)| {
             let (target, question) = (asked.target, asked.body);
-            Call { service, decider, target, question, is_voiding: false, done: None }
+            Call { asker: (service, decider), target, question, is_voiding: false, done: None }
         }));
-        let is_withdrawn =
-            |call: &Call| call.service == service && decided.withdrawn.contains(&(call.decider, call.target));
+        let is_withdrawn = |call: &Call| {
+            let (asking, decider) = call.asker;
+            asking == service && decided.withdrawn.contains(&(decider, call.target))
+        };
         if !decided.withdrawn.is_empty() {
             let calls = std::mem::take(&mut facts.calls).into_iter();
             let calls = calls.map(|call| Call { is_voiding: call.is_voiding || is_withdrawn(&call), ..call });

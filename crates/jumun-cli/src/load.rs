@@ -158,7 +158,7 @@ fn load(options: &Options, systems: Systems<'_>) -> Result<ExitCode, Failure> {
         if !options.json {
             print(summary.to_text(model.name))?;
         }
-        let acknowledged = &summary.acknowledged;
+        let acknowledged = &summary.tally.orders.acknowledged;
         let report = match &databases {
             None => None,
             Some(databases) => Some(audit::run_over(&model, databases, acknowledged, options.wait).await?),
@@ -181,13 +181,14 @@ fn load(options: &Options, systems: Systems<'_>) -> Result<ExitCode, Failure> {
 /// 0: availability reached and audit clean. 1: one of them is not. 2: cannot be determined.
 fn exit_code(options: &Options, summary: &Summary, verdict: Option<Verdict>) -> u8 {
     let tally = &summary.tally;
-    let is_bad =
-        tally.availability() < options.availability || tally.never_finished > 0 || verdict == Some(Verdict::Violated);
+    let is_bad = tally.availability() < options.availability
+        || tally.watched.never_finished > 0
+        || verdict == Some(Verdict::Violated);
     if tally.transactions() + tally.not_sent == 0 {
         2
     } else if is_bad {
         1
-    } else if verdict == Some(Verdict::Open) || tally.not_kept > 0 {
+    } else if verdict == Some(Verdict::Open) || tally.orders.not_kept > 0 {
         2
     } else {
         0
@@ -231,12 +232,14 @@ async fn send(options: &Options, plan: Plan, url: &str) -> Result<Summary, Failu
         }
     };
     target.warm(pace.rate.map_or(pace.concurrency, |_| WARM_CONNECTIONS.min(options.in_flight))).await?;
+    let acknowledged =
+        Acknowledged { collection: plan.collection, ended_says: plan.canceled, ..Acknowledged::default() };
     let load = Rc::new(Load {
         plan,
         target,
         view,
         wait: options.wait,
-        tally: RefCell::new(Tally::new()),
+        tally: RefCell::new(Tally::new(acknowledged)),
         started: Cell::new(0),
         requests: TaskTracker::new(),
         watches: TaskTracker::new(),
@@ -261,16 +264,8 @@ async fn send(options: &Options, plan: Plan, url: &str) -> Result<Summary, Failu
     let was_stopped = stop.is_cancelled();
     stop.cancel(); // from here on the first Ctrl-C ends the program
     let load = Rc::into_inner(load).ok_or_else(|| Failure::new("system", "a task did not end", "Report this."))?;
-    let mut tally = load.tally.into_inner();
-    let acknowledged = Acknowledged {
-        collection: load.plan.collection,
-        made: std::mem::take(&mut tally.placed),
-        ended: std::mem::take(&mut tally.ended),
-        ended_says: load.plan.canceled,
-    };
     Ok(Summary {
-        acknowledged,
-        tally,
+        tally: load.tally.into_inner(),
         elapsed,
         cpu,
         was_stopped,
@@ -359,7 +354,7 @@ impl Load {
     /// Polls the view until it shows an order as finished.
     fn watch(self: &Rc<Self>, order: i64, acknowledged: Instant) {
         if self.watches.len() >= WATCHED_AT_ONCE {
-            self.tally.borrow_mut().not_watched += 1;
+            self.tally.borrow_mut().watched.missed += 1;
             return;
         }
         let load = Rc::clone(self);
@@ -373,10 +368,10 @@ impl Load {
                     && answer.status == StatusCode::OK
                     && answer.body.is_ok_and(|body| watch.is_finished(&body))
                 {
-                    return load.tally.borrow_mut().finished(after);
+                    return load.tally.borrow_mut().watched.finished(after);
                 }
                 if after >= load.wait {
-                    load.tally.borrow_mut().never_finished += 1;
+                    load.tally.borrow_mut().watched.never_finished += 1;
                     return;
                 }
                 tokio::time::sleep((after / 10).clamp(POLL_PAUSE.0, POLL_PAUSE.1)).await;

@@ -5,7 +5,6 @@ use super::{
     tally::{Tally, share},
 };
 use hdrhistogram::Histogram;
-use jumun_audit::Acknowledged;
 use serde_json::{Value, json};
 use std::time::Duration;
 
@@ -14,8 +13,7 @@ const KINDS_SHOWN_MAX: usize = 20;
 
 /// The results of a load.
 pub(super) struct Summary {
-    /// The orders, for the audit.
-    pub(super) acknowledged: Acknowledged,
+    /// What was counted, the acknowledged orders among it.
     pub(super) tally: Tally,
     /// From the first request to the last response.
     pub(super) elapsed: Duration,
@@ -76,14 +74,14 @@ impl Summary {
         }
         add("Longest transaction", decimal(ms_of(tally.latency.max())), "ms");
         add("Shortest transaction", decimal(shortest_ms(&tally.latency)), "ms");
-        add("Orders acknowledged", self.acknowledged.made.len().to_string(), "");
+        add("Orders acknowledged", tally.orders.acknowledged.made.len().to_string(), "");
         if tally.canceled > 0 {
             add("Orders cancelled", tally.canceled.to_string(), "");
         }
-        if self.watched() + tally.not_watched > 0 {
-            add("Orders watched", self.watched().to_string(), "");
+        if tally.watched.count() + tally.watched.missed > 0 {
+            add("Orders watched", tally.watched.count().to_string(), "");
             for (name, quantile) in [("p50", 0.5), ("p99", 0.99), ("max", 1.0)] {
-                add(&format!("View lag {name}"), decimal(ms(&tally.lag, quantile)), "ms");
+                add(&format!("View lag {name}"), decimal(ms(&tally.watched.lag, quantile)), "ms");
             }
         }
         add("Load generator CPU", format!("{:.1}", self.cpu_us_per_transaction()), "µs/trans");
@@ -121,24 +119,22 @@ impl Summary {
                 tally.unanswered
             ));
         }
-        if tally.never_finished > 0 {
-            warnings
-                .push(format!("{} watched orders were not shown as finished in time (--wait)", tally.never_finished));
+        if tally.watched.never_finished > 0 {
+            warnings.push(format!(
+                "{} watched orders were not shown as finished in time (--wait)",
+                tally.watched.never_finished
+            ));
         }
-        if tally.not_watched > 0 {
-            warnings.push(format!("{} orders were not watched: too many others were watched", tally.not_watched));
+        if tally.watched.missed > 0 {
+            warnings.push(format!("{} orders were not watched: too many others were watched", tally.watched.missed));
         }
-        if tally.not_kept > 0 {
+        if tally.orders.not_kept > 0 {
             warnings.push(format!(
                 "{} acknowledged orders cannot be audited: the generator had no memory for their ids",
-                tally.not_kept
+                tally.orders.not_kept
             ));
         }
         warnings
-    }
-
-    fn watched(&self) -> u64 {
-        self.tally.lag.len() + self.tally.never_finished
     }
 
     /// The JSON. Times are in milliseconds unless their key names another unit.
@@ -169,13 +165,13 @@ impl Summary {
             "failures": tally.failed,
             "notSent": tally.not_sent,
             "unanswered": tally.unanswered,
-            "orders": self.acknowledged.made.len(),
+            "orders": tally.orders.acknowledged.made.len(),
             "cancelled": tally.canceled,
             "view": {
-                "watched": self.watched(),
-                "neverFinished": tally.never_finished,
-                "notWatched": tally.not_watched,
-                "lagMs": times(&tally.lag),
+                "watched": tally.watched.count(),
+                "neverFinished": tally.watched.never_finished,
+                "notWatched": tally.watched.missed,
+                "lagMs": times(&tally.watched.lag),
             },
             "generator": {
                 "cpuMicrosPerTransaction": self.cpu_us_per_transaction(),

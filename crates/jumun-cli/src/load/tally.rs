@@ -6,7 +6,7 @@ use super::{
 };
 use hdrhistogram::Histogram;
 use http::StatusCode;
-use jumun_audit::{Full, Keys};
+use jumun_audit::{Acknowledged, Full, Keys};
 use jumun_http::Problem;
 use std::{collections::BTreeMap, time::Duration};
 
@@ -32,22 +32,33 @@ pub(super) struct Tally {
     pub(super) recent: Histogram<u64>,
     /// From the due time of a request to its sending: the delay of the generator itself.
     pub(super) late: Histogram<u64>,
-    /// Acknowledged orders.
-    pub(super) placed: Keys,
-    /// Orders with an acknowledged cancel.
-    pub(super) ended: Keys,
+    /// The orders.
+    pub(super) orders: Orders,
+    /// The orders that were watched in a view.
+    pub(super) watched: Watched,
+}
+
+/// The orders of a load.
+pub(super) struct Orders {
+    /// The acknowledged ones, for the audit.
+    pub(super) acknowledged: Acknowledged,
     /// Acknowledged orders that did not fit into [`Keys`], so that the audit does not check them.
     pub(super) not_kept: u64,
-    /// From the acknowledgement of a watched order until the view showed it as finished.
+}
+
+/// The orders that were watched in a view.
+pub(super) struct Watched {
+    /// From the acknowledgement of an order until the view showed it as finished, in microseconds.
     pub(super) lag: Histogram<u64>,
-    /// Watched orders that the view did not show as finished in time.
+    /// Orders that the view did not show as finished in time.
     pub(super) never_finished: u64,
     /// Orders that were not watched, because too many others were.
-    pub(super) not_watched: u64,
+    pub(super) missed: u64,
 }
 
 impl Tally {
-    pub(super) fn new() -> Self {
+    /// Nothing counted yet. `acknowledged` names the orders and is empty.
+    pub(super) fn new(acknowledged: Acknowledged) -> Self {
         // Three significant digits up to an hour: about 200 KB each. The library accepts these constants.
         let times = || {
             let mut times = Histogram::<u64>::new_with_bounds(1, LATENCY_MAX_US, 3).expect("bounds");
@@ -65,12 +76,8 @@ impl Tally {
             latency: times(),
             recent: times(),
             late: times(),
-            placed: Keys::default(),
-            ended: Keys::default(),
-            not_kept: 0,
-            lag: times(),
-            never_finished: 0,
-            not_watched: 0,
+            orders: Orders { acknowledged, not_kept: 0 },
+            watched: Watched { lag: times(), never_finished: 0, missed: 0 },
         }
     }
 
@@ -95,7 +102,7 @@ impl Tally {
         let placed = outcome.as_ref().ok().filter(|answer| answer.status == StatusCode::CREATED);
         let placed = placed.and_then(|answer| answer.id);
         if let Some(order) = placed {
-            self.keep(order, |tally| &mut tally.placed);
+            self.orders.keep(order, |acknowledged| &mut acknowledged.made);
         }
         record(&mut self.late, times.late);
         let kind = match &outcome {
@@ -117,7 +124,7 @@ impl Tally {
         let kind = kind_of_failure(&outcome).map(|kind| format!("cancel: {kind}"));
         if kind.is_none() {
             self.canceled += 1;
-            self.keep(order, |tally| &mut tally.ended);
+            self.orders.keep(order, |acknowledged| &mut acknowledged.ended);
         }
         self.count(outcome, kind, times);
     }
@@ -133,16 +140,25 @@ impl Tally {
             Some(kind) => *self.failed.entry(kind).or_default() += 1,
         }
     }
+}
 
-    fn keep(&mut self, order: i64, keys: impl FnOnce(&mut Self) -> &mut Keys) {
-        if let Err(Full) = keys(self).insert(order) {
+impl Orders {
+    fn keep(&mut self, order: i64, keys: impl FnOnce(&mut Acknowledged) -> &mut Keys) {
+        if let Err(Full) = keys(&mut self.acknowledged).insert(order) {
             self.not_kept += 1;
         }
     }
+}
 
+impl Watched {
     /// Records that the view showed an order as finished, this long after its acknowledgement.
     pub(super) fn finished(&mut self, after: Duration) {
         record(&mut self.lag, after);
+    }
+
+    /// How many were watched to their end.
+    pub(super) fn count(&self) -> u64 {
+        self.lag.len() + self.never_finished
     }
 }
 

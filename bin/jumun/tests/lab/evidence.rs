@@ -1,6 +1,6 @@
 //! What can be seen afterwards, in databases and over HTTP, and whether it is what was promised.
 
-use super::{Entry, Lab};
+use super::Lab;
 use serde_json::Value;
 use std::collections::BTreeMap;
 
@@ -33,8 +33,8 @@ impl Lab {
     pub(crate) fn in_the_journals(&self) -> BTreeMap<String, (String, Value)> {
         let mut found = BTreeMap::new();
         for service in PUBLISHERS {
-            for Entry { partition, sequence, event_type, body, .. } in self.journal(service) {
-                found.insert(format!("{service}/{partition}/{sequence}"), (event_type, body));
+            for entry in self.journal(service) {
+                found.insert(entry.token(service), (entry.event_type, entry.body));
             }
         }
         found

@@ -35,7 +35,7 @@ pub(crate) struct Attempt {
     pub(crate) state: String,
     /// The order, or what would have become one.
     pub(crate) subject: i64,
-    pub(crate) answer_status: Option<u16>,
+    answer_status: Option<u16>,
     pub(crate) until_ms: i64,
 }
 
@@ -49,14 +49,19 @@ impl Attempt {
 /// An event as it stands in a journal.
 #[derive(Debug, Clone)]
 pub(crate) struct Entry {
-    pub(crate) partition: u16,
-    pub(crate) sequence: i64,
+    partition: u16,
+    sequence: i64,
     pub(crate) event_type: String,
     pub(crate) key: i64,
     pub(crate) body: Value,
 }
 
 impl Entry {
+    /// `order/0/7`, as `jumun events tail` names it.
+    pub(super) fn token(&self, service: &str) -> String {
+        format!("{service}/{}/{}", self.partition, self.sequence)
+    }
+
     /// `PaymentCanceled VOIDED`
     fn in_short(&self) -> String {
         match self.body["status"].as_str() {
@@ -159,13 +164,8 @@ impl Site {
         let sql = "SELECT key, state, subject, answer_status, until_ms FROM requests
             WHERE ask_service IS NOT NULL ORDER BY id";
         self.rows(service, sql, |row| {
-            Ok(Attempt {
-                key: row.get(0)?,
-                state: row.get(1)?,
-                subject: row.get(2)?,
-                answer_status: row.get(3)?,
-                until_ms: row.get(4)?,
-            })
+            let (key, state, subject, answer_status, until_ms) = row.try_into()?;
+            Ok(Attempt { key, state, subject, answer_status, until_ms })
         })
     }
 
@@ -173,13 +173,9 @@ impl Site {
     pub(crate) fn journal(&self, service: &str) -> Vec<Entry> {
         let sql = "SELECT partition, sequence, event_type, key, body FROM journal ORDER BY partition, sequence";
         self.rows(service, sql, |row| {
-            Ok(Entry {
-                partition: row.get(0)?,
-                sequence: row.get(1)?,
-                event_type: row.get(2)?,
-                key: row.get(3)?,
-                body: serde_json::from_str(&row.get::<_, String>(4)?).expect("an event is JSON"),
-            })
+            let (partition, sequence, event_type, key, body): (_, _, _, _, String) = row.try_into()?;
+            let body = serde_json::from_str(&body).expect("an event is JSON");
+            Ok(Entry { partition, sequence, event_type, key, body })
         })
     }
 

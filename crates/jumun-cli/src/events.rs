@@ -38,7 +38,11 @@ pub(crate) enum Command {
   jumun events tail food-delivery --key 7 --json | jq .event")]
     Tail(Tail),
     /// Shows one event with its headers.
-    Show(Show),
+    #[command(
+        override_usage = "jumun events show [OPTIONS] [SYSTEM] <EVENT>",
+        mut_arg("subject", |it| it.value_name("EVENT").help("The event, as `tail` prints it: order/0/7"))
+    )]
+    Show(SubjectOptions),
 }
 
 #[derive(Debug, Args)]
@@ -63,16 +67,6 @@ pub(crate) struct Tail {
     /// Prints one JSON object per line.
     #[arg(long)]
     json: bool,
-}
-
-#[derive(Debug, Args)]
-#[command(
-    override_usage = "jumun events show [OPTIONS] [SYSTEM] <EVENT>",
-    mut_arg("subject", |it| it.value_name("EVENT").help("The event, as `tail` prints it: order/0/7"))
-)]
-pub(crate) struct Show {
-    #[command(flatten)]
-    subject: SubjectOptions,
 }
 
 /// An event and the service that published it.
@@ -144,9 +138,9 @@ fn keep_latest(latest: &mut VecDeque<Found>, lines: usize) {
     }
 }
 
-fn show(options: &Show, systems: Systems<'_>) -> Result<ExitCode, Failure> {
-    let (model, config) = options.subject.load(systems)?;
-    let event = options.subject.subject();
+fn show(options: &SubjectOptions, systems: Systems<'_>) -> Result<ExitCode, Failure> {
+    let (model, config) = options.load(systems)?;
+    let event = options.subject();
     let unclear = || {
         Failure::new(
             "event-unclear",

@@ -32,6 +32,7 @@ mod why;
 use clap::{Parser, Subcommand};
 use failure::Failure;
 use jumun::SystemModel;
+use options::SubjectOptions;
 use std::{
     io::{self, Write},
     process::ExitCode,
@@ -113,7 +114,11 @@ Data is stored in ./data/<system>/<service>.db. Set the log levels with JUMUN_LO
     #[command(subcommand)]
     View(view::Command),
     /// Shows everything that happened to one order, across services.
-    Why(why::Options),
+    #[command(
+        override_usage = "jumun why [OPTIONS] [SYSTEM] <ORDER>",
+        mut_arg("subject", |it| it.value_name("ORDER").help("The id of the order"))
+    )]
+    Why(SubjectOptions),
     /// Generates load on a system, reports availability and latency, and audits every acknowledged order.
     #[command(after_help = "Examples:
   jumun load food-delivery --rate 2000 --for 30s

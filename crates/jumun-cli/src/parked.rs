@@ -24,7 +24,11 @@ pub(crate) enum Command {
     /// Lists the parked events by cause.
     List(List),
     /// Shows the parked events of one order in full.
-    Show(Show),
+    #[command(
+        override_usage = "jumun parked show [OPTIONS] [SYSTEM] <ORDER>",
+        mut_arg("subject", |it| it.value_name("ORDER").help("The id of the order"))
+    )]
+    Show(SubjectOptions),
     /// Processes parked events again after their cause has been fixed. A service also does this when it starts.
     Retry(Retry),
     /// Discards the parked events of one order: their effects are lost.
@@ -38,16 +42,6 @@ pub(crate) struct List {
     /// Prints one JSON object per line.
     #[arg(long)]
     json: bool,
-}
-
-#[derive(Debug, Args)]
-#[command(
-    override_usage = "jumun parked show [OPTIONS] [SYSTEM] <ORDER>",
-    mut_arg("subject", |it| it.value_name("ORDER").help("The id of the order"))
-)]
-pub(crate) struct Show {
-    #[command(flatten)]
-    subject: SubjectOptions,
 }
 
 #[derive(Debug, Args)]
@@ -124,9 +118,9 @@ fn list(options: &List, systems: Systems<'_>) -> Result<Vec<String>, Failure> {
     Ok(lines)
 }
 
-fn show(options: &Show, systems: Systems<'_>) -> Result<Vec<String>, Failure> {
-    let (model, config) = options.subject.load(systems)?;
-    let order = options.subject.order()?;
+fn show(options: &SubjectOptions, systems: Systems<'_>) -> Result<Vec<String>, Failure> {
+    let (model, config) = options.load(systems)?;
+    let order = options.order()?;
     let found = read(&model, &config, Some(order))?;
     if found.is_empty() {
         return Ok(vec![format!("no event of order {order} is parked")]);

@@ -8,7 +8,6 @@ use crate::{
     process::block_on,
     systems::Systems,
 };
-use clap::Args;
 use jiff::Timestamp;
 use jumun_audit::{is_about_its_order, rows_of};
 use jumun_bus::{Position, Wants};
@@ -17,19 +16,9 @@ use jumun_runtime::events::parked::parked;
 use serde_json::Value;
 use std::process::ExitCode;
 
-#[derive(Debug, Args)]
-#[command(
-    override_usage = "jumun why [OPTIONS] [SYSTEM] <ORDER>",
-    mut_arg("subject", |it| it.value_name("ORDER").help("The id of the order"))
-)]
-pub(crate) struct Options {
-    #[command(flatten)]
-    subject: SubjectOptions,
-}
-
-pub(crate) fn run(options: &Options, systems: Systems<'_>) -> Result<ExitCode, Failure> {
-    let (model, config) = options.subject.load(systems)?;
-    let order = options.subject.order()?;
+pub(crate) fn run(options: &SubjectOptions, systems: Systems<'_>) -> Result<ExitCode, Failure> {
+    let (model, config) = options.load(systems)?;
+    let order = options.order()?;
     let databases = audit::open(&model, &config)?;
     let Read { all: mut history, from, .. } = events::read_all(&config, &Wants::All, |history: &mut Vec<_>, found| {
         if found.record.key == order {

@@ -228,19 +228,18 @@ fn shortest(arrows: &Arrows, begin: usize) -> Option<Vec<usize>> {
 #[cfg(test)]
 mod tests {
     use super::check;
-    use crate::tidy::repository::Repository;
-
-    fn found(files: &[(&str, &str)]) -> Vec<String> {
-        check(&Repository::of(files)).into_iter().map(|violation| violation.what).collect()
-    }
+    use crate::tidy::testing::found;
 
     #[test]
     fn two_files_that_import_each_other_are_found() {
-        let found = found(&[
-            ("crates/a/src/lib.rs", "mod b;\nmod c;"),
-            ("crates/a/src/b.rs", "use crate::c::C;\npub struct B;"),
-            ("crates/a/src/c.rs", "made_by_macro!(C);\nfn f() -> super::b::B {}"),
-        ]);
+        let found = found(
+            check,
+            &[
+                ("crates/a/src/lib.rs", "mod b;\nmod c;"),
+                ("crates/a/src/b.rs", "use crate::c::C;\npub struct B;"),
+                ("crates/a/src/c.rs", "made_by_macro!(C);\nfn f() -> super::b::B {}"),
+            ],
+        );
         let circle = "2 files import each other in a circle: crates/a/src/b.rs:1 imports crates/a/src/c.rs, \
                       crates/a/src/c.rs:2 imports crates/a/src/b.rs";
         assert_eq!(found, [circle]);
@@ -248,23 +247,29 @@ mod tests {
 
     #[test]
     fn a_circle_through_a_re_export_and_a_folder_is_found() {
-        let found = found(&[
-            ("crates/a/src/lib.rs", "mod b;\nmod c;\npub use b::d::D;"),
-            ("crates/a/src/b/mod.rs", "pub mod d;"),
-            ("crates/a/src/b/d.rs", "use crate::c::C;\npub struct D;"),
-            ("crates/a/src/c.rs", "use crate::D;\npub struct C;"),
-        ]);
+        let found = found(
+            check,
+            &[
+                ("crates/a/src/lib.rs", "mod b;\nmod c;\npub use b::d::D;"),
+                ("crates/a/src/b/mod.rs", "pub mod d;"),
+                ("crates/a/src/b/d.rs", "use crate::c::C;\npub struct D;"),
+                ("crates/a/src/c.rs", "use crate::D;\npub struct C;"),
+            ],
+        );
         assert_eq!(found.len(), 1, "{found:?}");
     }
 
     #[test]
     fn one_finding_for_a_knot_and_its_shortest_circle() {
-        let found = found(&[
-            ("crates/a/src/lib.rs", "mod b;\nmod c;\nmod d;"),
-            ("crates/a/src/b.rs", "use crate::c::C;\npub struct B;"),
-            ("crates/a/src/c.rs", "use crate::d::D;\npub struct C;"),
-            ("crates/a/src/d.rs", "use crate::{b::B, c::C};\npub struct D;"),
-        ]);
+        let found = found(
+            check,
+            &[
+                ("crates/a/src/lib.rs", "mod b;\nmod c;\nmod d;"),
+                ("crates/a/src/b.rs", "use crate::c::C;\npub struct B;"),
+                ("crates/a/src/c.rs", "use crate::d::D;\npub struct C;"),
+                ("crates/a/src/d.rs", "use crate::{b::B, c::C};\npub struct D;"),
+            ],
+        );
         assert!(found.len() == 1 && found[0].starts_with("2 files"), "{found:?}");
     }
 
@@ -276,18 +281,21 @@ mod tests {
             ("crates/a/src/b/d.rs", "use super::B;\npub struct D;"),
             ("crates/a/src/c.rs", "use crate::B;\npub struct C;\n#[cfg(test)]\nmod tests { use crate::b::D; }"),
         ];
-        assert_eq!(found(&files), [""; 0]);
+        assert_eq!(found(check, &files), [""; 0]);
     }
 
     #[test]
     fn events_and_aggregates_of_a_system_may_name_each_other_and_aggregates_may_not() {
         let system = |order| {
-            found(&[
-                ("systems/a/src/lib.rs", "mod events;\nmod order;\nmod payment;"),
-                ("systems/a/src/events.rs", "use crate::order::Order;\npub enum Event {}"),
-                ("systems/a/src/order.rs", order),
-                ("systems/a/src/payment.rs", "use crate::order::Order;\npub struct Pay(Option<Order>);"),
-            ])
+            found(
+                check,
+                &[
+                    ("systems/a/src/lib.rs", "mod events;\nmod order;\nmod payment;"),
+                    ("systems/a/src/events.rs", "use crate::order::Order;\npub enum Event {}"),
+                    ("systems/a/src/order.rs", order),
+                    ("systems/a/src/payment.rs", "use crate::order::Order;\npub struct Pay(Option<Order>);"),
+                ],
+            )
         };
         assert_eq!(system("use crate::events::Event;\npub struct Order;"), [""; 0]);
         assert_eq!(system("use crate::{events::Event, payment::Pay};\npub struct Order(Id<Pay>);"), [""; 0]);

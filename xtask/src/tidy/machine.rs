@@ -63,27 +63,25 @@ fn is_key(line: &str, key: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::check;
-    use crate::tidy::repository::Repository;
-
-    fn lines(path: &str, text: &str) -> Vec<usize> {
-        check(&Repository::of(&[(path, text)])).iter().map(|violation| violation.line).collect()
-    }
+    use crate::tidy::testing::lines;
 
     #[test]
     fn folders_of_a_machine_are_found_outside_tests() {
         let bad = "\nconst DATA: &str = \"/home/somebody/data\";";
-        assert_eq!(lines("crates/a/src/b.rs", bad), [2]);
-        assert_eq!(lines("README.md", "Look into `/tmp/x`."), [1]);
-        assert!(lines("crates/a/tests/b.rs", bad).is_empty());
-        assert!(lines("README.md", "below data/home/x, https://example.org/work/x").is_empty());
+        assert_eq!(lines(check, "crates/a/src/b.rs", bad), [2]);
+        assert_eq!(lines(check, "README.md", "Look into `/tmp/x`."), [1]);
+        assert!(lines(check, "crates/a/tests/b.rs", bad).is_empty());
+        assert!(lines(check, "README.md", "below data/home/x, https://example.org/work/x").is_empty());
     }
 
     #[test]
     fn registries_and_proxies_are_found() {
         for bad in ["[source.crates-io]", "replace-with = \"mirror\"", "[registries.mine]", "registry = \"mine\""] {
-            assert_eq!(lines(".cargo/config.toml", bad), [1], "{bad}");
+            assert_eq!(lines(check, ".cargo/config.toml", bad), [1], "{bad}");
         }
-        assert_eq!(lines("Cargo.lock", "source = \"registry+https://mirror.example/index\""), [1]);
-        assert!(lines("Cargo.lock", "source = \"registry+https://github.com/rust-lang/crates.io-index\"").is_empty());
+        assert_eq!(lines(check, "Cargo.lock", "source = \"registry+https://mirror.example/index\""), [1]);
+        assert!(
+            lines(check, "Cargo.lock", "source = \"registry+https://github.com/rust-lang/crates.io-index\"").is_empty()
+        );
     }
 }

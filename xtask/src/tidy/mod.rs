@@ -67,3 +67,21 @@ fn check(repository: &Repository) -> Vec<Violation> {
     violations.sort();
     violations
 }
+
+/// What the tests of rules share.
+#[cfg(test)]
+mod testing {
+    use super::{Violation, repository::Repository};
+
+    type Rule = fn(&Repository) -> Vec<Violation>;
+
+    /// What a rule finds in these files, in words.
+    pub(super) fn found(check: Rule, files: &[(&str, &str)]) -> Vec<String> {
+        check(&Repository::of(files)).into_iter().map(|violation| violation.what).collect()
+    }
+
+    /// The lines of one file where a rule finds something.
+    pub(super) fn lines(check: Rule, path: &str, text: &str) -> Vec<usize> {
+        check(&Repository::of(&[(path, text)])).iter().map(|violation| violation.line).collect()
+    }
+}

@@ -75,11 +75,7 @@ pub(super) fn check(repository: &Repository) -> Vec<Violation> {
 #[cfg(test)]
 mod tests {
     use super::check;
-    use crate::tidy::repository::Repository;
-
-    fn lines(path: &str, text: &str) -> Vec<usize> {
-        check(&Repository::of(&[(path, text)])).iter().map(|violation| violation.line).collect()
-    }
+    use crate::tidy::testing::lines;
 
     #[test]
     fn io_async_clocks_and_output_are_found_in_kernel_and_systems() {
@@ -95,15 +91,15 @@ mod tests {
             "async fn f() {}",
             "fn f() { println!(\"x\") }",
         ] {
-            assert_eq!(lines("crates/jumun/src/lib.rs", bad), [1], "{bad}");
-            assert_eq!(lines("systems/shop/src/lib.rs", bad), [1], "{bad}");
-            assert!(lines("crates/jumun-bus/src/lib.rs", bad).is_empty(), "{bad}");
+            assert_eq!(lines(check, "crates/jumun/src/lib.rs", bad), [1], "{bad}");
+            assert_eq!(lines(check, "systems/shop/src/lib.rs", bad), [1], "{bad}");
+            assert!(lines(check, "crates/jumun-bus/src/lib.rs", bad).is_empty(), "{bad}");
         }
     }
 
     #[test]
     fn pure_code_comments_and_tests_are_fine() {
         let good = "//! std::fs is not used.\nuse std::time::Duration;\nuse jiff::Timestamp;\n#[cfg(test)]\nmod tests { use std::fs; }";
-        assert!(lines("crates/jumun/src/lib.rs", good).is_empty());
+        assert!(lines(check, "crates/jumun/src/lib.rs", good).is_empty());
     }
 }

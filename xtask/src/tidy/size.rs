@@ -51,18 +51,14 @@ fn shares(repository: &Repository, lines: &BTreeMap<&str, usize>) -> Vec<Violati
 #[cfg(test)]
 mod tests {
     use super::check;
-    use crate::tidy::repository::Repository;
-
-    fn found(files: &[(&str, &str)]) -> Vec<String> {
-        check(&Repository::of(files)).into_iter().map(|violation| violation.what).collect()
-    }
+    use crate::tidy::testing::found;
 
     #[test]
     fn a_file_of_more_than_700_lines_is_found_and_its_tests_do_not_count() {
         let (most, test) = ("fn f() {}\n".repeat(700), "#[cfg(test)]\nmod tests {\n}\n");
-        assert!(found(&[("crates/a/src/lib.rs", &format!("{most}{test}"))]).is_empty());
+        assert!(found(check, &[("crates/a/src/lib.rs", &format!("{most}{test}"))]).is_empty());
         let more = format!("fn f() {{}}\n{most}{test}");
-        assert_eq!(found(&[("crates/a/src/lib.rs", &more)]), ["701 lines without tests, at most 700"]);
+        assert_eq!(found(check, &[("crates/a/src/lib.rs", &more)]), ["701 lines without tests, at most 700"]);
     }
 
     #[test]
@@ -70,9 +66,9 @@ mod tests {
         let names = ["a", "b", "c", "d", "e"].map(|name| format!("crates/{name}/src/lib.rs"));
         let line = "fn f() {}\n";
         let even: Vec<_> = names.iter().map(|name| (name.as_str(), line)).collect();
-        assert!(found(&even).is_empty());
+        assert!(found(check, &even).is_empty());
         let (large, mut odd) = (line.repeat(2), even);
         odd[0].1 = &large;
-        assert_eq!(found(&odd), ["a has 2 of the product's 6 lines, 33 %; less than 25 % are allowed"]);
+        assert_eq!(found(check, &odd), ["a has 2 of the product's 6 lines, 33 %; less than 25 % are allowed"]);
     }
 }

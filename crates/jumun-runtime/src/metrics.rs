@@ -2,7 +2,7 @@
 
 use jumun::ServiceModel;
 use jumun_database::{CommitError, Database, Receipt};
-use jumun_telemetry::{HttpMetrics, Label, Tracer, label, latency, seconds};
+use jumun_telemetry::{HttpMetrics, Label, Tracer, label, latency, registered, seconds};
 use prometheus_client::{
     collector::Collector,
     encoding::{DescriptorEncoder, EncodeMetric, MetricEncoder, NoLabelSet},
@@ -136,7 +136,7 @@ struct Source {
 }
 
 /// Gauges of the present state.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct States {
     in_doubt: Family<[Label; 1], Gauge>,
     parked_events: Gauge,
@@ -154,14 +154,15 @@ impl ServiceMetrics {
     ) -> Self {
         let http = HttpMetrics::register(&mut registry);
         let commands = Family::<[Label; 1], Counter>::default();
-        registry.register("jumun_commands", "Commands, by outcome: accepted or refused", commands.clone());
+        let help = "Commands, by outcome: accepted or refused";
+        let commands = registered(&mut registry, "jumun_commands", help, commands);
         let of_commands = |outcome| commands.get_or_create_owned(&[label("outcome", outcome)]);
 
-        let asks = Family::default();
+        let help = "Asks of neighbours, by callee and outcome";
+        let asks = registered(&mut registry, "jumun_asks", help, Family::default());
         let ask_latency = Family::new_with_constructor(latency as fn() -> Histogram);
-        registry.register("jumun_asks", "Asks of neighbours, by callee and outcome", asks.clone());
         let help = "Duration of an ask, by callee and outcome; for voided asks the duration of the undo call";
-        registry.register("jumun_ask_duration_seconds", help, ask_latency.clone());
+        let ask_latency = registered(&mut registry, "jumun_ask_duration_seconds", help, ask_latency);
         let asked = |callee: &'static str| {
             let of = |outcome: AskOutcome| {
                 let labels = [label("callee", callee), label("outcome", outcome.word())];
@@ -171,7 +172,7 @@ impl ServiceMetrics {
         };
 
         let commits = Family::<[Label; 1], Counter>::default();
-        registry.register("jumun_commits", "Commits, by outcome", commits.clone());
+        let commits = registered(&mut registry, "jumun_commits", "Commits, by outcome", commits);
         let of_commits = |outcome: CommitOutcome| commits.get_or_create_owned(&[label("outcome", outcome.word())]);
         let partitions = database.identity().partitions;
         registry.register_collector(Box::new(Elsewhere { database, tracer }));
@@ -294,53 +295,47 @@ impl ServiceMetrics {
 
 impl Outbox {
     fn register(registry: &mut Registry, partitions: u16) -> Self {
-        let outbox = Self {
-            events: Counter::default(),
-            bytes: Counter::default(),
-            sync: latency(),
-            synced_events: AtomicU64::default(),
-            last: (0..partitions).map(|_| Default::default()).collect(),
-            backlog: Gauge::default(),
-        };
-        let Self { events, bytes, sync, backlog, .. } = &outbox;
-        registry.register("jumun_bus_appended_events", "Events appended to the bus", events.clone());
-        let help = "Bytes of types, headers and bodies appended to the bus";
-        registry.register("jumun_bus_appended_bytes", help, bytes.clone());
+        let mut counter = |name, help| registered(registry, name, help, Counter::default());
+        let events = counter("jumun_bus_appended_events", "Events appended to the bus");
+        let bytes = counter("jumun_bus_appended_bytes", "Bytes of types, headers and bodies appended to the bus");
         let help = "Duration of a sync of the bus, after which its events survive a power cut";
-        registry.register("jumun_bus_sync_duration_seconds", help, sync.clone());
+        let sync = registered(registry, "jumun_bus_sync_duration_seconds", help, latency());
         let help = "Committed events that are not on the bus yet";
-        registry.register("jumun_outbox_backlog_events", help, backlog.clone());
-        outbox
+        let backlog = registered(registry, "jumun_outbox_backlog_events", help, Gauge::default());
+        let last = (0..partitions).map(|_| Default::default()).collect();
+        Self { events, bytes, sync, synced_events: AtomicU64::default(), last, backlog }
     }
 }
 
 impl States {
     fn register(registry: &mut Registry) -> Self {
-        let states = Self::default();
-        let Self { in_doubt, parked_events, parked_orders, dropped } = &states;
         let help = "Requests in doubt, by state; asking and voiding ones are counted up to 1000 each";
-        registry.register("jumun_requests_in_doubt", help, in_doubt.clone());
-        let help = "Parked events: those that could not be applied, and later events of the same order";
-        registry.register("jumun_parked_events", help, parked_events.clone());
-        registry.register("jumun_parked_orders", "Orders with parked events", parked_orders.clone());
-        let help = "Policy commands that the aggregate's state refused, since start";
-        registry.register("jumun_policies_dropped", help, dropped.clone());
-        states
+        let in_doubt = registered(registry, "jumun_requests_in_doubt", help, Family::default());
+        let mut gauge = |name, help| registered(registry, name, help, Gauge::default());
+        Self {
+            in_doubt,
+            parked_events: gauge(
+                "jumun_parked_events",
+                "Parked events: those that could not be applied, and later events of the same order",
+            ),
+            parked_orders: gauge("jumun_parked_orders", "Orders with parked events"),
+            dropped: gauge("jumun_policies_dropped", "Policy commands that the aggregate's state refused, since start"),
+        }
     }
 }
 
 fn sources(model: &ServiceModel, registry: &mut Registry) -> BTreeMap<&'static str, Source> {
     let events = Family::<[Label; 1], Counter>::default();
+    let events = registered(registry, "jumun_heard_events", "Applied events, by source", events);
     let delay = Family::<[Label; 1], Histogram, _>::new_with_constructor(latency as fn() -> Histogram);
-    let lag_events = Family::<[Label; 1], Gauge>::default();
-    let lag_seconds = Family::<[Label; 1], FloatGauge>::default();
-    registry.register("jumun_heard_events", "Applied events, by source", events.clone());
     let help = "Time from an event to its effect in this service, by source";
-    registry.register("jumun_heard_delay_seconds", help, delay.clone());
+    let delay = registered(registry, "jumun_heard_delay_seconds", help, delay);
+    let lag_events = Family::<[Label; 1], Gauge>::default();
     let help = "Events on the bus that are not applied yet, by source; measured at most 250 ms ago";
-    registry.register("jumun_consumer_lag_events", help, lag_events.clone());
+    let lag_events = registered(registry, "jumun_consumer_lag_events", help, lag_events);
+    let lag_seconds = Family::<[Label; 1], FloatGauge>::default();
     let help = "Age of the last applied event while later ones wait on the bus, otherwise 0; by source";
-    registry.register("jumun_consumer_lag_seconds", help, lag_seconds.clone());
+    let lag_seconds = registered(registry, "jumun_consumer_lag_seconds", help, lag_seconds);
     let source = |name: &'static str| {
         let label = [label("source", name)];
         let source = Source {

@@ -2,7 +2,7 @@
 
 use crate::{
     limits::SUMMARY_SECONDS,
-    metrics::{Label, label, latency, seconds},
+    metrics::{Label, label, latency, registered, seconds},
 };
 use prometheus_client::{
     metrics::{counter::Counter, family::Family, histogram::Histogram},
@@ -77,14 +77,11 @@ pub struct Traffic {
 impl HttpMetrics {
     /// Registers the metrics.
     pub fn register(registry: &mut Registry) -> Self {
-        let requests = Family::default();
+        let help = "Requests answered, by method, route and status";
+        let requests = registered(registry, "jumun_http_requests", help, Family::default());
         let latency = Family::new_with_constructor(latency as fn() -> Histogram);
-        registry.register("jumun_http_requests", "Requests answered, by method, route and status", requests.clone());
-        registry.register(
-            "jumun_http_request_duration_seconds",
-            "Time from the head of a request to the head of its response, by method and route",
-            latency.clone(),
-        );
+        let help = "Time from the head of a request to the head of its response, by method and route";
+        let latency = registered(registry, "jumun_http_request_duration_seconds", help, latency);
         let (routes, slowest_us) = (Mutex::default(), AtomicU64::new(0));
         Self(Arc::new(Inner { requests, latency, routes, slowest_us }))
     }

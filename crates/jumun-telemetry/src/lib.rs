@@ -20,7 +20,7 @@ mod trace;
 pub use admission::AdmissionMetrics;
 pub use config::{OtlpConfig, TelemetryConfig};
 pub use http::{HttpMetrics, Route, Summary, Traffic, Window};
-pub use metrics::{Label, label, latency, seconds};
+pub use metrics::{Label, label, latency, registered, seconds};
 pub use page::{CONTENT_TYPE, page, registry};
 pub use span::{Kind, Span, TelemetryError, Tracer};
 pub use trace::{

@@ -1,6 +1,9 @@
 //! What all metrics share: labels, and histograms of latencies.
 
-use prometheus_client::metrics::histogram::Histogram;
+use prometheus_client::{
+    metrics::histogram::Histogram,
+    registry::{Metric, Registry},
+};
 use std::time::Duration;
 
 /// Upper bounds of the buckets for operations that should take milliseconds, in seconds.
@@ -18,6 +21,12 @@ pub fn label(name: &'static str, value: impl Into<String>) -> Label {
 /// A histogram for operations that should take milliseconds, in seconds.
 pub fn latency() -> Histogram {
     Histogram::new(LATENCY_BOUNDS)
+}
+
+/// Adds a metric to a registry and returns it. Its clones share its values.
+pub fn registered<M: Metric + Clone>(registry: &mut Registry, name: &str, help: &str, metric: M) -> M {
+    registry.register(name, help, metric.clone());
+    metric
 }
 
 /// A duration in seconds, the unit of Prometheus.

@@ -466,16 +466,13 @@ async fn a_command_outlives_its_client() {
 #[tokio::test]
 async fn clients_that_hang_up_at_any_time_leave_nothing_half_done() {
     let mut lab = Lab::running().await;
-    let mut clients = JoinSet::new();
-    for nth in 0..60 {
-        let address = lab.order.address();
-        clients.spawn(async move {
-            let mut stream = order_by_hand(address, &nth.to_string()).await;
-            let bound = Duration::from_micros(nth * 100);
-            drop(tokio::time::timeout(bound, stream.read(&mut [0; 1024])).await);
-        });
-    }
-    clients.join_all().await;
+    let address = lab.order.address();
+    let client = move |nth: u64| async move {
+        let mut stream = order_by_hand(address, &nth.to_string()).await;
+        let bound = Duration::from_micros(nth * 100);
+        drop(tokio::time::timeout(bound, stream.read(&mut [0; 1024])).await);
+    };
+    (0..60).map(client).collect::<JoinSet<()>>().join_all().await;
     let mut ids = std::collections::BTreeSet::new();
     for nth in 0..60 {
         let customer = Customer::ordering(lab.order.client(), Some(&nth.to_string()), basket("냉면", 11_000));

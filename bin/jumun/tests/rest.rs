@@ -36,6 +36,13 @@ async fn assert_nothing_is_stored(lab: &Lab) {
     assert!(lab.attempts("order").is_empty() && lab.journal("order").is_empty() && lab.journal("payment").is_empty());
 }
 
+/// Posts a body that is no order: the status and the problem of the answer.
+async fn assert_refused(orders: &Client, body: &[u8], expected: (u16, &str)) {
+    let answer = orders.post_text("/orders", body).await;
+    let shown = String::from_utf8_lossy(&body[..body.len().min(60)]);
+    assert_eq!((answer.status, &*answer.problem()), expected, "{shown}: {answer:?}");
+}
+
 /// Sends bytes as they are and reads until the other side closes, or has sent a whole response.
 async fn raw(address: SocketAddr, bytes: &[u8]) -> String {
     let mut stream = TcpStream::connect(address).await.expect("a connection");
@@ -343,8 +350,7 @@ async fn an_impossible_value_is_422_and_names_its_field() {
     let long = json!({ "storeName": "가".repeat(256), "itemQty": 1, "price": 1 });
     assert_eq!(orders.post("/orders", &long).await.json()["field"], "storeName");
     for body in ["[]", "7", "\"text\"", "null", "true", r#"["s","i",1,1]"#] {
-        let answer = orders.post_text("/orders", body).await;
-        assert_eq!((answer.status, &*answer.problem()), (422, "invalid"), "{body}");
+        assert_refused(&orders, body.as_bytes(), (422, "invalid")).await;
     }
     assert_nothing_is_stored(&lab).await;
 }
@@ -377,9 +383,7 @@ async fn what_is_no_json_is_400() {
         &deep(100_000),
         &very_deep,
     ] {
-        let answer = orders.post_text("/orders", body).await;
-        let shown = String::from_utf8_lossy(&body[..body.len().min(60)]).into_owned();
-        assert_eq!((answer.status, &*answer.problem()), (400, "malformed"), "{shown}: {answer:?}");
+        assert_refused(&orders, body, (400, "malformed")).await;
     }
     assert_nothing_is_stored(&lab).await;
 }

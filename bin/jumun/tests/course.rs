@@ -438,7 +438,7 @@ async fn enroll(name: usize, gateway: Client, is_over: Arc<AtomicBool>) -> Vec<(
         let is_given_up = made.len() % 4 == 3;
         if is_given_up {
             let (key, path) = (Some(format!("{key}-no")), format!("/orders/{}", told.answer.id()));
-            let quitter = Customer { client: gateway.clone(), key, method: Method::DELETE, path, body: Value::Null };
+            let quitter = Customer::new(gateway.clone(), key, Method::DELETE, path);
             assert_eq!(quitter.insist().await.answer.status, 204);
         }
         made.push((told.answer, is_given_up));

@@ -298,8 +298,7 @@ async fn cancel(mut lab: Lab, point: &'static str, stands_already: bool, key: Op
 
     let path = format!("/orders/{}", order.id());
     let key = key.map(str::to_owned);
-    let customer =
-        Customer { client: orders.clone(), key, method: Method::DELETE, path: path.clone(), body: Value::Null };
+    let customer = Customer::new(orders.clone(), key, Method::DELETE, path.clone());
     let cancelling = tokio::spawn({
         let customer = customer.clone();
         async move { customer.insist().await }

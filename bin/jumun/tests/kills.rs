@@ -62,8 +62,7 @@ async fn buy(name: usize, client: Client, is_over: Arc<AtomicBool>) -> Vec<Remem
         if nth % 4 == 3 && told.answer.status == 201 {
             let path = format!("/orders/{}", told.answer.id());
             let cancel = format!("{key}-cancel");
-            let customer =
-                Customer { client: client.clone(), key: Some(cancel), method: Method::DELETE, path, body: Value::Null };
+            let customer = Customer::new(client.clone(), Some(cancel), Method::DELETE, path);
             cancelled = Some(customer.insist().await.answer);
         }
         remembered.push(Remembered { key, answer: told.answer, cancelled, waited: told.waited, tries });
@@ -93,7 +92,7 @@ async fn work(
             for verb in verbs {
                 let path = format!("/{collection}/{id}/{verb}");
                 let (client, key) = (client.clone(), Some(path.clone()));
-                let told = Customer { client, key, method: Method::PUT, path, body: Value::Null }.insist().await;
+                let told = Customer::new(client, key, Method::PUT, path).insist().await;
                 *answers.entry(told.answer.status).or_default() += 1;
             }
         }

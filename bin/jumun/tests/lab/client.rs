@@ -179,11 +179,11 @@ pub(crate) fn basket(item: &str, price: i64) -> Value {
 /// Somebody who wants something done and does not give up, with a key or without one.
 #[derive(Clone)]
 pub(crate) struct Customer {
-    pub(crate) client: Client,
+    client: Client,
     pub(crate) key: Option<String>,
-    pub(crate) method: Method,
-    pub(crate) path: String,
-    pub(crate) body: Value,
+    method: Method,
+    path: String,
+    body: Value,
 }
 
 /// What a customer was told in the end.
@@ -197,9 +197,19 @@ pub(crate) struct Told {
 }
 
 impl Customer {
+    /// One who sends a request without a body.
+    pub(crate) fn new(client: Client, key: Option<String>, method: Method, path: String) -> Self {
+        Self { client, key, method, path, body: Value::Null }
+    }
+
+    /// The same with a body, which only `POST` sends.
+    pub(crate) fn with_body(self, body: Value) -> Self {
+        Self { body, ..self }
+    }
+
     /// One who orders.
     pub(crate) fn ordering(client: Client, key: Option<&str>, body: Value) -> Self {
-        Self { client, key: key.map(str::to_owned), method: Method::POST, path: "/orders".into(), body }
+        Self::new(client, key.map(str::to_owned), Method::POST, "/orders".to_owned()).with_body(body)
     }
 
     /// Sends it once.

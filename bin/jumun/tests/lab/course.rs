@@ -1,6 +1,6 @@
 //! Course enrollment in the laboratory: its four services, and whether what was promised of them holds.
 
-use super::{Answer, Customer, Entry, LONG, Service, Site, start, wait_until, whose};
+use super::{Answer, Customer, Entry, LONG, Service, Site, laboratory, start, wait_until};
 use http::Method;
 use serde_json::{Value, json};
 use std::{
@@ -26,21 +26,9 @@ pub(crate) const TAKEN_BACK: [&str; 3] = ["Order Canceled", "Payment Canceled", 
 /// Where it ends if it is cancelled after it stood.
 pub(crate) const REFUNDED: [&str; 3] = ["Order Canceled", "Payment Canceled", "Reservation Canceled"];
 
-/// Four services in a folder.
-pub(crate) struct Course {
-    pub(crate) order: Service,
-    pub(crate) pay: Service,
-    pub(crate) reservation: Service,
-    pub(crate) notification: Service,
-    site: Site,
-}
-
-impl Deref for Course {
-    type Target = Site;
-
-    fn deref(&self) -> &Site {
-        &self.site
-    }
+laboratory! {
+    /// Course enrollment.
+    Course: order pay reservation notification
 }
 
 /// What a customer applies with.
@@ -55,15 +43,6 @@ impl Course {
         let [pay, mut order, reservation, notification] = COURSE_SERVICES.map(|name| site.new_service(name));
         order.set(format!("order.calls.pay.url=http://{}", pay.address()));
         Self { order, pay, reservation, notification, site }
-    }
-
-    /// Nothing runs yet, each setting given to the service that it begins with.
-    pub(crate) fn with(settings: &[&str]) -> Self {
-        let mut course = Self::new();
-        for setting in settings {
-            course.service(whose(setting)).set(*setting);
-        }
-        course
     }
 
     /// Everything runs.
@@ -83,26 +62,6 @@ impl Course {
         start([pay, order, reservation, notification].into_iter()).await;
     }
 
-    /// `kill -9` for everything that runs.
-    pub(crate) fn kill_all(&mut self) {
-        for name in COURSE_SERVICES {
-            if self.service(name).is_alive() {
-                self.service(name).kill();
-            }
-        }
-    }
-
-    /// One of the four.
-    pub(crate) fn service(&mut self, name: &str) -> &mut Service {
-        match name {
-            "order" => &mut self.order,
-            "pay" => &mut self.pay,
-            "reservation" => &mut self.reservation,
-            "notification" => &mut self.notification,
-            _ => panic!("there is no service {name}"),
-        }
-    }
-
     /// Somebody who applies.
     pub(crate) fn applicant(&self, key: Option<&str>) -> Customer {
         Customer::ordering(self.order.client(), key, application())
@@ -110,8 +69,7 @@ impl Course {
 
     /// Somebody who gives an application up.
     pub(crate) fn quitter(&self, id: i64, key: Option<&str>) -> Customer {
-        let (method, path) = (Method::DELETE, format!("/orders/{id}"));
-        Customer { client: self.order.client(), key: key.map(str::to_owned), method, path, body: Value::Null }
+        Customer::new(self.order.client(), key.map(str::to_owned), Method::DELETE, format!("/orders/{id}"))
     }
 
     /// Applies, and says so if the order says something else than this.

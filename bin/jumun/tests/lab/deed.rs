@@ -55,7 +55,7 @@ impl Deed {
             Self::PickUp => (&lab.delivery, Method::PUT, format!("/deliveries/{id}/pickup")),
             Self::HandOver => (&lab.delivery, Method::PUT, format!("/deliveries/{id}/complete")),
         };
-        Customer { client: service.client(), key, method, path, body: basket("삼겹살", 15_000) }
+        Customer::new(service.client(), key, method, path).with_body(basket("삼겹살", 15_000))
     }
 }
 

@@ -74,24 +74,58 @@ const FOOD_DELIVERY: &str = "food-delivery";
 /// All services of food delivery, those without which there is no order first.
 pub(crate) const SERVICES: [&str; 5] = ["payment", "order", "store", "delivery", "dashboard"];
 
-/// Five services in a folder.
-pub(crate) struct Lab {
-    pub(crate) order: Service,
-    pub(crate) payment: Service,
-    pub(crate) store: Service,
-    pub(crate) delivery: Service,
-    pub(crate) dashboard: Service,
-    /// Runs only where a test starts it.
-    pub(crate) gateway: Service,
-    site: Site,
+/// The services of a system in one folder, each a field and known by its name.
+macro_rules! laboratory {
+    ($(#[$doc:meta])* $Lab:ident: $($service:ident)+) => {
+        $(#[$doc])*
+        pub(crate) struct $Lab {
+            $(pub(crate) $service: Service,)+
+            site: Site,
+        }
+
+        impl Deref for $Lab {
+            type Target = Site;
+
+            fn deref(&self) -> &Site {
+                &self.site
+            }
+        }
+
+        impl $Lab {
+            /// Nothing runs yet, each setting given to the service that it begins with.
+            pub(crate) fn with(settings: &[&str]) -> Self {
+                let mut lab = Self::new();
+                for setting in settings {
+                    let (service, _) = setting.split_once('.').expect("a setting of a service");
+                    lab.service(service).set(*setting);
+                }
+                lab
+            }
+
+            /// The service of this name.
+            pub(crate) fn service(&mut self, name: &str) -> &mut Service {
+                match name {
+                    $(stringify!($service) => &mut self.$service,)+
+                    _ => panic!("there is no service {name}"),
+                }
+            }
+
+            /// `kill -9` for everything that runs.
+            pub(crate) fn kill_all(&mut self) {
+                for service in [$(&mut self.$service),+] {
+                    if service.is_alive() {
+                        service.kill();
+                    }
+                }
+            }
+        }
+    };
 }
+pub(crate) use laboratory;
 
-impl Deref for Lab {
-    type Target = Site;
-
-    fn deref(&self) -> &Site {
-        &self.site
-    }
+laboratory! {
+    /// Food delivery. The gateway runs only where a test starts it.
+    Lab: order payment store delivery dashboard gateway
 }
 
 impl Lab {
@@ -105,15 +139,6 @@ impl Lab {
             gateway.set(format!("gateway.upstreams.{}=http://{}", service.name(), service.address()));
         }
         Self { order, payment, store, delivery, dashboard, gateway, site }
-    }
-
-    /// A lab where nothing runs yet, each setting given to the service that it begins with.
-    pub(crate) fn with(settings: &[&str]) -> Self {
-        let mut lab = Self::new();
-        for setting in settings {
-            lab.service(whose(setting)).set(*setting);
-        }
-        lab
     }
 
     /// A lab where orders can be placed.
@@ -169,38 +194,12 @@ impl Lab {
         }
     }
 
-    /// `kill -9` for everything that runs.
-    pub(crate) fn kill_all(&mut self) {
-        for name in SERVICES {
-            if self.service(name).is_alive() {
-                self.service(name).kill();
-            }
-        }
-    }
-
     /// Gives a service's database a folder of its own, from the next start on; the folder.
     pub(crate) fn keep_elsewhere(&mut self, service: &str) -> PathBuf {
         let (folder, setting) = self.site.keep_elsewhere(service);
         self.service(service).set(setting);
         folder
     }
-
-    /// One of the five.
-    pub(crate) fn service(&mut self, name: &str) -> &mut Service {
-        match name {
-            "order" => &mut self.order,
-            "payment" => &mut self.payment,
-            "store" => &mut self.store,
-            "delivery" => &mut self.delivery,
-            "dashboard" => &mut self.dashboard,
-            _ => panic!("there is no service {name}"),
-        }
-    }
-}
-
-/// The service that a setting begins with.
-fn whose(setting: &str) -> &str {
-    setting.split_once('.').expect("a setting of a service").0
 }
 
 /// Starts those that do not run, side by side.

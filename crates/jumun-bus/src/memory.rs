@@ -125,7 +125,8 @@ impl Bus for MemoryBus {
             last[usize::from(*partition)] = *sequence;
             epochs.extend(epoch);
         }
-        Ok(Box::new(MemorySubscription { shared: Arc::clone(&self.shared), feeds, wants, turn: 0, failed: None }))
+        let (shared, failed) = (Arc::clone(&self.shared), rules::Postponed::default());
+        Ok(Box::new(MemorySubscription { shared, feeds, wants, turn: 0, failed }))
     }
 
     fn sources(&self) -> Result<Vec<Source>, BusError> {
@@ -228,7 +229,7 @@ struct MemorySubscription {
     feeds: Vec<Feed>,
     wants: Wants,
     turn: usize,
-    failed: Option<BusError>,
+    failed: rules::Postponed,
 }
 
 struct Feed {
@@ -287,27 +288,18 @@ impl MemorySubscription {
                 }
             }
         }
-        match failed {
-            Some(error) if found.is_empty() => Err(error),
-            failed => {
-                self.failed = failed;
-                Ok(found)
-            }
-        }
+        self.failed.after(found, failed)
     }
 }
 
 impl Subscription for MemorySubscription {
     fn poll(&mut self, max: usize, wait: Duration) -> Result<Vec<Delivery>, BusError> {
-        if let Some(error) = self.failed.take() {
-            return Err(error);
-        }
-        let max = max.min(limits::POLL_MAX_EVENTS);
+        self.failed.take()?;
         let begun = Instant::now();
         let shared = Arc::clone(&self.shared);
         let mut logs = shared.logs();
         loop {
-            let found = self.read(&logs, max)?;
+            let found = self.read(&logs, max.min(limits::POLL_MAX_EVENTS))?;
             let left = wait.saturating_sub(begun.elapsed());
             if !found.is_empty() || left.is_zero() || max == 0 {
                 return Ok(found);

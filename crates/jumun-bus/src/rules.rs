@@ -1,6 +1,6 @@
 //! What every adapter refuses.
 
-use crate::{Bus, BusError, Record, Source, limits};
+use crate::{Bus, BusError, Delivery, Record, Source, limits};
 use std::collections::BTreeSet;
 use uuid::Uuid;
 
@@ -12,6 +12,28 @@ pub(crate) fn check_source(source: &Source) -> Result<(), BusError> {
         return Err(BusError::Unavailable(format!("{service}: {partitions} partitions; it must be 1 to {most}")));
     }
     Ok(())
+}
+
+/// The error of one source while others had events: a subscription returns these first.
+#[derive(Debug, Default)]
+pub(crate) struct Postponed(Option<BusError>);
+
+impl Postponed {
+    /// Returns the error that the last poll postponed.
+    pub(crate) fn take(&mut self) -> Result<(), BusError> {
+        self.0.take().map_or(Ok(()), Err)
+    }
+
+    /// The result of a poll. An error waits for the next poll if there are events.
+    pub(crate) fn after(&mut self, found: Vec<Delivery>, failed: Option<BusError>) -> Result<Vec<Delivery>, BusError> {
+        match failed {
+            Some(error) if found.is_empty() => Err(error),
+            failed => {
+                self.0 = failed;
+                Ok(found)
+            }
+        }
+    }
 }
 
 /// See [`check_source`].

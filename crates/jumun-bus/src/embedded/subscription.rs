@@ -23,8 +23,7 @@ pub(super) struct LogSubscription {
     wants: Wants,
     /// Which source comes first.
     turn: usize,
-    /// What was wrong with one source while others had events.
-    failed: Option<BusError>,
+    failed: rules::Postponed,
     /// When there last was an event.
     busy: Instant,
 }
@@ -40,7 +39,7 @@ impl LogSubscription {
             }
             feeds[place].from(position);
         }
-        Ok(Self { feeds, wants, turn: 0, failed: None, busy: Instant::now() })
+        Ok(Self { feeds, wants, turn: 0, failed: rules::Postponed::default(), busy: Instant::now() })
     }
 
     /// What there is now, from all sources fairly: first an equal share of each, then what room is left.
@@ -61,25 +60,16 @@ impl LogSubscription {
             });
         }
         let deliveries = batch.deliveries;
-        match failed {
-            Some(error) if deliveries.is_empty() => Err(error),
-            failed => {
-                self.failed = failed;
-                Ok(deliveries)
-            }
-        }
+        self.failed.after(deliveries, failed)
     }
 }
 
 impl Subscription for LogSubscription {
     fn poll(&mut self, max: usize, wait: Duration) -> Result<Vec<Delivery>, BusError> {
-        if let Some(error) = self.failed.take() {
-            return Err(error);
-        }
-        let max = max.min(limits::POLL_MAX_EVENTS);
+        self.failed.take()?;
         let begun = Instant::now();
         loop {
-            let deliveries = self.read(max)?;
+            let deliveries = self.read(max.min(limits::POLL_MAX_EVENTS))?;
             let now = Instant::now();
             if !deliveries.is_empty() {
                 self.busy = now;

@@ -8,25 +8,11 @@ use uuid::Uuid;
 /// caller's mistake never costs the others of its group anything.
 pub(crate) fn check_limits(changes: &Changes, schema: &Schema) -> Result<(), CommitError> {
     for entry in &changes.journal {
-        if entry.body.len() > limits::EVENT_MAX_BYTES {
-            return over(format!(
-                "event {} has {} bytes, at most {} are possible",
-                entry.event_type,
-                entry.body.len(),
-                limits::EVENT_MAX_BYTES
-            ));
-        }
+        check_size(&entry.body, limits::EVENT_MAX_BYTES, || format!("event {}", entry.event_type))?;
     }
     for document in &changes.documents {
         let name = document.collection;
-        if document.body.len() > limits::DOCUMENT_MAX_BYTES {
-            return over(format!(
-                "document {} of `{name}` has {} bytes, at most {} are possible",
-                document.id,
-                document.body.len(),
-                limits::DOCUMENT_MAX_BYTES
-            ));
-        }
+        check_size(&document.body, limits::DOCUMENT_MAX_BYTES, || format!("document {} of `{name}`", document.id))?;
         check_collections(&[name], schema)?;
     }
     if repeats(changes.documents.iter().map(|document| (document.collection, document.id))) {
@@ -43,13 +29,21 @@ pub(crate) fn check_limits(changes: &Changes, schema: &Schema) -> Result<(), Com
     Ok(())
 }
 
+fn check_size(body: &str, max_bytes: usize, what: impl FnOnce() -> String) -> Result<(), CommitError> {
+    let bytes = body.len();
+    if bytes > max_bytes {
+        return over(format!("{} has {bytes} bytes, at most {max_bytes} are possible", what()));
+    }
+    Ok(())
+}
+
 /// The same for documents of a shadow.
 pub(crate) fn check_shadow(name: &'static str, documents: &[Document], schema: &Schema) -> Result<(), CommitError> {
     if documents.len() > limits::SHADOW_MAX_ROWS {
         return over(format!("{} rows, at most {} are possible", documents.len(), limits::SHADOW_MAX_ROWS));
     }
-    if let Some(document) = documents.iter().find(|document| document.body.len() > limits::DOCUMENT_MAX_BYTES) {
-        return over(format!("document {} of `{name}` has {} bytes", document.id, document.body.len()));
+    for document in documents {
+        check_size(&document.body, limits::DOCUMENT_MAX_BYTES, || format!("document {} of `{name}`", document.id))?;
     }
     check_collections(&[name], schema)
 }

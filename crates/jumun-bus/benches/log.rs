@@ -7,12 +7,7 @@
 //!
 //! The events are like those of an order: 300 bytes of JSON, one header, four types.
 
-#![allow(
-    clippy::print_stdout,
-    clippy::unwrap_used,
-    clippy::cast_precision_loss,
-    reason = "a program for a developer's terminal"
-)]
+#![allow(clippy::print_stdout, clippy::unwrap_used, clippy::cast_precision_loss, reason = "for a terminal")]
 
 use jumun_bus::{
     Bus, EmbeddedLog, Publisher, Record, Subscription, Wants,

@@ -8,12 +8,7 @@
 //! Each commit is what an order takes: one new document, one event, one request. All callers share one thread, as in a
 //! service. The first row is the same through plain `rusqlite`, a transaction a commit.
 
-#![allow(
-    clippy::print_stdout,
-    clippy::unwrap_used,
-    clippy::cast_precision_loss,
-    reason = "a program for a developer's terminal"
-)]
+#![allow(clippy::print_stdout, clippy::unwrap_used, clippy::cast_precision_loss, reason = "for a terminal")]
 
 use jumun_database::{
     Changes, Database, Request, RequestChange, RequestState, SqliteDatabase,

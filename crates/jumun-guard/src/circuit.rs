@@ -122,19 +122,20 @@ mod tests {
         started.into_iter().map(|thread| thread.join().expect("it does not panic")).collect()
     }
 
-    /// All orders of two threads, and random ones of four.
-    fn explored(few: impl Fn(u64) + Send + Sync + 'static) {
-        let few = Arc::new(few);
-        let many = few.clone();
+    /// All orders of two threads, and random ones of four, each over a circuit of its own.
+    fn explored(case: impl Fn(u64, Arc<Circuit>, Instant) + Send + Sync + 'static) {
+        let case = Arc::new(move |threads| {
+            let now = Instant::now();
+            case(threads, circuit(now), now);
+        });
+        let few = case.clone();
         shuttle::check_dfs(move || few(2), None);
-        shuttle::check_random(move || many(4), 2_000);
+        shuttle::check_random(move || case(4), 2_000);
     }
 
     #[test]
     fn no_more_calls_pass_at_once_than_half_open_lets_through_and_exactly_one_opens_it() {
-        explored(|threads| {
-            let now = Instant::now();
-            let circuit = circuit(now);
+        explored(|threads, circuit, now| {
             assert!(fail(&circuit, now).is_none() && fail(&circuit, now).is_some());
             let at_work = Arc::new(AtomicU64::new(0));
             let shared = circuit.clone();
@@ -156,9 +157,7 @@ mod tests {
 
     #[test]
     fn whatever_callers_do_all_permits_come_back() {
-        explored(|threads| {
-            let now = Instant::now();
-            let circuit = circuit(now);
+        explored(|threads, circuit, now| {
             let shared = circuit.clone();
             let steps = if threads == 2 { 1 } else { 2 };
             together(threads, move |thread| {
@@ -179,9 +178,7 @@ mod tests {
 
     #[test]
     fn a_reset_among_calls_leaves_nothing_of_them() {
-        explored(|threads| {
-            let now = Instant::now();
-            let circuit = circuit(now);
+        explored(|threads, circuit, now| {
             let shared = circuit.clone();
             let told = together(threads, move |thread| {
                 if thread == 0 {

@@ -18,52 +18,32 @@ use tokio::sync::oneshot;
 
 /// The calls that a service answers.
 pub(crate) fn routes(engine: &Engine, consumer: Option<Consumer>, rebuilds: Rebuilds) -> Routes {
-    let (breakers, commanded, faults, set) = (engine.clone(), engine.clone(), engine.clone(), engine.clone());
-    let (retried, discarded) = (consumer.clone(), consumer);
     Routes::new()
-        .on(move |_: GetBreakers| {
-            let engine = breakers.clone();
-            async move { Ok(engine.guards().status()) }
-        })
-        .on(move |call: CommandBreaker| {
-            let engine = commanded.clone();
-            async move {
-                let state = engine.guards().command(&call.callee, command(call.command));
-                state.ok_or_else(|| Refused::new(format!("this service does not call {}", call.callee)))
+        .on(with(engine, |engine, _: GetBreakers| async move { Ok(engine.guards().status()) }))
+        .on(with(engine, |engine, call: CommandBreaker| async move {
+            let state = engine.guards().command(&call.callee, command(call.command));
+            state.ok_or_else(|| Refused::new(format!("this service does not call {}", call.callee)))
+        }))
+        .on(with(engine, |engine, _: GetFaults| async move { Ok(engine.faults().on()) }))
+        .on(with(engine, |engine, call: SetFaults| async move {
+            call.faults.check().map_err(|invalid| Refused::new(invalid.to_string()))?;
+            let lasting = call.lasting_ms.map(Duration::from_millis);
+            if lasting.is_some_and(|lasting| lasting > FAULTS_LAST_MAX) {
+                return Err(Refused::new("faults last at most a day"));
             }
-        })
-        .on(move |_: GetFaults| {
-            let engine = faults.clone();
-            async move { Ok(engine.faults().on()) }
-        })
-        .on(move |call: SetFaults| {
-            let engine = set.clone();
-            async move {
-                call.faults.check().map_err(|invalid| Refused::new(invalid.to_string()))?;
-                let lasting = call.lasting_ms.map(Duration::from_millis);
-                if lasting.is_some_and(|lasting| lasting > FAULTS_LAST_MAX) {
-                    return Err(Refused::new("faults last at most a day"));
-                }
-                engine.faults().set(call.faults, lasting);
-                Ok(engine.faults().on())
-            }
-        })
-        .on(move |call: RetryParked| {
-            let consumer = retried.clone();
-            async move {
-                let instruct = |done| Instruction::Retry { key: call.order, done };
-                let (applied, failed) = instructed(consumer, instruct).await?;
-                Ok(RetriedParked { heard: applied as u64, failed: failed as u64 })
-            }
-        })
-        .on(move |call: DiscardParked| {
-            let consumer = discarded.clone();
-            async move {
-                let instruct = |done| Instruction::Discard { key: call.order, done };
-                let discarded = instructed(consumer, instruct).await?;
-                Ok(Discarded { discarded: discarded as u64 })
-            }
-        })
+            engine.faults().set(call.faults, lasting);
+            Ok(engine.faults().on())
+        }))
+        .on(with(&consumer, |consumer, call: RetryParked| async move {
+            let instruct = |done| Instruction::Retry { key: call.order, done };
+            let (applied, failed) = instructed(consumer, instruct).await?;
+            Ok(RetriedParked { heard: applied as u64, failed: failed as u64 })
+        }))
+        .on(with(&consumer, |consumer, call: DiscardParked| async move {
+            let instruct = |done| Instruction::Discard { key: call.order, done };
+            let discarded = instructed(consumer, instruct).await?;
+            Ok(Discarded { discarded: discarded as u64 })
+        }))
         .on_follow(move |call: RebuildView| {
             rebuilds.begin(&call.view).unwrap_or_else(|error| {
                 let (reports, receiver) = Routes::channel();
@@ -71,6 +51,16 @@ pub(crate) fn routes(engine: &Engine, consumer: Option<Consumer>, rebuilds: Rebu
                 receiver
             })
         })
+}
+
+/// A handler that gets a clone of this state with each call.
+fn with<S, C, F, H>(state: &S, handle: H) -> impl Fn(C) -> F + Clone + Send + Sync + 'static + use<S, C, F, H>
+where
+    S: Clone + Send + Sync + 'static,
+    H: Fn(S, C) -> F + Clone + Send + Sync + 'static,
+{
+    let state = state.clone();
+    move |call| handle(state.clone(), call)
 }
 
 fn command(command: BreakerCommand) -> Command {

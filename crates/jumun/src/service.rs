@@ -33,10 +33,8 @@ impl<A: Aggregate> Resource<A> {
 
     /// `POST`: a command that makes an instance from what the client sends.
     #[must_use]
-    pub fn on_post<I: DeserializeOwned + 'static>(mut self, command: fn(I) -> A::Command) -> Self {
-        let read = Arc::new(move |body: &[u8]| input::read(body).map(|sent| any::<A>(command(sent))));
-        self.model.commands.push(CommandModel { verb: Verb::Post, read });
-        self
+    pub fn on_post<I: DeserializeOwned + 'static>(self, command: fn(I) -> A::Command) -> Self {
+        self.on_body(Verb::Post, command)
     }
 
     /// `DELETE`: a command that ends an instance. Clients can still read it.
@@ -59,9 +57,13 @@ impl<A: Aggregate> Resource<A> {
 
     /// `PATCH /{id}`: a command that changes what the client sends.
     #[must_use]
-    pub fn on_patch<I: DeserializeOwned + 'static>(mut self, command: fn(I) -> A::Command) -> Self {
+    pub fn on_patch<I: DeserializeOwned + 'static>(self, command: fn(I) -> A::Command) -> Self {
+        self.on_body(Verb::Patch, command)
+    }
+
+    fn on_body<I: DeserializeOwned + 'static>(mut self, verb: Verb, command: fn(I) -> A::Command) -> Self {
         let read = Arc::new(move |body: &[u8]| input::read(body).map(|sent| any::<A>(command(sent))));
-        self.model.commands.push(CommandModel { verb: Verb::Patch, read });
+        self.model.commands.push(CommandModel { verb, read });
         self
     }
 

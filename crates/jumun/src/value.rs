@@ -92,6 +92,29 @@ impl<T> JsonSchema for Id<T> {
     }
 }
 
+/// Describes a value type by a JSON schema, which stands wherever the type is used.
+///
+/// ```
+/// struct Color(String);
+/// jumun::inline_schema!(Color: { "type": "string", "minLength": 1 });
+/// ```
+#[macro_export]
+macro_rules! inline_schema {
+    ($Type:ident: $($schema:tt)+) => {
+        impl ::schemars::JsonSchema for $Type {
+            fn schema_name() -> ::std::borrow::Cow<'static, str> {
+                ::core::stringify!($Type).into()
+            }
+            fn inline_schema() -> bool {
+                true
+            }
+            fn json_schema(_: &mut ::schemars::SchemaGenerator) -> ::schemars::Schema {
+                ::schemars::json_schema!($($schema)+)
+            }
+        }
+    };
+}
+
 /// A whole number within bounds, with its constructor, its deserializer and its schema.
 macro_rules! bounded_number {
     ($(#[$doc:meta])* $name:ident, $least:expr, $most:expr) => {
@@ -121,19 +144,7 @@ macro_rules! bounded_number {
                 integer(deserializer, $least, $most).map(Self)
             }
         }
-        impl JsonSchema for $name {
-            fn schema_name() -> Cow<'static, str> {
-                stringify!($name).into()
-            }
-            fn inline_schema() -> bool {
-                true
-            }
-            fn json_schema(_: &mut SchemaGenerator) -> Schema {
-                let least: i64 = $least;
-                let most: i64 = $most;
-                json_schema!({ "type": "integer", "format": "int64", "minimum": least, "maximum": most })
-            }
-        }
+        inline_schema!($name: { "type": "integer", "format": "int64", "minimum": $least, "maximum": $most });
     };
 }
 
@@ -169,17 +180,7 @@ impl<'de> Deserialize<'de> for Name {
         Self::new(text).ok_or_else(|| de::Error::custom(format!("must be a text of 1 to {NAME_MAX_CHARS} characters")))
     }
 }
-impl JsonSchema for Name {
-    fn schema_name() -> Cow<'static, str> {
-        "Name".into()
-    }
-    fn inline_schema() -> bool {
-        true
-    }
-    fn json_schema(_: &mut SchemaGenerator) -> Schema {
-        json_schema!({ "type": "string", "minLength": 1, "maxLength": NAME_MAX_CHARS })
-    }
-}
+inline_schema!(Name: { "type": "string", "minLength": 1, "maxLength": NAME_MAX_CHARS });
 
 /// Reads a whole number between `least` and `most` from `7`, `7.0`, `"7"` or `"7.0"`.
 fn integer<'de, D: Deserializer<'de>>(deserializer: D, least: i64, most: i64) -> Result<i64, D::Error> {

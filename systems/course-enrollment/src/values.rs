@@ -1,9 +1,9 @@
 //! Values that clients send as texts or numbers.
 
 use jumun::Quantity;
-use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use std::{borrow::Cow, fmt};
+use std::fmt;
 
 /// The number of a course, 1 to 10^12. Another system keeps the courses.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -62,17 +62,7 @@ impl TryFrom<Sent> for Reference {
     }
 }
 
-impl JsonSchema for Reference {
-    fn schema_name() -> Cow<'static, str> {
-        "Reference".into()
-    }
-    fn inline_schema() -> bool {
-        true
-    }
-    fn json_schema(_: &mut SchemaGenerator) -> Schema {
-        json_schema!({ "type": ["string", "integer"], "minLength": 1, "maxLength": REFERENCE_MAX_CHARS })
-    }
-}
+jumun::inline_schema!(Reference: { "type": ["string", "integer"], "minLength": 1, "maxLength": REFERENCE_MAX_CHARS });
 
 impl TryFrom<Sent> for CardNumber {
     type Error = &'static str;
@@ -99,14 +89,4 @@ impl fmt::Debug for CardNumber {
     }
 }
 
-impl JsonSchema for CardNumber {
-    fn schema_name() -> Cow<'static, str> {
-        "CardNumber".into()
-    }
-    fn inline_schema() -> bool {
-        true
-    }
-    fn json_schema(_: &mut SchemaGenerator) -> Schema {
-        json_schema!({ "type": ["string", "integer"], "minLength": 4, "maxLength": CARD_NUMBER_MAX_CHARS })
-    }
-}
+jumun::inline_schema!(CardNumber: { "type": ["string", "integer"], "minLength": 4, "maxLength": CARD_NUMBER_MAX_CHARS });

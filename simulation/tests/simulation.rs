@@ -46,7 +46,7 @@ use std::{
 use tokio::time::Instant;
 use uuid::Uuid;
 
-#[path = "simulation/breakfast.rs"]
+#[path = "../../crates/jumun/tests/breakfast/mod.rs"]
 mod breakfast;
 #[path = "simulation/course.rs"]
 mod course;
@@ -651,8 +651,8 @@ fn an_order_stands_if_and_only_if_it_is_paid_and_a_cancel_undoes_all_that_follow
 #[test]
 fn an_order_stands_if_and_only_if_it_is_paid_and_its_mileage_is_earned() {
     let bodies =
-        |name: &str, dice: u64| format!(r#"{{"customerId":"{name}","amount":{}}}"#, if dice == 0 { 0 } else { 4_000 });
-    run(Scenario { model: breakfast::model, bodies, ..AS_IT_IS }, 10_000);
+        |name: &str, dice: u64| format!(r#"{{"customer":"{name}","price":{}}}"#, if dice == 0 { 0 } else { 4_000 });
+    run(Scenario { model: breakfast::system, bodies, ..AS_IT_IS }, 10_000);
 }
 
 #[test]

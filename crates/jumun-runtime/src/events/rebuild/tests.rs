@@ -229,7 +229,7 @@ impl Shop {
 
     pub(crate) async fn applied_all(&self) {
         let token = crate::events::Token { service: "till".into(), partition: 0, sequence: self.till.last(0) };
-        let is_applied = self.consumer.has_applied(&token, Duration::from_secs(120)).await;
+        let is_applied = self.consumer.has_applied(&token, Duration::from_mins(2)).await;
         assert!(is_applied, "{:?}", self.consumer.consumption());
     }
 

@@ -584,6 +584,42 @@ fn a_newer_format_is_said_to_be_one() {
     }
 }
 
+/// A deleted file goes on taking writes, and no reader finds it.
+#[test]
+fn files_that_are_deleted_take_no_event_and_the_next_publisher_begins_again() {
+    for gone in [".", SEGMENT, "synced"] {
+        let folder = folder();
+        let log = open(&folder);
+        let mut publishing = publisher(&log);
+        publishing.append(&records(0, 1, 20)).unwrap();
+        let mut reading = reader(&log, 0);
+        assert_eq!(poll_all(&mut *reading).len(), 20);
+        let of_order = folder.path().join("order");
+        match gone {
+            "." => fs::remove_dir_all(&of_order).unwrap(),
+            file => fs::remove_file(of_order.join(file)).unwrap(),
+        }
+        for _ in 0..2 {
+            let error = publishing.append(&records(0, 21, 21)).unwrap_err();
+            assert!(matches!(&error, BusError::Unavailable(why) if why.contains("it was deleted")), "{gone}: {error}");
+            assert!(publishing.sync().is_err(), "{gone}");
+        }
+        drop(publishing);
+        if gone != "." {
+            assert!(matches!(log.publisher(&source("order", 1)), Err(BusError::Damaged { .. })) || gone == SEGMENT);
+            continue; // an operator decides
+        }
+        let mut publishing = publisher(&log);
+        assert_eq!(publishing.last(0), 0, "it is filled again from the journal");
+        publishing.append(&records(0, 1, 22)).unwrap();
+        let mut found = Vec::new();
+        while found.len() < 2 {
+            found.extend(contents(reading.poll(512, LONG).unwrap()));
+        }
+        assert_eq!(found, records(0, 21, 22), "the reader goes on where it was");
+    }
+}
+
 /// Needs Linux, and root or unprivileged user namespaces.
 #[test]
 fn a_full_disk_refuses_events_and_keeps_what_it_has() {

@@ -5,7 +5,7 @@ use crate::BusError;
 use std::{
     fs::{self, File},
     io::{self, ErrorKind},
-    os::unix::fs::FileExt,
+    os::unix::fs::{FileExt, MetadataExt},
     path::{Path, PathBuf},
 };
 
@@ -45,6 +45,16 @@ pub(super) fn segments(folder: &Path) -> Result<Vec<u64>, BusError> {
     }
     segments.sort_unstable();
     Ok(segments)
+}
+
+/// Whether a file is still where it was opened. A deleted file goes on taking writes, and no reader finds it.
+pub(super) fn is_in_place(file: &File, path: &Path) -> bool {
+    let id = |file: fs::Metadata| (file.dev(), file.ino());
+    match (file.metadata().map(id), fs::metadata(path).map(id)) {
+        (Ok(opened), Ok(found)) => opened == found,
+        (_, Err(error)) => !matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory),
+        (Err(_), Ok(_)) => true,
+    }
 }
 
 /// Opens a file for reading; None where there is none.

@@ -3,7 +3,7 @@
 
 use super::{
     end::End,
-    files::{damaged, newer, unavailable},
+    files::{self, damaged, newer, unavailable},
     format::{self, Bytes, Unreadable},
 };
 use crate::BusError;
@@ -130,6 +130,11 @@ impl MarkFile {
         file.write_all_at(&bytes, 0).map_err(failed)?;
         file.sync_all().map_err(failed)?;
         Ok(Self { path, file, count: 0, mark })
+    }
+
+    /// Its path, if the file is not there any more.
+    pub(super) fn gone(&self) -> Option<&Path> {
+        (!files::is_in_place(&self.file, &self.path)).then_some(&*self.path)
     }
 
     pub(super) fn get(&self) -> &Mark {

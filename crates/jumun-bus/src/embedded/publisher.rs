@@ -30,7 +30,7 @@ pub(super) struct LogPublisher {
     /// What is about to be written.
     buffer: Vec<u8>,
     /// Why nothing works any more: after an fsync that failed, what is on the disk is not known, and another one that
-    /// succeeds says nothing.
+    /// succeeds says nothing. Or the files were taken away.
     failed: Option<String>,
     _lock: File,
 }
@@ -82,10 +82,15 @@ impl LogPublisher {
         })
     }
 
-    fn check_usable(&self) -> Result<(), BusError> {
+    fn check_usable(&mut self) -> Result<(), BusError> {
+        if self.failed.is_none() {
+            let Segment { path, file, .. } = &self.segment;
+            let gone = if files::is_in_place(file, path) { self.mark.gone() } else { Some(&**path) };
+            self.failed = gone.map(|path| format!("{}: it was deleted or replaced", path.display()));
+        }
         match &self.failed {
             None => Ok(()),
-            Some(why) => Err(BusError::Unavailable(format!("{why}; what is on the disk is not known any more"))),
+            Some(why) => Err(BusError::Unavailable(format!("{why}; another publisher must open the log"))),
         }
     }
 

@@ -266,7 +266,7 @@ impl Database for Fragile {
         })
     }
 
-    delegate!(inner: next_id purge_requests stats close);
+    delegate!(inner: next_id purge_requests failure stats close);
 }
 
 impl RebuildDatabase for Fragile {

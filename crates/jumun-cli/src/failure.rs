@@ -56,17 +56,11 @@ macro_rules! failure_from {
     )+};
 }
 
-failure_from!(ConfigError, OpenError, BusError, HostError, ServeError, SuperviseError, ControlError);
+failure_from!(ConfigError, OpenError, ReadError, BusError, HostError, ServeError, SuperviseError, ControlError);
 
 impl From<SettingsError> for Failure {
     fn from(error: SettingsError) -> Self {
         let remedy = "Correct the value in jumun.toml, the environment (JUMUN__…) or --set.";
         Self::new("configuration-invalid", error.to_string(), remedy)
-    }
-}
-
-impl From<ReadError> for Failure {
-    fn from(error: ReadError) -> Self {
-        Self::new("database-unreadable", error.to_string(), "Try again; if the error persists, check the disk.")
     }
 }

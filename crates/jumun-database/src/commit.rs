@@ -1,6 +1,6 @@
 //! A commit: what it changes, and how it can end.
 
-use crate::{DocumentChange, JournalEntry, PositionChange, RequestChange};
+use crate::{DatabaseFailure, DocumentChange, JournalEntry, PositionChange, RequestChange};
 use uuid::Uuid;
 
 /// All changes of one step, applied in this order: requests, documents, journal, positions.
@@ -61,6 +61,9 @@ pub enum CommitError {
     /// Surely not done. The caller may retry.
     #[error("not done: {0}")]
     NotDone(String),
+    /// Surely not done, and nothing will be before an operator has acted.
+    #[error("not done: {0}")]
+    Failed(DatabaseFailure),
     /// The outcome is unknown: it may have been done. Read again.
     #[error("it may have been done: {0}")]
     Unknown(String),
@@ -75,4 +78,25 @@ pub enum ReadError {
     /// The database does not answer.
     #[error("the database does not answer: {0}")]
     Unavailable(String),
+    /// The database is damaged.
+    #[error(transparent)]
+    Failed(DatabaseFailure),
+}
+
+impl ReadError {
+    /// A code that stays the same over releases.
+    pub const fn code(&self) -> &'static str {
+        match self {
+            Self::TooLong | Self::Unavailable(_) => "database-unreadable",
+            Self::Failed(failure) => failure.code(),
+        }
+    }
+
+    /// What to do about it.
+    pub const fn remedy(&self) -> &'static str {
+        match self {
+            Self::TooLong | Self::Unavailable(_) => "Try again; if the error persists, check the disk.",
+            Self::Failed(failure) => failure.remedy(),
+        }
+    }
 }

@@ -17,7 +17,7 @@
 ///     delegate!(inner: rebuild);
 /// }
 /// impl Database for Double {
-///     delegate!(inner: commit next_id purge_requests stats close);
+///     delegate!(inner: commit next_id purge_requests failure stats close);
 /// }
 /// ```
 ///
@@ -36,7 +36,7 @@ macro_rules! delegate {
     };
     ($field:ident: write) => {
         $crate::delegate! { $field:
-            commit next_id purge_requests stats close
+            commit next_id purge_requests failure stats close
         }
     };
     ($field:ident: $($method:ident)+) => {
@@ -47,6 +47,13 @@ macro_rules! delegate {
             #[allow(unused_imports, reason = "usually in scope already")]
             use $crate::ReadDatabase as _;
             self.$field.identity()
+        }
+    };
+    (@ $field:ident failure) => {
+        fn failure(&self) -> Option<$crate::DatabaseFailure> {
+            #[allow(unused_imports, reason = "usually in scope already")]
+            use $crate::Database as _;
+            self.$field.failure()
         }
     };
     (@ $field:ident stats) => {

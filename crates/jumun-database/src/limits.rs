@@ -48,11 +48,44 @@ pub const CHEAP_COUNT: Duration = Duration::from_millis(1);
 /// How long a count that was not cheap is good for.
 pub const COUNT_KEPT: Duration = Duration::from_secs(1);
 
-/// Write-ahead log size, in bytes, from which it is folded back into the database file.
+/// Unfolded bytes of the write-ahead log from which on they are folded back into the database file.
 pub const CHECKPOINT_FROM_BYTES: u64 = 4 * 1024 * 1024;
 
-/// Write-ahead log size, in bytes, from which folding back may hold the writer up for a moment.
+/// Write-ahead log size, in bytes, from which the writer helps to begin it again at its start. The file of a log that no
+/// reader holds is not longer for long.
 pub const CHECKPOINT_URGENT_BYTES: u64 = 64 * 1024 * 1024;
+
+/// The rest of the log, in bytes, that the checkpointer leaves to the writer, which folds it back between two transactions:
+/// two syncs and some milliseconds. With large groups it may be up to [`CHECKPOINT_FROM_BYTES`].
+pub const REST_MAX_BYTES: u64 = 1024 * 1024;
+
+/// Write-ahead log size, in bytes, from which operators are warned whatever the reason; from [`CHECKPOINT_URGENT_BYTES`]
+/// on if one reader has been in the way for [`LONG_LOG_HELD`]. The warning ends below that.
+pub const LONG_LOG_BYTES: u64 = 128 * 1024 * 1024;
+
+/// How long one reader must have kept the log from being folded back before operators are warned of it.
+pub const LONG_LOG_HELD: Duration = Duration::from_secs(5);
+
+/// How often the log of a service says that the write-ahead log is still too long.
+pub const LONG_LOG_LOGGED_EVERY: Duration = Duration::from_mins(10);
+
+/// How often the checkpointer looks at a log that is longer than [`CHECKPOINT_URGENT_BYTES`].
+pub const LONG_LOG_EVERY: Duration = Duration::from_millis(100);
+
+/// How often the checkpointer looks whether the files are still there and the log is at rest. Commits look themselves.
+pub const LOOK_EVERY: Duration = Duration::from_secs(1);
+
+/// Checkpoints in a row, while each leaves more than [`REST_MAX_BYTES`] because the writer goes on.
+pub const FOLDS_AT_ONCE_MAX: u32 = 8;
+
+/// Attempts to begin the log again beside queries of this process, before these pause for it.
+pub const RESTARTS_BESIDE_READERS: u32 = 3;
+
+/// How long queries over many rows pause at most, so that the log can begin again.
+pub const QUERIES_PAUSED_MAX: Duration = Duration::from_millis(100);
+
+/// Bytes by which the file of the log is cut at a time: that takes some milliseconds, during which nothing is committed.
+pub const CUT_MAX_BYTES: u64 = 16 * 1024 * 1024;
 
 /// Queries that may wait for a connection; one more is answered
 /// [`ReadError::Unavailable`](crate::ReadError::Unavailable).
@@ -61,9 +94,22 @@ pub const QUERY_QUEUE_MAX: usize = 1_024;
 /// Counts that one query connection remembers at most.
 pub const COUNTS_REMEMBERED_MAX: usize = 256;
 
-/// How long one connection waits for a lock that another one holds. Longer than [`READ_MAX`], so that a checkpoint
-/// outlasts every reader.
+/// How long a connection waits for a lock that another one holds, while a database is opened. Longer than [`READ_MAX`].
 pub const BUSY_MAX: Duration = Duration::from_secs(5);
 
-/// How long the writer waits for readers before it restarts a log that has become too long.
-pub const RESTART_WAIT_MAX: Duration = Duration::from_millis(100);
+/// How long a read on the caller's thread waits for a lock. Readers wait for nothing but another process that repairs the
+/// shared memory of the log.
+pub const POINT_BUSY_MAX: Duration = Duration::from_millis(10);
+
+/// How long commits wait while another process holds the right to write. Well below the time limit of an ask: its asker
+/// learns that surely nothing was done.
+pub const WRITE_LOCK_WAIT_MAX: Duration = Duration::from_millis(500);
+
+/// The same for the commits after one that has waited in vain: nothing queues up behind a lock that stays.
+pub const WRITE_LOCK_WAIT_AGAIN: Duration = Duration::from_millis(20);
+
+/// How often the writer tries to get the right to write meanwhile.
+pub const WRITE_LOCK_EVERY: Duration = Duration::from_millis(1);
+
+/// How long health shows an error of the disk on a read after it last happened. It is logged once in that time.
+pub const DISK_ERROR_SHOWN_FOR: Duration = Duration::from_mins(1);

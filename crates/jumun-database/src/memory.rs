@@ -1,9 +1,9 @@
 //! A database in memory, for tests: the same promises, except that nothing outlives the process.
 
 use crate::{
-    Changes, CommitError, CommitFuture, Database, Direction, Document, Identity, JournalRecord, Page, Position, Query,
-    ReadDatabase, ReadError, ReadFuture, RebuildDatabase, Receipt, Request, RequestChange, RequestFilter, RequestState,
-    Schema, Sharing, Stats, limits, partition_of,
+    Changes, CommitError, CommitFuture, Database, DatabaseFailure, Direction, Document, Identity, JournalRecord, Page,
+    Position, Query, ReadDatabase, ReadError, ReadFuture, RebuildDatabase, Receipt, Request, RequestChange,
+    RequestFilter, RequestState, Schema, Sharing, Stats, limits, partition_of,
     rules::{self, Facts, RequestFacts},
     values::{self, Number, Wanted},
 };
@@ -270,6 +270,10 @@ impl Database for MemoryDatabase {
 
     fn purge_requests(&self, before_ms: i64, keep_at_most: u64) -> CommitFuture<'_, u64> {
         self.write(|state| Ok(state.purge(before_ms, keep_at_most)))
+    }
+
+    fn failure(&self) -> Option<DatabaseFailure> {
+        None
     }
 
     fn stats(&self) -> Stats {

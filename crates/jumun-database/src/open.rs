@@ -1,5 +1,6 @@
 //! Which database it is, and why one cannot be opened.
 
+use crate::failure::DAMAGED_REMEDY;
 use uuid::Uuid;
 
 /// Why a database could not be opened.
@@ -89,7 +90,7 @@ impl OpenError {
             Self::Partitions { .. } => {
                 "Set `partitions` to what the database has: it is fixed when a database is made."
             }
-            Self::Damaged { .. } => "Keep the file as it is, restore the latest copy beside it, and start again.",
+            Self::Damaged { .. } => DAMAGED_REMEDY,
             Self::Unusable { .. } => "Check that the folder exists, has room, and can be written by this user.",
         }
     }

@@ -2,8 +2,8 @@
 //! needs.
 
 use crate::{
-    Changes, CommitError, Document, Histogram, Identity, JournalRecord, Page, Position, Query, ReadError, Receipt,
-    Request, RequestFilter,
+    Changes, CommitError, DatabaseFailure, Document, Histogram, Identity, JournalRecord, Page, Position, Query,
+    ReadError, Receipt, Request, RequestFilter,
 };
 use futures_util::future::BoxFuture;
 use uuid::Uuid;
@@ -27,6 +27,27 @@ pub struct Stats {
     pub group_jobs: Histogram,
     /// Microseconds that each transaction took to get on disk: the fsync, and writing what it makes durable.
     pub sync_us: Histogram,
+    /// The write-ahead log, where the adapter has one.
+    pub log: LogStats,
+    /// The last error of the disk on a read, while it is a moment ago.
+    pub disk_error: Option<String>,
+}
+
+/// A write-ahead log, which must be folded back into its database from time to time.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct LogStats {
+    /// Length of its file, in bytes, as of a second ago at most.
+    pub file_bytes: u64,
+    /// Bytes in it that are not folded back yet.
+    pub unfolded_bytes: u64,
+    /// Attempts to fold it back that a reader or another process stopped, since the start.
+    pub given_up: u64,
+    /// For how many milliseconds the same reader has been in the way. None: no reader is.
+    pub held_ms: Option<u64>,
+    /// Other processes that read, as far as the system tells: `process 4321 (python3)`.
+    pub held_by: Option<String>,
+    /// What operators should know, while the log is too long.
+    pub warning: Option<String>,
 }
 
 /// Reading. It never waits for a writer.
@@ -122,6 +143,9 @@ pub trait Database: ReadDatabase + RebuildDatabase {
     /// the id) and, beyond `keep_at_most`, the oldest; at most
     /// [`limits::PURGE_MAX_ROWS`](crate::limits::PURGE_MAX_ROWS) at a time. Returns the number deleted.
     fn purge_requests(&self, before_ms: i64, keep_at_most: u64) -> CommitFuture<'_, u64>;
+
+    /// Why no more is committed until an operator acts. None: the database can be relied on, as far as is known.
+    fn failure(&self) -> Option<DatabaseFailure>;
 
     /// Counts of the writer.
     fn stats(&self) -> Stats;

@@ -47,6 +47,17 @@ impl DatabaseUrl {
         }
     }
 
+    /// Checks that there is a database. An embedded one would be created where there is none.
+    ///
+    /// # Errors
+    /// [`OpenError::Missing`].
+    pub fn require(&self) -> Result<(), OpenError> {
+        match &self.0 {
+            Target::Sqlite(file) if !file.exists() => Err(OpenError::Missing { path: file.display().to_string() }),
+            Target::Sqlite(_) => Ok(()),
+        }
+    }
+
     /// Opens the database for reading, beside the service that uses it, or while that is stopped. Blocks.
     ///
     /// # Errors

@@ -67,6 +67,8 @@ struct Inner {
     to_undo: Notify,
     to_publish: Notify,
     trouble: Mutex<Option<String>>,
+    /// Why the relay cannot publish.
+    unpublished: Mutex<Option<String>>,
     /// Shared by all commits; held exclusively by a worker that needs that no commit runs.
     commits: RwLock<()>,
 }
@@ -146,6 +148,7 @@ impl Core {
             to_undo: Notify::new(),
             to_publish: Notify::new(),
             trouble: Mutex::new(None),
+            unpublished: Mutex::new(None),
             commits: RwLock::new(()),
         }))
     }
@@ -190,9 +193,26 @@ impl Core {
         self.0.incarnation
     }
 
-    /// The reason of the last commit, if that was not done.
+    /// Why the database does not keep its promises: it has failed for good, the last commit was not done, or the disk did
+    /// not give what was written.
     pub fn trouble(&self) -> Option<String> {
-        self.0.trouble.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        let database = self.database();
+        let failure = database.failure().map(|failure| format!("{}: {failure}. {}", failure.code(), failure.remedy()));
+        let last = || self.0.trouble.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        failure.or_else(last).or_else(|| database.stats().disk_error)
+    }
+
+    /// Why the relay cannot publish.
+    pub(crate) fn unpublished(&self) -> Option<String> {
+        self.0.unpublished.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Notes why the relay cannot publish, or that it can. True: that is new.
+    pub(crate) fn note_unpublished(&self, why: Option<String>) -> bool {
+        let mut last = self.0.unpublished.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_new = last.is_some() != why.is_some();
+        *last = why;
+        is_new
     }
 
     /// The time, to the millisecond.
@@ -446,18 +466,17 @@ impl Core {
     fn note_trouble(&self, result: &Result<Receipt, CommitError>) {
         let trouble = match result {
             Err(CommitError::NotDone(why) | CommitError::Unknown(why)) => Some(why.clone()),
-            Err(CommitError::Limit(_)) => return, // does not concern the disk
+            Err(CommitError::Limit(_)) => return,  // does not concern the disk
+            Err(CommitError::Failed(_)) => return, // the database has logged it, with its remedy
             _ => None,
         };
         let mut last = self.0.trouble.lock().unwrap_or_else(PoisonError::into_inner);
-        if *last != trouble {
-            if let Some(why) = &trouble {
-                tracing::warn!(why, "commits are not done; clients are answered 503");
-            } else {
-                tracing::info!("commits are done again");
-            }
-            *last = trouble;
+        match (&*last, &trouble) {
+            (None, Some(why)) => tracing::warn!(why, "commits are not done; clients are answered 503"),
+            (Some(_), None) => tracing::info!("commits are done again"),
+            _ => {}
         }
+        *last = trouble;
     }
 
     /// The name of the last event of a commit.

@@ -7,7 +7,11 @@ use prometheus_client::{
     collector::Collector,
     encoding::{DescriptorEncoder, EncodeMetric, MetricEncoder, NoLabelSet},
     metrics::{
-        MetricType, counter::ConstCounter, counter::Counter, family::Family, gauge::Gauge, histogram::Histogram,
+        MetricType,
+        counter::{ConstCounter, Counter},
+        family::Family,
+        gauge::{ConstGauge, Gauge},
+        histogram::Histogram,
     },
     registry::Registry,
 };
@@ -86,7 +90,7 @@ impl CommitOutcome {
             Ok(_) => Self::Done,
             Err(CommitError::Conflict(_)) => Self::Conflict,
             Err(CommitError::Limit(_)) => Self::Limit,
-            Err(CommitError::NotDone(_)) => Self::NotDone,
+            Err(CommitError::NotDone(_) | CommitError::Failed(_)) => Self::NotDone,
             Err(CommitError::Unknown(_)) => Self::Unknown,
         }
     }
@@ -377,7 +381,33 @@ impl Collector for Elsewhere {
         let help = "Duration of the fsync of a transaction.";
         let sync =
             encoder.encode_descriptor("jumun_commit_sync_duration_seconds", help, None, MetricType::Histogram)?;
-        encode_histogram(&stats.sync_us, 1e-6, sync)
+        encode_histogram(&stats.sync_us, 1e-6, sync)?;
+        let log = stats.log;
+        let gauges = [
+            ("jumun_database_log_bytes", "Length of the write-ahead log.", signed(log.file_bytes)),
+            (
+                "jumun_database_log_unfolded_bytes",
+                "Bytes of the write-ahead log that are not folded back into the database.",
+                signed(log.unfolded_bytes),
+            ),
+            (
+                "jumun_database_failed",
+                "1: the database is damaged, or its files are gone. An operator must act. Otherwise 0.",
+                i64::from(self.database.failure().is_some()),
+            ),
+        ];
+        for (name, help, value) in gauges {
+            let gauge = ConstGauge::<i64>::new(value);
+            gauge.encode(encoder.encode_descriptor(name, help, None, MetricType::Gauge)?)?;
+        }
+        let held = ConstGauge::<f64>::new(millis(log.held_ms.map_or(0, signed)));
+        let help =
+            "For how long the same reader has kept the write-ahead log from being folded back; 0: no reader does.";
+        held.encode(encoder.encode_descriptor("jumun_database_log_held_seconds", help, None, MetricType::Gauge)?)?;
+        let given_up = ConstCounter::<u64>::new(log.given_up);
+        let help = "Attempts to fold the write-ahead log back that a reader or another process stopped.";
+        let name = "jumun_database_checkpoints_given_up";
+        given_up.encode(encoder.encode_descriptor(name, help, None, MetricType::Counter)?)
     }
 }
 

@@ -6,6 +6,7 @@ use rusqlite::{Connection, OpenFlags, config::DbConfig};
 use std::{
     fs,
     path::{Path, PathBuf},
+    time::Duration,
 };
 
 /// For the writer. Creates the file where there is none.
@@ -31,6 +32,14 @@ pub(super) fn set_up_writer(connection: &Connection) -> rusqlite::Result<bool> {
     Ok(mode == "wal")
 }
 
+/// Leaves the log as it is when the connection is closed. Of a file that is damaged or gone: what is in the log may be all
+/// that is left, and another database may be where this one was.
+pub(super) fn leave_log(connection: &Connection) {
+    if let Err(error) = connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true) {
+        tracing::warn!(%error, "the log may be folded back when the database is closed");
+    }
+}
+
 /// For the checkpointer: it syncs like the writer and gives way at once.
 pub(super) fn for_checkpoints(file: &Path) -> rusqlite::Result<Connection> {
     let connection = open(file, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
@@ -41,6 +50,8 @@ pub(super) fn for_checkpoints(file: &Path) -> rusqlite::Result<Connection> {
          PRAGMA wal_autocheckpoint = 0;
          PRAGMA cache_size = -256",
     )?;
+    connection.busy_timeout(Duration::ZERO)?;
+    open_log(&connection)?;
     Ok(connection)
 }
 
@@ -54,7 +65,14 @@ pub(super) fn for_reading(file: &Path, cache_kib: u32) -> rusqlite::Result<Conne
         &format!("PRAGMA query_only = ON; PRAGMA temp_store = MEMORY; PRAGMA cache_size = -{cache_kib}"),
     )?;
     connection.set_prepared_statement_cache_capacity(64);
+    open_log(&connection)?;
     Ok(connection)
+}
+
+/// Has the connection open the log now. `SQLite` does that with the first read, and then would make another log where this
+/// one was deleted meanwhile.
+fn open_log(connection: &Connection) -> rusqlite::Result<()> {
+    connection.query_row("PRAGMA schema_version", [], |_| Ok(()))
 }
 
 fn open(file: &Path, flags: OpenFlags) -> rusqlite::Result<Connection> {

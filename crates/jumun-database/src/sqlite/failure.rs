@@ -1,6 +1,6 @@
 //! What an error of `SQLite` means for the caller.
 
-use crate::{OpenError, ReadError};
+use crate::OpenError;
 use rusqlite::{Error, ErrorCode, ffi};
 use std::{io, path::Path};
 
@@ -61,13 +61,6 @@ pub(super) fn open_error(path: &Path, error: &Error) -> OpenError {
     match error.sqlite_error_code() {
         Some(ErrorCode::NotADatabase | ErrorCode::DatabaseCorrupt) => OpenError::Damaged { path, why },
         _ => OpenError::Unusable { path, why },
-    }
-}
-
-pub(super) fn read_error(error: &Error) -> ReadError {
-    match error.sqlite_error_code() {
-        Some(ErrorCode::OperationInterrupted) => ReadError::TooLong,
-        _ => ReadError::Unavailable(error.to_string()),
     }
 }
 

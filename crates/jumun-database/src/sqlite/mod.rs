@@ -5,10 +5,13 @@
 
 mod answers;
 mod checkpoint;
+mod condition;
 mod connection;
 mod counters;
 mod counts;
 mod failure;
+mod files;
+mod holders;
 mod ids;
 mod job;
 mod queries;
@@ -22,12 +25,14 @@ mod writer;
 pub use reader::SqliteReader;
 
 use crate::{
-    Changes, CommitError, CommitFuture, Database, Document, OpenError, Position, ReadDatabase, ReadError, ReadFuture,
-    RebuildDatabase, Receipt, Schema, Stats, delegate, limits, rules,
+    Changes, CommitError, CommitFuture, Database, DatabaseFailure, Document, OpenError, Position, ReadDatabase,
+    ReadError, ReadFuture, RebuildDatabase, Receipt, Schema, Stats, delegate, limits, rules,
 };
-use checkpoint::Checkpoints;
+use checkpoint::{Checkpoints, Log};
+use condition::Condition;
 use counters::Counters;
 use failure::open_error;
+use files::Files;
 use futures_util::future::{BoxFuture, FutureExt, ready};
 use job::{Done, Job, Outcome, Work};
 use rusqlite::Connection;
@@ -42,6 +47,7 @@ use std::{
         mpsc::{Receiver, SyncSender, TrySendError, sync_channel},
     },
     thread::{self, JoinHandle},
+    time::Duration,
 };
 use tokio::sync::{oneshot, watch};
 use writer::{Shared, Writer};
@@ -54,6 +60,8 @@ pub struct SqliteDatabase {
     schema: Schema,
     reader: Arc<SqliteReader>,
     shared: Arc<Shared>,
+    condition: Arc<Condition>,
+    log: Arc<Log>,
     /// None once it is closed.
     queue: Mutex<Option<SyncSender<Job>>>,
     /// Ends when the writer has let go of the files.
@@ -83,9 +91,16 @@ impl SqliteDatabase {
         schema::adopt(&connection, path, &schema)?;
         let counters = Counters::load(&connection, path, &schema)?;
         let shared = Shared::new(&counters);
-        let reader = Arc::new(SqliteReader::open(path)?);
+        let condition = Arc::new(Condition::new(path));
+        let reader = Arc::new(SqliteReader::open_with(path, limits::READ_MAX, Arc::clone(&condition))?);
+        // All connections are open, and with them all files.
+        condition.watch(Files::note(path).map_err(|error| unusable(&error))?);
         let checkpoints =
-            Checkpoints::start(&mut connection, path, &schema.service).map_err(|error| unusable(&error))?;
+            Checkpoints::start(&mut connection, path, &schema.service, Arc::clone(&condition), Arc::clone(&reader))
+                .map_err(|error| unusable(&error))?;
+        let log = Arc::clone(checkpoints.log());
+        // The writer waits in its own way for a lock that another process holds.
+        connection.busy_timeout(Duration::ZERO).map_err(|error| open_error(path, &error))?;
 
         let (queue, jobs) = sync_channel(limits::QUEUE_MAX_JOBS);
         let (ready, prepared) = sync_channel(1);
@@ -96,6 +111,7 @@ impl SqliteDatabase {
             counters,
             shared: Arc::clone(&shared),
             reader: Arc::clone(&reader),
+            condition: Arc::clone(&condition),
             checkpoints,
             lock,
             alive,
@@ -109,7 +125,8 @@ impl SqliteDatabase {
             Ok(Err(error)) => return Err(open_error(path, &error)),
             Err(_) => return Err(unusable(&"the writer has panicked")),
         }
-        Ok(Self { schema, reader, shared, queue: Mutex::new(Some(queue)), working, writer: Mutex::new(Some(writer)) })
+        let (queue, writer) = (Mutex::new(Some(queue)), Mutex::new(Some(writer)));
+        Ok(Self { schema, reader, shared, condition, log, queue, working, writer })
     }
 
     fn submit(&self, work: Work) -> BoxFuture<'_, Outcome> {
@@ -181,6 +198,7 @@ struct WriterThread {
     counters: Counters,
     shared: Arc<Shared>,
     reader: Arc<SqliteReader>,
+    condition: Arc<Condition>,
     checkpoints: Checkpoints,
     lock: File,
     alive: watch::Sender<()>,
@@ -188,7 +206,8 @@ struct WriterThread {
 
 impl WriterThread {
     fn run(self, jobs: &Receiver<Job>, ready: &SyncSender<rusqlite::Result<()>>) {
-        match Writer::new(&self.connection, &self.collections, self.counters, self.shared, &self.checkpoints) {
+        let Self { connection, collections, counters, shared, reader, condition, checkpoints, lock, alive } = self;
+        match Writer::new(&connection, &collections, counters, shared, &checkpoints, &condition) {
             Ok(mut writer) => {
                 // `open` waits for this, unless it has panicked.
                 let _ = ready.send(Ok(()));
@@ -199,14 +218,18 @@ impl WriterThread {
             }
         }
         // Readers and checkpointer first: the last connection of a file is the one that can take the log away.
-        self.reader.close();
-        self.checkpoints.stop();
-        checkpoint::report(checkpoint::truncate(&self.connection));
-        if let Err((_, error)) = self.connection.close() {
+        reader.close();
+        checkpoints.stop();
+        if condition.look().is_some() {
+            connection::leave_log(&connection);
+        } else {
+            checkpoint::truncate(&connection);
+        }
+        if let Err((_, error)) = connection.close() {
             tracing::warn!("the database could not be closed: {error}");
         }
-        drop(self.lock);
-        drop(self.alive);
+        drop(lock);
+        drop(alive);
     }
 }
 
@@ -318,8 +341,12 @@ impl Database for SqliteDatabase {
         .boxed()
     }
 
+    fn failure(&self) -> Option<DatabaseFailure> {
+        self.condition.failure().cloned()
+    }
+
     fn stats(&self) -> Stats {
-        self.shared.stats()
+        Stats { log: self.log.stats(), disk_error: self.condition.disk_error(), ..self.shared.stats() }
     }
 
     fn close(&self) -> BoxFuture<'_, ()> {

@@ -1,10 +1,6 @@
 //! Threads for queries over many rows, so that no query blocks the thread that serves all requests.
 
-use super::{
-    connection,
-    counts::Counts,
-    failure::{StartError, read_error},
-};
+use super::{condition::Condition, connection, counts::Counts, failure::StartError};
 use crate::{ReadError, ReadFuture, limits};
 use futures_util::future::FutureExt;
 use rusqlite::Connection;
@@ -34,11 +30,23 @@ pub(super) struct Queries {
     queue: Mutex<Option<SyncSender<Task>>>,
     threads: Mutex<Vec<JoinHandle<()>>>,
     longest: Duration,
+    condition: Arc<Condition>,
+}
+
+/// Queries that pause, as long as this lives.
+pub(super) struct Paused {
+    _release: Vec<SyncSender<()>>,
 }
 
 impl Queries {
     /// `longest`: how long a query may take.
-    pub(super) fn start(file: &Path, name: &str, connections: usize, longest: Duration) -> Result<Self, StartError> {
+    pub(super) fn start(
+        file: &Path,
+        name: &str,
+        connections: usize,
+        longest: Duration,
+        condition: Arc<Condition>,
+    ) -> Result<Self, StartError> {
         let (queue, tasks) = sync_channel::<Task>(limits::QUERY_QUEUE_MAX);
         let tasks = Arc::new(Mutex::new(tasks));
         let mut threads = Vec::with_capacity(connections);
@@ -57,7 +65,7 @@ impl Queries {
                 }
             })?);
         }
-        Ok(Self { queue: Mutex::new(Some(queue)), threads: Mutex::new(threads), longest })
+        Ok(Self { queue: Mutex::new(Some(queue)), threads: Mutex::new(threads), longest, condition })
     }
 
     /// Runs a query in a transaction of its own. Skips it if the caller no longer waits.
@@ -66,11 +74,11 @@ impl Queries {
         query: impl FnOnce(&mut QueryConnection) -> rusqlite::Result<T> + Send + 'static,
     ) -> ReadFuture<'_, T> {
         let (sender, receiver) = oneshot::channel();
-        let longest = self.longest;
+        let (longest, condition) = (self.longest, Arc::clone(&self.condition));
         let task = Box::new(move |own: &mut QueryConnection| {
             if !sender.is_closed() {
                 let result = own.within(longest, query);
-                let _ = sender.send(result.map_err(|error| read_error(&error)));
+                let _ = sender.send(result.map_err(|error| condition.read_error(&error)));
             }
         });
         let queued = self.queue(task);
@@ -79,6 +87,33 @@ impl Queries {
             receiver.await.unwrap_or_else(|_| Err(ReadError::Unavailable("the query was not finished".to_owned())))
         }
         .boxed()
+    }
+
+    /// Lets all threads finish what they are at and then pause, as long as the returned value lives. They do not all pause
+    /// if one takes longer than a query may.
+    pub(super) fn pause(&self) -> Paused {
+        let count = self.threads.lock().unwrap_or_else(PoisonError::into_inner).len();
+        let (arrived, arrivals) = sync_channel(count);
+        let mut release = Vec::with_capacity(count);
+        for _ in 0..count {
+            let (sender, receiver) = sync_channel::<()>(1);
+            let arrived = arrived.clone();
+            let pause = Box::new(move |_: &mut QueryConnection| {
+                let _ = arrived.send(()); // nobody waits for it any more
+                let _ = receiver.recv(); // ends when the sender is dropped
+            });
+            if self.queue(pause).is_ok() {
+                release.push(sender);
+            }
+        }
+        let until = Instant::now() + self.longest;
+        for _ in 0..release.len() {
+            let left = until.saturating_duration_since(Instant::now());
+            if arrivals.recv_timeout(left).is_err() {
+                break;
+            }
+        }
+        Paused { _release: release }
     }
 
     fn queue(&self, task: Task) -> Result<(), ReadError> {

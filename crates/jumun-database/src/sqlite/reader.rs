@@ -1,11 +1,12 @@
 //! Reading, by the service itself and by other processes.
 
 use super::{
+    condition::Condition,
     connection,
     counters::shown,
     counts::Counted,
-    failure::{open_error, read_error},
-    queries::{Queries, QueryConnection},
+    failure::open_error,
+    queries::{Paused, Queries, QueryConnection},
     rows,
     schema::{self, StoredCollection},
     shadow,
@@ -39,6 +40,7 @@ pub struct SqliteReader {
     queries: Queries,
     /// For the service itself: journal and requests. No client's query delays these.
     own: Queries,
+    condition: Arc<Condition>,
 }
 
 /// A collection that is in the database.
@@ -50,11 +52,11 @@ struct Known {
 impl SqliteReader {
     /// Opens the database in this file.
     pub fn open(path: &Path) -> Result<Self, OpenError> {
-        Self::open_with(path, limits::READ_MAX)
+        Self::open_with(path, limits::READ_MAX, Arc::new(Condition::new(path)))
     }
 
-    /// As [`Self::open`], with another limit than [`limits::READ_MAX`].
-    pub(super) fn open_with(path: &Path, longest: Duration) -> Result<Self, OpenError> {
+    /// As [`Self::open`], with another limit than [`limits::READ_MAX`], for a database of this condition.
+    pub(super) fn open_with(path: &Path, longest: Duration, condition: Arc<Condition>) -> Result<Self, OpenError> {
         let file = || path.display().to_string();
         connection::check_file(path)?;
         if !path.exists() {
@@ -73,11 +75,12 @@ impl SqliteReader {
         }
         let stored = schema::load(&point, path)?;
         let start = |name: &str, connections| {
-            Queries::start(path, name, connections, longest)
+            Queries::start(path, name, connections, longest, Arc::clone(&condition))
                 .map_err(|error| OpenError::Unusable { path: file(), why: error.to_string() })
         };
         let queries = start(&format!("{}-query", stored.identity.service), limits::QUERY_CONNECTIONS)?;
         let own = start(&format!("{}-own", stored.identity.service), 1)?;
+        point.busy_timeout(limits::POINT_BUSY_MAX).map_err(failed)?;
         let known = |collection: StoredCollection| {
             (collection.name.clone(), Known { table: schema::table(&collection.name), fields: collection.fields })
         };
@@ -87,6 +90,7 @@ impl SqliteReader {
             point: Mutex::new(Some(point)),
             queries,
             own,
+            condition,
         })
     }
 
@@ -100,10 +104,15 @@ impl SqliteReader {
     /// Reads here and now; see [`Self::point`].
     fn read<T: Send + 'static>(&self, read: impl FnOnce(&Connection) -> rusqlite::Result<T>) -> ReadFuture<'_, T> {
         let result = match &*self.point.lock().unwrap_or_else(PoisonError::into_inner) {
-            Some(connection) => read(connection).map_err(|error| read_error(&error)),
+            Some(connection) => read(connection).map_err(|error| self.condition.read_error(&error)),
             None => Err(ReadError::Unavailable("it is closed".to_owned())),
         };
         ready(result).boxed()
+    }
+
+    /// Pauses the queries of clients, as long as the returned value lives.
+    pub(super) fn pause_queries(&self) -> Paused {
+        self.queries.pause()
     }
 
     /// See [`crate::RebuildDatabase::read_shadow`].
@@ -329,7 +338,7 @@ mod tests {
         database.commit(Changes { documents: rows, ..Changes::default() }).await.unwrap();
         let query = |sort| Query { collection: "orders", filter: None, sort, offset: 0, size: 1 };
 
-        let reader = SqliteReader::open_with(&file, Duration::ZERO).unwrap();
+        let reader = SqliteReader::open_with(&file, Duration::ZERO, Arc::new(Condition::new(&file))).unwrap();
         for _ in 0..3 {
             let by_note = query(Some(("note".into(), Direction::Ascending)));
             assert_eq!(reader.page(by_note).await, Err(ReadError::TooLong));

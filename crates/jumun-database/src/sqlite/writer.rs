@@ -3,12 +3,17 @@
 //! A commit costs an fsync, and an fsync costs the same for one job as for five hundred. So all jobs that wait when the
 //! writer returns from the disk go into the next transaction together: the slower the disk, the larger the groups. No
 //! caller gets an answer before COMMIT has returned.
+//!
+//! The writer waits for its disk and, for a bounded time, for another process that writes. See [`super::checkpoint`] for
+//! what it does not wait for.
 
 use super::{
     answers::{Answers, Courier},
     checkpoint::Checkpoints,
+    condition::Condition,
     counters::Counters,
     failure::{Severity, end_process, severity},
+    holders::{WRITE, holders},
     ids::Ids,
     job::{Done, Job, Outcome, Work},
     statements::Statements,
@@ -22,6 +27,7 @@ use std::{
         atomic::{AtomicU64, Ordering},
         mpsc::{Receiver, RecvTimeoutError, TryRecvError},
     },
+    thread,
     time::Instant,
 };
 
@@ -58,6 +64,7 @@ impl Shared {
             conflicts: self.conflicts.load(Ordering::Relaxed),
             group_jobs: self.group_jobs.read(),
             sync_us: self.sync_us.read(),
+            ..Stats::default()
         }
     }
 }
@@ -71,6 +78,9 @@ pub(super) struct Writer<'c> {
     ahead: Counters,
     shared: Arc<Shared>,
     checkpoints: &'c Checkpoints,
+    condition: &'c Condition,
+    /// Whether another process held the right to write for longer than the last commits waited.
+    is_locked_out: bool,
 }
 
 impl<'c> Writer<'c> {
@@ -80,9 +90,11 @@ impl<'c> Writer<'c> {
         counters: Counters,
         shared: Arc<Shared>,
         checkpoints: &'c Checkpoints,
+        condition: &'c Condition,
     ) -> rusqlite::Result<Self> {
         let statements = Statements::new(connection, collections)?;
-        Ok(Self { connection, statements, ahead: counters.clone(), counters, shared, checkpoints })
+        let ahead = counters.clone();
+        Ok(Self { connection, statements, ahead, counters, shared, checkpoints, condition, is_locked_out: false })
     }
 
     /// Works until the queue is closed and its last job is done.
@@ -95,16 +107,35 @@ impl<'c> Writer<'c> {
             self.do_group(&group, &mut outcomes);
             let callers = group.drain(..).map(|job| job.caller);
             self.shared.courier.deliver(Answers(callers.zip(outcomes.drain(..)).collect()));
-            if self.checkpoints.after_commit() {
-                self.checkpoints.restart(self.connection);
+            if self.checkpoints.after_commit()
+                && let Err(error) = self.checkpoints.fold_rest(self.connection)
+            {
+                match severity(&error) {
+                    Severity::Fsync => end_process("checkpoint", &error),
+                    _ => drop(self.condition.note(&error)), // the checkpointer tries it again, and reports it
+                }
             }
         }
     }
 
     fn do_group(&mut self, jobs: &[Job], outcomes: &mut Vec<Outcome>) {
-        let Err(error) = self.transaction(jobs, outcomes) else { return };
+        if let Some(failure) = self.condition.look() {
+            return outcomes.extend(jobs.iter().map(|_| Err(CommitError::Failed(failure.clone()))));
+        }
+        let Err(error) = self.transaction(jobs, outcomes) else {
+            // A file that went away meanwhile took the commit with it, or part of it.
+            if let Some(failure) = self.condition.look() {
+                outcomes.clear();
+                let why = failure.for_clients().trim_end_matches('.');
+                outcomes.extend(jobs.iter().map(|_| Err(CommitError::Unknown(why.to_owned()))));
+            }
+            return;
+        };
         self.statements.roll_back();
         outcomes.clear();
+        if let Some(failure) = self.condition.note(&error) {
+            return outcomes.extend(jobs.iter().map(|_| Err(CommitError::Failed(failure.clone()))));
+        }
         match severity(&error) {
             Severity::Fsync => end_process("commit", &error),
             Severity::Job if jobs.len() > 1 => {
@@ -116,11 +147,42 @@ impl<'c> Writer<'c> {
                 }
             }
             Severity::Job | Severity::Environment => {
-                tracing::warn!("{} commits were not done: {error}", jobs.len());
-                if error.sqlite_error_code() == Some(ErrorCode::DiskFull) {
-                    self.checkpoints.wake();
-                }
-                outcomes.extend(jobs.iter().map(|_| Err(CommitError::NotDone(error.to_string()))));
+                let why = self.why(&error);
+                tracing::debug!("{} commits were not done: {why}", jobs.len());
+                outcomes.extend(jobs.iter().map(|_| Err(CommitError::NotDone(why.clone()))));
+            }
+        }
+    }
+
+    /// Why nothing can be written now. The callers log it, once.
+    fn why(&self, error: &rusqlite::Error) -> String {
+        match error.sqlite_error_code() {
+            Some(ErrorCode::DatabaseBusy) => {
+                let files = self.condition.files();
+                let who = files.and_then(|files| holders(files.shared_memory(), WRITE));
+                format!("{} writes to the database file and does not end", who.as_deref().unwrap_or("another process"))
+            }
+            Some(ErrorCode::DiskFull) => {
+                self.checkpoints.wake();
+                error.to_string()
+            }
+            _ => error.to_string(),
+        }
+    }
+
+    /// Begins a transaction. If another process is writing, it tries again at short intervals, so that it goes on as soon
+    /// as that one has ended, and for a bounded time, so that the callers are answered.
+    fn begin(&mut self) -> rusqlite::Result<()> {
+        let most = if self.is_locked_out { limits::WRITE_LOCK_WAIT_AGAIN } else { limits::WRITE_LOCK_WAIT_MAX };
+        let mut since = None;
+        loop {
+            let begun = self.statements.begin();
+            let is_busy = begun.as_ref().is_err_and(|error| error.sqlite_error_code() == Some(ErrorCode::DatabaseBusy));
+            if is_busy && since.get_or_insert_with(Instant::now).elapsed() < most {
+                thread::park_timeout(limits::WRITE_LOCK_EVERY);
+            } else {
+                self.is_locked_out = is_busy;
+                return begun;
             }
         }
     }
@@ -128,7 +190,7 @@ impl<'c> Writer<'c> {
     /// All of them in one transaction. After an error nothing of it counts.
     fn transaction(&mut self, jobs: &[Job], outcomes: &mut Vec<Outcome>) -> rusqlite::Result<()> {
         self.ahead.clone_from(&self.counters);
-        self.statements.begin()?;
+        self.begin()?;
         for job in jobs {
             outcomes.push(self.job(&job.work)?);
         }

@@ -19,13 +19,19 @@ type Page = fn(&Shared) -> BoxFuture<'_, Reply>;
 /// The pages and where they are.
 pub(crate) const PAGES: [(&str, Page); 5] = [
     ("/actuator/health", |shared| Box::pin(health(shared))),
+    // A restart heals neither a damaged file nor one that is gone: the process stays alive and answers why.
     ("/actuator/health/liveness", |_| Box::pin(async { status(true, None) })),
-    ("/actuator/health/readiness", |shared| Box::pin(async { status(shared.readiness.is_ready(), None) })),
+    ("/actuator/health/readiness", |shared| Box::pin(async { status(is_ready(shared), None) })),
     ("/actuator/info", |shared| {
         Box::pin(async { Reply::Json(StatusCode::OK, json!(shared.readiness.info).to_string()) })
     }),
     ("/actuator/prometheus", |shared| Box::pin(prometheus(shared))),
 ];
+
+/// Whether requests may be sent here. A database that has failed takes none.
+fn is_ready(shared: &Shared) -> bool {
+    shared.readiness.is_ready() && shared.engine.core().database().failure().is_none()
+}
 
 async fn health(shared: &Shared) -> Reply {
     let engine = &shared.engine;
@@ -34,19 +40,32 @@ async fn health(shared: &Shared) -> Reply {
     for state in IN_DOUBT {
         match in_state(engine.core(), state).await {
             Ok(requests) => in_doubt += requests,
-            Err(error) => database = Some(error.to_string()),
+            Err(error) => database = database.or(Some(error.to_string())),
         }
     }
     let stats = engine.core().database().stats();
     let consumption = shared.consumer.as_ref().map(Consumer::consumption).unwrap_or_default();
-    let trouble = consumption.trouble();
+    let trouble = consumption.trouble().or_else(|| engine.core().unpublished());
+    let log = &stats.log;
     let is_up = shared.readiness.is_ready() && database.is_none() && trouble.is_none();
     let behind: Map<_, _> = consumption.lag.into_iter().map(|(source, events)| (source, json!(events))).collect();
     let mut components = json!({
         "database": {
             "status": word(database.is_none()),
             "details": {
-                "commits": stats.commits, "groups": stats.groups, "conflicts": stats.conflicts, "trouble": database,
+                "commits": stats.commits,
+                "groups": stats.groups,
+                "conflicts": stats.conflicts,
+                "log": {
+                    "bytes": log.file_bytes,
+                    "unfoldedBytes": log.unfolded_bytes,
+                    "checkpointsGivenUp": log.given_up,
+                    "heldMs": log.held_ms,
+                    "heldBy": log.held_by,
+                },
+                // A long log costs disk, and no order: the service is up.
+                "warning": log.warning,
+                "trouble": database,
             },
         },
         // Requests in doubt are normal for a moment; `jumun asks` lists them.

@@ -2,6 +2,7 @@
 
 use super::request::{At, Handled, id, not_there, parameter};
 use crate::{
+    engine::failed,
     events::token::Token,
     limits::{PAGE_SIZE, PAGE_SIZE_MAX, SEEN_TIME_LIMIT},
 };
@@ -183,6 +184,7 @@ fn query_without_page(size: u32, sort: Option<&(String, Direction)>, filter: Opt
 
 fn unreadable(error: &ReadError) -> Problem {
     let advice = match error {
+        ReadError::Failed(failure) => return failed(failure),
         ReadError::TooLong => "Sort by id, or request a smaller page.",
         ReadError::Unavailable(_) => "Try again later.",
     };

@@ -4,7 +4,7 @@ use super::incoming::{Answer, Incoming, Success};
 use crate::limits::ANSWERS_KEPT;
 use jiff::Timestamp;
 use jumun::Defect;
-use jumun_database::{CommitError, ReadError, Request, RequestState, StoredAnswer};
+use jumun_database::{CommitError, DatabaseFailure, ReadError, Request, RequestState, StoredAnswer};
 use jumun_http::{Code, Problem};
 use jumun_telemetry::Origin;
 use uuid::Uuid;
@@ -105,12 +105,21 @@ pub(super) fn refuse(error: &CommitError) -> Problem {
         CommitError::Unknown(why) => {
             Problem::new(Code::OutcomeUnknown, format!("{why}. Ask again with the same Idempotency-Key."))
         }
+        CommitError::Failed(failure) => failed(failure),
         CommitError::Conflict(_) => too_many_conflicts(),
     }
 }
 
 pub(super) fn unreadable(error: &ReadError) -> Problem {
-    Problem::new(Code::NotDone, format!("{error}. Try again later."))
+    match error {
+        ReadError::Failed(failure) => failed(failure),
+        error => Problem::new(Code::NotDone, format!("{error}. Try again later.")),
+    }
+}
+
+/// A database that takes nothing before an operator has acted: trying again does not help.
+pub(crate) fn failed(failure: &DatabaseFailure) -> Problem {
+    Problem::new(Code::NotDone, failure.for_clients())
 }
 
 pub(super) fn defect(damaged: &Defect, order: i64, origin: &Origin) -> Problem {

@@ -30,6 +30,7 @@ mod command;
 mod incoming;
 mod undo;
 
+pub(crate) use answers::failed;
 pub use incoming::{Answer, Incoming, Key, Success};
 
 use crate::{
@@ -183,6 +184,9 @@ impl Engine {
 
     /// Takes a command. Once admitted it runs to its end, even if the client no longer waits for the answer.
     pub async fn take(&self, incoming: Incoming) -> Answer {
+        if let Some(failure) = self.core.database().failure() {
+            return Err(self.refusal(&incoming, failed(&failure)).await);
+        }
         // A repeat of what was answered before does no work: it queues for no place that a drill has taken away.
         let is_repeat = self.faults().is_on() && self.is_answered(&incoming).await;
         let permit = if is_repeat {
@@ -202,6 +206,16 @@ impl Engine {
         });
         self.core.metrics().command(answer.is_ok());
         answer
+    }
+
+    /// A refusal without a look at the command. It is no *not done* where the same request came before: that may have
+    /// been done.
+    async fn refusal(&self, incoming: &Incoming, problem: Problem) -> Problem {
+        let is_new = match &incoming.key {
+            Some(key) => self.request_of(&key.stored()).await.is_ok_and(|known| known.is_none()),
+            None => true,
+        };
+        if is_new { problem } else { Problem::new(Code::OutcomeUnknown, problem.detail) }
     }
 
     /// Undoes what an ask did here, or makes sure that it never will.

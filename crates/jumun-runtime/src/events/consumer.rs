@@ -146,7 +146,7 @@ impl ConsumerError {
     pub const fn code(&self) -> &'static str {
         match self {
             Self::Bus(error) => error.code(),
-            Self::Database(_) => "database-unreadable",
+            Self::Database(error) => error.code(),
         }
     }
 
@@ -154,7 +154,7 @@ impl ConsumerError {
     pub const fn remedy(&self) -> &'static str {
         match self {
             Self::Bus(error) => error.remedy(),
-            Self::Database(_) => "Try again; if the error persists, check the disk.",
+            Self::Database(error) => error.remedy(),
         }
     }
 }
@@ -533,6 +533,7 @@ impl Worker {
             Err(CommitError::Conflict(_) | CommitError::Unknown(_)) => return Err(Halt::Unknown),
             Err(CommitError::Limit(why)) => return Err(Halt::Limit(why)),
             Err(CommitError::NotDone(why)) => return Err(Halt::Database(why)),
+            Err(error @ CommitError::Failed(_)) => return Err(Halt::Database(error.to_string())),
         }
         self.over_limit = None;
         if is_effect {

@@ -46,7 +46,7 @@ impl RelayError {
         match self {
             Self::BusAhead { .. } => "bus-ahead",
             Self::Bus(error) => error.code(),
-            Self::Journal(_) => "database-unreadable",
+            Self::Journal(error) => error.code(),
         }
     }
 
@@ -57,7 +57,7 @@ impl RelayError {
                 "The database was restored from an older copy. Restore the newest one; other services have applied its events."
             }
             Self::Bus(error) => error.remedy(),
-            Self::Journal(_) => "Try again; if the error persists, check the disk.",
+            Self::Journal(error) => error.remedy(),
         }
     }
 }
@@ -115,12 +115,20 @@ impl Relay {
         loop {
             match self.catch_up().await {
                 Ok(()) => {
+                    if self.core.note_unpublished(None) {
+                        tracing::info!("the relay publishes again");
+                    }
                     let published = self.core.to_publish().notified();
                     // A missed notice costs a pause, nothing else.
                     drop(tokio::time::timeout(RELAY_PAUSE, published).await);
                 }
                 Err(error) => {
-                    tracing::warn!(%error, "events wait in the journal; the relay tries again");
+                    let is_new = self.core.note_unpublished(Some(format!("{}: {error}", error.code())));
+                    // Of a database that has failed everything is logged already.
+                    if is_new && self.core.database().failure().is_none() {
+                        let (code, remedy) = (error.code(), error.remedy());
+                        tracing::error!(%error, code, remedy, "events wait in the journal; the relay tries again");
+                    }
                     tokio::time::sleep(RELAY_PAUSE).await;
                 }
             }
@@ -128,6 +136,9 @@ impl Relay {
     }
 
     async fn catch_up(&self) -> Result<(), RelayError> {
+        if self.core.database().failure().is_some() {
+            return Ok(()); // what it still says is published once it is restored
+        }
         for partition in 0..self.core.database().identity().partitions {
             loop {
                 let mut publisher = self.publisher.lock().await;
@@ -165,12 +176,16 @@ impl Relay {
 
     /// A sync blocks on the disk, so it runs on a thread of its own.
     async fn sync(&self) {
+        if self.core.database().failure().is_some() {
+            return;
+        }
         let mut publisher = self.publisher.clone().lock_owned().await;
         let began = Instant::now();
         let synced = tokio::task::spawn_blocking(move || {
             let synced = publisher.as_mut().map_or(Ok(Vec::new()), |publisher| publisher.sync());
             if synced.is_err() {
-                // After a failed fsync a second one proves nothing: another publisher writes the events again.
+                // After a failed fsync a second one proves nothing, and files that were deleted are not found by readers:
+                // another publisher writes the events again.
                 *publisher = None;
             }
             synced

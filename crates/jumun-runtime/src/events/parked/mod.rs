@@ -147,6 +147,7 @@ impl Worker {
             Err(CommitError::Conflict(_)) => Err(Halt::Conflict),
             Err(CommitError::Limit(why)) => Err(Halt::Limit(why)),
             Err(CommitError::NotDone(why)) => Err(Halt::Database(why)),
+            Err(error @ CommitError::Failed(_)) => Err(Halt::Database(error.to_string())),
             Err(CommitError::Unknown(_)) => Err(Halt::Unknown),
         }
     }

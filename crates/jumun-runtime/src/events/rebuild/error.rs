@@ -64,7 +64,8 @@ impl RebuildError {
             Self::Bus(error) => error.code(),
             Self::LogEnds(_) => "bus-behind",
             Self::Event { .. } => "event-unfoldable",
-            Self::Read(_) => "database-unreadable",
+            Self::Read(error) => error.code(),
+            Self::Write(CommitError::Failed(failure)) => failure.code(),
             Self::Write(_) => "database-not-done",
             Self::Defect(_) => "defect",
         }
@@ -81,7 +82,8 @@ impl RebuildError {
                 "Start the service that publishes these events: it fills the log again. Then try again."
             }
             Self::Event { .. } => "Run a release that can read this event; the old rows are unchanged.",
-            Self::Read(_) => "Try again; if the error persists, check the disk.",
+            Self::Read(error) => error.remedy(),
+            Self::Write(CommitError::Failed(failure)) => failure.remedy(),
             Self::Write(_) => "See that the disk has room for a second copy of the view, then try again.",
             Self::Defect(_) => "Please report it; the old rows are unchanged.",
         }

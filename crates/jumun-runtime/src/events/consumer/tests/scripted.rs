@@ -87,7 +87,7 @@ impl Database for Scripted {
         })
     }
 
-    delegate!(inner: next_id purge_requests stats close);
+    delegate!(inner: next_id purge_requests failure stats close);
 }
 
 impl RebuildDatabase for Scripted {

@@ -1,0 +1,61 @@
+//! A database that its service can no longer rely on.
+
+/// Why a database takes no more commits until an operator has acted. It lasts as long as the database is open.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum DatabaseFailure {
+    /// Its pages contradict each other. What was read before may be right; nothing more is written.
+    #[error("{path}: the file is damaged: {why}")]
+    Damaged {
+        /// The file.
+        path: String,
+        /// What was seen.
+        why: String,
+    },
+    /// A file of it was deleted, emptied or replaced while it was open. A commit would go into a file that nobody finds again.
+    #[error("{path}: the file was {how} while the service used it")]
+    Gone {
+        /// The file.
+        path: String,
+        /// Deleted, emptied, or replaced by another one.
+        how: &'static str,
+    },
+}
+
+impl DatabaseFailure {
+    /// A code that stays the same over releases.
+    pub const fn code(&self) -> &'static str {
+        match self {
+            Self::Damaged { .. } => "database-damaged",
+            Self::Gone { .. } => "database-gone",
+        }
+    }
+
+    /// What to do about it.
+    pub const fn remedy(&self) -> &'static str {
+        match self {
+            Self::Damaged { .. } => DAMAGED_REMEDY,
+            Self::Gone { .. } => {
+                "Stop the system. Put the files back, or move what is left of them (-wal, -shm) aside and restore the latest \
+                 copy. Then start again. Without its files, it begins with nothing."
+            }
+        }
+    }
+
+    /// What a client of the service may know of it: no path.
+    pub const fn for_clients(&self) -> &'static str {
+        match self {
+            Self::Damaged { .. } => {
+                "The database of this service is damaged (database-damaged). Its operator must restore it."
+            }
+            Self::Gone { .. } => {
+                "The database of this service was deleted or replaced (database-gone). Its operator must restore it."
+            }
+        }
+    }
+}
+
+/// What to do about a damaged file, when it is opened and while it is open.
+///
+/// `SQLite` would play a log that stays behind into the copy, and damage that one, too.
+pub(crate) const DAMAGED_REMEDY: &str =
+    "Keep the file and its -wal: move both aside, restore the latest copy in their place, and start again.";

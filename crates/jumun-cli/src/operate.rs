@@ -140,6 +140,8 @@ fn table(supervised: &Supervised) -> String {
             status.restarts,
         )
     }));
+    let told = supervised.processes.iter().filter_map(|(status, _)| Some((&status.name, status.trouble.as_ref()?)));
+    lines.extend(told.map(|(name, trouble)| format!("\n{name}: {trouble}")));
     lines.join("\n")
 }
 

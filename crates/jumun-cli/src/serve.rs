@@ -29,6 +29,9 @@ pub(crate) struct Options {
     /// value is the number of restarts so far. Only for `jumun up`.
     #[arg(long, hide = true, value_name = "RESTARTS", conflicts_with = "listen")]
     supervised: Option<u32>,
+    /// An earlier process of this service ran on its database: none is made if that is missing. Only for `jumun up`.
+    #[arg(long, hide = true)]
+    has_data: bool,
 }
 
 pub(crate) fn run(options: &Options, systems: Systems<'_>) -> Result<ExitCode, Failure> {
@@ -67,7 +70,7 @@ async fn serve_service(
 ) -> Result<ExitCode, Failure> {
     let plan = Plan::new(system, service, config)?;
     let socket = socket(service.name, options, config.services[service.name].listen)?;
-    plan.open(options.supervised.unwrap_or_default())?.serve(socket).await?;
+    plan.open(options.supervised.unwrap_or_default(), options.has_data)?.serve(socket).await?;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -83,15 +86,20 @@ fn socket(name: &'static str, options: &Options, configured: SocketAddr) -> Resu
     let (listener, leash) = listener(name, options, configured)?;
     let stop = process::stop_signal("the next start undoes what is in doubt")?;
     let address = listener.local_addr().unwrap_or(configured);
-    let held = leash.map(|leash| leash.hold(stop.clone()));
+    let (ready, failed) = leash.map(|leash| leash.hold(stop.clone())).unzip();
+    let report = Box::new(move |why| {
+        if let Some(failed) = failed {
+            let _ = failed.send(why); // the supervisor has ended, and this process is stopping
+        }
+    });
     let announce = Box::new(move || {
-        if let Some(ready) = held {
+        if let Some(ready) = ready {
             let _ = ready.send(()); // fails if the leash broke, and then this process is stopping already
         } else if let Err(error) = writeln!(io::stdout(), "{name} listens on http://{address}") {
             tracing::debug!(%error, "failed to write to the standard output");
         }
     });
-    Ok(Socket { listener, announce, stop })
+    Ok(Socket { listener, announce, report, stop })
 }
 
 /// The socket inherited from the supervisor, with its leash; or a new one.

@@ -231,6 +231,9 @@ impl Printer {
         }
         let name = &status.name;
         let ended = status.last_end.as_deref().unwrap_or("it ended");
+        if let Some(trouble) = &status.trouble {
+            return print(&format!("{name} is DOWN: {trouble}"));
+        }
         match status.state {
             ProcessState::Ready => {
                 let after = status.ready_after_ms.unwrap_or_default();

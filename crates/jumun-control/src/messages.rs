@@ -275,6 +275,9 @@ pub struct ProcessStatus {
     pub last_end: Option<String>,
     /// From the end of the last process, or the start of this one, until it was ready, in milliseconds.
     pub ready_after_ms: Option<u64>,
+    /// What its health says is wrong, or worth knowing.
+    #[serde(default)]
+    pub trouble: Option<String>,
 }
 
 /// What a process is doing.

@@ -55,6 +55,8 @@ pub struct Socket {
     pub listener: TcpListener,
     /// Called once requests may come.
     pub announce: Box<dyn FnOnce() + Send>,
+    /// Called once if the database of the service has failed, with what happened and what to do.
+    pub report: Box<dyn FnOnce(String) + Send>,
     /// Ends the process: it accepts no new connections and finishes what is in progress.
     pub stop: CancellationToken,
 }
@@ -83,12 +85,16 @@ impl<'a> Plan<'a> {
         Ok(Self { system, service, config, own, behaviour, guards, tracer, sender })
     }
 
-    /// Opens the database and the bus. `restarts` is how often a supervisor had to start the process again.
+    /// Opens the database and the bus. `restarts` is how often a supervisor had to start the process again. `has_data`: an
+    /// earlier process of this service ran on this database, so there is one, or something is wrong.
     ///
     /// # Errors
     /// Where one of them cannot be opened.
-    pub fn open(self, restarts: u32) -> Result<Process, HostError> {
+    pub fn open(self, restarts: u32, has_data: bool) -> Result<Process, HostError> {
         let Self { system, service, config, own, behaviour, guards, tracer, sender } = self;
+        if has_data {
+            own.database.require()?;
+        }
         let database = own.database.open(schema(service))?;
         let kept_for = config.retention;
         let bus = config.bus.open(BusOptions { segment_max_age: kept_for.map(Retention::part_max_age) })?;
@@ -131,15 +137,16 @@ impl Process {
     /// Where the service cannot publish or cannot read the bus.
     pub async fn serve(self, socket: Socket) -> Result<(), ServeError> {
         let Self { engine, bus, retention, control, unavailable_status, start_delay } = self;
-        let Socket { listener, announce, stop } = socket;
-        let serving = Serving { listener, unavailable_status, bus, retention, control, start_delay, announce, stop };
+        let Socket { listener, announce, report, stop } = socket;
+        let serving =
+            Serving { listener, unavailable_status, bus, retention, control, start_delay, announce, report, stop };
         serve(engine, serving).await
     }
 }
 
 /// Serves the gateway of a system until the socket is stopped, then drains. Call [`check`] before the socket is opened.
 pub async fn serve_gateway(system: &SystemModel, config: &Config, restarts: u32, socket: Socket) {
-    let Socket { listener, announce, stop } = socket;
+    let Socket { listener, announce, stop, .. } = socket;
     let unavailable_status = unavailable_status(config);
     let shed = config.services.iter().map(|(name, service)| (name.clone(), service.shed)).collect();
     let gateway = Gateway { listener, announce, stop, restarts, unavailable_status, shed };

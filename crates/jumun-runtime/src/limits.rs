@@ -195,3 +195,6 @@ pub const PAGE_SIZE: u32 = 20;
 
 /// Resources on a page at most.
 pub const PAGE_SIZE_MAX: u32 = 1_000;
+
+/// How often a service looks whether its database has failed, to report that to its supervisor. Commits know it at once.
+pub const FAILURE_LOOK: Duration = Duration::from_millis(500);

@@ -7,7 +7,7 @@
 
 use crate::{
     handle::{Done, Instruction},
-    leash::{PONG, READY},
+    leash::{FAILED, PONG, READY},
     limits::{LOG_LOOKED_AT_EVERY, PING_EVERY, RESTART_PAUSE, SOCKET_KEPT_UNREADY, START_TIME_LIMIT},
     process::{Running, rotate_log},
     socket::listen,
@@ -36,6 +36,8 @@ pub(crate) struct Keeper {
     waiting: Vec<Done>,
     /// Since when no process is ready.
     unready_since: Instant,
+    /// Whether a process was ready since an operator last started it: so its data is there, unless it was taken away.
+    has_data: bool,
 }
 
 /// How a process ended.
@@ -66,6 +68,7 @@ impl Keeper {
             restarts: 0,
             last_end: None,
             ready_after_ms: None,
+            trouble: None,
         };
         Self {
             spec,
@@ -75,6 +78,7 @@ impl Keeper {
             status: watch::Sender::new(status),
             waiting: vec![first],
             unready_since: Instant::now(),
+            has_data: false,
         }
     }
 
@@ -98,6 +102,7 @@ impl Keeper {
                         return;
                     }
                     self.unready_since = Instant::now();
+                    self.has_data = false; // an operator may have taken it away
                     pause = Duration::ZERO;
                 }
                 Ended::Died { was_ready, why } => {
@@ -133,9 +138,9 @@ impl Keeper {
             Some(listener) => listener.try_clone()?,
             None => self.listener.insert(listen(address)?).try_clone()?,
         };
-        let running = Running::start(&self.spec, listener, restarts)?;
+        let running = Running::start(&self.spec, listener, restarts, self.has_data)?;
         let pid = running.pid();
-        self.update(|status| (status.state, status.pid) = (ProcessState::Starting, pid));
+        self.update(|status| (status.state, status.pid, status.trouble) = (ProcessState::Starting, pid, None));
         Ok(running)
     }
 
@@ -153,7 +158,11 @@ impl Keeper {
                 line = running.lines.next_line() => match line {
                     Ok(Some(line)) if line == READY && !running.is_ready => self.mark_ready(&mut running),
                     Ok(Some(line)) if line == PONG => running.unanswered = 0,
-                    Ok(Some(line)) => running.keep_output(line),
+                    Ok(Some(line)) => match line.strip_prefix(FAILED) {
+                        // It goes on, and answers why: a restart would not heal it.
+                        Some(why) => self.update(|status| status.trouble = Some(why.to_owned())),
+                        None => running.keep_output(line),
+                    },
                     // The process has closed the leash, so it is about to end.
                     Ok(None) | Err(_) => {
                         let exit = running.wait_or_kill().await;
@@ -215,6 +224,7 @@ impl Keeper {
 
     fn mark_ready(&mut self, running: &mut Running) {
         running.is_ready = true;
+        self.has_data = true;
         let took = u64::try_from(self.unready_since.elapsed().as_millis()).unwrap_or(u64::MAX);
         let pid = running.pid();
         self.update(|status| {

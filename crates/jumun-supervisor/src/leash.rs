@@ -3,7 +3,7 @@
 //! # Protocol
 //!
 //! Lines of text over a Unix socket, the child's standard output. The child sends `ready` once. The supervisor then sends
-//! `ping`, and the child answers `pong`. Other lines of the child are its error, if it ends before it is ready. Each side
+//! `ping`, and the child answers `pong`. A child whose database has failed sends `failed: ` and why, once. Other lines of the child are its error, if it ends before it is ready. Each side
 //! treats the end of the stream as the end of the other.
 
 use std::{
@@ -27,6 +27,9 @@ pub(crate) const PING: &str = "ping\n";
 
 /// The child answers a ping with it.
 pub(crate) const PONG: &str = "pong";
+
+/// The child sends it, and then why, when it takes no orders until an operator has acted.
+pub(crate) const FAILED: &str = "failed: ";
 
 /// The child's end: its standard output.
 pub struct Leash {
@@ -54,10 +57,11 @@ impl Leash {
     }
 
     /// Holds the leash: reports that the process is ready, once the caller has sent on the returned channel, and answers
-    /// pings. When the leash breaks, it stops the process. Before the process is ready, it ends it at once: no client has
-    /// an answer yet.
-    pub fn hold(self, stop: CancellationToken) -> oneshot::Sender<()> {
+    /// pings. It reports that the process has failed, once the caller has sent why on the other channel. When the leash
+    /// breaks, it stops the process. Before the process is ready, it ends it at once: no client has an answer yet.
+    pub fn hold(self, stop: CancellationToken) -> (oneshot::Sender<()>, oneshot::Sender<String>) {
         let (ready, is_ready) = oneshot::channel();
+        let (failed, mut has_failed) = oneshot::channel::<String>();
         tokio::spawn(async move {
             let mut stream = self.stream;
             // Not into_split: dropping its halves shuts the socket down, and the process may still write its error.
@@ -75,9 +79,14 @@ impl Leash {
                 if writer.write_all(line.as_bytes()).await.is_err() {
                     break;
                 }
-                match lines.next_line().await {
-                    Ok(Some(_)) => line = format!("{PONG}\n"),
-                    Ok(None) | Err(_) => break,
+                tokio::select! {
+                    ping = lines.next_line() => match ping {
+                        Ok(Some(_)) => line = format!("{PONG}\n"),
+                        Ok(None) | Err(_) => break,
+                    },
+                    Ok(why) = &mut has_failed, if !has_failed.is_terminated() => {
+                        line = format!("{FAILED}{}\n", why.replace('\n', " "));
+                    }
                 }
             }
             if !stop.is_cancelled() {
@@ -85,6 +94,6 @@ impl Leash {
                 stop.cancel();
             }
         });
-        ready
+        (ready, failed)
     }
 }

@@ -32,8 +32,10 @@ pub(crate) fn routes(keepers: Vec<KeeperHandle>, about: About) -> Routes {
 /// The status of each process, with the health that it reports.
 async fn statuses(all: &[KeeperHandle]) -> Vec<(ProcessStatus, Option<String>)> {
     join_all(all.iter().map(|keeper| async {
-        let status = keeper.current_status();
+        let mut status = keeper.current_status();
         let health = if status.pid.is_some() { health(status.address).await } else { None };
+        let (health, trouble) = health.unzip();
+        status.trouble = trouble.flatten().or(status.trouble);
         (status, health)
     }))
     .await
@@ -51,8 +53,8 @@ async fn instruct(
     Ok(keeper.current_status())
 }
 
-/// The health that a process reports, if it answers in time: `UP` or `DOWN`.
-async fn health(address: SocketAddr) -> Option<String> {
+/// The health that a process reports, if it answers in time: `UP` or `DOWN`; and what it says about it.
+async fn health(address: SocketAddr) -> Option<(String, Option<String>)> {
     let exchange = async {
         let stream = TcpStream::connect(address).await.ok()?;
         let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.ok()?;
@@ -60,7 +62,18 @@ async fn health(address: SocketAddr) -> Option<String> {
         let request = Request::get("/actuator/health").header("host", address.to_string()).body(Empty::<Bytes>::new());
         let body = sender.send_request(request.ok()?).await.ok()?.into_body().collect().await.ok()?.to_bytes();
         let health: Value = serde_json::from_slice(&body).ok()?;
-        health["status"].as_str().map(str::to_owned)
+        Some((health["status"].as_str()?.to_owned(), trouble(&health)))
     };
     tokio::time::timeout(HEALTH_TIME_LIMIT, exchange).await.ok().flatten()
+}
+
+/// What the components of a health page say is wrong, or worth knowing.
+fn trouble(health: &Value) -> Option<String> {
+    let components = health["components"].as_object()?;
+    let said = |(_, component): (&String, &Value)| {
+        let details = &component["details"];
+        ["trouble", "warning"].map(|key| details[key].as_str().map(str::to_owned))
+    };
+    let said: Vec<_> = components.iter().flat_map(said).flatten().collect();
+    (!said.is_empty()).then(|| said.join("; "))
 }

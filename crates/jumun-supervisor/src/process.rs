@@ -51,12 +51,14 @@ pub(crate) struct Running {
 
 impl Running {
     /// Starts a process. Its standard input is the socket, its standard output the leash, its standard error the log.
-    pub(crate) fn start(spec: &Spec, listener: TcpListener, restarts: u32) -> io::Result<Self> {
+    /// `has_data`: it must find the data of an earlier process.
+    pub(crate) fn start(spec: &Spec, listener: TcpListener, restarts: u32, has_data: bool) -> io::Result<Self> {
         let (ours, theirs) = std::os::unix::net::UnixStream::pair()?;
         ours.set_nonblocking(true)?;
         let child = Command::new(&spec.program)
             .args(&spec.arguments)
             .arg(restarts.to_string())
+            .args(has_data.then_some("--has-data"))
             .stdin(Stdio::from(OwnedFd::from(listener)))
             .stdout(Stdio::from(OwnedFd::from(theirs)))
             .stderr(open_log(spec))

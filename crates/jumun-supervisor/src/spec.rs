@@ -11,7 +11,7 @@ pub struct Spec {
     pub listen: SocketAddr,
     /// The program.
     pub program: PathBuf,
-    /// The arguments of the program. The supervisor appends the number of restarts.
+    /// The arguments of the program. The supervisor appends the number of restarts, and `--has-data` if an earlier process was ready.
     pub arguments: Vec<OsString>,
     /// The log file, for the standard error of the process.
     pub log: PathBuf,

@@ -4,18 +4,23 @@ use crate::{
     error::SuperviseError,
     handle::{Instruction, KeeperHandle},
     keeper::Keeper,
+    limits::SOCKET_LOOKED_AT_EVERY,
     operator,
     spec::Spec,
 };
 use jumun_control::{About, Control, ProcessStatus, SUPERVISOR, socket_in};
 use std::{net::TcpListener, path::Path};
-use tokio::sync::{mpsc, oneshot};
+use tokio::{
+    sync::{mpsc, oneshot},
+    time::sleep,
+};
+use tokio_util::task::AbortOnDropHandle;
 
 /// Keeps the processes of a system running.
 pub struct Supervisor {
     keepers: Vec<KeeperHandle>,
-    /// The socket for operators; closed when it is dropped.
-    control: Option<Control>,
+    /// Listens to operators; the socket is closed when this ends.
+    control: Option<AbortOnDropHandle<()>>,
 }
 
 impl Supervisor {
@@ -47,12 +52,26 @@ impl Supervisor {
         Ok(supervisor)
     }
 
-    /// Accepts calls of operators, over a socket in the data folder of the system.
+    /// Accepts calls of operators, over a socket in the data folder of the system. Makes it again if the folder is
+    /// deleted: operators can still ask what is wrong.
     pub fn listen_to_operators(mut self, folder: &Path, about: About) -> Result<Self, SuperviseError> {
         let path = socket_in(folder, SUPERVISOR);
-        let routes = operator::routes(self.keepers.clone(), about);
+        let keepers = self.keepers.clone();
+        let listen = move |path: &Path| Control::listen(path, operator::routes(keepers.clone(), about.clone()));
         let failed = |why| SuperviseError::Control { path: path.display().to_string(), why };
-        self.control = Some(Control::listen(&path, routes).map_err(failed)?);
+        let mut control = Some(listen(&path).map_err(failed)?);
+        self.control = Some(AbortOnDropHandle::new(tokio::spawn(async move {
+            loop {
+                sleep(SOCKET_LOOKED_AT_EVERY).await;
+                if !path.exists() {
+                    drop(control.take()); // before the next one has the path
+                    match listen(&path) {
+                        Ok(again) => control = Some(again),
+                        Err(error) => tracing::debug!(%error, "the control socket cannot be made again"),
+                    }
+                }
+            }
+        })));
         Ok(self)
     }
 

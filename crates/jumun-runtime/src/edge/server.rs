@@ -7,7 +7,7 @@ use super::{
 };
 use crate::{
     asks::{delayed, recovery},
-    core::{SharedDatabase, require_one_process},
+    core::{Core, SharedDatabase, require_one_process},
     engine::Engine,
     events::{
         consumer::{Consumer, ConsumerError},
@@ -15,6 +15,7 @@ use crate::{
         relay::{Relay, RelayError},
         retention::Retention,
     },
+    limits::FAILURE_LOOK,
     metrics::AskOutcome,
 };
 use axum::http::StatusCode;
@@ -51,6 +52,8 @@ pub struct Serving {
     pub start_delay: Duration,
     /// Called once it can surely serve: from then on requests may come, and the socket queues them.
     pub announce: Box<dyn FnOnce() + Send>,
+    /// Called once the database has failed, with what happened and what to do: from then on no order is taken.
+    pub report: Box<dyn FnOnce(String) + Send>,
     /// Ends the serving: it takes no new connections, finishes the requests in progress, and closes the database.
     pub stop: CancellationToken,
 }
@@ -91,7 +94,7 @@ impl ServeError {
 
 /// Recovers what an earlier process left, serves until it is stopped, then drains.
 pub async fn serve(engine: Engine, serving: Serving) -> Result<(), ServeError> {
-    let Serving { listener, unavailable_status, bus, retention, control: socket, start_delay, announce, stop } =
+    let Serving { listener, unavailable_status, bus, retention, control: socket, start_delay, announce, report, stop } =
         serving;
     require_one_process(engine.core().database().identity())?;
     let relay =
@@ -130,6 +133,7 @@ pub async fn serve(engine: Engine, serving: Serving) -> Result<(), ServeError> {
     shared.readiness.set_ready(true);
     announce();
     let summary = tokio::spawn(summarize(shared.clone()));
+    let watch = tokio::spawn(report_failure(engine.core().clone(), report));
 
     let service = TowerToHyperService::new(router);
     serve_until(
@@ -145,6 +149,7 @@ pub async fn serve(engine: Engine, serving: Serving) -> Result<(), ServeError> {
     .await;
 
     summary.abort();
+    watch.abort();
     engine.drain(DRAIN_TIME_LIMIT).await;
     if let Some(relay) = relay {
         relay.finish().await; // it releases the log before the next process may lock the database
@@ -152,6 +157,15 @@ pub async fn serve(engine: Engine, serving: Serving) -> Result<(), ServeError> {
     engine.core().database().close().await;
     engine.core().tracer().finish(SPAN_EXPORT_TIME_LIMIT).await;
     Ok(())
+}
+
+/// Reports that the database has failed, once.
+async fn report_failure(core: Core, report: Box<dyn FnOnce(String) + Send>) {
+    let mut every = tokio::time::interval(FAILURE_LOOK);
+    while core.database().failure().is_none() {
+        every.tick().await;
+    }
+    report(core.trouble().unwrap_or_default());
 }
 
 /// Logs a line per window while there is traffic.

@@ -26,7 +26,7 @@ use jumun_runtime::{
     Engine, Incoming, Key, Parts, Success,
     asks::{
         DelayBudget, DelayConfig, Guards, delayed, recovery,
-        transport::{Outcome, Question, Transport, VoidError, VoidFuture, of_problem},
+        transport::{Answered, Outcome, Question, Transport, VoidError, VoidFuture, of_problem},
     },
     events::{Consumer, Relay, RelayError},
     intake::AdmissionConfig,
@@ -184,7 +184,8 @@ impl World {
             config.breaker.minimum_calls = Some(2);
             config.breaker.wait_open = Duration::from_millis(700);
             config.breaker.half_open_calls = 1;
-            config.bulkhead = BulkheadConfig { max_concurrent: 1, max_wait: Duration::from_millis(5) };
+            config.bulkhead =
+                BulkheadConfig { max_concurrent: 1, max_wait: Duration::from_millis(5), ..BulkheadConfig::default() };
         }
         model.asks.iter().map(|ask| (ask.service.to_owned(), config)).collect()
     }
@@ -298,12 +299,12 @@ struct Network {
 }
 
 impl Network {
-    async fn deliver(world: Arc<World>, question: Question) -> Outcome {
+    async fn deliver(world: Arc<World>, question: Question) -> Answered {
         if question.target.is_external() {
-            return world.send(&question);
+            return world.send(&question).into();
         }
         let Some(engine) = world.engine(question.target.service) else {
-            return Outcome::NotDone("connection refused".into());
+            return Outcome::NotDone("connection refused".into()).into();
         };
         let resource = engine.core().model().resource_at(question.target.path).expect("a path");
         let model = engine.core().model().resources[resource].ask.clone().expect("an ask");
@@ -317,10 +318,11 @@ impl Network {
             success: 201,
             origin: question.origin.child(),
         };
-        match engine.take(incoming).await {
+        let outcome = match engine.take(incoming).await {
             Ok(Success { body, .. }) => Outcome::Accepted(body),
             Err(problem) => of_problem(problem),
-        }
+        };
+        Answered { outcome, capacity: Some(engine.capacity()) }
     }
 
     async fn deliver_void(world: Arc<World>, service: String, path: String, id: Uuid) -> Result<(), VoidError> {
@@ -367,23 +369,23 @@ impl Network {
 }
 
 impl Transport for Network {
-    fn ask(&self, question: Question) -> BoxFuture<'_, Outcome> {
+    fn ask(&self, question: Question) -> BoxFuture<'_, Answered> {
         Box::pin(async move {
             let time_limit = question.time_limit;
             let deliver =
-                || -> BoxFuture<'static, Outcome> { Box::pin(Self::deliver(self.world.clone(), question.clone())) };
+                || -> BoxFuture<'static, Answered> { Box::pin(Self::deliver(self.world.clone(), question.clone())) };
             match tokio::time::timeout(
                 time_limit,
-                self.carry(deliver, |outcome| matches!(outcome, Outcome::NotDone(_))),
+                self.carry(deliver, |answered| matches!(answered.outcome, Outcome::NotDone(_) | Outcome::Busy(_))),
             )
             .await
             {
-                Ok(Some(outcome)) => outcome,
+                Ok(Some(answered)) => answered,
                 Ok(None) => {
                     tokio::time::sleep(time_limit / 4).await;
-                    Outcome::Broken("the connection broke".into())
+                    Outcome::Broken("the connection broke".into()).into()
                 }
-                Err(_) => Outcome::Unknown("no answer in time".into()),
+                Err(_) => Outcome::Unknown("no answer in time".into()).into(),
             }
         })
     }

@@ -37,8 +37,14 @@ type Drill = fn(u64) -> Done;
 fn main() -> Done {
     let wanted: Vec<_> = env::args().skip(1).filter(|word| !word.starts_with("--")).collect();
     let seconds = env::var("JUMUN_BENCH_SECONDS").ok().and_then(|text| text.parse().ok()).unwrap_or(60_u64);
-    let drills: [(&str, Drill); 5] =
-        [("accept", accept), ("reject", reject), ("overload", overload), ("dead", dead), ("open", open)];
+    let drills: [(&str, Drill); 6] = [
+        ("accept", accept),
+        ("reject", reject),
+        ("overload", overload),
+        ("untold", untold),
+        ("dead", dead),
+        ("open", open),
+    ];
     for (name, drill) in drills {
         if wanted.is_empty() || wanted.iter().any(|word| word == name) {
             say(&format!("\n## {name}"));
@@ -106,17 +112,26 @@ fn share(part: u64, of: u64) -> f64 {
     100.0 * part as f64 / (of as f64).max(1.0)
 }
 
-/// Payment has 30 places, and twice as many orders come in as it can take.
+/// Payment has 30 places, and twice as many orders come in as it can take. It tells that, and all else is as it is by default.
 fn overload(seconds: u64) -> Done {
-    let narrow = ["pay.faults.concurrency=30"];
+    narrow(seconds, &[])
+}
+
+/// The same with a guard that does not listen to payment, and is told by hand instead.
+fn untold(seconds: u64) -> Done {
     let guard = [
+        "order.calls.pay.bulkhead.keep_to_places=false",
         "order.calls.pay.bulkhead.max_concurrent=40", // a few more than payment has places
         "order.calls.pay.bulkhead.max_wait=5ms",
         "order.calls.pay.breaker.failure_rate=0.8",
         "order.calls.pay.breaker.wait_open=300ms",
         "order.calls.pay.breaker.half_open_calls=30",
     ];
-    let system = System::start(SYSTEM, &[&SLOW[..], &narrow, &guard].concat())?;
+    narrow(seconds, &guard)
+}
+
+fn narrow(seconds: u64, guard: &[&str]) -> Done {
+    let system = System::start(SYSTEM, &[&SLOW[..], &["pay.faults.concurrency=30"], guard].concat())?;
     let time = format!("{seconds}s");
     let began = Instant::now();
     let load = thread::scope(|scope| -> Result<Value, Box<dyn Error>> {
@@ -142,6 +157,7 @@ fn overload(seconds: u64) -> Done {
     let rate = paid as f64 / took;
     say(&format!("  payments {rate:.1} a second, {:.1} % of {CAPACITY:.1}", 100.0 * rate / CAPACITY));
     say(&format!("  circuit, changes so far: {}", transitions(&system)));
+    say(&format!("  paid in time: {}", paid_in_time(&system)));
     let left = Instant::now();
     say(&system.audit("10m")?);
     say(&format!("  all paid {:.0?} after the last order", left.elapsed()));
@@ -229,6 +245,13 @@ fn delayed(system: &System) -> u64 {
 
 fn circuit(system: &System) -> String {
     order_health(system)["calls"]["details"]["pay"]["state"].as_str().unwrap_or("?").to_owned()
+}
+
+/// Orders whose payment was answered while their customer waited, and calls that were not answered in time.
+fn paid_in_time(system: &System) -> String {
+    let page = get(system.address("order"), "/actuator/prometheus").unwrap_or_default();
+    let lines = page.lines().filter(|line| line.starts_with("jumun_asks_total{") || line.starts_with("jumun_calls_"));
+    lines.collect::<Vec<_>>().join(" ")
 }
 
 /// How often the circuit has come into each state.

@@ -548,7 +548,7 @@ async fn what_is_about_one_connection_stays_there() {
     let upstream = Upstream::new(|_, _| {
         Reaction::Say(
             "HTTP/1.1 200 OK\r\nconnection: x-hop\r\nx-hop: 1\r\nx-end: 1\r\nkeep-alive: timeout=5\r\n\
-            proxy-connection: keep-alive\r\nserver: theirs\r\nlocation: /orders/7\r\ncontent-length: 2\r\n\r\n{}"
+            proxy-connection: keep-alive\r\njumun-capacity: places=1, queue=0\r\nserver: theirs\r\nlocation: /orders/7\r\ncontent-length: 2\r\n\r\n{}"
                 .into(),
         )
     })
@@ -576,7 +576,7 @@ async fn what_is_about_one_connection_stays_there() {
     assert_eq!(seen.header("x-end"), Some("1"));
 
     assert_eq!((answer.status(), &*answer.text()), (200, "{}"));
-    for gone in ["x-hop", "keep-alive", "proxy-connection", "connection", "transfer-encoding"] {
+    for gone in ["x-hop", "keep-alive", "proxy-connection", "connection", "transfer-encoding", "jumun-capacity"] {
         assert_eq!(answer.all(gone), Vec::<&str>::new(), "{gone}");
     }
     assert_eq!((answer.header("via"), answer.header("location")), (Some("1.1 jumun"), Some("/orders/7")));

@@ -251,6 +251,54 @@ async fn one_too_many_waits_its_time_and_is_refused() {
     lab.assert_the_promise().await;
 }
 
+// ---- the places of the neighbour
+
+#[tokio::test]
+async fn a_narrow_payment_gets_as_many_questions_as_it_has_places_and_is_not_taken_for_a_broken_one() {
+    const CUSTOMERS: usize = 12;
+    let mut lab = wary();
+    lab.order.set("order.calls.payment.bulkhead.max_wait=20ms");
+    lab.start().await;
+    assert_eq!(order(&lab.order.client()).await.status, 201);
+    assert_eq!(circuit(&lab)["places"]["told"], 1_024, "its admission");
+    tell(&lab, &["fault"], &["payment", "--delay", "50ms", "--concurrency", "3"]);
+    assert_eq!(order(&lab.order.client()).await.status, 201);
+    let mut customers = JoinSet::new();
+    for name in 0..CUSTOMERS {
+        let client = lab.order.client();
+        customers.spawn(async move {
+            for nth in 0..6 {
+                let key = format!("{name}-{nth}");
+                let told = Customer::ordering(client.clone(), Some(&key), basket("냉면", 11_000)).insist().await;
+                assert_eq!(told.answer.status, 201, "{told:?}");
+            }
+        });
+    }
+    let mut most = 0;
+    while !customers.is_empty() {
+        most = most.max(metric(&lab.payment, "jumun_admission_waiting", &["what=\"commands\""]).await);
+        while customers.try_join_next().map(|done| done.expect("a customer")).is_some() {}
+    }
+    // At most two calls a place are in flight, and one a place is at work.
+    assert!(most <= 3, "{most} queued at payment");
+    let seen = circuit(&lab);
+    assert_eq!((&seen["state"], &seen["places"]["told"]), (&json!("closed"), &json!(3)), "{seen}");
+    let limit = seen["places"]["limit"].as_u64().expect("a limit");
+    assert!((3..=6).contains(&limit), "{seen}");
+    assert_eq!(metric(&lab.order, "jumun_calls_limit", &["callee=\"payment\""]).await, limit);
+    assert_eq!(metric(&lab.order, "jumun_callee_places", &["callee=\"payment\""]).await, 3);
+    let opened = metric(&lab.order, "jumun_circuit_transitions_total", &["to=\"open\""]).await;
+    let shed = metric(&lab.payment, "jumun_shed_total", &[]).await;
+    assert_eq!((opened, shed), (0, 0), "it was slow, and neither broken nor flooded");
+    assert!(metric(&lab.order, "jumun_calls_refused_total", &["why=\"full\""]).await > 0, "the drill was none");
+    let table = tell(&lab, &["breakers"], &[]);
+    assert!(table.contains("PLACES") && table.contains("3, "), "{table}");
+    tell(&lab, &["fault"], &["payment", "--off"]);
+    assert_eq!(order(&lab.order.client()).await.status, 201);
+    assert_eq!(circuit(&lab)["places"]["told"], 1_024, "the next answer tells it");
+    lab.assert_the_promise().await;
+}
+
 // ---- faults on demand
 
 #[tokio::test]

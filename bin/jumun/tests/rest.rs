@@ -669,6 +669,32 @@ async fn ask(payments: &Client, path: &str, id: Uuid, expires_ms: i64, body: &Va
     payments.send(Method::POST, path, &head, body.to_string()).await.expect("an answer")
 }
 
+#[tokio::test]
+async fn a_service_tells_its_places_to_whoever_asks_it_and_to_nobody_else() {
+    let mut lab = Lab::with(&["payment.admission.max_concurrent=7", "payment.decline_over=1000"]).started().await;
+    let payments = lab.payment.client();
+    let places = |answer: &Answer| answer.header("jumun-capacity").map(ToOwned::to_owned);
+    let told = Some("places=7, queue=0".to_owned());
+    let (id, declined) = (Uuid::now_v7(), Uuid::now_v7());
+    for (path, id, order, price, status) in [
+        ("/payinfos", id, 1, 500, 201),
+        ("/payinfos", id, 1, 500, 201), // once more, from what is stored
+        ("/payinfos", declined, 2, 5_000, 402),
+        ("/payinfos", id, 1, -1, 422),
+        ("/payinfos/void", id, 1, 500, 204),
+    ] {
+        let answer = ask(&payments, path, id, soon_ms(), &json!({ "orderId": order, "price": price })).await;
+        assert_eq!((answer.status, places(&answer)), (status, told.clone()), "{path} {price}");
+    }
+    assert_eq!(places(&payments.get("/payinfos").await), None);
+    assert_eq!(places(&lab.order.client().post("/orders", &basket("냉면", 500)).await), None);
+    let (exit_code, said) = lab.jumun(&["fault"], &["payment", "--concurrency", "2"]);
+    assert_eq!(exit_code, 0, "{said}");
+    let answer = ask(&payments, "/payinfos", id, soon_ms(), &json!({ "orderId": 1, "price": 500 })).await;
+    assert_eq!(places(&answer).as_deref(), Some("places=2, queue=0"), "a refusal: it is undone");
+    lab.assert_the_promise().await;
+}
+
 fn soon_ms() -> i64 {
     jiff::Timestamp::now().as_millisecond() + 10_000
 }

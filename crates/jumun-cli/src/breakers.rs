@@ -56,8 +56,8 @@ fn list(options: &Options, systems: Systems<'_>) -> Result<ExitCode, Failure> {
     let mut lines = Vec::new();
     if !options.json {
         lines.push(format!(
-            "{:<13} {:<12} {:<13} {:>9} {:>7} {:>7} {:>7} {:>11} {:>12}  LAST CHANGE",
-            "SERVICE", "CALLEE", "STATE", "RETRY IN", "CALLS", "FAILED", "SLOW", "IN PROGRESS", "REFUSED"
+            "{:<13} {:<12} {:<13} {:>9} {:>7} {:>7} {:>7} {:>11} {:>18} {:>12}  LAST CHANGE",
+            "SERVICE", "CALLEE", "STATE", "RETRY IN", "CALLS", "FAILED", "SLOW", "IN PROGRESS", "PLACES", "REFUSED"
         ));
     }
     for (service, callee, breaker) in rows {
@@ -90,12 +90,14 @@ fn as_text(service: &str, callee: &str, breaker: &Breaker) -> String {
         ms => format!("{ms} ms"),
     };
     let share = |share: f64| format!("{:.0} %", share * 100.0);
-    let at_work = format!("{} of {}", breaker.at_work, breaker.max_concurrent);
+    let limit = breaker.places.map_or(breaker.max_concurrent, |places| places.limit);
+    let at_work = format!("{} of {limit}", breaker.at_work);
+    let places = breaker.places.map_or_else(|| "-".to_owned(), |it| format!("{}, {} queue", it.told, it.queue));
     let refused = breaker.refused_open + breaker.refused_full;
     let last = breaker.last_change.as_deref().unwrap_or("-");
     let (calls, failed, slow) = (breaker.calls, share(breaker.failure_rate), share(breaker.slow_call_rate));
     format!(
-        "{service:<13} {callee:<12} {state:<13} {wait:>9} {calls:>7} {failed:>7} {slow:>7} {at_work:>11} {refused:>12}  {last}"
+        "{service:<13} {callee:<12} {state:<13} {wait:>9} {calls:>7} {failed:>7} {slow:>7} {at_work:>11} {places:>18} {refused:>12}  {last}"
     )
 }
 

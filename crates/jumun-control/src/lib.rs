@@ -28,7 +28,7 @@ pub use error::{ControlError, Refused};
 pub use faults::{Delay, Faults};
 pub use messages::{
     About, Breaker, BreakerCommand, Call, CommandBreaker, DiscardParked, Discarded, FaultsOn, GetBreakers, GetFaults,
-    GetStatus, Kill, ProcessState, ProcessStatus, RebuildProgress, RebuildReport, RebuildStats, RebuildView,
+    GetStatus, Kill, Places, ProcessState, ProcessStatus, RebuildProgress, RebuildReport, RebuildStats, RebuildView,
     RetriedParked, RetryParked, Roll, SetFaults, Start, Stop, Supervised, VERSION,
 };
 pub use server::{Control, Routes};

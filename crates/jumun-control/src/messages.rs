@@ -70,14 +70,28 @@ pub struct Breaker {
     pub at_work: u32,
     /// Calls that wait for a slot.
     pub waiting: u32,
-    /// Slots.
+    /// Configured bound on the calls in progress.
     pub max_concurrent: u32,
+    /// What the neighbour told of its places, if it did.
+    pub places: Option<Places>,
     /// Calls that the open circuit refused.
     pub refused_open: u64,
     /// Calls that the full bulkhead refused.
     pub refused_full: u64,
     /// The last change of state, for a person.
     pub last_change: Option<String>,
+}
+
+/// How many calls a neighbour can take, and how many it therefore gets.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Places {
+    /// How many calls it works on at once.
+    pub told: u32,
+    /// How many calls queue there.
+    pub queue: u32,
+    /// How many calls may be in progress at once.
+    pub limit: u32,
 }
 
 /// Commands the circuit breaker around the calls to one service. The reply is its state after that.

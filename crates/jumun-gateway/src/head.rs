@@ -4,7 +4,7 @@ use http::{
     HeaderMap, HeaderName, HeaderValue, Method,
     header::{self, Entry},
 };
-use jumun_http::EXPIRES;
+use jumun_http::{CAPACITY, EXPIRES};
 use jumun_telemetry::REQUEST_ID;
 use std::net::IpAddr;
 
@@ -68,6 +68,7 @@ pub(crate) fn prepare_request(head: &mut HeaderMap, peer: &Peer, host: Option<He
 /// Prepares the head of a service's response for a client.
 pub(crate) fn prepare_response(head: &mut HeaderMap, request_id: &HeaderValue) {
     remove_hop_by_hop(head);
+    head.remove(CAPACITY); // told to other services only
     append(head, header::VIA, &VIA);
     if let Entry::Vacant(vacant) = head.entry(REQUEST_ID) {
         vacant.insert(request_id.clone());

@@ -72,7 +72,7 @@ fn main() {
         assert!(matches!(outcome, Some(Err(Refusal::Open { .. }))));
     });
 
-    let bulkhead = BulkheadConfig { max_concurrent: 1, max_wait: Duration::ZERO };
+    let bulkhead = BulkheadConfig { max_concurrent: 1, max_wait: Duration::ZERO, ..BulkheadConfig::default() };
     let full = guard(&GuardConfig { bulkhead, ..GuardConfig::default() });
     let mut at_work = Box::pin(call(&full, std::future::pending()));
     assert!(at_work.as_mut().now_or_never().is_none());

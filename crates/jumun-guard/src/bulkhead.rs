@@ -1,27 +1,50 @@
-//! The bulkhead: a bound on the calls in flight, so that a slow neighbour ties up no more of its caller than that. A
-//! few more calls queue, first in first out, each for a bounded time.
+//! The bulkhead: a bound on the calls in flight, so that a slow neighbour ties up no more of its caller than that, and
+//! gets no more calls than it has places for ([`Pace`]). A few more calls queue, first in first out, each for a bounded
+//! time.
 
-use crate::{config::BulkheadConfig, limits::WAITING_MAX};
+use crate::{
+    config::BulkheadConfig,
+    limits::WAITING_MAX,
+    pace::{Capacity, Pace},
+};
 use serde::Serialize;
 use std::{
-    sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed},
-    time::Duration,
+    sync::{
+        Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU32, AtomicU64, Ordering::Relaxed},
+    },
+    time::{Duration, Instant},
 };
 use tokio::sync::{Semaphore, SemaphorePermit};
 
 /// A bound on the calls in flight to one neighbour, with a bounded queue.
 #[derive(Debug)]
 pub struct Bulkhead {
-    places: Semaphore,
+    slots: Semaphore,
     config: BulkheadConfig,
+    size: Mutex<Size>,
     waiting: AtomicU32,
     refused: AtomicU64,
+}
+
+/// How many slots there are.
+#[derive(Debug)]
+struct Size {
+    pace: Pace,
+    /// The limit that `slots` has been set to.
+    limit: u32,
+    /// Slots in use that are not given back but go: the limit shrank while they were in use.
+    surplus: u32,
 }
 
 /// A slot for one call in flight. Dropping it gives it back.
 #[derive(Debug)]
 #[must_use = "dropping it gives the slot back"]
-pub struct Slot<'a>(#[expect(dead_code, reason = "held only to be dropped")] SemaphorePermit<'a>);
+pub struct Slot<'a> {
+    bulkhead: &'a Bulkhead,
+    /// `None` only while it is dropped.
+    permit: Option<SemaphorePermit<'a>>,
+}
 
 /// No slot became free in time, or the queue is full.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -30,8 +53,12 @@ pub struct Full;
 /// The state of a bulkhead at one moment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 pub struct BulkheadSnapshot {
-    /// Bound on the calls in flight.
+    /// Configured bound on the calls in flight.
     pub max_concurrent: u32,
+    /// The bound that applies: less where the neighbour has fewer places.
+    pub limit: u32,
+    /// What the neighbour told of its places, if it did.
+    pub told: Option<Capacity>,
     /// Calls in flight.
     pub at_work: u32,
     /// Calls in the queue.
@@ -44,24 +71,31 @@ pub struct BulkheadSnapshot {
 struct Waiting<'a>(&'a AtomicU32);
 
 impl Bulkhead {
-    /// An empty bulkhead.
-    pub fn new(config: BulkheadConfig) -> Self {
-        let places = usize::try_from(config.max_concurrent).map_or(Semaphore::MAX_PERMITS, |places| places);
-        let places = Semaphore::new(places.min(Semaphore::MAX_PERMITS));
-        Self { places, config, waiting: AtomicU32::new(0), refused: AtomicU64::new(0) }
+    /// An empty bulkhead, for calls with this time limit.
+    pub fn new(config: BulkheadConfig, time_limit: Duration) -> Self {
+        let pace = Pace::new(config.max_concurrent, time_limit);
+        let limit = pace.limit();
+        let slots = Semaphore::new(count(limit));
+        let size = Mutex::new(Size { pace, limit, surplus: 0 });
+        Self { slots, config, size, waiting: AtomicU32::new(0), refused: AtomicU64::new(0) }
     }
 
     /// A slot without queueing. If one is free the queue is empty: released slots go to queued calls first.
     pub fn try_enter(&self) -> Option<Slot<'_>> {
-        self.places.try_acquire().ok().map(Slot)
+        self.slots.try_acquire().ok().map(|permit| self.slot(permit))
     }
 
     /// A slot, queueing for at most `max_wait` of the configuration and at most this long.
     pub async fn enter(&self, at_most: Duration) -> Result<Slot<'_>, Full> {
+        self.enter_patiently(at_most.min(self.config.max_wait)).await
+    }
+
+    /// A slot, queueing for at most this long: for a call that nobody waits for.
+    pub async fn enter_patiently(&self, at_most: Duration) -> Result<Slot<'_>, Full> {
         if let Some(slot) = self.try_enter() {
             return Ok(slot);
         }
-        let slot = self.wait(at_most.min(self.config.max_wait)).await;
+        let slot = self.wait(at_most).await;
         slot.ok_or_else(|| {
             self.refused.fetch_add(1, Relaxed);
             Full
@@ -76,17 +110,82 @@ impl Bulkhead {
         if waiting.0.fetch_add(1, Relaxed) >= WAITING_MAX {
             return None;
         }
-        tokio::time::timeout(at_most, self.places.acquire()).await.ok()?.ok().map(Slot)
+        let permit = tokio::time::timeout(at_most, self.slots.acquire()).await.ok()?.ok()?;
+        Some(self.slot(permit))
+    }
+
+    fn slot<'a>(&'a self, permit: SemaphorePermit<'a>) -> Slot<'a> {
+        Slot { bulkhead: self, permit: Some(permit) }
+    }
+
+    /// The neighbour answered a call that was sent at this time; to be told before the call's slot is given back.
+    pub fn answered(&self, capacity: Option<Capacity>, sent: Instant, now: Instant) {
+        if self.config.keep_to_places {
+            let is_used_up = self.slots.available_permits() == 0;
+            self.resize(|pace| pace.answered(capacity, sent, is_used_up, now));
+        }
+    }
+
+    /// A call ended without an answer.
+    pub fn unanswered(&self, now: Instant) {
+        if self.config.keep_to_places {
+            self.resize(|pace| pace.unanswered(now));
+        }
+    }
+
+    fn resize(&self, change: impl FnOnce(&mut Pace)) {
+        let mut size = self.size();
+        change(&mut size.pace);
+        let limit = size.pace.limit();
+        if limit >= size.limit {
+            let more = limit - size.limit;
+            let kept = more.min(size.surplus);
+            size.surplus -= kept;
+            self.slots.add_permits(count(more - kept));
+        } else {
+            let fewer = size.limit - limit;
+            let free = self.slots.forget_permits(count(fewer));
+            size.surplus += fewer - u32::try_from(free).unwrap_or(fewer);
+        }
+        size.limit = limit;
+    }
+
+    /// The bound on the calls in flight that applies now.
+    pub fn limit(&self) -> u32 {
+        self.size().limit
     }
 
     /// Its state.
     pub fn snapshot(&self) -> BulkheadSnapshot {
-        let free = u32::try_from(self.places.available_permits()).unwrap_or(u32::MAX);
+        let size = self.size();
+        let free = u32::try_from(self.slots.available_permits()).unwrap_or(u32::MAX);
         BulkheadSnapshot {
             max_concurrent: self.config.max_concurrent,
-            at_work: self.config.max_concurrent.saturating_sub(free),
+            limit: size.limit,
+            told: size.pace.told(),
+            at_work: (size.limit + size.surplus).saturating_sub(free),
             waiting: self.waiting.load(Relaxed),
             refused: self.refused.load(Relaxed),
+        }
+    }
+
+    fn size(&self) -> MutexGuard<'_, Size> {
+        self.size.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn count(slots: u32) -> usize {
+    usize::try_from(slots).map_or(Semaphore::MAX_PERMITS, |slots| slots.min(Semaphore::MAX_PERMITS))
+}
+
+impl Drop for Slot<'_> {
+    fn drop(&mut self) {
+        let mut size = self.bulkhead.size(); // held until the slot is free: whoever resizes sees it free or in use
+        if let Some(permit) = self.permit.take()
+            && size.surplus > 0
+        {
+            size.surplus -= 1;
+            permit.forget();
         }
     }
 }

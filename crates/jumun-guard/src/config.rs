@@ -44,8 +44,11 @@ section! {
     /// How many calls may be in flight at once.
     #[derive(Copy, Eq)]
     pub struct BulkheadConfig {
-        /// Calls in flight at once.
+        /// Calls in flight at once, at most.
         pub max_concurrent: u32 = 256,
+        /// Whether fewer are in flight where the neighbour has fewer places: it tells in its answers how many it has, and how
+        /// many calls queue there. `false`: `max_concurrent` applies whatever it tells.
+        pub keep_to_places: bool = true,
         /// How long one more call waits for a slot, within the time limit. `0s`: the bulkhead refuses it at once.
         pub max_wait: Duration = Duration::from_millis(100),
     }
@@ -180,7 +183,7 @@ mod tests {
                 "window": "10s", "minimum_calls": 20, "failure_rate": 0.5, "slow_call": "1s", "slow_call_rate": 1.0,
                 "wait_open": "5s", "half_open_calls": 5,
             },
-            "bulkhead": { "max_concurrent": 256, "max_wait": "100ms" },
+            "bulkhead": { "max_concurrent": 256, "keep_to_places": true, "max_wait": "100ms" },
         });
         let mut written = read(keys).expect("a configuration");
         assert_eq!(
@@ -248,7 +251,7 @@ mod tests {
             assert_eq!(read(serde_json::to_value(config).expect("a table")), Ok(config));
         }
         let keys: Vec<_> = jumun_config::flatten(&GuardConfig::default()).into_iter().map(|(key, _)| key).collect();
-        assert_eq!((keys.len(), keys[1].as_str(), keys[9].as_str()), (10, "breaker.window", "bulkhead.max_wait"));
+        assert_eq!((keys.len(), keys[1].as_str(), keys[10].as_str()), (11, "breaker.window", "bulkhead.max_wait"));
     }
 
     #[test]

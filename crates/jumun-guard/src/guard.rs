@@ -5,6 +5,7 @@ use crate::{
     bulkhead::{Bulkhead, BulkheadSnapshot, Full, Slot},
     circuit::{Circuit, Permit},
     config::{GuardConfig, InvalidConfig},
+    pace::Capacity,
 };
 use jumun_config::Section;
 use serde::Serialize;
@@ -21,6 +22,8 @@ pub struct Guard {
     bulkhead: Bulkhead,
     parts: Parts,
     timed_out: AtomicU64,
+    /// Calls that the neighbour answered, whatever it answered.
+    answered: AtomicU64,
 }
 
 /// What a guard takes from its surroundings.
@@ -47,6 +50,15 @@ pub enum Refusal {
     /// The caller's time was used up before the guard admitted the call.
     #[error("no time was left for the call")]
     NoTime,
+}
+
+/// What the result of a call says about the neighbour.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Report {
+    /// What it says to the breaker.
+    pub verdict: Verdict,
+    /// What the neighbour told of its places.
+    pub capacity: Option<Capacity>,
 }
 
 /// The state of a guard at one moment.
@@ -92,10 +104,24 @@ impl Refusal {
                 "Look at the neighbour: too many calls to it failed or were slow. The breaker probes it by itself."
             }
             Self::Full => {
-                "Look at the neighbour: it is slow. If it can take more calls at once, raise bulkhead.max_concurrent."
+                "Look at the neighbour: it is slow. If it can take more calls at once, raise its admission.max_concurrent, and \
+                 bulkhead.max_concurrent of its caller."
             }
             Self::NoTime => "Raise the caller's time limit, or lower bulkhead.max_wait.",
         }
+    }
+}
+
+impl From<Verdict> for Report {
+    fn from(verdict: Verdict) -> Self {
+        Self { verdict, capacity: None }
+    }
+}
+
+impl Report {
+    /// Whether the neighbour answered at all.
+    fn is_answer(&self) -> bool {
+        self.capacity.is_some() || self.verdict == Verdict::Success
     }
 }
 
@@ -133,19 +159,39 @@ impl Guard {
         Ok(Self {
             time_limit: config.time_limit,
             circuit: Circuit::new(Breaker::new(&config.breaker, config.time_limit, now)),
-            bulkhead: Bulkhead::new(config.bulkhead),
+            bulkhead: Bulkhead::new(config.bulkhead, config.time_limit),
             parts,
             timed_out: AtomicU64::new(0),
+            answered: AtomicU64::new(0),
         })
     }
 
     /// Admits one call, or refuses it: then the neighbour surely got nothing. The call may queue for a slot, for
-    /// `at_most` and never longer than the guard's own time limit. The caller subtracts that wait from the time limit
-    /// of the call.
+    /// `at_most` and never longer than the guard's own time limit and `max_wait` of its bulkhead. The caller subtracts
+    /// that wait from the time limit of the call.
     ///
     /// # Errors
     /// Why the guard refused the call.
     pub async fn admit(&self, at_most: Duration) -> Result<Admitted<'_>, Refusal> {
+        self.admit_by(at_most, |at_most| self.bulkhead.enter(at_most)).await
+    }
+
+    /// Like [`Guard::admit`], for a call that nobody waits for: it queues for `at_most`, whatever `max_wait` is.
+    ///
+    /// # Errors
+    /// Why the guard refused the call.
+    pub async fn admit_patiently(&self, at_most: Duration) -> Result<Admitted<'_>, Refusal> {
+        self.admit_by(at_most, |at_most| self.bulkhead.enter_patiently(at_most)).await
+    }
+
+    async fn admit_by<'a, F>(
+        &'a self,
+        at_most: Duration,
+        enter: impl FnOnce(Duration) -> F,
+    ) -> Result<Admitted<'a>, Refusal>
+    where
+        F: Future<Output = Result<Slot<'a>, Full>>,
+    {
         let at_most = at_most.min(self.time_limit);
         let began = self.now();
         let mut now = began;
@@ -155,16 +201,31 @@ impl Guard {
             if let Some(open) = self.refuse(now) {
                 return Err(open.into());
             }
-            let entered = self.bulkhead.enter(at_most).await;
+            let entered = enter(at_most).await;
             now = self.now();
             entered?
         };
         if now.saturating_duration_since(began) >= at_most {
             return Err(Refusal::NoTime);
         }
+        self.permit(slot, now)
+    }
+
+    /// Admits one call if a slot is free: no call queues for it then, and this one does not queue either. `None`: no
+    /// slot is free.
+    pub fn try_admit(&self) -> Option<Result<Admitted<'_>, Refusal>> {
+        Some(self.permit(self.bulkhead.try_enter()?, self.now()))
+    }
+
+    fn permit<'a>(&'a self, slot: Slot<'a>, now: Instant) -> Result<Admitted<'a>, Refusal> {
         let (permit, transition) = self.circuit.acquire(now);
         self.report(transition);
         Ok(Admitted { guard: self, permit: permit?, slot })
+    }
+
+    /// The bound on the calls in flight that applies now.
+    pub fn limit(&self) -> u32 {
+        self.bulkhead.limit()
     }
 
     /// Applies an operator's command to the breaker. Calls in flight continue; their results no longer count.
@@ -205,22 +266,35 @@ impl Guard {
 
 impl Admitted<'_> {
     /// Makes the call. Its duration counts from here: work between [`Guard::admit`] and this does not make the call
-    /// slow. `judge` says what the result says about the neighbour. None: the call timed out, which counts as a
-    /// failure.
+    /// slow. `judge` says what the result says about the neighbour. None: the call timed out.
+    ///
+    /// A call that times out is a failure. Unless it had less than the guard's time limit, because it queued or because
+    /// its caller had no more, and the neighbour answered another call meanwhile: then it says nothing.
     ///
     /// If the future is dropped before its end, or panics, slot and permit return and the breaker does not count the
     /// call.
-    pub async fn run<T>(
+    pub async fn run<T, R: Into<Report>>(
         self,
         time_limit: Duration,
-        judge: impl Fn(&T) -> Verdict,
+        judge: impl Fn(&T) -> R,
         call: impl Future<Output = T>,
     ) -> Option<T> {
         let Self { guard, slot, mut permit } = self; // if the future is dropped, the permit returns before the slot
-        permit.begin(guard.now());
+        let (sent, answered) = (guard.now(), guard.answered.load(Relaxed));
+        permit.begin(sent);
         let result = tokio::time::timeout(time_limit, call).await;
-        let verdict = result.as_ref().map_or(Verdict::Failure, judge);
-        guard.report(permit.settle(verdict, guard.now()));
+        let now = guard.now();
+        let mut report = result.as_ref().map_or(Verdict::Failure.into(), |result| judge(result).into());
+        if report.is_answer() {
+            guard.answered.fetch_add(1, Relaxed);
+            guard.bulkhead.answered(report.capacity, sent, now);
+        } else if now.saturating_duration_since(sent) >= time_limit {
+            if time_limit < guard.time_limit && guard.answered.load(Relaxed) != answered {
+                report.verdict = Verdict::Ignored;
+            }
+            guard.bulkhead.unanswered(now);
+        }
+        guard.report(permit.settle(report.verdict, now));
         drop(slot); // after the permit: the next caller in the queue must see the new state of the circuit
         if result.is_err() {
             guard.timed_out.fetch_add(1, Relaxed);

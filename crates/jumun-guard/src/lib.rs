@@ -33,13 +33,20 @@
 //! # Order of the checks
 //!
 //! 1. The *time limit* bounds everything: the wait in the bulkhead and the call ([`Guard`]).
-//! 2. The [`Bulkhead`]: take a free slot. If there is none, an open circuit refuses the call before it queues.
+//! 2. The [`Bulkhead`]: take a free slot. If there is none, an open circuit refuses the call before it queues. It has as
+//!    many slots as the neighbour has places, where the neighbour tells that in its answers ([`Pace`]).
 //! 3. The circuit [`Breaker`]. It comes after the bulkhead, so no call queues with a permit in hand, and the breaker
 //!    decides on the state at the end of the wait.
 //! 4. The call. Its verdict counts in the breaker.
 //!
-//! The breaker is a pure state machine with explicit time; the guard takes its clock from outside. So all of it runs in
-//! virtual time.
+//! # Busy is not broken
+//!
+//! The bulkhead is for a neighbour that has too little capacity, the breaker for one that does not answer. So neither an
+//! answer *busy* counts in the breaker, nor a call that ran out of time because it queued in the bulkhead, as long as the
+//! neighbour answers others: an open circuit would leave idle what is too small already.
+//!
+//! Breaker and pace are pure state machines with explicit time; the guard takes its clock from outside. So all of it runs
+//! in virtual time.
 
 mod breaker;
 mod bulkhead;
@@ -47,11 +54,13 @@ mod circuit;
 mod config;
 mod guard;
 pub mod limits;
+mod pace;
 mod window;
 
 pub use breaker::{Breaker, BreakerSnapshot, Cause, Command, Open, State, Ticket, Transition, Verdict};
 pub use bulkhead::{Bulkhead, BulkheadSnapshot, Full, Slot};
 pub use circuit::{Circuit, Permit};
 pub use config::{BreakerConfig, BulkheadConfig, GuardConfig, InvalidConfig, Window};
-pub use guard::{Admitted, Guard, GuardSnapshot, Parts, Refusal};
+pub use guard::{Admitted, Guard, GuardSnapshot, Parts, Refusal, Report};
+pub use pace::{Capacity, Pace};
 pub use window::Tally;

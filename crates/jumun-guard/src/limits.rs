@@ -22,3 +22,9 @@ pub const CONCURRENT: RangeInclusive<u32> = 1..=65_536;
 
 /// Calls in the queue of a bulkhead. It refuses one more at once.
 pub const WAITING_MAX: u32 = 1_024;
+
+/// The part of its places that may queue at a neighbour before its callers call less.
+pub const TOLERATED_PART: u32 = 8;
+
+/// After this long without an answer, and at least two time limits of a call, what a neighbour told is old.
+pub const SILENCE_MIN: Duration = Duration::from_secs(5);

@@ -210,7 +210,7 @@ async fn a_call_that_nobody_looks_after_does_not_wedge_half_open() {
 }
 
 fn narrow(max_concurrent: u32, max_wait: Duration) -> GuardConfig {
-    GuardConfig { bulkhead: BulkheadConfig { max_concurrent, max_wait }, ..strict() }
+    GuardConfig { bulkhead: BulkheadConfig { max_concurrent, max_wait, ..BulkheadConfig::default() }, ..strict() }
 }
 
 #[tokio::test(start_paused = true)]
@@ -405,7 +405,7 @@ fn all_calls_of_many_threads_are_counted() {
     const CALLS: u64 = 2_000;
     let config = GuardConfig {
         breaker: BreakerConfig { window: Window::Calls(100_000), failure_rate: 1.0, ..BreakerConfig::default() },
-        bulkhead: BulkheadConfig { max_concurrent: 2, max_wait: Duration::from_mins(10) },
+        bulkhead: BulkheadConfig { max_concurrent: 2, max_wait: Duration::from_mins(10), ..BulkheadConfig::default() },
         time_limit: Duration::from_mins(10),
     };
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(4).enable_time().build().unwrap();

@@ -6,6 +6,10 @@
 /// consistent.
 pub const EXPIRES: &str = "jumun-expires";
 
+/// The header of an answer to an ask that tells how many asks the service works on at once, and how many queue for a place
+/// there: `places=30, queue=12`. For other services only: the gateway does not pass it on.
+pub const CAPACITY: &str = "jumun-capacity";
+
 /// The header that identifies a request when it is repeated. For an ask it holds the ask's id.
 pub const IDEMPOTENCY_KEY: &str = "idempotency-key";
 

@@ -14,7 +14,7 @@ mod shedding;
 
 pub use address::Address;
 pub use connections::{Pace, serve_until};
-pub use headers::{EXPIRES, IDEMPOTENCY_KEY, SEEN};
+pub use headers::{CAPACITY, EXPIRES, IDEMPOTENCY_KEY, SEEN};
 pub use problem::{Code, Problem, TYPE_PREFIX};
 pub use reply::{Reply, ask_only, refuse, respond, status, status_of, word};
 pub use shedding::{Shed, Shedding};

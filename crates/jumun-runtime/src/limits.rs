@@ -92,6 +92,10 @@ pub const DELAY_DEADLINE_MAX: Duration = Duration::from_hours(12);
 /// Delayed questions to one neighbour in progress at once, while its circuit is closed.
 pub const DELAYED_AT_ONCE: usize = 32;
 
+/// The part of the calls in flight to a neighbour that delayed questions may always have, also while orders of now would use
+/// all of them: so each is answered at some time. They get more only where orders of now leave some.
+pub const DELAYED_PART: u32 = 8;
+
 /// Delayed questions that a worker reads in one query.
 pub const DELAYED_READ_ROWS: u32 = 128;
 
@@ -101,6 +105,9 @@ pub const DELAYED_ROUND_ROWS: u32 = 4_096;
 /// The shortest interval between two delayed questions to one service, which makes 1,250 a second: the backlog is worked off
 /// beside the orders of now, and does not delay them.
 pub const DELAYED_EVERY: Duration = Duration::from_micros(800);
+
+/// How far delayed questions may be behind that pace and catch up: timers are late.
+pub const DELAYED_CATCH_UP: Duration = Duration::from_millis(5);
 
 /// The shortest and the longest pause between rounds of delayed questions, while none succeeds.
 pub const DELAYED_PAUSE: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(1));

@@ -17,9 +17,15 @@
 //!
 //! # Delayed asks are the probes of an open circuit
 //!
-//! The worker asks the oldest first, [`DELAYED_AT_ONCE`] at a time while the circuit is closed, and one at a time while it is
-//! open. No client waits for a delayed ask, so the worker probes the neighbour with it, and clients are not used for that.
+//! The worker asks the oldest first, up to [`DELAYED_AT_ONCE`] at a time while the circuit is closed, and one at a time while it
+//! is open. No client waits for a delayed ask, so the worker probes the neighbour with it, and clients are not used for that.
 //! Once the neighbour answers a probe, the circuit is half-open at once.
+//!
+//! # Orders of now come first
+//!
+//! The calls in flight to a neighbour are bounded, as its places are. Of them, delayed asks always have a part
+//! ([`DELAYED_PART`]), for which they queue like orders of now; more only while a slot is free that no order queues for. So a
+//! narrow neighbour is fully used, and a backlog does not hold up the orders of now.
 //!
 //! # One bad ask does not hold up the others
 //!
@@ -31,8 +37,8 @@ use crate::{
     crash,
     engine::{Engine, QueueKey},
     limits::{
-        DECISIONS_MAX, DELAYED_AT_ONCE, DELAYED_EVERY, DELAYED_PAUSE, DELAYED_READ_ROWS, DELAYED_ROUND_ROWS,
-        EXPIRE_EVERY,
+        DECISIONS_MAX, DELAYED_AT_ONCE, DELAYED_CATCH_UP, DELAYED_EVERY, DELAYED_PART, DELAYED_PAUSE,
+        DELAYED_READ_ROWS, DELAYED_ROUND_ROWS, EXPIRE_EVERY,
     },
     panic_text,
 };
@@ -183,31 +189,42 @@ impl Worker {
             // A half-open circuit bounds the calls itself.
             let is_open = matches!(engine.guards().state(callee), Some(State::Open | State::ForcedOpen));
             let width = if is_open { 1 } else { DELAYED_AT_ONCE };
-            if at_work.len() < width
+            let is_next = at_work.len() < width && !waiting.is_empty();
+            let is_due = next_at <= Instant::now();
+            let share = (engine.guards().limit(callee) / DELAYED_PART).max(1);
+            let queues = at_work.len() < share as usize;
+            let free = if is_next && is_due && !queues { engine.guards().admit_if_free(callee) } else { None };
+            if (queues || free.is_some())
+                && is_next
+                && is_due
                 && let Some(request) = waiting.pop_front()
             {
                 asked_rows += 1;
-                let begins = next_at.max(Instant::now());
                 if !is_external(&request) {
-                    next_at = begins + DELAYED_EVERY;
+                    let behind = Instant::now().checked_sub(DELAYED_CATCH_UP);
+                    next_at = behind.map_or(next_at, |behind| next_at.max(behind)) + DELAYED_EVERY;
                 }
-                at_work.push(async move {
-                    tokio::time::sleep_until(begins).await;
-                    (request.id, isolated(&request, attempt(engine, callee, &request)).await)
-                });
+                at_work.push(
+                    async move { (request.id, isolated(&request, attempt(engine, callee, &request, free)).await) },
+                );
                 continue;
             }
-            match at_work.next().await {
-                None => {
+            let ended = tokio::select! {
+                biased;
+                Some(ended) = at_work.next(), if !at_work.is_empty() => ended,
+                () = tokio::time::sleep_until(next_at), if is_next && !is_due => continue,
+                else => {
                     self.ended_at = asked.filter(|_| ended_early);
                     return unreadable.map_or(Ok(round), Err);
                 }
-                Some((_, Attempt::Settled)) => (round.settled, unanswered) = (round.settled + 1, 0),
-                Some((id, Attempt::Left)) => {
+            };
+            match ended {
+                (_, Attempt::Settled) => (round.settled, unanswered) = (round.settled + 1, 0),
+                (id, Attempt::Left) => {
                     (round.left, unanswered, asked) = (round.left + 1, unanswered + 1, asked.max(Some(id)));
                 }
-                Some((_, Attempt::Refused(why))) => (round.left, round.refused) = (round.left + 1, Some(why)),
-                Some((id, Attempt::ProbeFailed(why))) => {
+                (_, Attempt::Refused(why)) => (round.left, round.refused) = (round.left + 1, Some(why)),
+                (id, Attempt::ProbeFailed(why)) => {
                     (round.left, round.refused, asked) = (round.left + 1, Some(why), asked.max(Some(id)));
                 }
             }
@@ -276,22 +293,33 @@ async fn isolated(request: &Request, work: impl Future<Output = Attempt>) -> Att
     })
 }
 
-/// Takes a delayed ask past the guard. Also gives the time limit of the call, admitted or not.
+/// Takes a delayed ask past the guard, unless it is admitted already. Also gives the time limit of the call, admitted or not.
 async fn admit<'a>(
     engine: &'a Engine,
     callee: &'static str,
+    admitted: Option<Admitted<'a>>,
 ) -> Result<(Result<Admitted<'a>, Refusal>, Duration), Problem> {
     let time_limit = engine.guards().time_limit(callee)?;
-    Ok((engine.guards().admit(callee, time_limit).await?, time_limit))
+    let admitted = match admitted {
+        Some(admitted) => Ok(admitted),
+        None => engine.guards().admit_delayed(callee).await?,
+    };
+    Ok((admitted, time_limit))
 }
 
-async fn attempt(engine: &Engine, callee: &'static str, request: &Request) -> Attempt {
+/// Asks once. `admitted`: the guard has admitted the call already; without it, it queues for a slot.
+async fn attempt<'a>(
+    engine: &'a Engine,
+    callee: &'static str,
+    request: &Request,
+    admitted: Option<Admitted<'a>>,
+) -> Attempt {
     let Some(settle) = settle_model(engine, request) else { return Attempt::Left };
     // No client waits for it, so it may probe a neighbour whose circuit is open.
     let may_probe = |refusal: &Refusal| {
         matches!(refusal, Refusal::Open { .. }) && engine.guards().state(callee) == Some(State::Open)
     };
-    let (admitted, refusal, time_limit) = match admit(engine, callee).await {
+    let (admitted, refusal, time_limit) = match admit(engine, callee, admitted).await {
         Ok((Ok(admitted), time_limit)) => (Some(admitted), None, time_limit),
         Ok((Err(refusal), time_limit)) if may_probe(&refusal) => (None, Some(refusal), time_limit),
         Ok((Err(refusal), _)) => return Attempt::Refused(refusal),
@@ -314,7 +342,7 @@ async fn attempt(engine: &Engine, callee: &'static str, request: &Request) -> At
     let reply = match engine.call(admitted, question, request.subject).await {
         Reached::Accepted(answer) => Reply::Accepted(answer),
         Reached::Refused(why) => Reply::Refused(why),
-        Reached::NotDone(_) | Reached::Broken(_) | Reached::Unknown(_) => {
+        Reached::NotDone(_) | Reached::Busy(_) | Reached::Broken(_) | Reached::Unknown(_) => {
             return refusal.map_or(Attempt::Left, Attempt::ProbeFailed);
         }
     };

@@ -1,10 +1,13 @@
 //! The guards around the calls of a service, one for each neighbour that it asks; see [`jumun_guard`].
 
-use super::{metrics::CallMetrics, transport::Outcome as Reached};
+use super::{
+    metrics::CallMetrics,
+    transport::{Answered, Outcome as Reached},
+};
 use jumun::ServiceModel;
-use jumun_control::Breaker;
+use jumun_control::{Breaker, Places};
 pub use jumun_guard::InvalidConfig;
-use jumun_guard::{Admitted, Command, Guard, GuardConfig, Parts, Refusal, State, Transition, Verdict};
+use jumun_guard::{Admitted, Command, Guard, GuardConfig, Parts, Refusal, Report, State, Transition, Verdict};
 use jumun_http::{Code, Problem};
 use prometheus_client::registry::Registry;
 use std::{collections::BTreeMap, time::Duration};
@@ -75,6 +78,26 @@ impl Guards {
         Ok(admitted)
     }
 
+    /// Like [`Guards::admit`], for a delayed ask: no client waits for it, so it queues for as long as a call may take.
+    pub(crate) async fn admit_delayed(&self, callee: &str) -> Result<Result<Admitted<'_>, Refusal>, Problem> {
+        let Guarded { guard, time_limit, .. } = self.of(callee)?;
+        let admitted = guard.admit_patiently(*time_limit).await;
+        if let Err(why) = &admitted {
+            self.metrics.refused(callee, *why);
+        }
+        Ok(admitted)
+    }
+
+    /// Admits a call if a slot is free and the circuit is closed, so that it takes nothing from a call that queues.
+    pub(crate) fn admit_if_free(&self, callee: &str) -> Option<Admitted<'_>> {
+        self.guards.get(callee)?.guard.try_admit()?.ok()
+    }
+
+    /// How many calls to a neighbour may be in flight at once.
+    pub(crate) fn limit(&self, callee: &str) -> u32 {
+        self.guards.get(callee).map_or(0, |guarded| guarded.guard.limit())
+    }
+
     /// Notes that a call ended, and how long it took.
     pub(crate) fn ended(&self, callee: &str, took: Duration) {
         if self.guards.get(callee).is_some_and(|guarded| took >= guarded.slow_call) {
@@ -111,6 +134,11 @@ impl Guards {
                 at_work: bulkhead.at_work,
                 waiting: bulkhead.waiting,
                 max_concurrent: bulkhead.max_concurrent,
+                places: bulkhead.told.map(|told| Places {
+                    told: told.places,
+                    queue: told.queue,
+                    limit: bulkhead.limit,
+                }),
                 refused_open: breaker.rejected,
                 refused_full: bulkhead.refused,
                 last_change: breaker.last.map(|last| last.to_string()),
@@ -123,7 +151,7 @@ impl Guards {
     pub(crate) fn set_metrics(&self) {
         for (callee, Guarded { guard, .. }) in &self.guards {
             let seen = guard.snapshot();
-            self.metrics.set(callee, seen.breaker.state, seen.bulkhead.at_work, seen.bulkhead.waiting);
+            self.metrics.set(callee, seen.breaker.state, &seen.bulkhead);
         }
     }
 
@@ -132,12 +160,16 @@ impl Guards {
     }
 }
 
-/// What an outcome means for the circuit: a refusal is an answer, so it counts as a success.
-pub(crate) fn verdict(reached: &Reached) -> Verdict {
-    match reached {
+/// What an outcome means for the guard: a refusal is an answer, so it counts as a success. *Busy* of a neighbour that tells
+/// its places says nothing of its health: its callers keep to its places. Of any other one it is a failure, as only the circuit
+/// can protect that.
+pub(crate) fn report(Answered { outcome, capacity }: &Answered) -> Report {
+    let verdict = match outcome {
         Reached::Accepted(_) | Reached::Refused(_) => Verdict::Success,
-        Reached::NotDone(_) | Reached::Broken(_) | Reached::Unknown(_) => Verdict::Failure,
-    }
+        Reached::Busy(_) if capacity.is_some() => Verdict::Ignored,
+        Reached::Busy(_) | Reached::NotDone(_) | Reached::Broken(_) | Reached::Unknown(_) => Verdict::Failure,
+    };
+    Report { verdict, capacity: *capacity }
 }
 
 /// The problem that a client gets for a call that was refused.

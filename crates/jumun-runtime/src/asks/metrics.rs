@@ -1,7 +1,7 @@
 //! Metrics of the guards: circuits, bulkheads, refusals, slow calls. The outcomes of asks are in
 //! [`ServiceMetrics`](crate::metrics::ServiceMetrics).
 
-use jumun_guard::{Refusal, State};
+use jumun_guard::{BulkheadSnapshot, Refusal, State};
 use jumun_telemetry::{Label, label};
 use prometheus_client::{
     metrics::{counter::Counter, family::Family, gauge::Gauge},
@@ -24,6 +24,9 @@ struct Families {
     slow: Family<[Label; 1], Counter>,
     at_work: Family<[Label; 1], Gauge>,
     waiting: Family<[Label; 1], Gauge>,
+    limit: Family<[Label; 1], Gauge>,
+    places: Family<[Label; 1], Gauge>,
+    queue: Family<[Label; 1], Gauge>,
     by_callee: BTreeMap<&'static str, Callee>,
 }
 
@@ -38,6 +41,9 @@ struct Callee {
     slow: Counter,
     at_work: Gauge,
     waiting: Gauge,
+    limit: Gauge,
+    places: Gauge,
+    queue: Gauge,
 }
 
 impl CallMetrics {
@@ -57,6 +63,9 @@ impl CallMetrics {
                 slow: families.slow.get_or_create_owned(&only),
                 at_work: families.at_work.get_or_create_owned(&only),
                 waiting: families.waiting.get_or_create_owned(&only),
+                limit: families.limit.get_or_create_owned(&only),
+                places: families.places.get_or_create_owned(&only),
+                queue: families.queue.get_or_create_owned(&only),
             };
             families.by_callee.insert(callee, counted);
         }
@@ -64,7 +73,8 @@ impl CallMetrics {
     }
 
     pub(super) fn register(&self, registry: &mut Registry) {
-        let Families { state, transitions, refused, slow, at_work, waiting, by_callee: _ } = &*self.0;
+        let Families { state, transitions, refused, slow, at_work, waiting, limit, places, queue, by_callee: _ } =
+            &*self.0;
         let help = "State of the circuit breaker, by callee: 1 for its state, 0 for all others";
         registry.register("jumun_circuit_state", help, state.clone());
         let help = "State changes of a circuit breaker, by callee and new state";
@@ -75,6 +85,11 @@ impl CallMetrics {
         registry.register("jumun_calls_slow", help, slow.clone());
         registry.register("jumun_calls_at_work", "Calls in progress, by callee", at_work.clone());
         registry.register("jumun_calls_waiting", "Calls that queue for a slot, by callee", waiting.clone());
+        registry.register("jumun_calls_limit", "Calls that may be in progress at once, by callee", limit.clone());
+        let help = "Calls that the callee works on at once, as it told last, by callee; 0 while that is unknown";
+        registry.register("jumun_callee_places", help, places.clone());
+        let help = "Calls that queue at the callee, as it told last, by callee";
+        registry.register("jumun_callee_queue", help, queue.clone());
     }
 
     pub(super) fn transition(&self, callee: &str, to: State) {
@@ -101,12 +116,15 @@ impl CallMetrics {
         }
     }
 
-    pub(super) fn set(&self, callee: &str, is_in: State, at_work: u32, waiting: u32) {
+    pub(super) fn set(&self, callee: &str, is_in: State, bulkhead: &BulkheadSnapshot) {
         let Some(counted) = self.0.by_callee.get(callee) else { return };
         for (state, gauge) in STATES.iter().zip(&counted.state) {
             gauge.set(i64::from(*state == is_in));
         }
-        counted.at_work.set(at_work.into());
-        counted.waiting.set(waiting.into());
+        counted.at_work.set(bulkhead.at_work.into());
+        counted.waiting.set(bulkhead.waiting.into());
+        counted.limit.set(bulkhead.limit.into());
+        counted.places.set(bulkhead.told.map_or(0, |told| told.places.into()));
+        counted.queue.set(bulkhead.told.map_or(0, |told| told.queue.into()));
     }
 }

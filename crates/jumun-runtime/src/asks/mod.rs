@@ -1,6 +1,7 @@
 //! Asks of neighbours: the guard around each call, the transport, delayed asks, and the recovery of abandoned ones.
 
 pub(crate) mod budget;
+pub(crate) mod capacity;
 mod config;
 pub mod delayed;
 pub mod guards;

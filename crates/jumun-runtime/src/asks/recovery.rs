@@ -255,7 +255,7 @@ mod tests {
     use super::*;
     use crate::{
         Engine, Parts,
-        asks::transport::{Outcome, Question, VoidFuture},
+        asks::transport::{Answered, Outcome, Question, VoidFuture},
         schema,
     };
     use futures_util::future::{BoxFuture, ready};
@@ -270,8 +270,8 @@ mod tests {
     }
 
     impl Transport for Arc<Neighbour> {
-        fn ask(&self, _: Question) -> BoxFuture<'_, Outcome> {
-            Box::pin(ready(Outcome::NotDone("this test asks no neighbour".into())))
+        fn ask(&self, _: Question) -> BoxFuture<'_, Answered> {
+            Box::pin(ready(Outcome::NotDone("this test asks no neighbour".into()).into()))
         }
         fn void<'a>(&'a self, _: &'a str, _: &'a str, id: Uuid, _: &'a Origin) -> VoidFuture<'a> {
             self.calls.fetch_add(1, Ordering::Relaxed);

@@ -3,6 +3,7 @@
 //! An outcome is what the service knows of the neighbour's state: *accepted* and *refused* are final, *not done* means that
 //! nothing happened there and nothing will, and everything else is *unknown* and must be undone by a call.
 
+use super::capacity;
 use crate::limits::VOID_TIME_LIMIT;
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
@@ -13,8 +14,9 @@ use hyper_util::{
     rt::{TokioExecutor, TokioTimer},
 };
 use jumun::{AskTarget, Rejection};
+use jumun_guard::Capacity;
 use jumun_http::{
-    EXPIRES, IDEMPOTENCY_KEY, Problem, chain,
+    Code, EXPIRES, IDEMPOTENCY_KEY, Problem, chain,
     limits::{BODY_MAX_BYTES, IDLE_CONNECTION_KEPT, IDLE_CONNECTIONS_MAX},
 };
 use jumun_telemetry::Origin;
@@ -49,11 +51,29 @@ pub enum Outcome {
     Refused(Rejection),
     /// Nothing was done and nothing will be; why.
     NotDone(String),
+    /// Nothing was done and nothing will be: the neighbour has too much to do.
+    Busy(String),
     /// The connection broke before there was an answer, as it does when a process dies. The question may have been done; to
     /// ask it again under the same id finds out.
     Broken(String),
     /// It may have been done, or may still be; why that is unknown.
     Unknown(String),
+}
+
+/// What came of a question.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Answered {
+    /// Its outcome.
+    pub outcome: Outcome,
+    /// What the neighbour told of its places with its answer.
+    pub capacity: Option<Capacity>,
+}
+
+impl From<Outcome> for Answered {
+    /// An outcome without a word of places.
+    fn from(outcome: Outcome) -> Self {
+        Self { outcome, capacity: None }
+    }
 }
 
 /// An undo call in progress.
@@ -62,7 +82,7 @@ pub type VoidFuture<'a> = BoxFuture<'a, Result<(), VoidError>>;
 /// The way to the neighbours.
 pub trait Transport: Send + Sync + 'static {
     /// Asks, and waits for the answer up to the time limit.
-    fn ask(&self, question: Question) -> BoxFuture<'_, Outcome>;
+    fn ask(&self, question: Question) -> BoxFuture<'_, Answered>;
 
     /// Has a question undone, whatever its outcome. `Ok` once the neighbour confirms it.
     fn void<'a>(&'a self, service: &'a str, path: &'a str, id: Uuid, origin: &'a Origin) -> VoidFuture<'a>;
@@ -176,29 +196,32 @@ fn head(id: Uuid, expires_ms: i64, origin: &Origin) -> HeaderMap {
 }
 
 impl Transport for HttpTransport {
-    fn ask(&self, question: Question) -> BoxFuture<'_, Outcome> {
+    fn ask(&self, question: Question) -> BoxFuture<'_, Answered> {
         Box::pin(async move {
             let Question { target, id, body, expires_ms, time_limit, is_answer, origin } = question;
             if target.is_external() {
                 let Some(outside) = self.outside.get(target.service) else {
-                    return Outcome::NotDone(format!("no adapter sends to {}", target.service));
+                    return Outcome::NotDone(format!("no adapter sends to {}", target.service)).into();
                 };
                 let outcome = tokio::time::timeout(time_limit, outside.tell(id, &body)).await;
-                return outcome.unwrap_or_else(|_| Outcome::Unknown(format!("no answer within {time_limit:?}")));
+                return outcome.unwrap_or_else(|_| Outcome::Unknown(format!("no answer within {time_limit:?}"))).into();
             }
             let head = head(id, expires_ms, &origin);
             let uri = match self.uri(target.service, target.path) {
                 Ok(uri) => uri,
                 Err(NoResponse::NotSent(why) | NoResponse::Broken(why) | NoResponse::Lost(why)) => {
-                    return Outcome::NotDone(why);
+                    return Outcome::NotDone(why).into();
                 }
             };
             match tokio::time::timeout(time_limit, self.post(uri, head, body.clone())).await {
-                Ok(Ok((status, head, answer))) => classify(status, &head, &answer, |answer| is_answer(&body, answer)),
-                Ok(Err(NoResponse::NotSent(why))) => Outcome::NotDone(why),
-                Ok(Err(NoResponse::Broken(why))) => Outcome::Broken(why),
-                Ok(Err(NoResponse::Lost(why))) => Outcome::Unknown(why),
-                Err(_) => Outcome::Unknown(format!("no answer within {time_limit:?}")),
+                Ok(Ok((status, head, answer))) => Answered {
+                    outcome: classify(status, &head, &answer, |answer| is_answer(&body, answer)),
+                    capacity: capacity::of_head(&head),
+                },
+                Ok(Err(NoResponse::NotSent(why))) => Outcome::NotDone(why).into(),
+                Ok(Err(NoResponse::Broken(why))) => Outcome::Broken(why).into(),
+                Ok(Err(NoResponse::Lost(why))) => Outcome::Unknown(why).into(),
+                Err(_) => Outcome::Unknown(format!("no answer within {time_limit:?}")).into(),
             }
         })
     }
@@ -244,6 +267,9 @@ fn classify(status: StatusCode, head: &HeaderMap, body: &[u8], is_answer: impl F
 /// The outcome that a problem of a Jumun service means.
 pub fn of_problem(problem: Problem) -> Outcome {
     let text = problem.to_string();
+    if problem.code == Code::Overloaded {
+        return Outcome::Busy(text);
+    }
     if problem.code.is_surely_not_done() {
         return Outcome::NotDone(text);
     }
@@ -253,7 +279,6 @@ pub fn of_problem(problem: Problem) -> Outcome {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use jumun_http::Code;
     use proptest::prelude::*;
 
     fn classify_text(status: u16, kind: &str, body: &[u8]) -> Outcome {

@@ -5,6 +5,7 @@ use super::{
     request::{At, Handled},
     shared::Shared,
 };
+use crate::asks::capacity;
 use axum::{
     Router,
     extract::Request,
@@ -14,7 +15,7 @@ use axum::{
 };
 use futures_util::future::BoxFuture;
 use jumun::Verb;
-use jumun_http::{Code, Problem, refuse, respond, status_of};
+use jumun_http::{CAPACITY, Code, Problem, refuse, respond, status_of};
 use jumun_telemetry::{Kind, Origin, REQUEST_ID, Route, Span};
 use tokio::time::Instant;
 
@@ -43,9 +44,15 @@ pub(crate) fn router(shared: &Shared) -> Router {
         let mut collection = get(serve(Method::GET, path, |at, request| Box::pin(reads::list(at, request))));
         let mut one = get(serve(Method::GET, &one_path, |at, request| Box::pin(reads::show(at, request))));
         if model.ask.is_some() {
-            let ask: Handler = |at, request| Box::pin(commands::asked(at, request));
-            collection = collection.post(serve(Method::POST, path, ask));
-            let undo = serve(Method::POST, &void_path, |at, request| Box::pin(commands::void(at, request)));
+            let serve_ask = |path: &str, handler: Handler| {
+                let (shared, answer) = (shared.clone(), serve(Method::POST, path, handler));
+                move |request: Request| {
+                    let (shared, answer) = (shared.clone(), answer(request));
+                    async move { with_capacity(answer.await, &shared) }
+                }
+            };
+            collection = collection.post(serve_ask(path, |at, request| Box::pin(commands::asked(at, request))));
+            let undo = serve_ask(&void_path, |at, request| Box::pin(commands::void(at, request)));
             router = router.route(&void_path, post(undo));
         }
         for (nth, command) in model.commands.iter().enumerate() {
@@ -90,6 +97,14 @@ pub(crate) fn router(shared: &Shared) -> Router {
         answer(&not_this_way, &no_way, request, async |_, _| Err(problem)).await
     };
     router.fallback(fallback).method_not_allowed_fallback(wrong_method)
+}
+
+/// Tells the asking service how many asks this one works on at once, and how many queue, whatever the answer is.
+fn with_capacity(mut response: Response, shared: &Shared) -> Response {
+    if let Some(capacity) = capacity::to_header(shared.engine.capacity()) {
+        response.headers_mut().insert(CAPACITY, capacity);
+    }
+    response
 }
 
 /// Runs a handler and makes a response of its outcome.

@@ -9,8 +9,8 @@ use super::{
 use crate::{
     asks::{
         budget::Room,
-        guards::verdict,
-        transport::{Outcome as CallOutcome, Question},
+        guards::report,
+        transport::{Answered, Outcome as CallOutcome, Question},
     },
     crash,
     limits::{ATTEMPTS_MAX, DECISIONS_MAX, NESTED_MARGIN, OUTCOME_GRACE, REPEAT_PAUSE},
@@ -142,10 +142,11 @@ impl Engine {
         let Origin { trace, request, .. } = &origin;
         let began = Instant::now();
         let called = match admitted {
-            Some(admitted) => admitted.run(time_limit, verdict, self.send(question)).await,
+            Some(admitted) => admitted.run(time_limit, report, self.send(question)).await,
             None => tokio::time::timeout(time_limit, self.send(question)).await.ok(),
         };
-        let outcome = called.unwrap_or_else(|| CallOutcome::Unknown(format!("no answer within {time_limit:?}")));
+        let no_answer = || CallOutcome::Unknown(format!("no answer within {time_limit:?}"));
+        let outcome = called.map_or_else(no_answer, |answered| answered.outcome);
         let took = began.elapsed();
         self.guards().ended(target.service, took);
         let (counted, why) = counted(&outcome);
@@ -172,26 +173,26 @@ impl Engine {
     /// that is killed or replaced behind a listening socket that stays costs its callers a moment, not an order.
     ///
     /// From the second attempt on, *not done* says nothing about the first: that one may still have its effect.
-    async fn send(&self, question: Question) -> CallOutcome {
-        let mut outcome = self.transport().ask(question.clone()).await;
+    async fn send(&self, question: Question) -> Answered {
+        let mut answered = self.transport().ask(question.clone()).await;
         let mut pause = REPEAT_PAUSE;
         for _ in 1..ATTEMPTS_MAX {
-            let CallOutcome::Broken(why) = outcome else { break };
+            let CallOutcome::Broken(why) = answered.outcome else { break };
             // Meanwhile the client finds its other connections to the dead process closed.
             tokio::time::sleep(pause).await;
             pause *= 4;
             let left = u64::try_from(question.expires_ms - self.core.now().as_millisecond()).unwrap_or_default();
             if left == 0 {
-                return CallOutcome::Unknown(why);
+                return CallOutcome::Unknown(why).into();
             }
             tracing::debug!(ask = %question.id, why, "the connection broke; the question is sent again");
             let again = Question { time_limit: Duration::from_millis(left), ..question.clone() };
-            outcome = match self.transport().ask(again).await {
-                CallOutcome::NotDone(why) => CallOutcome::Unknown(why),
-                outcome => outcome,
-            };
+            answered = self.transport().ask(again).await;
+            if let CallOutcome::NotDone(why) | CallOutcome::Busy(why) = answered.outcome {
+                answered.outcome = CallOutcome::Unknown(why);
+            }
         }
-        outcome
+        answered
     }
 
     /// Decides again, with the answer and on the state of now, and commits the outcome.
@@ -288,7 +289,7 @@ fn ended(outcome: CallOutcome) -> Ended {
     let (reply, is_unknown) = match outcome {
         CallOutcome::Accepted(body) => (Reply::Accepted(body), false),
         CallOutcome::Refused(why) => (Reply::Refused(why), false),
-        CallOutcome::NotDone(_) => (Reply::Unavailable, false),
+        CallOutcome::NotDone(_) | CallOutcome::Busy(_) => (Reply::Unavailable, false),
         CallOutcome::Broken(_) | CallOutcome::Unknown(_) => (Reply::Unavailable, true),
     };
     Ended { reply, is_unknown }
@@ -299,7 +300,7 @@ fn counted(outcome: &CallOutcome) -> (AskOutcome, Option<&str>) {
     match outcome {
         CallOutcome::Accepted(_) => (AskOutcome::Accepted, None),
         CallOutcome::Refused(_) => (AskOutcome::Refused, None),
-        CallOutcome::NotDone(why) => (AskOutcome::NotDone, Some(why)),
+        CallOutcome::NotDone(why) | CallOutcome::Busy(why) => (AskOutcome::NotDone, Some(why)),
         CallOutcome::Broken(why) | CallOutcome::Unknown(why) => (AskOutcome::Unknown, Some(why)),
     }
 }

@@ -46,6 +46,7 @@ use crate::{
 use jiff::{Timestamp, tz::TimeZone};
 use jumun::{Behaviour, Decided, DocumentKey, Documents, Outcome, ServiceModel, Step};
 use jumun_database::{Database, Request, RequestState};
+use jumun_guard::Capacity;
 use jumun_http::{Code, Problem, Shed};
 use jumun_telemetry::{Origin, Tracer, registry};
 use std::{sync::Arc, time::Duration};
@@ -170,6 +171,11 @@ impl Engine {
     /// Admits commands and reads.
     pub(crate) fn admission(&self) -> &Admission {
         &self.inner.admission
+    }
+
+    /// How many asks this service works on at once, and how many queue: what it tells its callers.
+    pub fn capacity(&self) -> Capacity {
+        self.admission().capacity(self.faults().limit().as_ref())
     }
 
     /// The guards around calls to neighbours.

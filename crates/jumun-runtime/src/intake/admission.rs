@@ -18,6 +18,7 @@
 
 use crate::limits::{COMMAND_WAIT_MAX, COMMANDS_MAX, COMMANDS_WAITING_MAX, READS_MAX, RETRY_AFTER_MAX};
 use jumun_config::{Invalid, Section, check, section};
+use jumun_guard::Capacity;
 use jumun_http::{Code, Problem, Shed, Shedding};
 use jumun_telemetry::AdmissionMetrics;
 use prometheus_client::{metrics::counter::Counter, registry::Registry};
@@ -172,6 +173,11 @@ impl Admission {
         })
     }
 
+    /// How many commands may be in progress at once, and how many queue.
+    pub(crate) fn capacity(&self, fault_limit: Option<&FaultLimit>) -> Capacity {
+        Capacity { places: self.commands.places(fault_limit), queue: self.commands.waiting.load(Relaxed) }
+    }
+
     /// How many requests were refused since the last call. To be called once a second.
     pub(crate) fn look(&self) -> u64 {
         self.shedding.look()
@@ -283,9 +289,13 @@ impl Gate {
 
     /// Estimated wait of a caller that queues now.
     fn turn_in(&self, fault_limit: Option<&FaultLimit>) -> Duration {
-        let width = fault_limit.map_or(self.width, |fault_limit| fault_limit.width.min(self.width)).max(1);
         let before = self.waiting.load(Relaxed).saturating_add(1);
-        self.takes().saturating_mul(before) / width
+        self.takes().saturating_mul(before) / self.places(fault_limit)
+    }
+
+    /// How many permits there are, at least 1.
+    fn places(&self, fault_limit: Option<&FaultLimit>) -> u32 {
+        fault_limit.map_or(self.width, |fault_limit| fault_limit.width.min(self.width)).max(1)
     }
 
     fn at_work(&self) -> u32 {

@@ -3,7 +3,7 @@
 use super::Guards;
 use crate::{
     Engine, Incoming, Key, Parts, Success,
-    asks::transport::{Outcome, Question, Transport, VoidError, VoidFuture},
+    asks::transport::{Answered, Outcome, Question, Transport, VoidError, VoidFuture},
     schema,
 };
 use futures_util::future::{BoxFuture, ready};
@@ -95,9 +95,9 @@ impl Till {
 }
 
 impl Transport for Till {
-    fn ask(&self, _: Question) -> BoxFuture<'_, Outcome> {
+    fn ask(&self, _: Question) -> BoxFuture<'_, Answered> {
         let outcome = self.outcomes.lock().expect("one thread").pop_front();
-        Box::pin(ready(outcome.expect("one outcome for each call")))
+        Box::pin(ready(outcome.expect("one outcome for each call").into()))
     }
 
     fn void<'a>(&'a self, _: &'a str, _: &'a str, _: Uuid, _: &'a Origin) -> VoidFuture<'a> {
@@ -117,7 +117,8 @@ impl Shop {
         let model = System::new("shops", "").service(shop.asks(&PAY)).build();
         let model = model.service("shop").expect("a service").clone();
         let breaker = BreakerConfig { window: Window::Calls(10), ..BreakerConfig::default() };
-        let bulkhead = BulkheadConfig { max_concurrent: 1, max_wait: Duration::from_millis(100) };
+        let bulkhead =
+            BulkheadConfig { max_concurrent: 1, max_wait: Duration::from_millis(100), ..BulkheadConfig::default() };
         let config = GuardConfig { breaker, bulkhead, ..GuardConfig::default() };
         let database = MemoryDatabase::new(schema(&model));
         let till = Till { outcomes: Arc::new(Mutex::new(outcomes.into_iter().collect())) };

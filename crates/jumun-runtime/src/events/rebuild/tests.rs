@@ -4,7 +4,7 @@
 use super::*;
 use crate::{
     Engine, Incoming, Parts,
-    asks::transport::{Outcome as Reached, Question, Transport, VoidError, VoidFuture},
+    asks::transport::{Answered, Outcome as Reached, Question, Transport, VoidError, VoidFuture},
     events::Relay,
     schema,
 };
@@ -175,8 +175,8 @@ impl Folding for SuperstitiousFolding {
 pub(crate) struct NoNeighbours;
 
 impl Transport for NoNeighbours {
-    fn ask(&self, _: Question) -> BoxFuture<'_, Reached> {
-        Box::pin(ready(Reached::NotDone("there is no neighbour".into())))
+    fn ask(&self, _: Question) -> BoxFuture<'_, Answered> {
+        Box::pin(ready(Reached::NotDone("there is no neighbour".into()).into()))
     }
     fn void<'a>(&'a self, _: &'a str, _: &'a str, _: Uuid, _: &'a Origin) -> VoidFuture<'a> {
         Box::pin(ready(Err(VoidError::NoAnswer("there is no neighbour".into()))))

@@ -4,8 +4,9 @@
 
 use crate::{
     config::BulkheadConfig,
-    limits::WAITING_MAX,
+    limits::{PATIENCE_MIN, WAITING_MAX},
     pace::{Capacity, Pace},
+    takes::Takes,
 };
 use serde::Serialize;
 use std::{
@@ -35,6 +36,7 @@ struct Size {
     limit: u32,
     /// Slots in use that are not given back but go: the limit shrank while they were in use.
     surplus: u32,
+    takes: Takes,
 }
 
 /// A slot for one call in flight. Dropping it gives it back.
@@ -76,7 +78,7 @@ impl Bulkhead {
         let pace = Pace::new(config.max_concurrent, time_limit);
         let limit = pace.limit();
         let slots = Semaphore::new(count(limit));
-        let size = Mutex::new(Size { pace, limit, surplus: 0 });
+        let size = Mutex::new(Size { pace, limit, surplus: 0, takes: Takes::default() });
         Self { slots, config, size, waiting: AtomicU32::new(0), refused: AtomicU64::new(0) }
     }
 
@@ -85,9 +87,14 @@ impl Bulkhead {
         self.slots.try_acquire().ok().map(|permit| self.slot(permit))
     }
 
-    /// A slot, queueing for at most `max_wait` of the configuration and at most this long.
+    /// A slot, queueing for at most `max_wait` of the configuration, at most this long, and not until too little of that time
+    /// is left for the call: it would be in vain, and may have to be undone.
     pub async fn enter(&self, at_most: Duration) -> Result<Slot<'_>, Full> {
-        self.enter_patiently(at_most.min(self.config.max_wait)).await
+        if let Some(slot) = self.try_enter() {
+            return Ok(slot);
+        }
+        let leaves_time = at_most.saturating_sub(self.size().takes.at_most()).max(PATIENCE_MIN);
+        self.enter_patiently(at_most.min(self.config.max_wait).min(leaves_time)).await
     }
 
     /// A slot, queueing for at most this long: for a call that nobody waits for.
@@ -120,14 +127,16 @@ impl Bulkhead {
 
     /// The neighbour answered a call that was sent at this time; to be told before the call's slot is given back.
     pub fn answered(&self, capacity: Option<Capacity>, sent: Instant, now: Instant) {
+        self.size().takes.record(now.saturating_duration_since(sent));
         if self.config.keep_to_places {
             let is_used_up = self.slots.available_permits() == 0;
             self.resize(|pace| pace.answered(capacity, sent, is_used_up, now));
         }
     }
 
-    /// A call ended without an answer.
-    pub fn unanswered(&self, now: Instant) {
+    /// A call that was sent at this time ended without an answer.
+    pub fn unanswered(&self, sent: Instant, now: Instant) {
+        self.size().takes.record(now.saturating_duration_since(sent));
         if self.config.keep_to_places {
             self.resize(|pace| pace.unanswered(now));
         }

@@ -49,7 +49,8 @@ section! {
         /// Whether fewer are in flight where the neighbour has fewer places: it tells in its answers how many it has, and how
         /// many calls queue there. `false`: `max_concurrent` applies whatever it tells.
         pub keep_to_places: bool = true,
-        /// How long one more call waits for a slot, within the time limit. `0s`: the bulkhead refuses it at once.
+        /// How long one more call waits for a slot, within the time limit, and hardly longer than leaves it the time that calls
+        /// take. `0s`: the bulkhead refuses it at once.
         pub max_wait: Duration = Duration::from_millis(100),
     }
 }

@@ -292,7 +292,7 @@ impl Admitted<'_> {
             if time_limit < guard.time_limit && guard.answered.load(Relaxed) != answered {
                 report.verdict = Verdict::Ignored;
             }
-            guard.bulkhead.unanswered(now);
+            guard.bulkhead.unanswered(sent, now);
         }
         guard.report(permit.settle(report.verdict, now));
         drop(slot); // after the permit: the next caller in the queue must see the new state of the circuit

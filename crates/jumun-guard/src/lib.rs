@@ -55,6 +55,7 @@ mod config;
 mod guard;
 pub mod limits;
 mod pace;
+mod takes;
 mod window;
 
 pub use breaker::{Breaker, BreakerSnapshot, Cause, Command, Open, State, Ticket, Transition, Verdict};

@@ -23,6 +23,10 @@ pub const CONCURRENT: RangeInclusive<u32> = 1..=65_536;
 /// Calls in the queue of a bulkhead. It refuses one more at once.
 pub const WAITING_MAX: u32 = 1_024;
 
+/// How long a call queues for a slot even if it may then have too little time, within `max_wait`: so that a slot is not free
+/// while calls come.
+pub const PATIENCE_MIN: Duration = Duration::from_millis(10);
+
 /// The part of its places that may queue at a neighbour before its callers call less.
 pub const TOLERATED_PART: u32 = 8;
 

@@ -137,6 +137,22 @@ async fn whoever_has_patience_queues_longer() {
     assert_eq!((hasty, patient), ((Err(Refusal::Full), ms(100)), (Ok(()), ms(700))));
 }
 
+#[tokio::test(start_paused = true)]
+async fn no_call_queues_until_it_has_too_little_time_left() {
+    let guard = guard(true);
+    for _ in 0..50 {
+        run(free(&guard).unwrap(), ms(940), told(Verdict::Success, 8, 0)).await.unwrap();
+    }
+    let _held: Vec<_> = std::iter::from_fn(|| free(&guard)).collect();
+    let began = Instant::now();
+    assert_eq!(guard.admit(LIMIT).await.map(drop), Err(Refusal::Full));
+    let waited = began.elapsed();
+    assert!((ms(50)..=ms(60)).contains(&waited), "940 of 1000 ms are needed, of 100 ms it could wait: {waited:?}");
+    let began = Instant::now();
+    assert_eq!(guard.admit(ms(900)).await.map(drop), Err(Refusal::Full));
+    assert_eq!(began.elapsed(), ms(10), "only a moment");
+}
+
 #[derive(Debug, Clone, Copy)]
 enum Step {
     Enter,

@@ -106,6 +106,10 @@ pub const DELAYED_ROUND_ROWS: u32 = 4_096;
 /// beside the orders of now, and does not delay them.
 pub const DELAYED_EVERY: Duration = Duration::from_micros(800);
 
+/// Answers to delayed questions that are committed at once. Orders of now commit beside them, so the slower commits are, the
+/// fewer delayed questions are asked.
+pub const DELAYED_COMMITS_AT_ONCE: usize = 4;
+
 /// How far delayed questions may be behind that pace and catch up: timers are late.
 pub const DELAYED_CATCH_UP: Duration = Duration::from_millis(5);
 

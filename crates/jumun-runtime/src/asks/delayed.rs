@@ -27,6 +27,9 @@
 //! ([`DELAYED_PART`]), for which they queue like orders of now; more only while a slot is free that no order queues for. So a
 //! narrow neighbour is fully used, and a backlog does not hold up the orders of now.
 //!
+//! Where the neighbour is fast, the disk is what they share. Few answers are committed at once ([`DELAYED_COMMITS_AT_ONCE`]), and
+//! a question that cannot be committed yet holds up the next: when commits become slow, the backlog slows down first.
+//!
 //! # One bad ask does not hold up the others
 //!
 //! A round that ends early goes on where it ended the next time. So asks that fail for reasons of their own (a full mailbox)
@@ -37,8 +40,8 @@ use crate::{
     crash,
     engine::{Engine, QueueKey},
     limits::{
-        DECISIONS_MAX, DELAYED_AT_ONCE, DELAYED_CATCH_UP, DELAYED_EVERY, DELAYED_PART, DELAYED_PAUSE,
-        DELAYED_READ_ROWS, DELAYED_ROUND_ROWS, EXPIRE_EVERY,
+        DECISIONS_MAX, DELAYED_AT_ONCE, DELAYED_CATCH_UP, DELAYED_COMMITS_AT_ONCE, DELAYED_EVERY, DELAYED_PART,
+        DELAYED_PAUSE, DELAYED_READ_ROWS, DELAYED_ROUND_ROWS, EXPIRE_EVERY,
     },
     panic_text,
 };
@@ -56,7 +59,7 @@ use std::{
     panic::AssertUnwindSafe,
     time::Duration,
 };
-use tokio::time::Instant;
+use tokio::{sync::Semaphore, time::Instant};
 use uuid::Uuid;
 
 /// Counts the delayed asks that earlier processes left, and starts the workers. To be called before the first command is taken.
@@ -168,6 +171,8 @@ impl Worker {
         let mut asked = self.ended_at.take();
         let (engine, callee) = (&self.engine, self.callee);
         let mut round = Round::default();
+        let commits = Semaphore::new(DELAYED_COMMITS_AT_ONCE);
+        let commits = &commits;
         let mut at_work = FuturesUnordered::new();
         let mut waiting: VecDeque<Request> = VecDeque::new();
         let (mut after, mut is_last, mut ended_early, mut unanswered) = (asked, false, false, 0);
@@ -204,9 +209,9 @@ impl Worker {
                     let behind = Instant::now().checked_sub(DELAYED_CATCH_UP);
                     next_at = behind.map_or(next_at, |behind| next_at.max(behind)) + DELAYED_EVERY;
                 }
-                at_work.push(
-                    async move { (request.id, isolated(&request, attempt(engine, callee, &request, free)).await) },
-                );
+                at_work.push(async move {
+                    (request.id, isolated(&request, attempt(engine, callee, &request, free, commits)).await)
+                });
                 continue;
             }
             let ended = tokio::select! {
@@ -313,6 +318,7 @@ async fn attempt<'a>(
     callee: &'static str,
     request: &Request,
     admitted: Option<Admitted<'a>>,
+    commits: &Semaphore,
 ) -> Attempt {
     let Some(settle) = settle_model(engine, request) else { return Attempt::Left };
     // No client waits for it, so it may probe a neighbour whose circuit is open.
@@ -350,6 +356,7 @@ async fn attempt<'a>(
         engine.guards().command(callee, Command::Probe);
     }
     crash::point("delayed.after-answer");
+    let _commit = commits.acquire().await;
     settled(engine, request, settle, &reply, &origin).await
 }
 

@@ -257,7 +257,10 @@ async fn one_too_many_waits_its_time_and_is_refused() {
 async fn a_narrow_payment_gets_as_many_questions_as_it_has_places_and_is_not_taken_for_a_broken_one() {
     const CUSTOMERS: usize = 12;
     let mut lab = wary();
-    lab.order.set("order.calls.payment.bulkhead.max_wait=20ms");
+    for setting in ["time_limit=20s", "bulkhead.max_wait=20ms"] {
+        lab.order.set(format!("order.calls.payment.{setting}"));
+    }
+    lab.payment.set("payment.admission.max_wait=20s");
     lab.start().await;
     assert_eq!(order(&lab.order.client()).await.status, 201);
     assert_eq!(circuit(&lab)["places"]["told"], 1_024, "its admission");

@@ -182,7 +182,7 @@ pub(crate) struct Customer {
     client: Client,
     pub(crate) key: Option<String>,
     method: Method,
-    path: String,
+    pub(crate) path: String,
     body: Value,
 }
 

@@ -19,8 +19,9 @@ const fn layer(package: &'static str, may: &'static [&'static str], tests_may: &
 
 /// All packages but the systems, from the bottom up.
 #[rustfmt::skip]
-const LAYERS: [Layer; 19] = [
-    layer("jumun", &[], &[]),
+const LAYERS: [Layer; 20] = [
+    layer("jumun-text", &[], &[]),
+    layer("jumun", &["jumun-text"], &[]),
     layer("jumun-config", &[], &[]),
     layer("jumun-telemetry", &["jumun-config"], &[]),
     layer("jumun-testing", &[], &[]),
@@ -28,17 +29,17 @@ const LAYERS: [Layer; 19] = [
     layer("jumun-bus", &["jumun-config"], &["jumun-testing"]),
     layer("jumun-guard", &["jumun-config"], &[]),
     layer("jumun-control", &["jumun-config", "jumun-guard"], &[]),
-    layer("jumun-sender", &["jumun-config"], &[]),
-    layer("jumun-http", &["jumun", "jumun-config", "jumun-telemetry"], &[]),
+    layer("jumun-sender", &["jumun-config", "jumun-text"], &[]),
+    layer("jumun-http", &["jumun", "jumun-config", "jumun-telemetry", "jumun-text"], &[]),
     layer("jumun-audit", &["jumun", "jumun-database"], &[]),
     layer("jumun-supervisor", &["jumun-control"], &[]),
     layer("jumun-gateway", &["jumun", "jumun-config", "jumun-http", "jumun-telemetry"], &[]),
     layer("jumun-runtime", &["jumun", "jumun-bus", "jumun-config", "jumun-control", "jumun-database", "jumun-guard",
-        "jumun-http", "jumun-sender", "jumun-telemetry"], &[]),
+        "jumun-http", "jumun-sender", "jumun-telemetry", "jumun-text"], &[]),
     layer("jumun-host", &["jumun", "jumun-bus", "jumun-config", "jumun-control", "jumun-database", "jumun-gateway",
         "jumun-http", "jumun-runtime", "jumun-sender", "jumun-telemetry"], &["jumun-guard"]),
     layer("jumun-cli", &["jumun", "jumun-audit", "jumun-bus", "jumun-config", "jumun-control", "jumun-database",
-        "jumun-gateway", "jumun-host", "jumun-http", "jumun-runtime", "jumun-supervisor"], &[]),
+        "jumun-gateway", "jumun-host", "jumun-http", "jumun-runtime", "jumun-supervisor", "jumun-text"], &[]),
     layer("jumun-program", &["jumun-cli", "course-enrollment", "food-delivery"], &["jumun-bus", "jumun-http"]),
     layer("jumun-simulation", &[], &["course-enrollment", "food-delivery", "jumun", "jumun-audit", "jumun-bus",
         "jumun-database", "jumun-guard", "jumun-http", "jumun-runtime", "jumun-telemetry"]),

@@ -8,9 +8,9 @@ use crate::{
     ask::{Answer, Ask, AskTarget, Asked, Reply},
     event::PublishedLanguage,
     rejection::Rejection,
+    time::Time,
     value::Id,
 };
-use jiff::Timestamp;
 use schemars::JsonSchema;
 use serde::{Serialize, de::DeserializeOwned};
 use std::{cell::RefCell, fmt::Debug};
@@ -125,7 +125,7 @@ pub struct Context<'a, A: Aggregate> {
     /// The id of the instance that decides; a new id if the command makes one.
     pub id: Id<A>,
     /// The time of the command, to the millisecond.
-    pub now: Timestamp,
+    pub now: Time,
     /// What the operator has set.
     pub settings: &'a A::Settings,
     pub(crate) reply: Option<&'a Reply>,
@@ -134,7 +134,7 @@ pub struct Context<'a, A: Aggregate> {
 }
 
 impl<'a, A: Aggregate> Context<'a, A> {
-    pub(crate) fn new(id: Id<A>, now: Timestamp, settings: &'a A::Settings, reply: Option<&'a Reply>) -> Self {
+    pub(crate) fn new(id: Id<A>, now: Time, settings: &'a A::Settings, reply: Option<&'a Reply>) -> Self {
         Self { id, now, settings, reply, later: RefCell::default() }
     }
 

@@ -82,7 +82,7 @@ impl<A: Aggregate> Cell<A::Event> for TypedCell<A> {
         let typed = self.typed(id)?;
         let command = step.command.command.downcast_ref::<A::Command>();
         let command = command.ok_or_else(|| self.damaged(id, "the command is another aggregate's"))?.clone();
-        let ctx = Context::new(typed, step.now, &self.settings, step.reply);
+        let ctx = Context::new(typed, step.now.into(), &self.settings, step.reply);
         let decision = A::decide(state.as_ref(), command, &ctx);
         Ok((decision, ctx.later.into_inner()))
     }

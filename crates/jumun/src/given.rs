@@ -11,9 +11,9 @@ use crate::{
     ask::{Ask, Asked, Reply},
     rejection::Rejection,
     subscription,
+    time::Time,
     value::Id,
 };
-use jiff::Timestamp;
 use serde::{Serialize, de::DeserializeOwned};
 
 /// A history of events.
@@ -21,12 +21,12 @@ use serde::{Serialize, de::DeserializeOwned};
 pub struct Given<A: Aggregate> {
     history: Vec<A::Event>,
     settings: A::Settings,
-    now: Timestamp,
+    now: Time,
 }
 
 /// Starts from a history of events.
 pub fn given<A: Aggregate>(history: impl IntoIterator<Item = A::Event>) -> Given<A> {
-    Given { history: history.into_iter().collect(), settings: A::Settings::default(), now: Timestamp::UNIX_EPOCH }
+    Given { history: history.into_iter().collect(), settings: A::Settings::default(), now: Time::EPOCH }
 }
 
 impl<A: Aggregate> Given<A> {
@@ -39,8 +39,8 @@ impl<A: Aggregate> Given<A> {
 
     /// Sets the time of the command.
     #[must_use]
-    pub fn at(mut self, now: Timestamp) -> Self {
-        self.now = now;
+    pub fn at(mut self, now: impl Into<Time>) -> Self {
+        self.now = now.into();
         self
     }
 

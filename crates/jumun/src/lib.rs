@@ -125,6 +125,7 @@ mod ask;
 mod audit;
 mod behaviour;
 mod check;
+mod decimal;
 mod event;
 mod folding;
 pub mod given;
@@ -137,6 +138,7 @@ pub mod saga;
 mod service;
 mod subscription;
 mod system;
+mod time;
 mod value;
 
 pub use aggregate::{
@@ -159,6 +161,7 @@ pub use model::{
 pub use rejection::Rejection;
 pub use service::{ReadModel, Resource, Service};
 pub use system::{System, SystemModel};
+pub use time::Time;
 pub use value::{Confirm, Id, Name, Quantity, Won};
 
 #[doc(hidden)]

@@ -8,3 +8,6 @@ pub const NAME_MAX_CHARS: usize = 255;
 
 /// How deep asks may nest: order → payment → mileage.
 pub const ASK_DEPTH_MAX: usize = 2;
+
+/// How deep objects and lists may nest in what clients send. Business data is flat.
+pub const NESTING_MAX: usize = 16;

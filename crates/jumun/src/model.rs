@@ -139,7 +139,7 @@ impl ResourceModel {
         for field in self.fields.iter().filter(|field| field.is_date) {
             if let Some(value) = document.get_mut(&field.name)
                 && let Some(time) = value.as_str().and_then(|text| text.parse::<Timestamp>().ok())
-                && let Ok(text) = strtime::format("%Y-%m-%dT%H:%M:%S%.f%:z", &time.to_zoned(zone.clone()))
+                && let Ok(text) = strtime::format("%Y-%m-%dT%H:%M:%S%.3f%:z", &time.to_zoned(zone.clone()))
             {
                 *value = Value::String(text);
             }
@@ -453,7 +453,7 @@ mod tests {
         let seoul = TimeZone::fixed(jiff::tz::offset(9));
         let shown =
             resource().render(1, r#"{"orderDate":"2022-09-22T07:06:48.5Z","name":"2022-09-22T07:06:48Z"}"#, &seoul);
-        assert!(shown.contains(r#""orderDate":"2022-09-22T16:06:48.5+09:00""#), "{shown}");
+        assert!(shown.contains(r#""orderDate":"2022-09-22T16:06:48.500+09:00""#), "{shown}");
         assert!(shown.contains(r#""name":"2022-09-22T07:06:48Z""#), "{shown}");
     }
 

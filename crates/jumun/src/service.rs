@@ -5,7 +5,7 @@ use crate::{
     ask::{Ask, AskTarget},
     behaviour::{Cell, ServiceBehaviour, TypedCell, ViewCell, any},
     event::{EventType, PublishedLanguage},
-    input,
+    input::{self, Texts},
     model::{
         AskModel, Behaviour, CommandModel, ErasedCommand, FieldModel, ResourceModel, ServiceModel, SettingsError,
         SettleModel, Text, Verb,
@@ -62,7 +62,7 @@ impl<A: Aggregate> Resource<A> {
     }
 
     fn on_body<I: DeserializeOwned + 'static>(mut self, verb: Verb, command: fn(I) -> A::Command) -> Self {
-        let read = Arc::new(move |body: &[u8]| input::read(body).map(|sent| any::<A>(command(sent))));
+        let read = Arc::new(move |body: &[u8]| input::read(body, Texts::OfPeople).map(|sent| any::<A>(command(sent))));
         self.model.commands.push(CommandModel { verb, read });
         self
     }
@@ -95,7 +95,7 @@ impl<A: Aggregate> Resource<A> {
         void: A::Command,
     ) -> Self {
         let read = Arc::new(move |body: &[u8]| {
-            let question: Q = input::read(body)?;
+            let question: Q = input::read(body, Texts::AsTheyAre)?;
             Ok((about(&question).get(), any::<A>(command(question))))
         });
         self.model.ask = Some(AskModel { target: ask.target(), void: any::<A>(void), read });

@@ -1,7 +1,9 @@
-//! The values of business data. A value that exists is valid. Numbers are also read from strings and from `22000.0`, as clients
-//! send them.
+//! The values of business data. A value that exists is valid. Numbers are also read from strings, as clients send them.
 
-use crate::limits::{AMOUNT_MAX, NAME_MAX_CHARS};
+use crate::{
+    decimal,
+    limits::{AMOUNT_MAX, NAME_MAX_CHARS},
+};
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 use std::{borrow::Cow, cmp::Ordering, fmt, hash, marker::PhantomData};
@@ -157,15 +159,21 @@ bounded_number! {
     Quantity, 1, AMOUNT_MAX
 }
 
-/// A short text that is not blank, at most 255 characters.
+/// A short text of one line of which something is visible, at most 255 characters.
+///
+/// Clients' texts get the [canonical](jumun_text::canonical) spelling before they come here, so names that look equal are
+/// equal. What an earlier release has stored is read as it is.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 #[serde(transparent)]
 pub struct Name(String);
 
 impl Name {
-    /// A name, if the text is not blank and not too long.
-    pub fn new(text: impl Into<String>) -> Option<Self> {
-        let text = text.into();
+    /// The name of this text in its canonical spelling. None: it has none, or is too long.
+    pub fn new(text: impl AsRef<str>) -> Option<Self> {
+        Self::stored(jumun_text::canonical(text.as_ref()).ok()?.into_owned())
+    }
+
+    fn stored(text: String) -> Option<Self> {
         (!text.trim().is_empty() && text.chars().count() <= NAME_MAX_CHARS).then_some(Self(text))
     }
 
@@ -177,12 +185,14 @@ impl Name {
 impl<'de> Deserialize<'de> for Name {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let text = String::deserialize(deserializer)?;
-        Self::new(text).ok_or_else(|| de::Error::custom(format!("must be a text of 1 to {NAME_MAX_CHARS} characters")))
+        Self::stored(text)
+            .ok_or_else(|| de::Error::custom(format!("must be a text of 1 to {NAME_MAX_CHARS} characters")))
     }
 }
 inline_schema!(Name: { "type": "string", "minLength": 1, "maxLength": NAME_MAX_CHARS });
 
-/// Reads a whole number between `least` and `most` from `7`, `7.0`, `"7"` or `"7.0"`.
+/// Reads a whole number between `least` and `most` from `7`, `"7"` or `"7.0"`. A body of a client also has `7.0`: that is
+/// read as 7 before it comes here. A float is refused: it may have been another number once.
 fn integer<'de, D: Deserializer<'de>>(deserializer: D, least: i64, most: i64) -> Result<i64, D::Error> {
     struct Visitor {
         least: i64,
@@ -206,22 +216,14 @@ fn integer<'de, D: Deserializer<'de>>(deserializer: D, least: i64, most: i64) ->
         fn visit_u64<E: de::Error>(self, value: u64) -> Result<i64, E> {
             self.within(i64::try_from(value).ok())
         }
-        fn visit_f64<E: de::Error>(self, value: f64) -> Result<i64, E> {
-            self.within(whole(value))
+        fn visit_f64<E: de::Error>(self, _: f64) -> Result<i64, E> {
+            self.within(None)
         }
         fn visit_str<E: de::Error>(self, text: &str) -> Result<i64, E> {
-            let text = text.trim();
-            self.within(text.parse().ok().or_else(|| text.parse().ok().and_then(whole)))
+            self.within(decimal::whole(text.trim()))
         }
     }
     deserializer.deserialize_any(Visitor { least, most })
-}
-
-/// A float as a whole number, where it is exactly one.
-fn whole(value: f64) -> Option<i64> {
-    const EXACT: f64 = 9_007_199_254_740_992.0; // 2^53: above it floats skip whole numbers
-    #[expect(clippy::cast_possible_truncation, reason = "checked to be whole and within the exact range")]
-    (value.fract() == 0.0 && value.abs() <= EXACT).then_some(value as i64)
 }
 
 /// Who confirms what an event created: a setting of aggregates that a person may confirm.
@@ -245,16 +247,29 @@ mod tests {
 
     #[test]
     fn numbers_are_read_as_clients_send_them() {
-        for json in ["22000", "22000.0", "\"22000\"", "\" 22000 \"", "\"22000.0\"", "2.2e4"] {
+        for json in ["22000", "\"22000\"", "\" 22000 \"", "\"22000.0\"", "\"2.2e4\""] {
             assert_eq!(won(json), Ok(22_000), "{json}");
         }
     }
 
     #[test]
     fn impossible_numbers_are_refused_with_the_bounds() {
-        for json in
-            ["-1", "0.5", "\"\"", "\"ten\"", "1000000000001", "1e300", "18446744073709551615", "true", "[]", "null"]
-        {
+        for json in [
+            "-1",
+            "0.5",
+            "22000.0",
+            "0.99999999999999999999",
+            "\"0.99999999999999999999\"",
+            "\"1e-401\"",
+            "\"\"",
+            "\"ten\"",
+            "1000000000001",
+            "1e300",
+            "18446744073709551615",
+            "true",
+            "[]",
+            "null",
+        ] {
             let error = won(json).expect_err(json);
             assert!(error.contains("whole number from 0 to 1000000000000"), "{json}: {error}");
         }
@@ -268,12 +283,16 @@ mod tests {
         assert!(serde_json::from_str::<Name>("\"  \"").is_err());
         assert!(Name::new("가".repeat(255)).is_some());
         assert!(Name::new("가".repeat(256)).is_none());
+        assert_eq!(Name::new(" cafe\u{301}\u{200b} "), Name::new("café"));
+        assert!(["\u{3164}", "\u{202e}abc", "kim\nlee"].iter().all(|text| Name::new(text).is_none()));
+        // What an earlier release took is still read.
+        assert_eq!(serde_json::from_str::<Name>("\"kim\\nlee\"").expect("a name").as_str(), "kim\nlee");
     }
 
     proptest::proptest! {
         #[test]
         fn every_amount_survives_each_of_its_spellings(amount in 0..=AMOUNT_MAX) {
-            for json in [format!("{amount}"), format!("{amount}.0"), format!("\"{amount}\"")] {
+            for json in [format!("{amount}"), format!("\"{amount}.0\""), format!("\"{amount}\"")] {
                 proptest::prop_assert_eq!(won(&json), Ok(amount));
             }
         }

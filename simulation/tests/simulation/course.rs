@@ -2,6 +2,7 @@
 //! messages to customers; it refuses some, and the network may lose its answers.
 
 use super::{Scenario, World};
+use jiff::Timestamp;
 use jumun::Rejection;
 use jumun_database::{
     JournalRecord, MemoryDatabase, ReadDatabase, Request, RequestFilter, RequestState, limits::PAGE_MAX_ROWS,
@@ -213,7 +214,7 @@ pub(super) async fn promises(world: &World, seed: u64) {
             Some("Sent") => assert!(is_taken, "seed {seed}: the sender does not have {row}"),
             Some("Parked") => {
                 // It was refused, or the sender did not confirm it before the deadline.
-                let deadline = known.requested_dt + world.delays["sender"].deadline;
+                let deadline = Timestamp::from(known.requested_dt) + world.delays["sender"].deadline;
                 assert!(
                     patience[&known.id.get()] >= deadline.as_millisecond(),
                     "seed {seed}: given up too early: {row}"

@@ -8,10 +8,9 @@ use crate::{
     reservation::{Reservation, ReservationStatus},
     values::{EduNo, Reference},
 };
-use jiff::Timestamp;
 use jumun::{
-    Aggregate, Answer, Ask, AskTarget, Context, Decision, Id, NoSettings, PublishedLanguage, conflict, emit, not_found,
-    nothing,
+    Aggregate, Answer, Ask, AskTarget, Context, Decision, Id, NoSettings, PublishedLanguage, Time, conflict, emit,
+    not_found, nothing,
 };
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -67,7 +66,7 @@ pub struct Notification {
     /// Whether it was sent.
     pub status: NotificationStatus,
     /// When it was first requested.
-    pub requested_dt: Timestamp,
+    pub requested_dt: Time,
 }
 
 /// A change of an order.

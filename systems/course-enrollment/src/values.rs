@@ -10,7 +10,8 @@ use std::fmt;
 #[serde(transparent)]
 pub struct EduNo(pub Quantity);
 
-/// A client's own reference: a text of 1 to 64 characters, or a whole number. It is returned as it was sent.
+/// A client's own reference: a text of 1 to 64 characters, or a whole number. It is returned as it was sent, in its canonical
+/// spelling. So it is one visible line of at most 256 bytes, and every sender takes it as a recipient.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(untagged, try_from = "Sent")]
 pub enum Reference {

@@ -13,7 +13,7 @@ use course_enrollment::{
     values::{CardNumber, EduNo, Reference},
 };
 use jiff::Timestamp;
-use jumun::{Aggregate, Confirm, Quantity, Rejection, given::given};
+use jumun::{Aggregate, Confirm, Quantity, Rejection, Time, given::given};
 use support::{conflict, id};
 
 fn edu_no() -> EduNo {
@@ -157,6 +157,52 @@ mod what_clients_send {
                 assert_eq!(refused_for(Verb::Post, &body).0, field, "{body}");
             }
         }
+    }
+
+    /// A customer id is the recipient of messages: what no sender can use is refused here, and not once they are sent.
+    #[test]
+    fn has_no_reference_that_no_sender_could_use() {
+        for text in [
+            "kim\nlee",
+            "kim\r\n",
+            "kim\u{0}",
+            "\u{1b}[2J",
+            "kim\u{2028}lee",
+            "\u{202e}kim",
+            "\u{3164}",
+            "\u{200b}",
+            "\u{301}",
+        ] {
+            for field in ["orderId", "customerId", "guest"] {
+                let body = serde_json::json!({ "eduNo": 1, field: text }).to_string();
+                assert_eq!(refused_for(Verb::Post, &body).0, field, "{body}");
+            }
+        }
+        // The longest one fits where a sender's recipient does: 320 bytes.
+        let longest = "👩".repeat(64);
+        assert!(longest.len() <= 320);
+        assert!(read(Verb::Post, &format!(r#"{{"customerId":"{longest}","eduNo":1}}"#)).is_ok());
+    }
+
+    #[test]
+    fn says_what_it_must_be_in_the_words_of_a_customer() {
+        assert_eq!(refused_for(Verb::Post, "null"), (String::new(), "the body must be a JSON object".to_owned()));
+        assert_eq!(
+            refused_for(Verb::Post, r#"{"eduNo":1,"orderId":2.5}"#),
+            ("orderId".to_owned(), "must be a text or a whole number of at most 18 digits".to_owned())
+        );
+        assert_eq!(
+            refused_for(Verb::Patch, r#"{"status":"order canceled"}"#),
+            ("status".to_owned(), "must be one of `Payment Delayed`, `Ordered`, `Order Canceled`".to_owned())
+        );
+        assert_eq!(
+            refused_for(Verb::Post, r#"{"eduNo":1,"EduNo":2}"#),
+            ("eduNo".to_owned(), "the field `eduNo` occurs twice".to_owned())
+        );
+        assert_eq!(
+            refused_for(Verb::Post, r#"{"eduNo":1,"orderId":1,"orderId":2}"#).1,
+            "the field `orderId` occurs twice"
+        );
     }
 
     /// Whatever is sent, no more than four digits stay.
@@ -527,7 +573,7 @@ mod a_notification {
     }
 
     fn notification_at(status: NotificationStatus) -> Notification {
-        let requested_dt = Timestamp::from_millisecond(1_663_830_408_990).expect("a time");
+        let requested_dt = Timestamp::from_millisecond(1_663_830_408_990).expect("a time").into();
         Notification { id: id(31), enrollment_id: id(7), news: news(), status, requested_dt }
     }
 
@@ -808,7 +854,7 @@ mod the_system {
     fn message_of(kind: Kind) -> Notification {
         let (order_id, customer_id) = (Reference::Number(2), Some(text("kim")));
         let news = News { order_id, customer_id, edu_no: edu_no(), kind, told: Told::Order(OrderStatus::Ordered) };
-        let requested_dt = Timestamp::UNIX_EPOCH;
+        let requested_dt = Time::EPOCH;
         Notification { id: id(31), enrollment_id: id(7), news, status: NotificationStatus::Sent, requested_dt }
     }
 

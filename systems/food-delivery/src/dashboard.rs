@@ -5,8 +5,7 @@ use crate::{
     order::Order,
     payment::PaymentStatus,
 };
-use jiff::Timestamp;
-use jumun::{Name, PublishedLanguage, Quantity, View, Won};
+use jumun::{Name, PublishedLanguage, Quantity, Time, View, Won};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -31,11 +30,11 @@ pub struct Dashboard {
     /// The status of the payment.
     pub payment_status: Option<PaymentStatus>,
     /// When the order was placed.
-    pub order_dt: Option<Timestamp>,
+    pub order_dt: Option<Time>,
     /// When it was cooked.
-    pub cooked_comp_dt: Option<Timestamp>,
+    pub cooked_comp_dt: Option<Time>,
     /// When it was delivered.
-    pub delivery_comp_dt: Option<Timestamp>,
+    pub delivery_comp_dt: Option<Time>,
 }
 
 /// The status of an order, as its customer sees it. It only rises, in this order.

@@ -4,8 +4,7 @@ use crate::{
     events::{Event, EventKind as On},
     order::Order,
 };
-use jiff::Timestamp;
-use jumun::{Aggregate, Context, Decision, Id, NoSettings, conflict, emit, not_found, nothing};
+use jumun::{Aggregate, Context, Decision, Id, NoSettings, Time, conflict, emit, not_found, nothing};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -20,11 +19,11 @@ pub struct Delivery {
     /// Its status.
     pub status: DeliveryStatus,
     /// When a rider was assigned. None: it never started.
-    pub start_dt: Option<Timestamp>,
+    pub start_dt: Option<Time>,
     /// When the rider picked it up.
-    pub picked_up_dt: Option<Timestamp>,
+    pub picked_up_dt: Option<Time>,
     /// When it was delivered.
-    pub comp_dt: Option<Timestamp>,
+    pub comp_dt: Option<Time>,
 }
 
 /// The status of a delivery.

@@ -4,8 +4,9 @@ use crate::{
     events::{Event, EventKind as On},
     payment::{PAY, Pay},
 };
-use jiff::Timestamp;
-use jumun::{Aggregate, Context, Decision, Id, Name, NoSettings, Quantity, Won, conflict, emit, not_found, nothing};
+use jumun::{
+    Aggregate, Context, Decision, Id, Name, NoSettings, Quantity, Time, Won, conflict, emit, not_found, nothing,
+};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -21,7 +22,7 @@ pub struct Order {
     /// Its status.
     pub order_status: OrderStatus,
     /// When the order was placed.
-    pub order_date: Timestamp,
+    pub order_date: Time,
 }
 
 /// What the customer sends.

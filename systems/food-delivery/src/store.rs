@@ -4,8 +4,7 @@ use crate::{
     events::{Event, EventKind as On},
     order::{Order, OrderStatus},
 };
-use jiff::Timestamp;
-use jumun::{Aggregate, Confirm, Context, Decision, Id, Name, Quantity, Won, conflict, emit, not_found, nothing};
+use jumun::{Aggregate, Confirm, Context, Decision, Id, Name, Quantity, Time, Won, conflict, emit, not_found, nothing};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -28,9 +27,9 @@ pub struct StoreOrder {
     /// Its status at the shop.
     pub order_status: OrderStatus,
     /// When the order was placed.
-    pub order_date: Option<Timestamp>,
+    pub order_date: Option<Time>,
     /// When it was cooked.
-    pub completed_date: Option<Timestamp>,
+    pub completed_date: Option<Time>,
 }
 
 /// The commands of a store order.

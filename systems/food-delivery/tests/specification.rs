@@ -11,7 +11,7 @@ use food_delivery::{
     store::{self, StoreOrder},
 };
 use jiff::Timestamp;
-use jumun::{Aggregate, Confirm, Name, Quantity, Rejection, Won, given::given};
+use jumun::{Aggregate, Confirm, Name, Quantity, Rejection, Time, Won, given::given};
 use support::{conflict, id};
 
 fn basket() -> Basket {
@@ -28,7 +28,7 @@ fn won(amount: i64) -> Won {
 }
 
 fn order_at(order_status: OrderStatus) -> Order {
-    Order { id: id(7), basket: basket(), order_status, order_date: Timestamp::UNIX_EPOCH }
+    Order { id: id(7), basket: basket(), order_status, order_date: Time::EPOCH }
 }
 
 fn pay() -> Pay {
@@ -65,8 +65,8 @@ fn store_at(order_status: OrderStatus) -> StoreOrder {
         item_qty: Some(item_qty),
         item_price: Some(price),
         order_status,
-        order_date: Some(Timestamp::UNIX_EPOCH),
-        completed_date: (order_status == OrderStatus::CookCompleted).then_some(Timestamp::UNIX_EPOCH),
+        order_date: Some(Time::EPOCH),
+        completed_date: (order_status == OrderStatus::CookCompleted).then_some(Time::EPOCH),
     }
 }
 
@@ -92,9 +92,9 @@ fn delivery_at(status: DeliveryStatus) -> Delivery {
         id: id(7),
         order_id: id(7),
         status,
-        start_dt: Some(Timestamp::UNIX_EPOCH),
-        picked_up_dt: picked_up.then_some(Timestamp::UNIX_EPOCH),
-        comp_dt: completed.then_some(Timestamp::UNIX_EPOCH),
+        start_dt: Some(Time::EPOCH),
+        picked_up_dt: picked_up.then_some(Time::EPOCH),
+        comp_dt: completed.then_some(Time::EPOCH),
     }
 }
 
@@ -274,7 +274,7 @@ mod a_shop {
     fn completes_cooking_once_and_says_when() {
         let cooked =
             given::<StoreOrder>([ordered(), confirmed()]).when(7, store::Command::CompleteCooking).then([cooked()]);
-        assert_eq!(cooked.and_then(|order| order.completed_date), Some(Timestamp::UNIX_EPOCH));
+        assert_eq!(cooked.and_then(|order| order.completed_date), Some(Time::EPOCH));
         given::<StoreOrder>([ordered(), confirmed(), super::cooked()])
             .when(7, store::Command::CompleteCooking)
             .then_rejected(conflict("this order is cooked already"));
@@ -287,10 +287,8 @@ mod a_shop {
     fn follows_a_cancel_from_any_state_but_once() {
         for history in [vec![ordered()], vec![ordered(), confirmed()], vec![ordered(), confirmed(), cooked()]] {
             let completed = history.len() == 3;
-            let canceled = StoreOrder {
-                completed_date: completed.then_some(Timestamp::UNIX_EPOCH),
-                ..store_at(OrderStatus::Canceled)
-            };
+            let canceled =
+                StoreOrder { completed_date: completed.then_some(Time::EPOCH), ..store_at(OrderStatus::Canceled) };
             given::<StoreOrder>(history).when(7, store::Command::Cancel).then([Event::StoreCanceled(canceled)]);
         }
         given::<StoreOrder>([ordered(), turned_down()]).when(7, store::Command::Cancel).then([]);
@@ -599,6 +597,73 @@ mod any_history {
             let ours = |event: &Event| Payinfo::concerns(event).is_some();
             let filtered: Vec<_> = history.iter().filter(|event| ours(event)).cloned().collect();
             prop_assert_eq!(given::<Payinfo>(history).state(7), given::<Payinfo>(filtered).state(7));
+        }
+    }
+}
+
+mod a_basket {
+    use jumun::{BadInput, Rejection, Verb};
+
+    /// The field that is wrong, and why. None: the basket is taken.
+    fn refused(body: &str) -> Option<(String, String)> {
+        let model = food_delivery::system();
+        let commands = &model.service("order").expect("a service").resources[0].commands;
+        let place = commands.iter().find(|command| command.verb == Verb::Post).expect("a command");
+        match place.read(body.as_bytes()) {
+            Ok(_) => None,
+            Err(BadInput::Rejected(Rejection::Invalid { field, why })) => {
+                Some((field.unwrap_or_default(), why.into_owned()))
+            }
+            Err(other) => panic!("{body}: {other:?}"),
+        }
+    }
+
+    #[test]
+    fn names_what_people_can_see() {
+        for name in [
+            "",
+            " ",
+            "\u{3164}",
+            "\u{200b}",
+            "\u{feff}",
+            "\u{0}",
+            "\u{202e}",
+            "\u{1b}[2J",
+            "\u{2800}",
+            "a\nb",
+            "a\u{9b}31m",
+        ] {
+            for field in ["storeName", "itemName"] {
+                let mut basket = serde_json::json!({ "storeName": "s", "itemQty": 1, "price": 1 });
+                basket[field] = name.into();
+                assert_eq!(refused(&basket.to_string()).map(|it| it.0).as_deref(), Some(field), "{name:?}");
+            }
+        }
+        for name in ["스토어99", "ㅋㅋ", "카페 👨\u{200d}👩\u{200d}👧", "می\u{200c}خواهم", "❤\u{fe0f}", "."]
+        {
+            let basket = serde_json::json!({ "storeName": name, "itemQty": 1, "price": 1 });
+            assert_eq!(refused(&basket.to_string()), None, "{name:?}");
+        }
+    }
+
+    #[test]
+    fn counts_money_exactly() {
+        let price = |number: &str| refused(&format!(r#"{{"storeName":"s","itemQty":1,"price":{number}}}"#));
+        for number in ["1", "1.0", "1e0", "100e-2", "\"1\"", "0", "-0", "0e-401", "1000000000000", "1e12"] {
+            assert_eq!(price(number), None, "{number}");
+        }
+        for number in [
+            "0.99999999999999999999",
+            "1.00000000000000000001",
+            "1e-401",
+            "-1e-401",
+            "1e999999999",
+            "1000000000001",
+            "\"1e-401\"",
+            "-1",
+        ] {
+            let why = "must be a whole number from 0 to 1000000000000".to_owned();
+            assert_eq!(price(number), Some(("price".to_owned(), why)), "{number}");
         }
     }
 }

@@ -92,6 +92,6 @@ pub async fn rows_of(
         return Ok(database.document(collection, key).await?.into_iter().collect());
     };
     let filter = Some((field.into(), key.to_string()));
-    let query = Query { collection, filter, sort: None, offset: 0, size: PAGE_MAX_ROWS };
+    let query = Query { collection, filter, sort: Vec::new(), offset: 0, size: PAGE_MAX_ROWS };
     Ok(database.page(query).await?.documents)
 }

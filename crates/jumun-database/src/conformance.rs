@@ -41,6 +41,7 @@ macro_rules! conformance {
             the_journal_is_read_in_pieces
             a_request_moves_only_forward_and_only_from_the_state_it_is_in
             an_answer_stays_until_there_is_another
+            an_answer_names_the_last_event_of_its_commit
             only_what_is_asked_is_delayed
             a_key_belongs_to_one_request
             a_key_is_released_only_by_an_attempt_without_an_answer

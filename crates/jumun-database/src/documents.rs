@@ -29,6 +29,9 @@ pub struct Field {
     pub name: Cow<'static, str>,
     /// Whether documents are found by it: such a field has an index.
     pub indexed: bool,
+    /// Whether it holds a point in time: a text of RFC 3339 in UTC with three digits of a second, so that the order of texts
+    /// is that of time.
+    pub is_date: bool,
 }
 
 /// A document as it is stored: the state of one aggregate, or one row of a view.
@@ -67,8 +70,9 @@ pub struct Query {
     /// Only documents whose field has this value; the value as JSON shows it, without quotes (`스토어99`, `7`).
     /// Fields that are not indexed are never asked for.
     pub filter: Option<(Cow<'static, str>, String)>,
-    /// By which field, and whether the largest comes first. By id where there is none; id decides between equals.
-    pub sort: Option<(Cow<'static, str>, Direction)>,
+    /// By which fields, the first one first, and whether the largest comes first. By id where there is none; id decides
+    /// between equals, in the direction of the last one.
+    pub sort: Vec<(Cow<'static, str>, Direction)>,
     /// How many documents to skip.
     pub offset: u64,
     /// How many to give, at most [`limits::PAGE_MAX_ROWS`](crate::limits::PAGE_MAX_ROWS).

@@ -3,7 +3,7 @@
 use crate::{
     Changes, CommitError, CommitFuture, Database, DatabaseFailure, Direction, Document, Identity, JournalRecord, Page,
     Position, Query, ReadDatabase, ReadError, ReadFuture, RebuildDatabase, Receipt, Request, RequestChange,
-    RequestFilter, RequestState, Schema, Sharing, Stats, limits, partition_of,
+    RequestFilter, RequestState, Schema, Sharing, Stats, StoredAnswer, limits, partition_of,
     rules::{self, Facts, RequestFacts},
     values::{self, Number, Wanted},
 };
@@ -308,9 +308,6 @@ impl State {
 
     /// Does what [`rules::first_conflict`] found nothing against.
     fn apply(&mut self, changes: Changes) -> Receipt {
-        for change in changes.requests {
-            self.apply_request(change);
-        }
         for change in changes.documents {
             self.raise_last_id(change.collection, change.id);
             let version = change.expected_version + 1;
@@ -333,6 +330,9 @@ impl State {
             });
             receipt.sequences.push((partition, sequence));
         }
+        for change in changes.requests {
+            self.apply_request(change, receipt.sequences.last().copied());
+        }
         for change in changes.positions {
             self.positions.insert((change.position.source.clone(), change.position.partition), change.position);
         }
@@ -341,9 +341,12 @@ impl State {
         receipt
     }
 
-    fn apply_request(&mut self, change: RequestChange) {
+    /// `last_event` is that of the commit: the answers that it stores name it.
+    fn apply_request(&mut self, change: RequestChange, last_event: Option<(u16, u64)>) {
+        let stored = |answer: Option<StoredAnswer>| answer.map(|answer| StoredAnswer { last_event, ..answer });
         match change {
-            RequestChange::Insert(request) => {
+            RequestChange::Insert(mut request) => {
+                request.answer = stored(request.answer.take());
                 self.raise_last_id(&request.collection, request.subject);
                 if let Some(key) = &request.key {
                     self.keys.insert(key.clone(), request.id);
@@ -353,13 +356,13 @@ impl State {
             RequestChange::Move { id, to, answer, .. } => {
                 if let Some(request) = self.requests.get_mut(&id) {
                     request.state = to;
-                    request.answer = answer.or(request.answer.take());
+                    request.answer = stored(answer).or(request.answer.take());
                 }
             }
             RequestChange::Delay { id, until_ms, answer } => {
                 if let Some(request) = self.requests.get_mut(&id) {
                     (request.state, request.until_ms) = (RequestState::Delayed, until_ms);
-                    request.answer = answer.or(request.answer.take());
+                    request.answer = stored(answer).or(request.answer.take());
                 }
             }
             RequestChange::ReleaseKey { id } => {
@@ -404,18 +407,22 @@ impl State {
                 known(&name) && key.is(&wanted)
             });
         }
-        match query.sort {
-            Some((name, direction)) if known(&name) && name != "id" => {
-                let mut keyed: Vec<(SortKey, &Document)> =
-                    documents.into_iter().map(|document| (SortKey::of(field(document, &name)), document)).collect();
-                keyed.sort_by(|(a, first), (b, second)| a.compare(b).then(first.id.cmp(&second.id)));
-                documents = keyed.into_iter().map(|(_, document)| document).collect();
-                if direction == Direction::Descending {
-                    documents.reverse();
-                }
-            }
-            Some((name, Direction::Descending)) if name == "id" => documents.reverse(),
-            _ => {}
+        // Stable sorts, the last key first: id decides between equals, in the direction of the last key.
+        let mut keys: Vec<_> = query.sort.into_iter().filter(|(name, _)| known(name)).collect();
+        if let Some(id) = keys.iter().position(|(name, _)| name == "id") {
+            keys.truncate(id + 1);
+        }
+        if keys.last().is_some_and(|(_, direction)| *direction == Direction::Descending) {
+            documents.reverse();
+        }
+        for (name, direction) in keys.iter().rev().filter(|(name, _)| name != "id") {
+            let mut keyed: Vec<(SortKey, &Document)> =
+                documents.into_iter().map(|document| (SortKey::of(field(document, name)), document)).collect();
+            keyed.sort_by(|(a, _), (b, _)| match direction {
+                Direction::Ascending => a.compare(b),
+                Direction::Descending => b.compare(a),
+            });
+            documents = keyed.into_iter().map(|(_, document)| document).collect();
         }
         let offset = usize::try_from(query.offset).unwrap_or(usize::MAX);
         Page {

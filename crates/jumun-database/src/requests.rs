@@ -103,6 +103,9 @@ pub struct StoredAnswer {
     pub location: Option<String>,
     /// The body; may be empty.
     pub body: String,
+    /// The last event of the commit that stored the answer, as partition and sequence. The database sets it when it
+    /// stores the answer; what is given to it is ignored.
+    pub last_event: Option<(u16, u64)>,
 }
 
 /// A change to the requests. Each is a compare-and-set.

@@ -108,5 +108,5 @@ async fn check(file: &Path, acknowledged: &BTreeSet<i64>) {
 }
 
 fn all() -> jumun_database::Query {
-    jumun_database::Query { collection: "orders", filter: None, sort: None, offset: 0, size: 1 }
+    jumun_database::Query { collection: "orders", filter: None, sort: Vec::new(), offset: 0, size: 1 }
 }

@@ -81,7 +81,12 @@ fn request_id(number: u8) -> Uuid {
 /// What the steps mean on what the model knows now.
 async fn changes(steps: &[Step], model: &MemoryDatabase) -> Changes {
     let mut changes = Changes::default();
-    let answer = |number: u8| StoredAnswer { status: 200 + u16::from(number), location: None, body: "{}".to_owned() };
+    let answer = |number: u8| StoredAnswer {
+        status: 200 + u16::from(number),
+        location: None,
+        body: "{}".to_owned(),
+        last_event: None,
+    };
     for step in steps {
         match *step {
             Step::Document { id, belief, shown, name } => {

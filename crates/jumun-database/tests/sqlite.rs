@@ -36,7 +36,7 @@ fn documents(documents: impl IntoIterator<Item = DocumentChange>) -> Changes {
 }
 
 fn all() -> Query {
-    Query { collection: "orders", filter: None, sort: None, offset: 0, size: 100 }
+    Query { collection: "orders", filter: None, sort: Vec::new(), offset: 0, size: 100 }
 }
 
 /// A database that was used and stopped.
@@ -89,13 +89,16 @@ async fn a_database_is_open_in_one_place_at_a_time() {
     assert!(second.document("orders", 1).await.unwrap().is_some());
 }
 
-/// As the release before this one left it: schema 4, which does not say how many processes may use it.
+/// As an earlier release left it: schema 4, which does not say how many processes may use it.
 #[tokio::test]
-async fn a_database_of_the_previous_release_opens_and_keeps_what_it_holds() {
+async fn a_database_of_an_earlier_release_opens_and_keeps_what_it_holds() {
     let folder = folder();
     stopped(&file(&folder)).await;
     let before = Connection::open(file(&folder)).unwrap();
     before.execute("DELETE FROM meta WHERE name = 'processes'", []).unwrap();
+    for column in ["answer_partition", "answer_sequence"] {
+        before.execute(&format!("ALTER TABLE requests DROP COLUMN {column}"), []).unwrap();
+    }
     before.pragma_update(None, "user_version", 4).unwrap();
     before.close().unwrap();
     assert!(matches!(SqliteReader::open(&file(&folder)).err(), Some(OpenError::Unusable { .. })), "not migrated yet");
@@ -283,7 +286,8 @@ async fn names_that_would_mean_something_else_are_refused() {
         assert!(matches!(error, OpenError::Unusable { .. }), "{name}: {error}");
     }
     let folder = folder();
-    let fields = ["storeName", "주소", "line-2"].map(|name| Field { name: name.into(), indexed: true }).to_vec();
+    let fields =
+        ["storeName", "주소", "line-2"].map(|name| Field { name: name.into(), indexed: true, is_date: false }).to_vec();
     let collections = vec![Collection { name: "주문", fields }];
     let database = SqliteDatabase::open(&file(&folder), Schema { collections, ..schema(1) }).unwrap();
     let body = json!({ "주소": "서울", "line-2": 2 }).to_string();
@@ -312,7 +316,7 @@ async fn people_read_it_with_any_client() {
 
     // A later release has another field, and another index.
     let mut later = schema(1);
-    later.collections[0].fields.push(Field { name: "address".into(), indexed: true });
+    later.collections[0].fields.push(Field { name: "address".into(), indexed: true, is_date: false });
     later.collections[0].fields[1].indexed = false;
     SqliteDatabase::open(&file, later).unwrap().close().await;
     let rows = select("SELECT id, coalesce(address, 'none'), count FROM orders WHERE id = 1");

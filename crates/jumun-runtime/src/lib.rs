@@ -68,11 +68,11 @@ pub fn schema(service: &ServiceModel) -> Schema {
         fields: resource
             .fields
             .iter()
-            .map(|field| Field { name: field.name.clone().into(), indexed: field.is_finder })
+            .map(|field| Field { name: field.name.clone().into(), indexed: field.is_finder, is_date: field.is_date })
             .collect(),
     });
     let fields = ["key", "source", "eventType", "cause"];
-    let fields = fields.map(|name| Field { name: name.into(), indexed: name == "key" }).to_vec();
+    let fields = fields.map(|name| Field { name: name.into(), indexed: name == "key", is_date: false }).to_vec();
     let parked = (!service.listens.is_empty()).then_some(Collection { name: events::parked::PARKED, fields });
     let collections = collections.chain(parked).collect();
     Schema { service: service.name.to_owned(), partitions: PARTITIONS, collections }

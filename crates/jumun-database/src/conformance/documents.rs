@@ -51,6 +51,17 @@ pub async fn pages_are_sorted_by_any_field(home: &impl Home) {
     check(sorted("note", Direction::Ascending), [3, 4, 2, 1]).await;
     check(sorted("note", Direction::Descending), [1, 2, 4, 3]).await;
     check(sorted("nobody's", Direction::Descending), [1, 2, 3, 4]).await;
+    let by = |keys: &[(&'static str, Direction)]| {
+        let sort = keys.iter().map(|(field, direction)| ((*field).into(), *direction)).collect();
+        Query { sort, ..all() }
+    };
+    let (up, down) = (Direction::Ascending, Direction::Descending);
+    check(by(&[("storeName", up), ("count", down)]), [3, 4, 2, 1]).await;
+    check(by(&[("storeName", up), ("count", up)]), [3, 2, 4, 1]).await;
+    check(by(&[("storeName", down), ("id", down)]), [1, 4, 2, 3]).await;
+    check(by(&[("storeName", down), ("id", up), ("count", down)]), [1, 2, 4, 3]).await;
+    check(by(&[("note", down), ("storeName", up)]), [1, 2, 3, 4]).await;
+    check(by(&[("nobody's", down), ("note", up), ("storeName", down)]), [4, 3, 2, 1]).await;
     check(sorted("id\"; DROP TABLE journal; --", Direction::Descending), [1, 2, 3, 4]).await;
 }
 
@@ -86,7 +97,7 @@ pub async fn pages_are_filtered_by_texts_and_numbers(home: &impl Home) {
     check("id", "4", &[4]).await;
     check("id", "four", &[]).await;
     check("nobody's", "7", &[]).await;
-    let query = Query { sort: Some(("count".into(), Direction::Descending)), ..filtered("storeName", "스토어99") };
+    let query = Query { sort: vec![("count".into(), Direction::Descending)], ..filtered("storeName", "스토어99") };
     assert_eq!(ids(&database.page(query).await.unwrap()), [6, 1]);
 }
 

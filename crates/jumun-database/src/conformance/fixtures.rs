@@ -19,7 +19,7 @@ pub trait Home {
 
 /// The schema that the suite works with.
 pub fn schema(partitions: u16) -> Schema {
-    let field = |name, indexed| Field { name: Cow::Borrowed(name), indexed };
+    let field = |name, indexed| Field { name: Cow::Borrowed(name), indexed, is_date: false };
     Schema {
         service: "order".to_owned(),
         partitions,
@@ -71,7 +71,7 @@ pub(super) fn moved(id: Uuid, from: RequestState, to: RequestState) -> RequestCh
 }
 
 pub(super) fn answer(status: u16) -> StoredAnswer {
-    StoredAnswer { status, location: Some("/orders/1".to_owned()), body: r#"{"id":1}"#.to_owned() }
+    StoredAnswer { status, location: Some("/orders/1".to_owned()), body: r#"{"id":1}"#.to_owned(), last_event: None }
 }
 
 pub(super) fn step(source: &str, epoch: u128, from: u64, to: u64) -> PositionChange {
@@ -96,11 +96,11 @@ pub(super) fn positions(positions: impl IntoIterator<Item = PositionChange>) -> 
 }
 
 pub(super) fn all() -> Query {
-    Query { collection: "orders", filter: None, sort: None, offset: 0, size: 100 }
+    Query { collection: "orders", filter: None, sort: Vec::new(), offset: 0, size: 100 }
 }
 
 pub(super) fn sorted(field: &'static str, direction: Direction) -> Query {
-    Query { sort: Some((Cow::Borrowed(field), direction)), ..all() }
+    Query { sort: vec![(Cow::Borrowed(field), direction)], ..all() }
 }
 
 pub(super) fn filtered(field: &'static str, value: &str) -> Query {

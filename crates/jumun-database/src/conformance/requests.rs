@@ -1,9 +1,9 @@
 //! Requests: their states, keys, lists and end.
 
-use super::fixtures::{Home, answer, conflict, insert, moved, request, requests, schema};
+use super::fixtures::{Home, answer, conflict, event, insert, moved, request, requests, schema};
 use crate::{
-    AskRecord, Conflict, Database, ReadDatabase, Request, RequestChange, RequestFilter, RequestState, StoredAnswer,
-    limits,
+    AskRecord, Changes, Conflict, Database, ReadDatabase, Request, RequestChange, RequestFilter, RequestState,
+    StoredAnswer, limits,
 };
 use futures_util::future::join_all;
 use uuid::Uuid;
@@ -54,13 +54,55 @@ pub async fn an_answer_stays_until_there_is_another(home: &impl Home) {
     assert_eq!(first, Some(answer(201)));
     let kept = step(RequestState::Done, RequestState::Voiding, None).await;
     assert_eq!(kept, Some(answer(201)));
-    let other = StoredAnswer { status: 409, location: None, body: String::new() };
+    let other = StoredAnswer { status: 409, location: None, body: String::new(), last_event: None };
     let replaced = step(RequestState::Voiding, RequestState::Voided, Some(other.clone())).await;
     assert_eq!(replaced, Some(other));
     // A request can be born with an answer, and without an ask.
     let born = Request { answer: Some(answer(200)), ask: None, ..request(Some("k"), RequestState::Done, 1) };
     database.commit(requests([insert(&born)])).await.unwrap();
     assert_eq!(database.request_by_key("k").await.unwrap(), Some(born));
+}
+
+/// A repeat is told of the same event as the first attempt.
+#[doc(hidden)]
+pub async fn an_answer_names_the_last_event_of_its_commit(home: &impl Home) {
+    let database = home.open(schema(1));
+    let answered = |subject| Request { answer: Some(answer(201)), ..request(None, RequestState::Done, subject) };
+    let last_event = async |id| database.request(id).await.unwrap().unwrap().answer.unwrap().last_event;
+    let with = |journal: &[i64], change| Changes {
+        journal: journal.iter().map(|key| event(*key)).collect(),
+        requests: vec![change],
+        ..Changes::default()
+    };
+
+    let born = answered(1);
+    database.commit(with(&[1, 1], insert(&born))).await.unwrap();
+    assert_eq!(last_event(born.id).await, Some((0, 2)));
+    let without = answered(2);
+    database.commit(with(&[], insert(&without))).await.unwrap();
+    assert_eq!(last_event(without.id).await, None);
+
+    let asked = request(None, RequestState::Asking, 3);
+    let delayed = request(None, RequestState::Asking, 4);
+    database.commit(with(&[1], insert(&asked))).await.unwrap();
+    database.commit(with(&[1], insert(&delayed))).await.unwrap();
+    assert_eq!(database.request(asked.id).await.unwrap().unwrap().answer, None);
+    let (from, to) = (RequestState::Asking, RequestState::Done);
+    database
+        .commit(with(&[3], RequestChange::Move { id: asked.id, from, to, answer: Some(answer(201)) }))
+        .await
+        .unwrap();
+    assert_eq!(last_event(asked.id).await, Some((0, 5)));
+    let delay = RequestChange::Delay { id: delayed.id, until_ms: 9_000, answer: Some(answer(201)) };
+    database.commit(with(&[4], delay)).await.unwrap();
+    assert_eq!(last_event(delayed.id).await, Some((0, 6)));
+    // What follows later changes neither the answer nor its event.
+    let (from, to) = (RequestState::Delayed, RequestState::Done);
+    database.commit(with(&[4], RequestChange::Move { id: delayed.id, from, to, answer: None })).await.unwrap();
+    assert_eq!(last_event(delayed.id).await, Some((0, 6)));
+    let (from, to) = (RequestState::Done, RequestState::Voiding);
+    database.commit(with(&[3], RequestChange::Move { id: asked.id, from, to, answer: None })).await.unwrap();
+    assert_eq!(last_event(asked.id).await, Some((0, 5)));
 }
 
 #[doc(hidden)]

@@ -19,6 +19,7 @@ use crate::{
 use futures_util::future::{FutureExt, ready};
 use rusqlite::{Connection, OptionalExtension, params, types::Value};
 use std::{
+    borrow::Cow,
     collections::HashMap,
     path::Path,
     sync::{Arc, Mutex, PoisonError},
@@ -294,20 +295,28 @@ fn page(own: &mut QueryConnection, known: &Known, query: Query) -> rusqlite::Res
         let mut statement = transaction.prepare_cached("SELECT value FROM counters WHERE name = ?1")?;
         rows::unsigned(statement.query_row([shown(query.collection)], |row| row.get(0)).optional()?.unwrap_or(0))
     };
-    let order = match query.sort {
-        Some((name, direction)) if name == "id" => format!("id {}", word(direction)),
-        Some((name, direction)) if has(&name) => {
-            let word = word(direction);
-            format!("{} {word}, id {word}", schema::field(&name))
-        }
-        _ => "id".to_owned(),
-    };
+    let order = order(&query.sort, has);
     let sql =
         format!("SELECT {} FROM {} WHERE {condition} ORDER BY {order} LIMIT ?3 OFFSET ?4", rows::DOCUMENT, known.table);
     let values = params![text, number, at_most(query.size), rows::signed(query.offset)];
     let documents =
         transaction.prepare_cached(&sql)?.query_map(values, rows::document)?.collect::<rusqlite::Result<_>>()?;
     Ok(Page { documents, total })
+}
+
+/// The terms of the order: those after `id` decide nothing.
+fn order(sort: &[(Cow<'static, str>, Direction)], has: impl Fn(&str) -> bool) -> String {
+    let mut terms = Vec::with_capacity(sort.len() + 1);
+    let mut last = "ASC";
+    for (name, direction) in sort.iter().filter(|(name, _)| name == "id" || has(name)) {
+        last = word(*direction);
+        if name == "id" {
+            break;
+        }
+        terms.push(format!("{} {last}", schema::field(name)));
+    }
+    terms.push(format!("id {last}"));
+    terms.join(", ")
 }
 
 fn word(direction: Direction) -> &'static str {
@@ -336,7 +345,10 @@ mod tests {
         let database = SqliteDatabase::open(&file, schema(1)).unwrap();
         let rows = (0..2_000).map(|id| order(id, 0, &serde_json::json!({ "note": "a" }))).collect();
         database.commit(Changes { documents: rows, ..Changes::default() }).await.unwrap();
-        let query = |sort| Query { collection: "orders", filter: None, sort, offset: 0, size: 1 };
+        let query = |sort: Option<_>| {
+            let sort = sort.into_iter().collect();
+            Query { collection: "orders", filter: None, sort, offset: 0, size: 1 }
+        };
 
         let reader = SqliteReader::open_with(&file, Duration::ZERO, Arc::new(Condition::new(&file))).unwrap();
         for _ in 0..3 {

@@ -10,7 +10,8 @@ pub(super) const DOCUMENT: &str = "id, version, shown, body";
 
 /// The columns that [`request`] reads.
 pub(super) const REQUEST: &str = "id, key, fingerprint, state, collection, subject, ask_service, ask_path, \
-     answer_status, answer_location, answer_body, incarnation, until_ms, trace, ask_question";
+     answer_status, answer_location, answer_body, incarnation, until_ms, trace, ask_question, \
+     answer_partition, answer_sequence";
 
 /// The states of [`RequestState::is_in_doubt`](crate::RequestState::is_in_doubt), in the words of the indexes: a query
 /// is only led through them if it says the same.
@@ -26,7 +27,10 @@ pub(super) fn request(row: &Row<'_>) -> rusqlite::Result<Request> {
         _ => None,
     };
     let answer = match row.get::<_, Option<u16>>(8)? {
-        Some(status) => Some(StoredAnswer { status, location: row.get(9)?, body: row.get(10)? }),
+        Some(status) => {
+            let last_event = row.get::<_, Option<u16>>(15)?.zip(row.get::<_, Option<i64>>(16)?.map(unsigned));
+            Some(StoredAnswer { status, location: row.get(9)?, body: row.get(10)?, last_event })
+        }
         None => None,
     };
     Ok(Request {

@@ -2,7 +2,8 @@
 //!
 //! ```text
 //! meta                service, epoch, partitions, processes (how many may use it at a time: one), and the collections as
-//!                     JSON, so that a reader needs no configuration
+//!                     JSON, so that a reader needs no configuration; dates, while those of an earlier release are still
+//!                     to be written in three digits of a second
 //! counters            journal/<partition>   the last number given out
 //!                     ids/<collection>      the largest subject of any request; survives the purge of the request
 //!                     shown/<collection>    how many documents are shown
@@ -90,6 +91,11 @@ pub(super) const MIGRATIONS: &[&str] = &[
     "
     INSERT INTO meta VALUES ('processes', 'one');
 ",
+    "
+    ALTER TABLE requests ADD COLUMN answer_partition INTEGER;
+    ALTER TABLE requests ADD COLUMN answer_sequence INTEGER;
+    INSERT INTO meta VALUES ('dates', 'of any width');
+",
 ];
 
 /// Names that the tables above take from collections.
@@ -140,6 +146,7 @@ pub(super) fn adopt(connection: &Connection, path: &Path, schema: &Schema) -> Re
     let adopted = run_script(connection, "BEGIN IMMEDIATE").map_err(|error| open_error(path, &error)).and_then(|()| {
         check_meta(connection, path, schema)?;
         define_collections(connection, schema).map_err(|error| open_error(path, &error))?;
+        widen_dates(connection, schema).map_err(|error| open_error(path, &error))?;
         run_script(connection, "COMMIT").map_err(|error| open_error(path, &error))
     });
     if adopted.is_err() {
@@ -328,6 +335,37 @@ fn define_collections(connection: &Connection, schema: &Schema) -> rusqlite::Res
     Ok(())
 }
 
+/// Writes the dates of an earlier release, which had as many digits of a second as they needed, with three. Texts of one
+/// width sort by time. It is no migration, because no migration knows which fields are dates.
+fn widen_dates(connection: &Connection, schema: &Schema) -> rusqlite::Result<()> {
+    if connection.execute("DELETE FROM meta WHERE name = 'dates'", [])? == 0 {
+        return Ok(());
+    }
+    let mut widened = 0;
+    for collection in &schema.collections {
+        for suffix in ["_documents", SHADOW, BASE] {
+            let table = format!("{}{suffix}", collection.name);
+            if !connection.table_exists(None, table.as_str())? {
+                continue;
+            }
+            for date in collection.fields.iter().filter(|field| field.is_date) {
+                let name = &date.name;
+                let date = field(name);
+                let sql = format!(
+                    "UPDATE \"{table}\" SET body = json_set(body, '$.\"{name}\"',
+                     substr({date}, 1, 19) || '.' || substr(rtrim(substr({date}, 21), 'Z') || '000', 1, 3) || 'Z')
+                     WHERE {date} GLOB '????-??-??T??:??:??*Z' AND length({date}) <> 24"
+                );
+                widened += connection.execute(&sql, [])?;
+            }
+        }
+    }
+    if widened > 0 {
+        tracing::info!(widened, "dates of an earlier release have three digits of a second now");
+    }
+    Ok(())
+}
+
 pub(super) fn indexes_of(connection: &Connection, table: &str) -> rusqlite::Result<Vec<String>> {
     connection
         .prepare("SELECT name FROM sqlite_schema WHERE type = 'index' AND tbl_name = ?1")?
@@ -377,6 +415,7 @@ pub(super) fn roll_back(connection: &Connection) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::{Collection, Field};
 
     const FIRST: &str = "CREATE TABLE a (x INTEGER)";
     const SECOND: &str = "ALTER TABLE a ADD COLUMN y INTEGER";
@@ -443,6 +482,49 @@ mod tests {
         set_meta(&connection, "processes", "many").unwrap();
         let error = adopt(&connection, path(), &schema).unwrap_err();
         assert!(error.to_string().contains("several processes"), "{error}");
+    }
+
+    #[test]
+    fn dates_of_an_earlier_release_get_three_digits() {
+        let connection = Connection::open_in_memory().unwrap();
+        migrate(&connection, path(), &MIGRATIONS[..5]).unwrap();
+        let date = |name: &'static str| Field { name: name.into(), indexed: false, is_date: true };
+        let fields = vec![date("orderDate"), date("주문일"), Field { is_date: false, ..date("storeName") }];
+        let schema = Schema {
+            service: "order".to_owned(),
+            partitions: 1,
+            collections: vec![Collection { name: "orders", fields }],
+        };
+        let body = |date: &str| {
+            format!(
+                r#"{{"storeName":"2026-11-26T17:00:54Z","price":1.50,"orderDate":{date},"주문일":{date},"note":"é\\u00e9"}}"#
+            )
+        };
+        let dates = [
+            (r#""2026-11-26T17:00:54Z""#, r#""2026-11-26T17:00:54.000Z""#),
+            (r#""2026-11-26T17:00:54.3Z""#, r#""2026-11-26T17:00:54.300Z""#),
+            (r#""2026-11-26T17:00:54.36Z""#, r#""2026-11-26T17:00:54.360Z""#),
+            (r#""2026-11-26T17:00:54.365Z""#, r#""2026-11-26T17:00:54.365Z""#),
+            ("null", "null"),
+        ];
+        for table in ["orders_documents", "orders_documents_base"] {
+            run_script(&connection, &format!("CREATE TABLE {table} {COLUMNS}")).unwrap();
+            for (id, (before, _)) in (1..).zip(dates) {
+                let sql = format!("INSERT INTO {table} VALUES (?1, 1, 1, ?2)");
+                connection.execute(&sql, params![id, body(before)]).unwrap();
+            }
+        }
+        migrate(&connection, path(), MIGRATIONS).unwrap();
+        adopt(&connection, path(), &schema).unwrap();
+        let bodies = |table: &str| -> Vec<String> {
+            let sql = format!("SELECT body FROM {table} ORDER BY id");
+            let mut statement = connection.prepare(&sql).unwrap();
+            statement.query_map([], |row| row.get(0)).unwrap().collect::<rusqlite::Result<_>>().unwrap()
+        };
+        for table in ["orders_documents", "orders_documents_base"] {
+            assert_eq!(bodies(table), dates.map(|(_, after)| body(after)), "{table}");
+        }
+        assert_eq!(meta(&connection, "dates").unwrap(), None);
     }
 
     #[test]

@@ -57,15 +57,18 @@ impl<'c> Statements<'c> {
             key_owner: connection.prepare("SELECT id FROM requests WHERE key = ?1")?,
             position: connection.prepare("SELECT epoch, sequence FROM places WHERE source = ?1 AND partition = ?2")?,
             insert_request: connection
-                .prepare("INSERT INTO requests VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15)")?,
+                .prepare("INSERT INTO requests VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17)")?,
             move_request: connection.prepare("UPDATE requests SET state = ?2 WHERE id = ?1")?,
             answer_request: connection.prepare(
-                "UPDATE requests SET state = ?2, answer_status = ?3, answer_location = ?4, answer_body = ?5 WHERE id = ?1",
+                "UPDATE requests SET state = ?2, answer_status = ?3, answer_location = ?4, answer_body = ?5,
+                 answer_partition = ?6, answer_sequence = ?7 WHERE id = ?1",
             )?,
-            // An answer is three columns: where a status comes, all of it comes.
+            // An answer is five columns: where a status comes, all of it comes.
             delay_request: connection.prepare(
                 "UPDATE requests SET state = 'delayed', until_ms = ?2, answer_status = ifnull(?3, answer_status),
-                 answer_location = iif(?3 IS NULL, answer_location, ?4), answer_body = iif(?3 IS NULL, answer_body, ?5)
+                 answer_location = iif(?3 IS NULL, answer_location, ?4), answer_body = iif(?3 IS NULL, answer_body, ?5),
+                 answer_partition = iif(?3 IS NULL, answer_partition, ?6),
+                 answer_sequence = iif(?3 IS NULL, answer_sequence, ?7)
                  WHERE id = ?1",
             )?,
             release_key: connection.prepare("UPDATE requests SET key = NULL WHERE id = ?1")?,
@@ -102,16 +105,16 @@ impl<'c> Statements<'c> {
 
     /// Writes what no conflict was found in.
     pub(super) fn apply(&mut self, changes: &Changes, counters: &mut Counters) -> rusqlite::Result<Receipt> {
+        let mut sequences = Vec::with_capacity(changes.journal.len());
+        for entry in &changes.journal {
+            sequences.push(self.apply_event(entry, counters)?);
+        }
         for change in &changes.requests {
-            self.apply_request(change, counters)?;
+            self.apply_request(change, sequences.last().copied(), counters)?;
         }
         for (position, change) in changes.documents.iter().enumerate() {
             let was_shown = self.was_shown.get(position).copied().unwrap_or(false);
             self.apply_document(change, was_shown, counters)?;
-        }
-        let mut sequences = Vec::with_capacity(changes.journal.len());
-        for entry in &changes.journal {
-            sequences.push(self.apply_event(entry, counters)?);
         }
         for change in &changes.positions {
             self.apply_place(change)?;
@@ -119,7 +122,14 @@ impl<'c> Statements<'c> {
         Ok(Receipt { sequences })
     }
 
-    fn apply_request(&mut self, change: &RequestChange, counters: &mut Counters) -> rusqlite::Result<()> {
+    /// `last_event` is that of the commit: the answers that it stores name it.
+    fn apply_request(
+        &mut self,
+        change: &RequestChange,
+        last_event: Option<(u16, u64)>,
+        counters: &mut Counters,
+    ) -> rusqlite::Result<()> {
+        let (partition, sequence) = last_event.map(|(partition, sequence)| (partition, rows::signed(sequence))).unzip();
         match change {
             RequestChange::Insert(request) => {
                 let (ask, answer) = (request.ask.as_ref(), request.answer.as_ref());
@@ -139,6 +149,8 @@ impl<'c> Statements<'c> {
                     request.until_ms,
                     request.trace,
                     ask.and_then(|ask| ask.question.as_ref()),
+                    answer.and(partition),
+                    answer.and(sequence),
                 ])?;
                 counters.request_added(&request.collection, request.subject);
             }
@@ -146,8 +158,15 @@ impl<'c> Statements<'c> {
                 self.move_request.execute(params![id.as_bytes(), to.as_str()])?;
             }
             RequestChange::Move { id, to, answer: Some(answer), .. } => {
-                let values = params![id.as_bytes(), to.as_str(), answer.status, answer.location, answer.body];
-                self.answer_request.execute(values)?;
+                self.answer_request.execute(params![
+                    id.as_bytes(),
+                    to.as_str(),
+                    answer.status,
+                    answer.location,
+                    answer.body,
+                    partition,
+                    sequence,
+                ])?;
             }
             RequestChange::Delay { id, until_ms, answer } => {
                 let answer = answer.as_ref();
@@ -157,6 +176,8 @@ impl<'c> Statements<'c> {
                     answer.map(|answer| answer.status),
                     answer.and_then(|answer| answer.location.as_ref()),
                     answer.map(|answer| &answer.body),
+                    partition,
+                    sequence,
                 ])?;
             }
             RequestChange::ReleaseKey { id } => {

@@ -1,7 +1,7 @@
 //! Commands of clients and asks of neighbours: reads them, gives them to the engine, and answers.
 
 use super::{
-    request::{At, Handled, id},
+    request::{At, Handled, id, single},
     shared::Shared,
 };
 use crate::{
@@ -74,7 +74,7 @@ pub(super) async fn void(at: At, request: Request) -> Handled {
 }
 
 fn client_key(head: &HeaderMap) -> Result<Option<Key>, Problem> {
-    let Some(key) = head.get(IDEMPOTENCY_KEY) else { return Ok(None) };
+    let Some(key) = single(head, IDEMPOTENCY_KEY)? else { return Ok(None) };
     let sane = |key: &&str| (1..=KEY_MAX_BYTES).contains(&key.len()) && key.bytes().all(|byte| byte.is_ascii_graphic());
     let key = key.to_str().ok().filter(sane);
     let why = "An Idempotency-Key is 1 to 255 visible ASCII characters.";
@@ -82,9 +82,9 @@ fn client_key(head: &HeaderMap) -> Result<Option<Key>, Problem> {
 }
 
 fn ask_key(head: &HeaderMap) -> Result<Key, Problem> {
-    let text = |name: &str| head.get(name).and_then(|value| value.to_str().ok());
-    let id = text(IDEMPOTENCY_KEY).and_then(|id| Uuid::try_parse(id).ok()).filter(|id| id.get_version_num() == 7);
-    let expires_ms = text(EXPIRES).and_then(|expires| expires.parse().ok());
+    let text = |name| single(head, name).map(|value| value.and_then(|value| value.to_str().ok()));
+    let id = text(IDEMPOTENCY_KEY)?.and_then(|id| Uuid::try_parse(id).ok()).filter(|id| id.get_version_num() == 7);
+    let expires_ms = text(EXPIRES)?.and_then(|expires| expires.parse().ok());
     match (id, expires_ms) {
         (Some(id), Some(expires_ms)) => Ok(Key::Ask { id, expires_ms }),
         _ => Err(ask_only()),

@@ -110,7 +110,7 @@ async fn prometheus(shared: &Shared) -> Reply {
         for (source, events) in lag {
             metrics.set_lag(&source, events, now_ms);
         }
-        let all = Query { collection: PARKED, filter: None, sort: None, offset: 0, size: 1 };
+        let all = Query { collection: PARKED, filter: None, sort: Vec::new(), offset: 0, size: 1 };
         match engine.core().database().page(all).await {
             Ok(page) => metrics.set_parked(page.total, parked_keys, dropped),
             Err(error) => tracing::debug!(%error, "the parked events cannot be counted"),

@@ -9,5 +9,6 @@ mod reads;
 mod request;
 mod server;
 mod shared;
+mod wanted;
 
 pub use server::{ServeError, Serving, serve};

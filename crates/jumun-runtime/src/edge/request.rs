@@ -4,10 +4,12 @@ use super::shared::Shared;
 use axum::{
     RequestExt,
     extract::{RawPathParams, Request},
+    http::{HeaderMap, HeaderValue},
 };
 use jumun::ResourceModel;
 use jumun_http::{Code, Problem, Reply};
 use jumun_telemetry::Origin;
+use std::borrow::Cow;
 
 /// The outcome of a handler.
 pub(super) type Handled = Result<Reply, Problem>;
@@ -38,6 +40,20 @@ pub(super) async fn parameter(request: &mut Request) -> String {
 pub(super) async fn id(request: &mut Request) -> Result<i64, Problem> {
     let segment = parameter(request).await;
     segment.parse().ok().filter(|id: &i64| id.to_string() == segment).ok_or_else(not_there)
+}
+
+/// A header that has one value. Which of several counts is not ours to choose.
+pub(super) fn single<'h>(head: &'h HeaderMap, name: &'static str) -> Result<Option<&'h HeaderValue>, Problem> {
+    let mut values = head.get_all(name).iter();
+    match (values.next(), values.next()) {
+        (_, Some(_)) => Err(Problem::new(Code::Malformed, format!("The header {name} comes more than once."))),
+        (value, None) => Ok(value),
+    }
+}
+
+/// A value that is missing or impossible, such as a parameter of the query.
+pub(super) fn invalid(field: &str, why: impl Into<Cow<'static, str>>) -> Problem {
+    Problem { field: Some(field.to_owned()), ..Problem::new(Code::Invalid, why) }
 }
 
 pub(super) fn not_there() -> Problem {

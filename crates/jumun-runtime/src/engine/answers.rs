@@ -1,7 +1,7 @@
 //! Answers: what the engine keeps under a key, how it replays a known key, and the problems that it answers with.
 
 use super::incoming::{Answer, Incoming, Success};
-use crate::limits::ANSWERS_KEPT;
+use crate::{events::token::Token, limits::ANSWERS_KEPT};
 use jiff::Timestamp;
 use jumun::Defect;
 use jumun_database::{CommitError, DatabaseFailure, ReadError, Request, RequestState, StoredAnswer};
@@ -9,8 +9,9 @@ use jumun_http::{Code, Problem};
 use jumun_telemetry::Origin;
 use uuid::Uuid;
 
-/// Replays a known request for one with the same key. `None`: the known request has no final answer and gives up the key.
-pub(super) fn replay(known: &Request, incoming: &Incoming) -> Result<Option<Answer>, Problem> {
+/// Replays a known request of the service for one with the same key. `None`: the known request has no final answer and gives
+/// up the key.
+pub(super) fn replay(known: &Request, incoming: &Incoming, service: &str) -> Result<Option<Answer>, Problem> {
     let is_tombstone = known.fingerprint == [0; 16];
     if known.fingerprint != incoming.fingerprint && !is_tombstone {
         return Err(Problem::new(
@@ -19,7 +20,7 @@ pub(super) fn replay(known: &Request, incoming: &Incoming) -> Result<Option<Answ
         ));
     }
     match (&known.answer, known.state) {
-        (Some(answer), _) => Ok(Some(stored_answer(answer))),
+        (Some(answer), _) => Ok(Some(stored_answer(answer, service))),
         (None, RequestState::Voiding | RequestState::Voided) => Ok(None),
         (None, RequestState::Asking | RequestState::Delayed | RequestState::Done) => Err(Problem::new(
             Code::OutcomeUnknown,
@@ -54,21 +55,24 @@ pub(super) fn is_older_than_answers(id: Uuid, now: Timestamp) -> bool {
 pub(super) fn to_store(answer: &Answer) -> Option<StoredAnswer> {
     match answer {
         Ok(Success { status, location, body, .. }) => {
-            Some(StoredAnswer { status: *status, location: location.clone(), body: body.clone() })
+            Some(StoredAnswer { status: *status, location: location.clone(), body: body.clone(), last_event: None })
         }
         Err(problem) if problem.code.is_final() => Some(StoredAnswer {
             status: problem.code.status(),
             location: None,
             body: serde_json::to_string(problem).unwrap_or_default(),
+            last_event: None,
         }),
         Err(_) => None,
     }
 }
 
-pub(super) fn stored_answer(stored: &StoredAnswer) -> Answer {
+/// An answer as it was given the first time.
+pub(super) fn stored_answer(stored: &StoredAnswer, service: &str) -> Answer {
     if stored.status < 400 {
-        let StoredAnswer { status, location, body } = stored.clone();
-        return Ok(Success { status, location, body, seen: None });
+        let StoredAnswer { status, location, body, last_event } = stored.clone();
+        let seen = last_event.map(|(partition, sequence)| Token { service: service.to_owned(), partition, sequence });
+        return Ok(Success { status, location, body, seen: seen.map(|token| token.to_string()) });
     }
     let problem = serde_json::from_str(&stored.body);
     Err(problem.unwrap_or_else(|_| Problem::new(Code::Internal, "The stored answer cannot be read.")))
@@ -81,6 +85,7 @@ pub(super) fn tombstone() -> StoredAnswer {
         status: problem.code.status(),
         location: None,
         body: serde_json::to_string(&problem).unwrap_or_default(),
+        last_event: None,
     }
 }
 

@@ -277,7 +277,7 @@ impl Engine {
     async fn read_outcome(&self, id: Uuid, why: &str) -> Answer {
         let unknown = || Problem::new(Code::OutcomeUnknown, format!("{why}. Ask again with the same Idempotency-Key."));
         match self.core.database().request(id).await {
-            Ok(Some(Request { answer: Some(answer), .. })) => stored_answer(&answer),
+            Ok(Some(Request { answer: Some(answer), .. })) => stored_answer(&answer, self.core.model().name),
             Ok(Some(Request { state: RequestState::Voiding | RequestState::Voided, .. })) => Err(given_up()),
             _ => Err(unknown()),
         }

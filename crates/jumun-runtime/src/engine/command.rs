@@ -90,7 +90,7 @@ impl Engine {
             let known = if look_up { self.request_of(&stored).await? } else { None };
             let takes_over = match known {
                 None => None,
-                Some(known) => match replay(&known, incoming)? {
+                Some(known) => match replay(&known, incoming, self.core.model().name)? {
                     Some(answer) => return answer,
                     None => Some(known.id),
                 },
@@ -115,7 +115,7 @@ impl Engine {
             let why = "Whether it was done before cannot be looked up now. Ask again with the same Idempotency-Key.";
             return Err(Problem::new(Code::OutcomeUnknown, why));
         };
-        match known.map(|known| replay(&known, incoming)) {
+        match known.map(|known| replay(&known, incoming, self.core.model().name)) {
             Some(Ok(Some(answer))) => answer,
             Some(Err(reused)) if reused.code == Code::KeyReused => Err(reused),
             _ => Err(problem),

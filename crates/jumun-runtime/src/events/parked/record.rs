@@ -48,7 +48,7 @@ pub async fn parked(database: &dyn ReadDatabase, key: Option<i64>) -> Result<Vec
     loop {
         let filter = key.map(|key| ("key".into(), key.to_string()));
         let size = jumun_database::limits::PAGE_MAX_ROWS;
-        let page = database.page(Query { collection: PARKED, filter, sort: None, offset, size }).await?;
+        let page = database.page(Query { collection: PARKED, filter, sort: Vec::new(), offset, size }).await?;
         offset += page.documents.len() as u64;
         let is_last = page.documents.len() < size as usize;
         all.extend(page.documents.into_iter().filter_map(|document| {

@@ -324,7 +324,7 @@ async fn whatever_the_rows_were_a_rebuild_makes_them_what_the_log_contains() {
     assert_eq!(third, Tally { sum: before.sum + 42, ..before });
     after[2] = rows[2].clone();
     assert_eq!(after, rows);
-    let page = jumun_database::Query { collection: "tallies", filter: None, sort: None, offset: 0, size: 1 };
+    let page = jumun_database::Query { collection: "tallies", filter: None, sort: Vec::new(), offset: 0, size: 1 };
     assert_eq!(shop.database.page(page).await.expect("memory can be read").total, 100, "hidden rows are not counted");
 
     // And it goes on from there.

@@ -5,7 +5,7 @@ use crate::{Invalid, limits::VALUE_MAX_BYTES};
 use config::{File, FileFormat};
 use serde_json::{Map, Value};
 use std::{
-    collections::HashMap,
+    collections::{HashMap, HashSet},
     env, fmt, fs,
     io::Read,
     path::{Path, PathBuf},
@@ -26,7 +26,7 @@ pub struct Sources {
     pub folder: Option<PathBuf>,
     /// The folder of all data; `./data` by default. It is a flag, and no key.
     pub data: Option<PathBuf>,
-    /// Keys set by flags: `payment.decline_over` and its value. The last one wins.
+    /// Keys set by flags: `payment.decline_over` and its value. Each key is set once.
     pub set: Vec<(String, String)>,
     /// The environment; that of the process where it is `None`.
     pub environment: Option<HashMap<String, String>>,
@@ -145,8 +145,8 @@ impl Sources {
         if let Some(folder) = &self.folder {
             layers.push(Layer::new(Origin::Folder(folder.clone()), mounted(folder)?)?);
         }
-        layers.push(Layer::new(Origin::Environment, keys_and_values(&self.variables())?)?);
-        layers.push(Layer::new(Origin::Flag, keys_and_values(&self.set)?)?);
+        layers.push(Layer::new(Origin::Environment, keys_and_values(&self.variables()?, "in the environment")?)?);
+        layers.push(Layer::new(Origin::Flag, keys_and_values(&self.set, "by flags")?)?);
         Ok(Layers(layers))
     }
 
@@ -159,13 +159,17 @@ impl Sources {
     }
 
     /// The keys that variables of the environment set: `JUMUN__ORDER__LISTEN` is `order.listen`.
-    fn variables(&self) -> Vec<(String, String)> {
+    fn variables(&self) -> Result<Vec<(String, String)>, ConfigError> {
         let key = |name: &str| Some(name.strip_prefix(VARIABLE_PREFIX)?.to_lowercase().replace("__", "."));
         match &self.environment {
-            Some(given) => given.iter().filter_map(|(name, value)| Some((key(name)?, value.clone()))).collect(),
+            Some(given) => Ok(given.iter().filter_map(|(name, value)| Some((key(name)?, value.clone()))).collect()),
             // A name that is not Unicode is not one of ours.
             None => env::vars_os()
-                .filter_map(|(name, value)| Some((key(name.to_str()?)?, value.to_string_lossy().into_owned())))
+                .filter_map(|(name, value)| Some((key(name.to_str()?)?, value)))
+                .map(|(key, value)| match value.into_string() {
+                    Ok(value) => Ok((key, value)),
+                    Err(_) => Err(ConfigError::Invalid { key, why: "its variable is not Unicode".to_owned() }),
+                })
                 .collect(),
         }
     }
@@ -219,9 +223,13 @@ fn keys_of(path: &str, value: &Value, keys: &mut Vec<String>) {
 }
 
 /// Reads texts as what they look like: a number, a truth value, or a text.
-fn keys_and_values(set: &[(String, String)]) -> Result<config::Config, ConfigError> {
+fn keys_and_values(set: &[(String, String)], place: &str) -> Result<config::Config, ConfigError> {
     let mut builder = config::Config::builder();
+    let mut seen = HashSet::new();
     for (key, value) in set {
+        if !seen.insert(key.to_lowercase()) {
+            return Err(ConfigError::Invalid { key: key.clone(), why: format!("it is set twice {place}") });
+        }
         // A number would lose the zeros of a text such as 0000.
         let is_text = value.len() > 1 && value.starts_with('0') && !value.starts_with("0.");
         let value: config::Value = match (value.parse::<i64>(), value.parse::<f64>(), value.parse::<bool>()) {
@@ -257,7 +265,7 @@ fn mounted(folder: &Path) -> Result<config::Config, ConfigError> {
         }
         set.push((key, value.trim().to_owned()));
     }
-    keys_and_values(&set)
+    keys_and_values(&set, "in the folder of values")
 }
 
 #[cfg(test)]
@@ -284,6 +292,17 @@ mod tests {
     }
 
     #[test]
+    fn a_key_is_set_once_by_each_source() {
+        let twice =
+            sources(&[], &[("store.confirm", "manual"), ("Store.Confirm", "never")]).layers().expect_err("twice");
+        assert_eq!(twice.to_string(), "`Store.Confirm`: it is set twice by flags");
+        let variables = [("JUMUN__STORE__CONFIRM", "manual"), ("JUMUN__store__CONFIRM", "never")];
+        let twice = sources(&variables, &[]).layers().expect_err("twice");
+        assert_eq!(twice.to_string(), "`store.confirm`: it is set twice in the environment");
+        assert!(sources(&variables[..1], &[("store.confirm", "never")]).layers().is_ok());
+    }
+
+    #[test]
     fn the_later_source_wins_and_is_named() {
         let folder = tempfile::tempdir().expect("a folder");
         let (file, mounted) = (folder.path().join("jumun.toml"), folder.path().join("mounted"));
@@ -294,7 +313,7 @@ mod tests {
         fs::write(mounted.join("order.calls.payment.time_limit"), "1s\n").expect("a file");
         let environment =
             [("JUMUN__ORDER__CALLS__PAYMENT__TIME_LIMIT", "610ms"), ("JUMUN__STORE__CONFIRM", "auto"), ("OTHER", "1")];
-        let mut sources = sources(&environment, &[("store.confirm", "manual"), ("store.confirm", "never")]);
+        let mut sources = sources(&environment, &[("store.confirm", "never")]);
         (sources.file, sources.folder) = (Some(file.clone()), Some(mounted.clone()));
         let layers = sources.layers().expect("layers");
         let expected = json!({

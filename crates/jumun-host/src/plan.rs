@@ -9,7 +9,6 @@ use crate::{
     config::{Config, SENDER, ServiceConfig},
     error::{HostError, check},
 };
-use jiff::tz::TimeZone;
 use jumun::{Behaviour, ServiceModel, SystemModel};
 use jumun_bus::{Bus, BusOptions};
 use jumun_control::socket_in;
@@ -113,7 +112,7 @@ impl<'a> Plan<'a> {
             delays: DelayBudget::new(own.calls.iter().map(|(name, call)| (name.clone(), call.delay())).collect()),
             admission: own.admission,
             shed: own.shed,
-            zone: TimeZone::try_system().unwrap_or(TimeZone::UTC),
+            zone: config.zone.clone(),
             tracer,
             restarts,
             ..Parts::new(service.clone(), behaviour, database, Arc::new(transport))

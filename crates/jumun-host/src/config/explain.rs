@@ -25,7 +25,8 @@ pub fn explain(model: &SystemModel, sources: &Sources) -> Result<Vec<Entry>, Con
 
 /// Destructures every struct, so that the compiler refuses a field that is not listed.
 fn values(model: &SystemModel, config: &Config) -> Values {
-    let Config { port_offset, unavailable_status, folder: _, bus, retention, gateway, telemetry, services } = config;
+    let Config { port_offset, unavailable_status, folder: _, bus, retention, gateway, telemetry, services, zone: _ } =
+        config;
     let (port_offset, unavailable_status, retention) = (*port_offset, *unavailable_status, *retention);
     let system = SystemKeys { port_offset, unavailable_status, bus: Some(bus.clone()), retention };
     let mut values = flatten(&system);

@@ -5,6 +5,7 @@ use super::{
     system::{self, SystemKeys},
     tables::{default_listen, section, table},
 };
+use jiff::tz::TimeZone;
 use jumun::SystemModel;
 use jumun_bus::BusUrl;
 use jumun_config::{ConfigError, Layers, Sources};
@@ -14,6 +15,7 @@ use jumun_telemetry::{OtlpConfig, TelemetryConfig};
 use serde_json::{Map, Value};
 use std::{
     collections::BTreeMap,
+    env,
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -40,6 +42,8 @@ pub struct Config {
     pub telemetry: Option<OtlpConfig>,
     /// The services, by name.
     pub services: BTreeMap<String, ServiceConfig>,
+    /// The time zone that dates are shown in, from the variable `TZ` or the settings of the machine.
+    pub zone: TimeZone,
 }
 
 /// Reads the configuration of a system, and checks it.
@@ -67,7 +71,19 @@ pub(super) fn assemble(model: &SystemModel, sources: &Sources, layers: &Layers) 
         return Err(ConfigError::UnknownKey(key.clone()));
     }
     set_open_addresses(&mut gateway, &mut services);
-    Ok(Config { port_offset, unavailable_status, folder, bus, retention, gateway, telemetry, services })
+    Ok(Config { port_offset, unavailable_status, folder, bus, retention, gateway, telemetry, services, zone: zone()? })
+}
+
+/// The time zone of the process. A machine without any has UTC; a `TZ` that names none is an error.
+fn zone() -> Result<TimeZone, ConfigError> {
+    TimeZone::try_system().or_else(|_| match env::var_os("TZ") {
+        None => Ok(TimeZone::UTC),
+        Some(name) => {
+            let name = name.to_string_lossy();
+            let why = format!("`{name}` names no time zone that this machine knows; write one as Asia/Seoul, or UTC");
+            Err(ConfigError::Invalid { key: "TZ".to_owned(), why })
+        }
+    })
 }
 
 fn gateway(model: &SystemModel, mut given: Map<String, Value>, offset: u16) -> Result<GatewayConfig, ConfigError> {

@@ -108,12 +108,8 @@ pub(crate) fn to_json(model: &SystemModel, report: &Report) -> Value {
     };
     let violations: Vec<_> =
         report.violations.iter().map(|(key, what)| json!({ "order": key, "what": what })).collect();
-    // In practice no sum of money exceeds 63 bits; one that does is capped.
-    let sums: serde_json::Map<_, _> = report
-        .sums
-        .iter()
-        .map(|(name, sum)| ((*name).to_owned(), json!(i64::try_from(*sum).unwrap_or(i64::MAX))))
-        .collect();
+    let sums: serde_json::Map<_, _> =
+        report.sums.iter().map(|(name, sum)| ((*name).to_owned(), exactly(*sum))).collect();
     json!({
         "system": model.name,
         "verdict": verdict,
@@ -122,6 +118,11 @@ pub(crate) fn to_json(model: &SystemModel, report: &Report) -> Value {
         "open": report.open,
         "inDoubt": report.in_doubt,
         "ledger": sums,
-        "difference": i64::try_from(report.difference).unwrap_or(i64::MAX),
+        "difference": exactly(report.difference),
     })
+}
+
+/// A sum of money as a number, or as a text of its digits where it is over 63 bits.
+fn exactly(sum: i128) -> Value {
+    i64::try_from(sum).map_or_else(|_| sum.to_string().into(), Value::from)
 }

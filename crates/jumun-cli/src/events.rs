@@ -11,6 +11,7 @@ use jiff::Timestamp;
 use jumun_bus::{Bus, BusError, Position, Record, Subscription, Wants};
 use jumun_host::config::Config;
 use jumun_runtime::events::{Token, envelope};
+use jumun_text::Escaped;
 use serde_json::{Value, json};
 use std::{
     collections::{BTreeMap, VecDeque},
@@ -86,8 +87,9 @@ fn tail(options: &Tail, systems: Systems<'_>) -> Result<ExitCode, Failure> {
     let (_, config) = options.system.load(systems)?;
     let wants =
         if options.types.is_empty() { Wants::All } else { Wants::Only(options.types.iter().cloned().collect()) };
-    let since_ms =
-        options.since.map(|since| Timestamp::now().as_millisecond() - i64::try_from(since.as_millis()).unwrap_or(0));
+    let since_ms = options
+        .since
+        .map(|since| Timestamp::now().as_millisecond() - i64::try_from(since.as_millis()).unwrap_or(i64::MAX));
     let is_selected = |found: &Found| {
         options.key.is_none_or(|key| found.record.key == key)
             && since_ms.is_none_or(|since| found.record.time_ms >= since)
@@ -120,7 +122,7 @@ fn follow(
         for delivery in subscription.poll(BATCH, POLL_WAIT)? {
             let Some(record) = delivery.record else { continue };
             let found = Found { service: delivery.source.service.clone(), record };
-            if is_selected(&found) && !is_written(writeln!(out, "{}", line(&found, as_json)))? {
+            if is_selected(&found) && !is_written(writeln!(out, "{}", Escaped(line(&found, as_json))))? {
                 return Ok(());
             }
         }

@@ -32,6 +32,7 @@ mod why;
 use clap::{Parser, Subcommand};
 use failure::Failure;
 use jumun::SystemModel;
+use jumun_text::Escaped;
 use options::SubjectOptions;
 use std::{
     io::{self, Write},
@@ -168,7 +169,7 @@ pub fn main(systems: &[fn() -> SystemModel]) -> ExitCode {
     };
     outcome.unwrap_or_else(|failure| {
         // Not eprintln!: it panics where the standard error is a file on a full disk.
-        drop(writeln!(io::stderr(), "{failure}"));
+        drop(writeln!(io::stderr(), "{}", Escaped(&failure)));
         failure.exit_code()
     })
 }

@@ -151,7 +151,7 @@ fn load(options: &Options, systems: Systems<'_>) -> Result<ExitCode, Failure> {
     let databases = if options.no_audit { None } else { Some(databases(&model, &config, &plan)?) };
     let url = options.url.clone().unwrap_or_else(|| plan::url_of(config.gateway.listen));
     if let Err(error) = process::allow_many_connections() {
-        eprintln!("failed to raise the limit of open files; connections may fail: {error}");
+        drop(writeln!(io::stderr(), "failed to raise the limit of open files; connections may fail: {error}"));
     }
     LocalSet::new().block_on(&process::runtime()?, async {
         let summary = send(options, plan, &url).await?;
@@ -259,7 +259,7 @@ async fn send(options: &Options, plan: Plan, url: &str) -> Result<Summary, Failu
     progress.abort();
     drop(progress.await);
     if io::stderr().is_terminal() {
-        eprintln!(); // keep the progress line; the summary starts below it
+        drop(writeln!(io::stderr())); // keep the progress line; the summary starts below it
     }
     let was_stopped = stop.is_cancelled();
     stop.cancel(); // from here on the first Ctrl-C ends the program

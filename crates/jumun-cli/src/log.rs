@@ -3,6 +3,7 @@
 //! counted, and the count is logged. Lines at `debug` and `trace` are written always: somebody asked for them.
 
 use crate::Failure;
+use jumun_text::Escaping;
 use std::{
     collections::HashMap,
     env, fmt,
@@ -38,10 +39,12 @@ pub(crate) fn start(json: bool) -> Result<(), Failure> {
     let reported = budget.clone();
     let reporter = thread::Builder::new().name("log-repeats".to_owned()).spawn(move || reported.report());
     let is_coloured = io::stderr().is_terminal() && env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
+    // What users sent may be part of a line. Only the colours of the log itself act on a terminal.
+    let escaping = if is_coloured { Escaping::with_colours } else { Escaping::new };
     // A service continues without its log if the disk is full.
     let log = tracing_subscriber::fmt()
         .with_env_filter(filter)
-        .with_writer(io::stderr)
+        .with_writer(move || escaping(io::stderr()))
         .with_ansi(is_coloured)
         .log_internal_errors(false);
     if json {

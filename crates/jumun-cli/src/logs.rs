@@ -1,8 +1,10 @@
 //! `jumun logs`: shows the logs of the processes of a system.
 
-use crate::{Failure, operate::RunningSystemOptions, process::block_on, up::logs_in};
+use crate::{Failure, operate::RunningSystemOptions, output::is_written, process::block_on, up::logs_in};
 use clap::Args;
+use jumun_text::escape_but_colours;
 use std::{
+    borrow::Cow,
     collections::VecDeque,
     fs::{self, File},
     io::{self, BufRead, BufReader, IsTerminal, Read, Seek, SeekFrom, Write},
@@ -56,21 +58,21 @@ pub(crate) fn run(options: &Options) -> Result<ExitCode, Failure> {
     lines.sort_by(|(_, one), (_, other)| timestamp(one).cmp(timestamp(other)));
     let mut out = io::stdout();
     for (service, line) in &lines {
-        if show(&mut out, width, service, line).is_err() {
-            return Ok(ExitCode::SUCCESS); // the reader closed the pipe
+        if !show(&mut out, width, service, line)? {
+            return Ok(ExitCode::SUCCESS);
         }
     }
-    if options.follow { block_on(follow(&mut logs, width)) } else { Ok(ExitCode::SUCCESS) }
+    if options.follow { block_on(follow(&mut logs, width))? } else { Ok(ExitCode::SUCCESS) }
 }
 
 /// Prints new lines until the reader closes the pipe.
-async fn follow(logs: &mut [Log], width: usize) -> ExitCode {
+async fn follow(logs: &mut [Log], width: usize) -> Result<ExitCode, Failure> {
     let mut out = io::stdout();
     loop {
         for log in &mut *logs {
             for line in log.new_lines().unwrap_or_default() {
-                if show(&mut out, width, &log.service, &line).is_err() {
-                    return ExitCode::SUCCESS;
+                if !show(&mut out, width, &log.service, &line)? {
+                    return Ok(ExitCode::SUCCESS);
                 }
             }
         }
@@ -78,8 +80,9 @@ async fn follow(logs: &mut [Log], width: usize) -> ExitCode {
     }
 }
 
-fn show(out: &mut io::Stdout, width: usize, service: &str, line: &str) -> io::Result<()> {
-    writeln!(out, "{service:<width$}  {}", plain(line))
+/// Prints a line. False if the reader has closed the pipe.
+fn show(out: &mut io::Stdout, width: usize, service: &str, line: &str) -> Result<bool, Failure> {
+    is_written(writeln!(out, "{service:<width$}  {}", shown(line, io::stdout().is_terminal())))
 }
 
 fn find(folder: &Path, service: Option<&str>) -> Result<Vec<Log>, Failure> {
@@ -106,18 +109,17 @@ fn timestamp(line: &str) -> &str {
     line.trim_start_matches(|first: char| !first.is_ascii_digit()).split(' ').next().unwrap_or_default()
 }
 
-/// A line without its colours, unless the output is a terminal.
-fn plain(line: &str) -> String {
-    if io::stdout().is_terminal() {
-        return line.to_owned();
+/// A line of which nothing but its colours acts on a terminal, and without these for other readers. A log may be of an earlier
+/// release, or of a service that is not ours.
+fn shown(line: &str, is_terminal: bool) -> Cow<'_, str> {
+    let line = escape_but_colours(line);
+    if is_terminal || !line.contains('\u{1b}') {
+        return line;
     }
-    let mut plain = String::with_capacity(line.len());
     let mut parts = line.split("\u{1b}[");
-    plain.push_str(parts.next().unwrap_or_default());
-    for part in parts {
-        plain.push_str(part.split_once('m').map_or(part, |(_, rest)| rest));
-    }
-    plain
+    let mut plain = parts.next().unwrap_or_default().to_owned();
+    parts.for_each(|part| plain.push_str(part.split_once('m').map_or(part, |(_, rest)| rest)));
+    Cow::Owned(plain)
 }
 
 impl Log {
@@ -167,4 +169,19 @@ impl Log {
 
 fn text(line: &[u8]) -> String {
     String::from_utf8_lossy(line).trim_end().to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_in_a_line_acts_on_the_terminal_but_its_colours() {
+        let line = "\u{1b}[2m10:00\u{1b}[0m \u{1b}[32m INFO\u{1b}[0m shop \u{202e}abc\u{9b}31m \u{1b}[2J mum";
+        assert_eq!(shown(line, false), r"10:00  INFO shop \u202eabc\u009b31m \u001b[2J mum");
+        assert_eq!(
+            shown(line, true),
+            "\u{1b}[2m10:00\u{1b}[0m \u{1b}[32m INFO\u{1b}[0m shop \\u202eabc\\u009b31m \\u001b[2J mum"
+        );
+    }
 }

@@ -6,6 +6,7 @@ use jumun::{ServiceModel, SystemModel};
 use jumun_gateway::GATEWAY;
 use jumun_host::{Plan, Socket, config::Config, serve_gateway};
 use jumun_supervisor::{self as supervisor, Leash};
+use jumun_text::Escaped;
 use std::{
     io::{self, Write},
     net::SocketAddr,
@@ -37,7 +38,7 @@ pub(crate) struct Options {
 pub(crate) fn run(options: &Options, systems: Systems<'_>) -> Result<ExitCode, Failure> {
     log::start(options.log_json).and_then(|()| serve(options, systems)).inspect_err(|failure| {
         if options.supervised.is_some() {
-            drop(writeln!(io::stdout(), "{failure}")); // the supervisor reports it to the user
+            drop(writeln!(io::stdout(), "{}", Escaped(failure))); // the supervisor reports it to the user
         }
     })
 }

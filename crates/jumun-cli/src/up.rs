@@ -7,6 +7,7 @@ use jumun_control::{About, ProcessState, ProcessStatus};
 use jumun_gateway::GATEWAY;
 use jumun_host::config::Config;
 use jumun_supervisor::{self as supervisor, Spec, Supervisor};
+use jumun_text::Escaped;
 use serde_json::json;
 use std::{
     env,
@@ -212,7 +213,7 @@ Ctrl-C stops it; the next `up` continues with its data.",
 fn print(text: &str) {
     let mut out = io::stdout();
     // The system continues if nothing reads the output.
-    drop(writeln!(out, "{text}").and_then(|()| out.flush()));
+    drop(writeln!(out, "{}", Escaped(text)).and_then(|()| out.flush()));
 }
 
 /// Prints the changes of processes.

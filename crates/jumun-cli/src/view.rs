@@ -1,10 +1,11 @@
 //! `jumun view`: rebuilds views from the event log.
 
-use crate::{Failure, options::SubjectOptions, process::block_on, systems::Systems};
+use crate::{Failure, options::SubjectOptions, output::is_written, process::block_on, systems::Systems};
 use clap::{Args, Subcommand};
 use jumun::{ServiceModel, SystemModel};
 use jumun_control::{RebuildProgress, RebuildReport, RebuildStats, RebuildView, follow, socket_in};
 use jumun_runtime::events::rebuild::views_named;
+use jumun_text::Escaped;
 use serde_json::json;
 use std::{
     io::{self, IsTerminal, Write},
@@ -44,7 +45,8 @@ fn rebuild(options: &Rebuild, systems: Systems<'_>) -> Result<ExitCode, Failure>
     let (model, config) = options.subject.load(systems)?;
     let service = service_with(&model, options.subject.subject())?;
     let socket = socket_in(&config.folder, service.name);
-    let mut printer = Printer { json: options.json, is_terminal: io::stdout().is_terminal(), last: None };
+    let mut printer =
+        Printer { json: options.json, is_terminal: io::stdout().is_terminal(), last: None, unwritable: None };
     let call = RebuildView { view: options.subject.subject().to_owned() };
     block_on(follow(&socket, &call, |report| printer.print(report)))??;
     printer.finish()
@@ -67,15 +69,16 @@ struct Printer {
     json: bool,
     is_terminal: bool,
     last: Option<RebuildReport>,
+    unwritable: Option<Failure>,
 }
 
 impl Printer {
-    /// Prints a report. False if the reader has closed the pipe.
+    /// Prints a report. False if the reader has closed the pipe, or it cannot be written.
     fn print(&mut self, report: RebuildReport) -> bool {
         let mut out = io::stdout().lock();
         let line = if self.is_terminal { "\r\x1b[K" } else { "" };
         let printed = match &report {
-            report if self.json => writeln!(out, "{}", json!(report)),
+            report if self.json => writeln!(out, "{}", Escaped(json!(report))),
             RebuildReport::Progress(progress) if self.is_terminal => write!(out, "{line}{}", progress_text(progress)),
             RebuildReport::Progress(progress) => writeln!(out, "{}", progress_text(progress)),
             RebuildReport::Done(stats) => writeln!(out, "{line}{}", stats_text(stats)),
@@ -83,10 +86,19 @@ impl Printer {
             RebuildReport::Failed { .. } => Ok(()),
         };
         self.last = Some(report);
-        printed.and_then(|()| out.flush()).is_ok()
+        match is_written(printed.and_then(|()| out.flush())) {
+            Ok(is_written) => is_written,
+            Err(failure) => {
+                self.unwritable = Some(failure);
+                false
+            }
+        }
     }
 
     fn finish(self) -> Result<ExitCode, Failure> {
+        if let Some(failure) = self.unwritable {
+            return Err(failure);
+        }
         match self.last {
             Some(RebuildReport::Done(_)) => Ok(ExitCode::SUCCESS),
             Some(RebuildReport::Failed { code, why, remedy }) => Err(Failure::of_service(code, why, remedy)),

@@ -80,7 +80,7 @@ fn in_doubt(service: &str, request: &Request) -> String {
     let Request { collection, subject, until_ms, .. } = request;
     match Timestamp::from_millisecond(*until_ms) {
         Ok(until) if request.state == RequestState::Delayed => {
-            format!("  {service:<13} {collection}/{subject} waits for an answer from {asks}, until {until:.0}")
+            format!("  {service:<13} {collection}/{subject} waits for an answer from {asks}, until {until:.3}")
         }
         _ => format!("  {service:<13} an ask to {asks} is in doubt: {}", request.state),
     }

@@ -180,7 +180,8 @@ impl Problem {
         is_for_later.then(|| (wait.as_secs() + u64::from(wait.subsec_nanos() > 0)).max(1))
     }
 
-    /// The body, as `application/problem+json`.
+    /// The body, as `application/problem+json`. What a client sent and the detail quotes does not act on the terminal that shows
+    /// it.
     pub fn body(&self, status: u16, instance: &str, request_id: &str) -> String {
         let body = Body {
             r#type: format!("{TYPE_PREFIX}{}", self.code.as_str()),
@@ -191,7 +192,7 @@ impl Problem {
             instance,
             request_id,
         };
-        serde_json::to_string(&body).unwrap_or_default()
+        jumun_text::escape(&serde_json::to_string(&body).unwrap_or_default()).into_owned()
     }
 
     /// The rejection in another service's problem, if it is final.
@@ -266,6 +267,14 @@ mod tests {
             let problem = Problem { field: Some("price".into()), ..Problem::new(code, "why \"so\"") };
             assert_eq!(Problem::parse(&problem.body(code.status(), "/orders", "r1")), Some(problem));
         }
+    }
+
+    #[test]
+    fn what_a_detail_quotes_does_not_act_on_a_terminal() {
+        let problem = Problem::new(Code::Invalid, "there is no field \u{202e}x\u{9b}");
+        let body = problem.body(422, "/orders", "r1");
+        assert!(body.contains(r"\u202ex\u009b"), "{body}");
+        assert_eq!(Problem::parse(&body), Some(problem));
     }
 
     #[test]

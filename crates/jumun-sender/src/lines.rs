@@ -10,6 +10,7 @@ use crate::{
     message::Letter,
 };
 use futures_util::future::BoxFuture;
+use jumun_text::escape;
 use serde::Serialize;
 use std::{
     fs::{File, OpenOptions},
@@ -150,7 +151,8 @@ impl Channel for Console {
         let Letter { subject, text } = letter;
         let text = text.lines().map(str::trim).filter(|line| !line.is_empty()).collect::<Vec<_>>().join(" / ");
         let whom = if message.recipient.is_empty() { "the customer" } else { &message.recipient };
-        Box::pin(self.0.put(format!("message {} to {whom}: {subject} | {text}", message.id)))
+        let line = format!("message {} to {whom}: {subject} | {text}", message.id);
+        Box::pin(self.0.put(escape(&line).into_owned())) // people read it on a terminal
     }
 }
 
@@ -165,11 +167,12 @@ impl Channel for JsonLines {
             recipient: &'a str,
             subject: &'a str,
             text: &'a str,
-            time: jiff::Timestamp,
+            time: String,
         }
         let Letter { subject, text } = &letter;
         let Message { id, recipient, time_ms, .. } = message;
         let time = jiff::Timestamp::from_millisecond(*time_ms).unwrap_or_default(); // checked before
+        let time = format!("{time:.3}");
         let line = serde_json::to_string(&Record { id, recipient, subject, text, time });
         Box::pin(async move {
             match line {

@@ -62,7 +62,7 @@ fn body(message: &Message, letter: &Letter) -> Result<Bytes, SendError> {
     #[derive(Serialize)]
     struct Body<'a> {
         r#type: &'a str,
-        timestamp: jiff::Timestamp,
+        timestamp: String,
         data: Data<'a>,
     }
     #[derive(Serialize)]
@@ -76,6 +76,7 @@ fn body(message: &Message, letter: &Letter) -> Result<Bytes, SendError> {
     let Message { id, recipient, template, fields, time_ms } = message;
     let Letter { subject, text } = letter;
     let timestamp = jiff::Timestamp::from_millisecond(*time_ms).unwrap_or_default(); // checked before
+    let timestamp = format!("{timestamp:.3}");
     let body = Body { r#type: template, timestamp, data: Data { id, recipient, subject, text, fields } };
     let body = serde_json::to_vec(&body);
     body.map(Bytes::from).map_err(|error| SendError::refused(format!("it cannot be written as JSON: {error}")))

@@ -18,7 +18,7 @@ async fn a_line_of_the_file_says_it_all() {
     let lines: Vec<Value> = text.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect();
     let expected = json!({
         "id": "m-1", "recipient": "kim", "subject": "신청 7 접수",
-        "text": "kim님의 신청이 접수되었어요.\n.\n강의: 101", "time": "2022-09-22T07:06:48.97Z",
+        "text": "kim님의 신청이 접수되었어요.\n.\n강의: 101", "time": "2022-09-22T07:06:48.970Z",
     });
     assert_eq!((&lines[0], &lines[1]["id"], lines.len()), (&expected, &json!("m-2"), 2));
     #[cfg(unix)]

@@ -34,7 +34,7 @@ async fn a_receiver_can_verify_what_it_gets() {
     let body: Value = serde_json::from_slice(&received[0].body).expect("JSON");
     let expected = json!({
         "type": "Ordered",
-        "timestamp": "2022-09-22T07:06:48.97Z",
+        "timestamp": "2022-09-22T07:06:48.970Z",
         "data": {
             "id": "0190-a",
             "recipient": "kim",

@@ -291,18 +291,17 @@ async fn unknown_and_read_only_fields_are_ignored() {
 }
 
 #[tokio::test]
-async fn any_text_is_a_name() {
+async fn any_text_that_people_see_is_a_name() {
     let mut lab = Lab::running().await;
     let orders = lab.order.client();
-    for name in ["\u{0}", "\u{202e}reversed", "👩‍👩‍👧‍👦", "\"quoted\" \\ /", "</script>", &"가".repeat(255), "line\nbreak"]
-    {
+    for name in ["👩‍👩‍👧‍👦", "\"quoted\" \\ /", "</script>", &"가".repeat(255), "שלום", "0"] {
         let body = json!({ "storeName": name, "itemName": name, "itemQty": 1, "price": 1 });
         let answer = orders.post("/orders", &body).await;
         assert_eq!((answer.status, &answer.json()["storeName"]), (201, &json!(name)), "{name:?}");
         let shown = orders.get(&format!("/orders/{}", answer.id())).await;
         assert_eq!(shown.body, answer.body);
     }
-    assert_eq!(orders.all("/orders").await.len(), 7);
+    assert_eq!(orders.all("/orders").await.len(), 6);
     lab.assert_the_promise().await;
 }
 

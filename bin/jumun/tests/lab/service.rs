@@ -56,6 +56,13 @@ pub(super) fn program(path: &Path, folder: &Path) -> Command {
     command
 }
 
+/// Sets a key in a list of keys and values. The program refuses one that comes twice.
+pub(super) fn set(settings: &mut Vec<String>, key_and_value: String) {
+    let key = |setting: &str| setting.split('=').next().map(str::to_owned);
+    settings.retain(|known| key(known) != key(&key_and_value));
+    settings.push(key_and_value);
+}
+
 impl Service {
     pub(super) fn new(system: &'static str, name: &'static str, folder: &Path, data: &Path) -> Self {
         let reserved = TcpSocket::new_v4().expect("a socket");
@@ -82,9 +89,9 @@ impl Service {
         self.address
     }
 
-    /// Sets a configuration key, from the next start on. The last one wins.
+    /// Sets a configuration key, from the next start on, in place of what it was set to.
     pub(crate) fn set(&mut self, key_and_value: impl Into<String>) {
-        self.settings.push(key_and_value.into());
+        set(&mut self.settings, key_and_value.into());
     }
 
     /// Sets a variable of the environment, from the next start on.

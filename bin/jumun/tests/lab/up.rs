@@ -2,7 +2,7 @@
 
 use super::{
     Audit, Client, FOOD_DELIVERY, LONG, SERVICES, run,
-    service::{JUMUN, program},
+    service::{JUMUN, program, set},
     wait_until,
 };
 use rustix::process::{Pid, Signal, kill_process, test_kill_process};
@@ -65,7 +65,7 @@ impl Up {
 
     /// Sets a configuration key, from the next start on.
     pub(crate) fn set(&mut self, key_and_value: impl Into<String>) {
-        self.settings.push(key_and_value.into());
+        set(&mut self.settings, key_and_value.into());
     }
 
     pub(crate) fn folder(&self) -> &Path {

@@ -131,7 +131,7 @@ async fn a_reader_costs_disk_and_no_time_and_is_named() {
     until("the warning is over", || database.stats().log.warning.is_none()).await;
     let stats = database.stats().log;
     assert_eq!((stats.unfolded_bytes, stats.held_ms, stats.held_by), (0, None, None));
-    let all = Query { collection: "menus", filter: None, sort: None, offset: 0, size: 1 };
+    let all = Query { collection: "menus", filter: None, sort: Vec::new(), offset: 0, size: 1 };
     assert_eq!(i64::try_from(database.page(all).await.unwrap().total), Ok(2 * commits));
 }
 
@@ -148,7 +148,7 @@ async fn lists_without_a_pause_do_not_keep_the_log_long() {
         let database = Arc::clone(&listing);
         tokio::spawn(async move {
             loop {
-                let all = Query { collection: "menus", filter: None, sort: None, offset: 0, size: 8 };
+                let all = Query { collection: "menus", filter: None, sort: Vec::new(), offset: 0, size: 8 };
                 database.page(all).await.unwrap();
             }
         })
@@ -299,7 +299,7 @@ async fn a_damaged_page_is_remembered_and_nothing_is_written_into_the_file_any_m
     assert_eq!(failure.code(), "database-damaged");
     assert_eq!(database.commit(one(9_999)).await, Err(CommitError::Failed(failure.clone())));
     assert_eq!(database.failure(), Some(failure));
-    let all = Query { collection: "orders", filter: None, sort: None, offset: 0, size: 1_000 };
+    let all = Query { collection: "orders", filter: None, sort: Vec::new(), offset: 0, size: 1_000 };
     assert!(matches!(database.page(all).await, Err(ReadError::Failed(_))));
     assert!(database.document("orders", 1).await.unwrap().is_some(), "what can be read is read");
 }

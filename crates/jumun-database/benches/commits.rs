@@ -118,12 +118,12 @@ fn alone(file: &Path, length: Duration) -> Row {
         };
         let (document, event, id_bytes) = (&documents[0], &journal[0], request.id.into_bytes());
         run(
-            "INSERT INTO requests VALUES (?1, ?2, x'00', 'done', 'orders', ?3, NULL, NULL, NULL, NULL, NULL, x'00', 1)",
+            "INSERT INTO requests VALUES (?1, ?2, x'00', 'done', 'orders', ?3, NULL, NULL, NULL, NULL, NULL, x'00', 1, NULL, NULL)",
             &[&id_bytes, &request.key, &request.subject],
         );
         run("INSERT INTO orders_documents VALUES (?1, 1, 1, ?2)", &[&document.id, &document.body]);
         run(
-            "INSERT INTO journal VALUES (0, ?1, ?2, ?3, ?4, ?5)",
+            "INSERT INTO journal VALUES (0, ?1, ?2, ?3, ?4, ?5, NULL)",
             &[&id, &event.event_type, &event.key, &event.time_ms, &event.body],
         );
         transaction.commit().unwrap();

@@ -68,7 +68,8 @@ pub struct Window {
 pub struct Traffic {
     /// Requests answered.
     pub requests: u64,
-    /// Requests answered with status 500 or above.
+    /// Requests answered with status 500 or above, except those that no server could answer: an unknown method (501) or
+    /// version of HTTP (505).
     pub failures: u64,
     /// The slowest answer.
     pub slowest: Duration,
@@ -107,7 +108,8 @@ impl HttpMetrics {
         for route in lock(&self.0.routes).iter().filter(|route| route.0.is_traffic) {
             for (status, counter) in lock(&route.0.answered).iter() {
                 traffic.requests += counter.get();
-                traffic.failures += if *status >= 500 { counter.get() } else { 0 };
+                let is_failure = *status >= 500 && !matches!(status, 501 | 505);
+                traffic.failures += if is_failure { counter.get() } else { 0 };
             }
         }
         traffic

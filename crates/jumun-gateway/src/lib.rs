@@ -18,6 +18,7 @@ mod forward;
 mod head;
 pub mod limits;
 mod pages;
+mod patient;
 mod rate;
 mod routes;
 mod shedding;

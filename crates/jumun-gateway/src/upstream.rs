@@ -6,7 +6,10 @@
 //! the body the connection becomes idle again; a body that is dropped before closes it. The probe closes connections that
 //! have been idle for too long before the upstream does, so that no request is sent on a closing connection.
 
-use crate::limits::{ANSWER_PAUSE_MAX, CONNECT_TIME_LIMIT, PROBE_EVERY, PROBES_FAILED_MAX};
+use crate::{
+    limits::{ANSWER_PAUSE_MAX, CONNECT_TIME_LIMIT, PROBE_EVERY, PROBES_FAILED_MAX},
+    patient::PatientStream,
+};
 use axum::BoxError;
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Method, Request, Response, Uri, header};
@@ -151,9 +154,13 @@ impl Upstream {
             tracing::debug!(%error, "failed to set TCP_NODELAY; requests may be delayed");
         }
         let mut builder = http1::Builder::new();
+        // RFC 9112, section 5.1: a gateway removes the space before a colon in an answer.
         builder.max_buf_size(HEAD_MAX_BYTES).max_header_size(HEAD_MAX_BYTES);
-        let (sender, connection) =
-            builder.handshake(TokioIo::new(stream)).await.map_err(|error| ExchangeError::Broken(chain(&error)))?;
+        builder.allow_spaces_after_header_name_in_responses(true);
+        let (sender, connection) = builder
+            .handshake(TokioIo::new(PatientStream::new(stream)))
+            .await
+            .map_err(|error| ExchangeError::Broken(chain(&error)))?;
         let upstream = self.authority.clone();
         tokio::spawn(async move {
             if let Err(error) = connection.await {
@@ -294,6 +301,8 @@ impl Body for UpstreamBody {
     ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
         let this = &mut *self;
         match Pin::new(&mut this.body).poll_frame(context) {
+            // Trailers are about this connection: the header that announces them is not forwarded either.
+            Poll::Ready(Some(Ok(frame))) if frame.is_trailers() => self.poll_frame(context),
             Poll::Ready(Some(Ok(frame))) => {
                 this.time_limit = None;
                 this.release_at_end();

@@ -1,20 +1,27 @@
-//! HTTP for services and the gateway: problems (RFC 9457), replies, connections that drain, load shedding.
+//! HTTP for services and the gateway: problems (RFC 9457), replies, connections that drain, checks of heads, load shedding.
 //!
 //! # Boundary
 //!
 //! This crate depends neither on the engine of a service nor on the upstreams of the gateway.
 
 mod address;
+mod allow;
 mod connections;
+mod fields;
+mod head;
 mod headers;
 pub mod limits;
+mod negotiation;
 mod problem;
 mod reply;
 mod shedding;
 
 pub use address::Address;
+pub use allow::{ALL_METHODS, READ_ONLY, allowed};
 pub use connections::{Pace, serve_until};
+pub use head::{check_head, check_json, check_preconditions};
 pub use headers::{CAPACITY, EXPIRES, IDEMPOTENCY_KEY, SEEN};
+pub use negotiation::Offer;
 pub use problem::{Code, Problem, TYPE_PREFIX};
 pub use reply::{Reply, ask_only, refuse, respond, status, status_of, word};
 pub use shedding::{Shed, Shedding};

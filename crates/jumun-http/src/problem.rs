@@ -18,26 +18,44 @@ pub enum Code {
     NotFound,
     /// The path does not support the method.
     MethodNotAllowed,
+    /// The answer has no media type that the client accepts.
+    NotAcceptable,
     /// The client was too slow.
     Timeout,
     /// The state of the resource does not allow it.
     Conflict,
     /// The ask was undone before, so the service does not do it again.
     Voided,
+    /// A precondition of the request does not hold.
+    PreconditionFailed,
     /// The body is too large.
     TooLarge,
+    /// The target of the request is too long.
+    UriTooLong,
     /// The `Content-Type` is not JSON.
     UnsupportedMediaType,
+    /// The body has a `Content-Encoding`.
+    UnsupportedCoding,
+    /// The `Expect` of the request is not met.
+    ExpectationFailed,
+    /// The request is for another server.
+    Misdirected,
     /// A field is missing or invalid.
     Invalid,
     /// The idempotency key belongs to another request.
     KeyReused,
+    /// The head of the request is too large.
+    HeadTooLarge,
     /// The client exceeds its rate limit; nothing was done.
     TooManyRequests,
     /// A defect of this program.
     Internal,
     /// A fault that an operator injected.
     Fault,
+    /// The method or the transfer coding is not known.
+    NotImplemented,
+    /// The version of HTTP is not supported.
+    VersionUnsupported,
     /// An upstream sent an invalid response.
     BadGateway,
     /// A required service does not answer; nothing remains done.
@@ -56,22 +74,31 @@ pub enum Code {
 
 impl Code {
     /// All codes.
-    pub const ALL: [Code; 22] = [
+    pub const ALL: [Code; 31] = [
         Self::Malformed,
         Self::Declined,
         Self::AskOnly,
         Self::NotFound,
         Self::MethodNotAllowed,
+        Self::NotAcceptable,
         Self::Timeout,
         Self::Conflict,
         Self::Voided,
+        Self::PreconditionFailed,
         Self::TooLarge,
+        Self::UriTooLong,
         Self::UnsupportedMediaType,
+        Self::UnsupportedCoding,
+        Self::ExpectationFailed,
+        Self::Misdirected,
         Self::Invalid,
         Self::KeyReused,
+        Self::HeadTooLarge,
         Self::TooManyRequests,
         Self::Internal,
         Self::Fault,
+        Self::NotImplemented,
+        Self::VersionUnsupported,
         Self::BadGateway,
         Self::NeighbourUnavailable,
         Self::Overloaded,
@@ -89,11 +116,20 @@ impl Code {
             Self::AskOnly => ("ask-only", 403, "Only services of this system may ask here"),
             Self::NotFound => ("not-found", 404, "There is no such thing"),
             Self::MethodNotAllowed => ("method-not-allowed", 405, "The method is not for this path"),
+            Self::NotAcceptable => ("not-acceptable", 406, "No acceptable media type"),
             Self::Timeout => ("timeout", 408, "The request came too slowly"),
             Self::Conflict => ("conflict", 409, "Not in this state"),
             Self::Voided => ("voided", 409, "This was undone before"),
             Self::TooLarge => ("too-large", 413, "The request is too large"),
+            Self::PreconditionFailed => ("precondition-failed", 412, "A precondition does not hold"),
+            Self::UriTooLong => ("uri-too-long", 414, "The path is too long"),
             Self::UnsupportedMediaType => ("unsupported-media-type", 415, "The media type is not JSON"),
+            Self::UnsupportedCoding => ("unsupported-coding", 415, "The body is encoded"),
+            Self::ExpectationFailed => ("expectation-failed", 417, "The expectation is not met"),
+            Self::Misdirected => ("misdirected", 421, "The request is for another server"),
+            Self::HeadTooLarge => ("head-too-large", 431, "The head of the request is too large"),
+            Self::NotImplemented => ("not-implemented", 501, "The method or coding is not known"),
+            Self::VersionUnsupported => ("version-unsupported", 505, "The version of HTTP is not supported"),
             Self::Invalid => ("invalid", 422, "A value is missing or impossible"),
             Self::KeyReused => ("key-reused", 422, "The idempotency key belongs to another request"),
             Self::TooManyRequests => ("too-many-requests", 429, "More requests than a client may send"),
@@ -165,12 +201,18 @@ pub struct Problem {
     /// When to retry, if that is known more precisely than by the code.
     #[serde(skip)]
     pub wait: Option<Duration>,
+    /// The methods of the path, if the method of the request is not one of them.
+    #[serde(skip)]
+    pub allow: Option<Cow<'static, str>>,
+    /// Whether the connection ends with the answer: what follows on it may not be a request.
+    #[serde(skip)]
+    pub is_last: bool,
 }
 
 impl Problem {
     /// A problem with this detail.
     pub fn new(code: Code, detail: impl Into<Cow<'static, str>>) -> Self {
-        Self { code, detail: detail.into(), field: None, wait: None }
+        Self { code, detail: detail.into(), field: None, wait: None, allow: None, is_last: false }
     }
 
     /// The value of `Retry-After`: whole seconds, at least 1. None if a retry does not help.
@@ -217,7 +259,14 @@ impl Problem {
         }
         let received: Received = serde_json::from_str(body).ok()?;
         let code = Code::of_type(&received.r#type)?;
-        Some(Self { code, detail: received.detail.into(), field: received.field, wait: None })
+        Some(Self {
+            code,
+            detail: received.detail.into(),
+            field: received.field,
+            wait: None,
+            allow: None,
+            is_last: false,
+        })
     }
 }
 

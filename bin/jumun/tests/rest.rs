@@ -444,14 +444,13 @@ async fn wrong_paths_are_404_and_wrong_methods_405_with_what_is_allowed() {
         assert_eq!(answer.json()["instance"], path);
     }
     for (method, path, allowed) in [
-        (Method::PUT, "/orders", "GET,HEAD,POST"),
-        (Method::DELETE, "/orders", "GET,HEAD,POST"),
-        (Method::PATCH, "/orders/1", "DELETE,GET,HEAD"),
-        (Method::POST, "/orders/1", "DELETE,GET,HEAD"),
-        (Method::POST, "/orders/search", "GET,HEAD"),
-        (Method::POST, "/actuator/health", "GET,HEAD"),
-        (Method::OPTIONS, "/orders", "GET,HEAD,POST"),
-        (Method::TRACE, "/orders", "GET,HEAD,POST"),
+        (Method::PUT, "/orders", "GET,HEAD,OPTIONS,POST"),
+        (Method::DELETE, "/orders", "GET,HEAD,OPTIONS,POST"),
+        (Method::PATCH, "/orders/1", "DELETE,GET,HEAD,OPTIONS"),
+        (Method::POST, "/orders/1", "DELETE,GET,HEAD,OPTIONS"),
+        (Method::POST, "/orders/search", "GET,HEAD,OPTIONS"),
+        (Method::POST, "/actuator/health", "GET,HEAD,OPTIONS"),
+        (Method::TRACE, "/orders", "GET,HEAD,OPTIONS,POST"),
     ] {
         let answer = orders.send(method.clone(), path, &[], "").await.expect("an answer");
         assert_eq!((answer.status, &*answer.problem()), (405, "method-not-allowed"), "{method} {path}");
@@ -562,7 +561,10 @@ async fn what_is_no_http_ends_its_own_connection_only() {
         drop(stream.write_all(bytes).await);
         drop(stream.shutdown().await);
         let answer = read_response(&mut stream).await;
-        assert!(answer.is_empty() || answer.starts_with("HTTP/1.1 4"), "{answer}");
+        assert!(
+            answer.is_empty() || answer.starts_with("HTTP/1.1 4") || answer.starts_with("HTTP/1.1 505 "),
+            "{answer}"
+        );
     }
     order(&lab.order.client(), "냉면", 1).await;
     lab.assert_the_promise().await;

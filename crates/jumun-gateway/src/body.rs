@@ -4,8 +4,8 @@ use crate::{limits::BODIES_MAX_BYTES, upstream::UpstreamBody};
 use axum::BoxError;
 use bytes::{Bytes, BytesMut};
 use http_body_util::{BodyExt, Full};
-use hyper::body::{Body as _, Frame, Incoming, SizeHint};
-use jumun_http::{Code, Problem, limits::BODY_MAX_BYTES};
+use hyper::body::{Body as _, Frame, SizeHint};
+use jumun_http::{Code, Problem, RequestBody, limits::BODY_MAX_BYTES};
 use std::{
     pin::Pin,
     sync::{
@@ -25,7 +25,11 @@ pub(crate) struct BufferedBody {
 
 impl BufferedBody {
     /// Reads a whole body: the gateway may have to send it twice. `total` counts the bytes of all buffered bodies.
-    pub(crate) async fn read(mut body: Incoming, total: &Arc<AtomicUsize>, limit: Duration) -> Result<Self, Problem> {
+    pub(crate) async fn read(
+        mut body: RequestBody,
+        total: &Arc<AtomicUsize>,
+        limit: Duration,
+    ) -> Result<Self, Problem> {
         let mut buffered = Self { bytes: Bytes::new(), counted: 0, total: total.clone() };
         if body.is_end_stream() {
             return Ok(buffered);

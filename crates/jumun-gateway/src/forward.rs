@@ -15,7 +15,7 @@ use crate::{
     config::{GATEWAY, GatewayConfig},
     head::{self, Cors, Peer},
     limits::GATEWAY_ATTEMPTS,
-    pages::{self, Pages, wrong_method},
+    pages::{self, Pages},
     rate::Rates,
     routes::{Routes, Service, ServiceIndex},
     shedding::LoadShedding,
@@ -23,11 +23,15 @@ use crate::{
     upstream::{self, ExchangeError, UpstreamBody},
 };
 use bytes::Bytes;
-use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri, Version, header, uri::PathAndQuery};
+use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri, header, uri::PathAndQuery};
 use http_body_util::Full;
-use hyper::body::Incoming;
+use hyper::body::Body as _;
 use jumun::SystemModel;
-use jumun_http::{Code, IDEMPOTENCY_KEY, Problem, Shed, ask_only, refuse, status_of};
+use jumun_http::{
+    Code, IDEMPOTENCY_KEY, Problem, RequestBody, Shed, ask_only, check_head,
+    limits::{HEAD_ADDED_LINES, HEAD_MAX_LINES},
+    refuse, status_of,
+};
 use jumun_telemetry::{self as telemetry, HttpMetrics, REQUEST_ID, given_request_id};
 use std::{
     collections::BTreeMap,
@@ -138,9 +142,10 @@ impl Forwarder {
     }
 
     /// Answers a request: with the answer of a service, a page of the gateway, or a problem.
-    pub(crate) async fn answer(self: Arc<Self>, peer: Arc<Peer>, request: Request<Incoming>) -> Response<Body> {
+    pub(crate) async fn answer(self: Arc<Self>, peer: Arc<Peer>, request: Request<RequestBody>) -> Response<Body> {
         let began = Instant::now();
         let (mut head, body) = request.into_parts();
+        let checked = check_head(&head, !body.is_end_stream(), HEAD_MAX_LINES - HEAD_ADDED_LINES);
         let has_id = given_request_id(&head.headers).is_some();
         let is_command = !head.method.is_safe();
         let has_key = head.headers.contains_key(IDEMPOTENCY_KEY);
@@ -158,10 +163,10 @@ impl Forwarder {
         let path = head.uri.path_and_query().cloned();
         let path = path.as_ref().map_or("*", PathAndQuery::path);
 
-        let answered = if self.cors.is_preflight(&method, &head.headers) {
-            Ok(preflight())
-        } else {
-            self.clone().forward_or_answer(path, &peer, head, body, &request_id).await
+        let answered = match checked {
+            Err(problem) => Err(problem.into()),
+            Ok(()) if self.cors.is_preflight(&method, &head.headers) => Ok(preflight()),
+            Ok(()) => self.clone().forward_or_answer(path, &peer, head, body, &request_id).await,
         };
         let mut response = answered.unwrap_or_else(|Unanswered { problem, key }| {
             let request_id = request_id.to_str().unwrap_or_default();
@@ -193,22 +198,24 @@ impl Forwarder {
         path: &str,
         peer: &Peer,
         mut head: http::request::Parts,
-        body: Incoming,
+        body: RequestBody,
         request_id: &HeaderValue,
     ) -> Result<Response<Body>, Unanswered> {
-        let host = requested_host(&head)?;
-        let Some(route) = self.routes.find(path) else { return Ok(self.page(&head.method, path)?) };
+        let host = requested_host(&head);
+        let Some(route) = self.routes.find(path) else { return Ok(self.page(&head, path)?) };
         if route.is_for_services(&head.method) {
             return Err(ask_only().into());
         }
-        if head.method == Method::TRACE || head.method == Method::CONNECT {
-            return Err(wrong_method(&head.method, path).into());
+        if head.method == Method::TRACE || (head.method == Method::OPTIONS && !head::may_forward(&mut head.headers)?) {
+            let allow = route.allowed(path);
+            let allow = allow.ok_or_else(|| Problem::new(Code::NotFound, format!("Nothing is served at {path}.")))?;
+            return Ok(pages::not_by_this_method(&head.method, path, allow)?);
         }
         let service = route.service;
         self.admit(peer, &head, self.routes.service(service))?;
         let body = BufferedBody::read(body, &self.buffered_bytes, self.body_time_limit).await?;
         let key = if head.method.is_safe() { None } else { head.headers.get(IDEMPOTENCY_KEY).cloned() };
-        head::prepare_request(&mut head.headers, peer, host);
+        head::prepare_request(&mut head.headers, head.version, peer, host);
         if let Some(key) = &key {
             head.headers.insert(IDEMPOTENCY_KEY, key.clone()); // even if `Connection` names it
         }
@@ -226,7 +233,7 @@ impl Forwarder {
             self.forward(service, request).await
         };
         let mut response = answer?;
-        head::prepare_response(response.headers_mut(), request_id);
+        head::prepare_response(&mut response, request_id);
         if let Some(key) = key
             && response.status().is_server_error()
         {
@@ -236,14 +243,14 @@ impl Forwarder {
         Ok(response)
     }
 
-    fn page(&self, method: &Method, path: &str) -> Result<Response<Body>, Problem> {
+    fn page(&self, head: &http::request::Parts, path: &str) -> Result<Response<Body>, Problem> {
         let state = pages::State {
             is_ready: self.is_ready.load(Ordering::Relaxed),
             routes: &self.routes,
             slots: &self.slots,
             shedding: &self.shedding,
         };
-        self.pages.answer(method, path, &state)
+        self.pages.answer(head, path, &state)
     }
 
     /// Refuses excess requests before their bodies are read, which costs next to nothing.
@@ -305,7 +312,10 @@ async fn attempt(
             }
             Ok((response, lease)) if response.status() != StatusCode::SWITCHING_PROTOCOLS => {
                 let (mut head, body) = response.into_parts();
-                head.version = Version::HTTP_11;
+                if let Err(why) = head::check_response(&mut head) {
+                    tracing::warn!(service = name, why, "an upstream sent an invalid response");
+                    return Err(Problem::new(Code::BadGateway, format!("{name} sent an invalid HTTP response.")));
+                }
                 head.extensions.clear();
                 return Ok(Response::from_parts(head, Body::Forwarded(UpstreamBody::new(body, lease))));
             }
@@ -348,15 +358,10 @@ fn preflight() -> Response<Body> {
 }
 
 /// The host that the client requests (RFC 9112, section 3.2).
-fn requested_host(head: &http::request::Parts) -> Result<Option<HeaderValue>, Problem> {
-    let mut hosts = head.headers.get_all(header::HOST).iter();
-    let (first, second) = (hosts.next(), hosts.next());
-    if second.is_some() || (first.is_none() && head.version == Version::HTTP_11) {
-        return Err(Problem::new(Code::Malformed, "A request must have exactly one Host."));
-    }
+fn requested_host(head: &http::request::Parts) -> Option<HeaderValue> {
     match head.uri.authority() {
-        Some(authority) => Ok(HeaderValue::try_from(authority.as_str()).ok()),
-        None => Ok(first.cloned()),
+        Some(authority) => HeaderValue::try_from(authority.as_str()).ok(),
+        None => head.headers.get(header::HOST).cloned(),
     }
 }
 

@@ -28,13 +28,12 @@ mod upstream;
 pub use config::{GATEWAY, GatewayConfig, PORT};
 pub use rate::{Network, RateConfig};
 
-use crate::{body::Body, forward::Forwarder, head::Peer, limits::FAREWELL};
-use http::{Request, Response, StatusCode};
-use hyper::{body::Incoming, service::Service as HttpService};
+use crate::{forward::Forwarder, head::Peer, limits::FAREWELL};
+use http::StatusCode;
 use jumun::SystemModel;
-use jumun_http::{Pace, Shed, limits::DRAIN_TIME_LIMIT, serve_until};
+use jumun_http::{Shed, Terms, limits::DRAIN_TIME_LIMIT, serve_until};
 use jumun_telemetry::{Summary, Traffic, Window, limits::SUMMARY_SECONDS};
-use std::{collections::BTreeMap, convert::Infallible, net::SocketAddr, pin::Pin, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, net::SocketAddr, sync::Arc, time::Duration};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
@@ -64,29 +63,16 @@ pub async fn serve(model: &SystemModel, config: &GatewayConfig, gateway: Gateway
     }
     background.spawn(summarize(forwarder.clone()));
     announce();
-    let service = |peer: SocketAddr| Connection { forwarder: forwarder.clone(), peer: Arc::new(Peer::new(peer.ip())) };
-    let pace = Pace { head_time_limit: config.head_time_limit, farewell: FAREWELL };
-    serve_until(listener, service, pace, &stop, || forwarder.begin_drain()).await;
+    let handler = |peer: SocketAddr| {
+        let (forwarder, peer) = (forwarder.clone(), Arc::new(Peer::new(peer.ip())));
+        move |request| forwarder.clone().answer(peer.clone(), request)
+    };
+    let unreadable = forwarder.metrics.route("*", "unreadable");
+    let terms = Terms::of_gateway(config.head_time_limit, FAREWELL, unreadable);
+    serve_until(listener, handler, terms, &stop, || forwarder.begin_drain()).await;
     forwarder.commands.close();
     if tokio::time::timeout(DRAIN_TIME_LIMIT, forwarder.commands.wait()).await.is_err() {
         tracing::warn!("some commands did not finish in time; abandoning them");
-    }
-}
-
-/// A client's connection.
-struct Connection {
-    forwarder: Arc<Forwarder>,
-    peer: Arc<Peer>,
-}
-
-impl HttpService<Request<Incoming>> for Connection {
-    type Response = Response<Body>;
-    type Error = Infallible;
-    type Future = Pin<Box<dyn Future<Output = Result<Response<Body>, Infallible>> + Send>>;
-
-    fn call(&self, request: Request<Incoming>) -> Self::Future {
-        let (forwarder, peer) = (self.forwarder.clone(), self.peer.clone());
-        Box::pin(async move { Ok(forwarder.answer(peer, request).await) })
     }
 }
 

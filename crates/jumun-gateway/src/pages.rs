@@ -1,11 +1,12 @@
 //! The gateway's own pages: health, information, metrics.
 
 use crate::{body::Body, config::GATEWAY, routes::Routes, shedding::LoadShedding, slots::Slots};
-use http::{Method, Response, StatusCode};
-use jumun_http::{Code, Problem, Reply};
+use http::{Method, Response, request::Parts};
+use jumun_http::{ALL_METHODS, Code, Offer, Problem, READ_ONLY, Reply, check_preconditions, respond, wrong_method};
 use jumun_telemetry as telemetry;
 use prometheus_client::registry::Registry;
 use serde_json::{Value, json};
+use std::borrow::Cow;
 
 /// What the pages show besides the state of the forwarder.
 pub(crate) struct Pages {
@@ -30,26 +31,46 @@ impl Pages {
     /// Answers a request for a page.
     ///
     /// The health page shows services that are down, but the gateway itself stays up: it still forwards to the others.
-    pub(crate) fn answer(&self, method: &Method, path: &str, state: &State<'_>) -> Result<Response<Body>, Problem> {
-        let reply = match path {
-            "/actuator/health" => jumun_http::status(state.is_ready, Some(state.routes.components())),
-            "/actuator/health/liveness" => jumun_http::status(true, None),
-            "/actuator/health/readiness" => jumun_http::status(state.is_ready, None),
-            "/actuator/info" => Reply::Json(StatusCode::OK, self.info.to_string()),
-            "/actuator/prometheus" => {
-                state.shedding.set_in_progress(state.slots.taken());
-                Reply::Metrics(telemetry::page(&self.registry))
+    pub(crate) fn answer(&self, head: &Parts, path: &str, state: &State<'_>) -> Result<Response<Body>, Problem> {
+        let method = &head.method;
+        if path == "*" || *method == Method::CONNECT {
+            return not_by_this_method(method, path, ALL_METHODS); // the server as a whole
+        }
+        let offer = match path {
+            "/actuator/health" | "/actuator/health/liveness" | "/actuator/health/readiness" | "/actuator/info" => {
+                Offer::Json
             }
+            "/actuator/prometheus" => Offer::Metrics,
             _ => return Err(Problem::new(Code::NotFound, format!("Nothing is served at {path}."))),
         };
         if method != Method::GET && method != Method::HEAD {
-            return Err(wrong_method(method, path));
+            return not_by_this_method(method, path, READ_ONLY);
         }
-        Ok(jumun_http::respond(reply, true))
+        check_preconditions(method, &head.headers)?;
+        let media_type = offer.choose(&head.headers)?;
+        let reply = match path {
+            "/actuator/health" => jumun_http::status(state.is_ready, Some(state.routes.components())),
+            "/actuator/health/readiness" => jumun_http::status(state.is_ready, None),
+            "/actuator/info" => Reply::Found(self.info.to_string()),
+            "/actuator/prometheus" => {
+                state.shedding.set_in_progress(state.slots.taken());
+                Reply::Found(telemetry::page(&self.registry))
+            }
+            _ => jumun_http::status(true, None),
+        };
+        Ok(respond(reply, media_type))
     }
 }
 
-/// The problem for a method that a path does not support.
-pub(crate) fn wrong_method(method: &Method, path: &str) -> Problem {
-    Problem::new(Code::MethodNotAllowed, format!("{method} is not for {path}."))
+/// What the gateway answers to a method that it neither handles nor forwards.
+pub(crate) fn not_by_this_method(
+    method: &Method,
+    path: &str,
+    allow: impl Into<Cow<'static, str>>,
+) -> Result<Response<Body>, Problem> {
+    let allow = allow.into();
+    if *method == Method::OPTIONS {
+        return Ok(respond(Reply::Allowed(allow.into_owned()), ""));
+    }
+    Err(wrong_method(method, path, allow))
 }

@@ -2,8 +2,8 @@
 
 use crate::{config::GatewayConfig, slots::Slots, upstream::Upstreams};
 use http::Method;
-use jumun::{SystemModel, Verb};
-use jumun_http::Shed;
+use jumun::{ResourceModel, SystemModel, Verb};
+use jumun_http::{Shed, allowed};
 use jumun_telemetry::{self as telemetry, HttpMetrics};
 use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
@@ -36,6 +36,8 @@ pub(crate) struct Route {
     pub(crate) service: ServiceIndex,
     /// Whether only other services may `POST` to it.
     is_ask: bool,
+    /// The resource of the path.
+    resource: ResourceModel,
     /// Metrics of its requests.
     pub(crate) metrics: telemetry::Route,
 }
@@ -54,6 +56,7 @@ impl Routes {
                     path: resource.path,
                     service: ServiceIndex(services.len()),
                     is_ask: resource.ask.is_some(),
+                    resource: resource.clone(),
                     metrics: metrics.route("*", resource.path),
                 });
             }
@@ -104,6 +107,11 @@ impl Routes {
 }
 
 impl Route {
+    /// The methods of a path, as `Allow` has them. None if the service has no such path.
+    pub(crate) fn allowed(&self, path: &str) -> Option<String> {
+        allowed(&self.resource, path.strip_prefix(self.path)?)
+    }
+
     /// Whether only other services may send this request, as an ask.
     pub(crate) fn is_for_services(&self, method: &Method) -> bool {
         self.is_ask && method == Method::POST

@@ -6,47 +6,80 @@
 //! 2. During the farewell it keeps serving open connections; an answer tells its client that the connection closes.
 //! 3. It closes idle connections and waits for requests in progress, up to [`DRAIN_TIME_LIMIT`].
 
-use crate::limits::{ACCEPT_PAUSE, CONNECTIONS_MAX, DRAIN_TIME_LIMIT, FAREWELL_LOOK, HEAD_MAX_BYTES};
-use http::{Request, Response};
+use crate::{
+    closing::Closing,
+    limits::{ACCEPT_PAUSE, CONNECTIONS_MAX, DRAIN_TIME_LIMIT, FAREWELL_LOOK, HEAD_ADDED_BYTES, HEAD_MAX_BYTES},
+    link::{AnswerBody, Link, LinkStream, RequestBody},
+};
+use http::{HeaderValue, Method, Request, Response, Version, header};
 use hyper::{
     body::{Body, Incoming},
     server::conn::http1,
-    service::Service as HttpService,
+    service::service_fn,
 };
 use hyper_util::{
     rt::{TokioIo, TokioTimer},
     server::graceful::GracefulShutdown,
 };
-use std::{error::Error, io, net::SocketAddr, sync::Arc, time::Duration};
+use jumun_telemetry::Route;
+use std::{convert::Infallible, error::Error, io, net::SocketAddr, sync::Arc, time::Duration};
 use tokio::{net::TcpListener, sync::Semaphore};
 use tokio_util::sync::CancellationToken;
 
-/// How long a server waits for its clients.
-#[derive(Debug, Clone, Copy)]
-pub struct Pace {
+/// What a server accepts of its clients, and how long it waits for them.
+#[derive(Debug)]
+pub struct Terms {
+    /// The largest head of a request, in bytes.
+    pub head_max_bytes: usize,
     /// Time limit for the head of a request.
     pub head_time_limit: Duration,
     /// How long clients may keep their connections after the stop: time to send one more request, whose answer says that
     /// the connection closes. Only for a server whose successor accepts new connections meanwhile. Afterwards the server
     /// closes idle connections.
     pub farewell: Duration,
+    /// Metrics of requests whose head cannot be read.
+    pub unreadable: Route,
 }
 
-/// Serves connections until the stop, then drains them: finishes the requests in progress.
-pub async fn serve_until<S, B>(
+impl Terms {
+    /// The terms of a gateway.
+    pub const fn of_gateway(head_time_limit: Duration, farewell: Duration, unreadable: Route) -> Self {
+        Self { head_max_bytes: HEAD_MAX_BYTES, head_time_limit, farewell, unreadable }
+    }
+
+    /// The terms of a service: it accepts what a gateway accepts, with all that a gateway adds.
+    pub const fn of_service(head_time_limit: Duration, unreadable: Route) -> Self {
+        let head_max_bytes = HEAD_MAX_BYTES + HEAD_ADDED_BYTES;
+        Self { head_max_bytes, head_time_limit, farewell: Duration::ZERO, unreadable }
+    }
+}
+
+/// Serves connections until the stop, then drains them: finishes the requests in progress. `handler` makes the handler of
+/// a client's requests.
+///
+/// An answer that comes before the body of its request was read is heard by the client in any case: the server reads a
+/// small rest, or announces that it closes the connection and closes it in stages.
+pub async fn serve_until<H, F, B>(
     listener: TcpListener,
-    service: impl Fn(SocketAddr) -> S,
-    Pace { head_time_limit, farewell }: Pace,
+    handler: impl Fn(SocketAddr) -> H,
+    terms: Terms,
     stop: &CancellationToken,
     when_stopping: impl FnOnce(),
 ) where
-    S: HttpService<Request<Incoming>, Response = Response<B>> + Send + 'static,
-    S::Future: Send,
-    S::Error: Into<Box<dyn Error + Send + Sync>>,
-    B: Body + Send + 'static,
+    H: Fn(Request<RequestBody>) -> F + Send + 'static,
+    F: Future<Output = Response<B>> + Send + 'static,
+    B: Body + Send + Unpin + 'static,
     B::Data: Send,
     B::Error: Into<Box<dyn Error + Send + Sync>>,
 {
+    let Terms { head_max_bytes, head_time_limit, farewell, unreadable } = terms;
+    let mut builder = http1::Builder::new();
+    builder
+        .timer(TokioTimer::new())
+        .header_read_timeout(head_time_limit)
+        .max_buf_size(head_max_bytes)
+        .max_header_size(head_max_bytes);
+    let closing = Arc::new(Closing::new(head_time_limit, unreadable));
     let connections = GracefulShutdown::new();
     let permits = Arc::new(Semaphore::new(CONNECTIONS_MAX));
     loop {
@@ -60,18 +93,15 @@ pub async fn serve_until<S, B>(
                 if let Err(error) = stream.set_nodelay(true) {
                     tracing::debug!(%error, "failed to set TCP_NODELAY; answers may be delayed");
                 }
-                let connection = http1::Builder::new()
-                    .timer(TokioTimer::new())
-                    .header_read_timeout(head_time_limit)
-                    .max_buf_size(HEAD_MAX_BYTES)
-                    .max_header_size(HEAD_MAX_BYTES)
-                    .serve_connection(TokioIo::new(stream), service(peer));
-                let connection = connections.watch(connection);
+                let (link, handler, closing) = (Link::new(), handler(peer), closing.clone());
+                let stream = TokioIo::new(LinkStream::new(link.clone(), stream));
+                let answered = link.clone();
+                let service = service_fn(move |request| answer(answered.clone(), request, &handler));
+                let connection = connections.watch(builder.serve_connection(stream, service));
                 tokio::spawn(async move {
-                    if let Err(error) = connection.await {
-                        tracing::debug!(%error, "a connection broke");
-                    }
-                    drop(permit);
+                    let ended = connection.await;
+                    drop(permit); // a client that goes on sending holds no place of another one
+                    closing.close(&link, ended, peer).await;
                 });
             }
             Err(error) => {
@@ -98,6 +128,35 @@ pub async fn serve_until<S, B>(
     drop(tokio::time::timeout(farewell, all_closed).await);
     if tokio::time::timeout(DRAIN_TIME_LIMIT, connections.shutdown()).await.is_err() {
         tracing::warn!("some requests did not finish in time; closing their connections");
+    }
+}
+
+/// Has a request answered. Announces the end of the connection if it cannot take another request.
+fn answer<H, F, B>(
+    link: Arc<Link>,
+    request: Request<Incoming>,
+    handler: &H,
+) -> impl Future<Output = Result<Response<AnswerBody<B>>, Infallible>> + use<H, F, B>
+where
+    H: Fn(Request<RequestBody>) -> F,
+    F: Future<Output = Response<B>>,
+    B: Body,
+{
+    link.begin();
+    let expects = request.headers().get(header::EXPECT);
+    let waits_for_continue = expects.is_some_and(|expects| expects.as_bytes().eq_ignore_ascii_case(b"100-continue"));
+    // What follows a CONNECT is no HTTP.
+    let (is_last, is_old) = (request.method() == Method::CONNECT, request.version() == Version::HTTP_10);
+    let response = handler(request.map(|body| RequestBody::new(body, link.clone())));
+    async move {
+        let mut response = response.await;
+        if is_last || !link.read_rest(waits_for_continue).await {
+            response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+        }
+        if is_old && response.body().size_hint().exact().is_none() {
+            link.ends_with_connection();
+        }
+        Ok(response.map(|body| AnswerBody::new(body, link)))
     }
 }
 

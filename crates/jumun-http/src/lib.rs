@@ -6,11 +6,13 @@
 
 mod address;
 mod allow;
+mod closing;
 mod connections;
 mod fields;
 mod head;
 mod headers;
 pub mod limits;
+mod link;
 mod negotiation;
 mod problem;
 mod reply;
@@ -18,12 +20,13 @@ mod shedding;
 
 pub use address::Address;
 pub use allow::{ALL_METHODS, READ_ONLY, allowed};
-pub use connections::{Pace, serve_until};
+pub use connections::{Terms, serve_until};
 pub use head::{check_head, check_json, check_preconditions};
 pub use headers::{CAPACITY, EXPIRES, IDEMPOTENCY_KEY, SEEN};
+pub use link::RequestBody;
 pub use negotiation::Offer;
 pub use problem::{Code, Problem, TYPE_PREFIX};
-pub use reply::{Reply, ask_only, refuse, respond, status, status_of, word};
+pub use reply::{Reply, ask_only, refuse, respond, status, status_of, word, wrong_method};
 pub use shedding::{Shed, Shedding};
 
 /// The text of an error followed by its causes. The text of hyper's errors omits them.

@@ -2,48 +2,51 @@
 
 use crate::{
     headers::SEEN,
+    negotiation::JSON,
     problem::{Code, Problem},
 };
-use http::{HeaderValue, Response, StatusCode, header};
-use jumun_telemetry::CONTENT_TYPE;
+use http::{HeaderValue, Method, Response, StatusCode, header};
 use serde_json::{Value, json};
+use std::borrow::Cow;
 
 /// The reply of a handler.
 #[derive(Debug)]
 pub enum Reply {
-    /// A resource or a list of them.
-    Hal(String),
+    /// A resource, a list of them, or a page.
+    Found(String),
     /// The result of a command: status, `Location` if any, the resource, the event to wait for if any.
     Done(StatusCode, Option<String>, String, Option<String>),
-    /// Plain JSON.
-    Json(StatusCode, String),
-    /// Metrics.
-    Metrics(String),
+    /// A page about a state, with the status of that state.
+    State(StatusCode, String),
     /// No content; the event to wait for, if any.
     Empty(Option<String>),
+    /// No content; the methods of the path.
+    Allowed(String),
 }
 
-/// The response for a reply. Resources are HAL, unless the client accepts plain JSON only.
-pub fn respond<B: From<String>>(reply: Reply, accepts_json: bool) -> Response<B> {
-    let hal = if accepts_json { "application/json" } else { "application/hal+json" };
-    let (status, kind, location, body, seen) = match reply {
-        Reply::Hal(body) => (StatusCode::OK, Some(hal), None, body, None),
-        Reply::Done(status, location, body, seen) => (status, Some(hal), location, body, seen),
-        Reply::Json(status, body) => (status, Some("application/json"), None, body, None),
-        Reply::Metrics(page) => (StatusCode::OK, Some(CONTENT_TYPE), None, page, None),
-        Reply::Empty(seen) => (StatusCode::NO_CONTENT, None, None, String::new(), seen),
+/// The response for a reply, in the media type that [`Offer::choose`](crate::Offer::choose) has chosen.
+pub fn respond<B: From<String>>(reply: Reply, media_type: &'static str) -> Response<B> {
+    let (status, location, body, seen, allow) = match reply {
+        Reply::Found(body) => (StatusCode::OK, None, body, None, None),
+        Reply::Done(status, location, body, seen) => (status, location, body, seen, None),
+        Reply::State(status, body) => (status, None, body, None, None),
+        Reply::Empty(seen) => (StatusCode::NO_CONTENT, None, String::new(), seen, None),
+        Reply::Allowed(allow) => (StatusCode::NO_CONTENT, None, String::new(), None, Some(allow)),
     };
     let mut response = Response::new(B::from(body));
     *response.status_mut() = status;
     let head = response.headers_mut();
-    if let Some(kind) = kind {
-        head.insert(header::CONTENT_TYPE, HeaderValue::from_static(kind));
+    if status != StatusCode::NO_CONTENT {
+        head.insert(header::CONTENT_TYPE, HeaderValue::from_static(media_type));
     }
     if let Some(location) = location.and_then(|location| HeaderValue::try_from(location).ok()) {
         head.insert(header::LOCATION, location);
     }
     if let Some(seen) = seen.and_then(|seen| HeaderValue::try_from(seen).ok()) {
         head.insert(SEEN, seen);
+    }
+    if let Some(allow) = allow.and_then(|allow| HeaderValue::try_from(allow).ok()) {
+        head.insert(header::ALLOW, allow);
     }
     response
 }
@@ -65,8 +68,19 @@ pub fn refuse<B: From<String>>(problem: &Problem, status: StatusCode, path: &str
     if let Some(seconds) = problem.retry_after_s() {
         head.insert(header::RETRY_AFTER, seconds.into());
     }
-    if problem.code == Code::TooLarge || problem.code == Code::Timeout {
-        head.insert(header::CONNECTION, HeaderValue::from_static("close")); // the rest of the body is not read
+    let acceptable = match problem.code {
+        Code::UnsupportedMediaType => Some((header::ACCEPT, JSON)),
+        Code::UnsupportedCoding => Some((header::ACCEPT_ENCODING, "identity")),
+        _ => None,
+    };
+    if let Some((name, value)) = acceptable {
+        head.insert(name, HeaderValue::from_static(value)); // RFC 9110, section 15.5.16
+    }
+    if problem.is_last {
+        head.insert(header::CONNECTION, HeaderValue::from_static("close"));
+    }
+    if let Some(allow) = problem.allow.as_deref().and_then(|allow| HeaderValue::try_from(allow).ok()) {
+        head.insert(header::ALLOW, allow);
     }
     response
 }
@@ -76,6 +90,13 @@ pub fn ask_only() -> Problem {
     Problem::new(Code::AskOnly, "This is asked by other services of the system, as part of a command to them.")
 }
 
+/// The problem for a method that a path does not support; `allow` has the methods that it supports (RFC 9110, section
+/// 15.5.6).
+pub fn wrong_method(method: &Method, path: &str, allow: impl Into<Cow<'static, str>>) -> Problem {
+    let why = format!("{method} is not for {path}.");
+    Problem { allow: Some(allow.into()), ..Problem::new(Code::MethodNotAllowed, why) }
+}
+
 /// The reply of a health page.
 pub fn status(is_up: bool, components: Option<Value>) -> Reply {
     let mut body = json!({ "status": word(is_up) });
@@ -83,7 +104,7 @@ pub fn status(is_up: bool, components: Option<Value>) -> Reply {
         body["components"] = components;
     }
     let status = if is_up { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
-    Reply::Json(status, body.to_string())
+    Reply::State(status, body.to_string())
 }
 
 /// The word for a status on health pages.

@@ -134,6 +134,11 @@ impl Wire {
         std::mem::take(&mut self.read)
     }
 
+    /// Sends one more byte. Whether the other side still listens, as far as that is known by now.
+    pub(crate) async fn drip(&mut self) -> bool {
+        self.stream.write_all(b"x").await.is_ok()
+    }
+
     /// Hangs up.
     pub(crate) fn hang_up(self) {
         drop(self);

@@ -10,14 +10,15 @@ use crate::{
     limits::KEY_MAX_BYTES,
 };
 use axum::{
+    body::HttpBody,
     extract::Request,
-    http::{HeaderMap, HeaderValue, Method, StatusCode, header},
+    http::{HeaderMap, Method, StatusCode},
 };
 use bytes::Bytes;
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use jumun::{BadInput, Verb};
 use jumun_http::{
-    Code, EXPIRES, IDEMPOTENCY_KEY, Problem, Reply, ask_only,
+    Code, EXPIRES, IDEMPOTENCY_KEY, Problem, Reply, ask_only, check_json,
     limits::{BODY_MAX_BYTES, BODY_TIME_LIMIT},
 };
 use sha2::{Digest, Sha256};
@@ -105,15 +106,9 @@ fn fingerprint(method: &Method, path: &str, body: &[u8]) -> [u8; 16] {
 }
 
 async fn json_body(request: Request) -> Result<Bytes, Problem> {
-    let kind = request.headers().get(header::CONTENT_TYPE).map(HeaderValue::as_bytes).unwrap_or_default();
-    let kind = kind.split(|byte| *byte == b';').next().unwrap_or_default().trim_ascii().to_ascii_lowercase();
-    if kind != b"application/json" && !(kind.starts_with(b"application/") && kind.ends_with(b"+json")) {
-        return Err(Problem::new(Code::UnsupportedMediaType, "Send JSON, and say so: content-type: application/json"));
-    }
+    check_json(request.headers())?;
     let too_large = || Problem::new(Code::TooLarge, format!("A body has at most {BODY_MAX_BYTES} bytes."));
-    let announced =
-        request.headers().get(header::CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse::<u64>().ok());
-    if announced.is_some_and(|length| length > BODY_MAX_BYTES as u64) {
+    if request.body().size_hint().lower() > BODY_MAX_BYTES as u64 {
         return Err(too_large());
     }
     let body = Limited::new(request.into_body(), BODY_MAX_BYTES).collect();

@@ -8,24 +8,23 @@ use crate::{
         parked::PARKED,
     },
 };
-use axum::http::StatusCode;
 use futures_util::future::BoxFuture;
 use jumun_database::{Query, ReadError, RequestFilter, RequestState, limits::PAGE_MAX_ROWS};
-use jumun_http::{Reply, status, word};
+use jumun_http::{Offer, Reply, status, word};
 use serde_json::{Map, json};
 
 type Page = fn(&Shared) -> BoxFuture<'_, Reply>;
 
-/// The pages and where they are.
-pub(crate) const PAGES: [(&str, Page); 5] = [
-    ("/actuator/health", |shared| Box::pin(health(shared))),
+/// The pages, where they are, and in which media types.
+pub(crate) const PAGES: [(&str, Offer, Page); 5] = [
+    ("/actuator/health", Offer::Json, |shared| Box::pin(health(shared))),
     // A restart heals neither a damaged file nor one that is gone: the process stays alive and answers why.
-    ("/actuator/health/liveness", |_| Box::pin(async { status(true, None) })),
-    ("/actuator/health/readiness", |shared| Box::pin(async { status(is_ready(shared), None) })),
-    ("/actuator/info", |shared| {
-        Box::pin(async { Reply::Json(StatusCode::OK, json!(shared.readiness.info).to_string()) })
+    ("/actuator/health/liveness", Offer::Json, |_| Box::pin(async { status(true, None) })),
+    ("/actuator/health/readiness", Offer::Json, |shared| Box::pin(async { status(is_ready(shared), None) })),
+    ("/actuator/info", Offer::Json, |shared| {
+        Box::pin(async { Reply::Found(json!(shared.readiness.info).to_string()) })
     }),
-    ("/actuator/prometheus", |shared| Box::pin(prometheus(shared))),
+    ("/actuator/prometheus", Offer::Metrics, |shared| Box::pin(prometheus(shared))),
 ];
 
 /// Whether requests may be sent here. A database that has failed takes none.
@@ -116,7 +115,7 @@ async fn prometheus(shared: &Shared) -> Reply {
             Err(error) => tracing::debug!(%error, "the parked events cannot be counted"),
         }
     }
-    Reply::Metrics(metrics.page())
+    Reply::Found(metrics.page())
 }
 
 const IN_DOUBT: [RequestState; 2] = [RequestState::Asking, RequestState::Voiding];

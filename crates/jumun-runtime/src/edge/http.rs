@@ -8,14 +8,18 @@ use super::{
 use crate::asks::capacity;
 use axum::{
     Router,
+    body::{Body, HttpBody},
     extract::Request,
-    http::{HeaderValue, Method, header},
+    http::{HeaderValue, Method, request::Parts},
     response::Response,
-    routing::{get, post, put},
+    routing::{MethodRouter, get, post, put},
 };
 use futures_util::future::BoxFuture;
 use jumun::Verb;
-use jumun_http::{CAPACITY, Code, Problem, refuse, respond, status_of};
+use jumun_http::{
+    ALL_METHODS, CAPACITY, Code, Offer, Problem, READ_ONLY, Reply, allowed, check_head, check_preconditions,
+    limits::HEAD_MAX_LINES, refuse, respond, status_of, wrong_method,
+};
 use jumun_telemetry::{Kind, Origin, REQUEST_ID, Route, Span};
 use tokio::time::Instant;
 
@@ -24,79 +28,109 @@ type Handler = fn(At, Request) -> BoxFuture<'static, Handled>;
 /// All routes of a service.
 pub(crate) fn router(shared: &Shared) -> Router {
     let http = &shared.engine.core().metrics().http;
+    // A path or method of a client is no label: it would be unbounded.
+    let (nowhere, no_way) = (http.route("*", "nothing here"), http.route("*", "wrong method"));
     let mut router = Router::new();
+    // A path with its methods, which answers OPTIONS, and refuses other methods.
+    let finish = |methods: MethodRouter, allow: String| {
+        let (shared, route) = (shared.clone(), no_way.clone());
+        methods.fallback(async move |request: Request| {
+            let handle = async |request: Request, _| not_by_this_method(&request, &allow);
+            answer(&shared, &route, Offer::Nothing, request, handle).await
+        })
+    };
     for (resource, model) in shared.engine.core().model().resources.iter().enumerate() {
-        let serve_command = |method: Method, path: &str, command: usize, handler: Handler| {
+        let serve_command = |method: Method, path: &str, offer: Offer, command: usize, handler: Handler| {
             let (shared, route) = (shared.clone(), http.route(method.as_str(), path));
             move |request: Request| {
                 let (shared, route) = (shared.clone(), route.clone());
                 async move {
                     let at = |origin| At { shared: shared.clone(), resource, command, origin };
-                    answer(&shared, &route, request, |request, origin| handler(at(origin), request)).await
+                    answer(&shared, &route, offer, request, |request, origin| handler(at(origin), request)).await
                 }
             }
         };
-        let serve = |method: Method, path: &str, handler: Handler| serve_command(method, path, 0, handler);
+        let read = |path: &str, handler: Handler| serve_command(Method::GET, path, Offer::Hal, 0, handler);
         let path = model.path;
         let (one_path, void_path) = (format!("{path}/{{id}}"), format!("{path}/void"));
         let (search_path, finder_path) = (format!("{path}/search"), format!("{path}/search/{{finder}}"));
+        let with_allow = |methods, rest: &str| finish(methods, allowed(model, rest).unwrap_or_default());
 
-        let mut collection = get(serve(Method::GET, path, |at, request| Box::pin(reads::list(at, request))));
-        let mut one = get(serve(Method::GET, &one_path, |at, request| Box::pin(reads::show(at, request))));
+        let mut collection = get(read(path, |at, request| Box::pin(reads::list(at, request))));
+        let mut one = get(read(&one_path, |at, request| Box::pin(reads::show(at, request))));
         if model.ask.is_some() {
-            let serve_ask = |path: &str, handler: Handler| {
-                let (shared, answer) = (shared.clone(), serve(Method::POST, path, handler));
+            let serve_ask = |path: &str, offer: Offer, handler: Handler| {
+                let (shared, answer) = (shared.clone(), serve_command(Method::POST, path, offer, 0, handler));
                 move |request: Request| {
                     let (shared, answer) = (shared.clone(), answer(request));
                     async move { with_capacity(answer.await, &shared) }
                 }
             };
-            collection = collection.post(serve_ask(path, |at, request| Box::pin(commands::asked(at, request))));
-            let undo = serve_ask(&void_path, |at, request| Box::pin(commands::void(at, request)));
-            router = router.route(&void_path, post(undo));
+            let ask: Handler = |at, request| Box::pin(commands::asked(at, request));
+            let undo: Handler = |at, request| Box::pin(commands::void(at, request));
+            collection = collection.post(serve_ask(path, Offer::Hal, ask));
+            let void = post(serve_ask(&void_path, Offer::Nothing, undo));
+            router = router.route(&void_path, with_allow(void, "/void"));
         }
         for (nth, command) in model.commands.iter().enumerate() {
             let handle: Handler = |at, request| Box::pin(commands::command(at, request));
             match command.verb {
                 Verb::Post if model.ask.is_some() => {} // its `POST` is for asks
-                Verb::Post => collection = collection.post(serve_command(Method::POST, path, nth, handle)),
-                Verb::Delete => one = one.delete(serve_command(Method::DELETE, &one_path, nth, handle)),
-                Verb::Patch => one = one.patch(serve_command(Method::PATCH, &one_path, nth, handle)),
+                Verb::Post => {
+                    collection = collection.post(serve_command(Method::POST, path, Offer::Hal, nth, handle));
+                }
+                Verb::Delete => {
+                    one = one.delete(serve_command(Method::DELETE, &one_path, Offer::Nothing, nth, handle));
+                }
+                Verb::Patch => one = one.patch(serve_command(Method::PATCH, &one_path, Offer::Hal, nth, handle)),
                 Verb::Put(action) => {
                     let path = format!("{one_path}/{action}");
-                    router = router.route(&path, put(serve_command(Method::PUT, &path, nth, handle)));
+                    let verb = put(serve_command(Method::PUT, &path, Offer::Hal, nth, handle));
+                    router = router.route(&path, with_allow(verb, &format!("/1/{action}")));
                 }
             }
         }
-        let search = serve(Method::GET, &search_path, |at, _| Box::pin(async move { Ok(reads::finders(&at)) }));
-        let finder = serve(Method::GET, &finder_path, |at, request| Box::pin(reads::find(at, request)));
+        let search = get(read(&search_path, |at, _| Box::pin(async move { Ok(reads::finders(&at)) })));
+        let finder = get(read(&finder_path, |at, request| Box::pin(reads::find(at, request))));
         router = router
-            .route(path, collection)
-            .route(&one_path, one)
-            .route(&search_path, get(search))
-            .route(&finder_path, get(finder));
+            .route(path, with_allow(collection, ""))
+            .route(&one_path, with_allow(one, "/1"))
+            .route(&search_path, with_allow(search, "/search"))
+            .route(&finder_path, with_allow(finder, "/search/findBy"));
     }
-    for (path, page) in health::PAGES {
+    for (path, offer, page) in health::PAGES {
         let (shared, route) = (shared.clone(), http.route("GET", path));
         let serve = move |request: Request| {
             let (shared, route) = (shared.clone(), route.clone());
-            async move { answer(&shared, &route, request, async |_, _| Ok(page(&shared).await)).await }
+            async move { answer(&shared, &route, offer, request, async |_, _| Ok(page(&shared).await)).await }
         };
-        router = router.route(path, get(serve));
+        router = router.route(path, finish(get(serve), READ_ONLY.to_owned()));
     }
-    // A path or method of a client is no label: it would be unbounded.
-    let (nothing_here, not_this_way) = (shared.clone(), shared.clone());
-    let (nowhere, no_way) = (http.route("*", "nothing here"), http.route("*", "wrong method"));
-    let fallback = async move |request: Request| {
-        let detail = format!("Nothing is served at {}.", request.uri().path());
-        answer(&nothing_here, &nowhere, request, async |_, _| Err(Problem::new(Code::NotFound, detail))).await
-    };
-    let wrong_method = async move |request: Request| {
-        let detail = format!("{} is not for {}.", request.method(), request.uri().path());
-        let problem = Problem::new(Code::MethodNotAllowed, detail);
-        answer(&not_this_way, &no_way, request, async |_, _| Err(problem)).await
-    };
-    router.fallback(fallback).method_not_allowed_fallback(wrong_method)
+    let nothing_here = shared.clone();
+    router.fallback(async move |request: Request| {
+        let handle = async |request: Request, _| nowhere_to_be_found(&request);
+        answer(&nothing_here, &nowhere, Offer::Nothing, request, handle).await
+    })
+}
+
+/// What a path answers to a method that it has no handler for.
+fn not_by_this_method(request: &Request, allow: &str) -> Handled {
+    if request.method() == Method::OPTIONS {
+        return Ok(Reply::Allowed(allow.to_owned()));
+    }
+    Err(wrong_method(request.method(), request.uri().path(), allow.to_owned()))
+}
+
+/// What a path answers that is not served.
+fn nowhere_to_be_found(request: &Request) -> Handled {
+    let path = request.uri().path();
+    if path == "*" {
+        return not_by_this_method(request, ALL_METHODS); // the server as a whole
+    }
+    if request.method() == Method::CONNECT {
+        return Err(wrong_method(request.method(), "this server", ALL_METHODS));
+    }
+    Err(Problem::new(Code::NotFound, format!("Nothing is served at {path}.")))
 }
 
 /// Tells the asking service how many asks this one works on at once, and how many queue, whatever the answer is.
@@ -111,6 +145,7 @@ fn with_capacity(mut response: Response, shared: &Shared) -> Response {
 async fn answer<F: Future<Output = Handled>>(
     shared: &Shared,
     route: &Route,
+    offer: Offer,
     request: Request,
     handler: impl FnOnce(Request, Origin) -> F,
 ) -> Response {
@@ -118,10 +153,15 @@ async fn answer<F: Future<Output = Handled>>(
     let tracer = shared.engine.core().tracer();
     let origin = Origin::of_head(request.headers(), || tracer.samples());
     let Origin { trace, parent, request: request_id, .. } = origin.clone();
-    let accepts_json = request.headers().get(header::ACCEPT).is_some_and(|accept| accept == "application/json");
-    let (method, path) = (request.method().clone(), request.uri().path().to_owned());
-    let response = match handler(request, origin).await {
-        Ok(reply) => respond(reply, accepts_json),
+    let path = Some(request.uri().path()).filter(|path| !path.is_empty()).unwrap_or("*"); // a target may have none
+    let (method, path) = (request.method().clone(), path.to_owned());
+    let (head, body) = request.into_parts();
+    let handled = match check(&head, &body, offer) {
+        Ok(media_type) => handler(Request::from_parts(head, body), origin).await.map(|reply| (reply, media_type)),
+        Err(problem) => Err(problem),
+    };
+    let response = match handled {
+        Ok((reply, media_type)) => respond(reply, media_type),
         Err(problem) => {
             let status = status_of(&problem, shared.unavailable_status);
             // The detail of a problem with a body may quote the body, which may contain a secret: a card number in another field.
@@ -155,4 +195,11 @@ async fn answer<F: Future<Output = Handled>>(
         response.headers_mut().insert(REQUEST_ID, value);
     }
     response
+}
+
+/// Checks a head before anything is done. The media type of the answer.
+fn check(head: &Parts, body: &Body, offer: Offer) -> Result<&'static str, Problem> {
+    check_head(head, !body.is_end_stream(), HEAD_MAX_LINES)?;
+    check_preconditions(&head.method, &head.headers)?;
+    offer.choose(&head.headers)
 }

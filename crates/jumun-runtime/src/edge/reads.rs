@@ -41,7 +41,7 @@ pub(super) async fn show(at: At, mut request: Request) -> Handled {
         .await
         .map_err(|error| unreadable(&error))?;
     let document = document.filter(|document| document.shown).ok_or_else(not_there)?;
-    Ok(Reply::Hal(render(&at, &document)))
+    Ok(Reply::Found(render(&at, &document)))
 }
 
 fn render(at: &At, document: &Document) -> String {
@@ -63,7 +63,7 @@ pub(super) fn finders(at: &At) -> Reply {
         let _ = write!(links, r#","{finder}":{{"href":"{path}/search/{finder}{{?{name}}}","templated":true}}"#);
     }
     links.push_str("}}");
-    Reply::Hal(links)
+    Reply::Found(links)
 }
 
 pub(super) async fn find(at: At, mut request: Request) -> Handled {
@@ -117,7 +117,7 @@ async fn pages(at: &At, path: &str, wanted: Wanted) -> Handled {
     let total = found.total;
     let _ =
         write!(body, r#"}},"page":{{"size":{size},"totalElements":{total},"totalPages":{pages},"number":{page}}}}}"#);
-    Ok(Reply::Hal(body))
+    Ok(Reply::Found(body))
 }
 
 fn unreadable(error: &ReadError) -> Problem {

@@ -19,11 +19,12 @@ use crate::{
     metrics::AskOutcome,
 };
 use axum::http::StatusCode;
+use hyper::service::Service as HttpService;
 use hyper_util::service::TowerToHyperService;
 use jumun_bus::Bus;
 use jumun_control::Control;
 use jumun_http::{
-    Pace,
+    Terms,
     limits::{DRAIN_TIME_LIMIT, HEAD_TIME_LIMIT},
     serve_until,
 };
@@ -136,10 +137,17 @@ pub async fn serve(engine: Engine, serving: Serving) -> Result<(), ServeError> {
     let watch = tokio::spawn(report_failure(engine.core().clone(), report));
 
     let service = TowerToHyperService::new(router);
+    let unreadable = engine.core().metrics().http.route("*", "unreadable");
     serve_until(
         listener,
-        |_| service.clone(),
-        Pace { head_time_limit: HEAD_TIME_LIMIT, farewell: Duration::ZERO },
+        |_| {
+            let service = service.clone();
+            move |request| {
+                let answered = service.call(request);
+                async { answered.await.unwrap_or_else(|never| match never {}) }
+            }
+        },
+        Terms::of_service(HEAD_TIME_LIMIT, unreadable),
         &stop,
         || {
             shared.readiness.set_ready(false);

@@ -1,0 +1,340 @@
+//! The link: one client connection as the server and hyper share it.
+//!
+//! # Why it is between hyper and the socket
+//!
+//! * hyper closes a connection as soon as its answer is written. If the client is still sending then, the operating system
+//!   resets the connection, and the reset overtakes the answer. So the socket must survive hyper: see [`crate::closing`].
+//! * hyper answers a head that it cannot parse by itself, with an empty body. The link withholds what hyper writes while no
+//!   request is in progress, and the server writes a problem instead.
+//!
+//! # How the link knows that no request is in progress
+//!
+//! A request begins when hyper hands it to the handler. Its answer ends when hyper has dropped the body of the answer and
+//! then flushed: a flush writes all that hyper has buffered. The answer to a request whose body was not read to its end
+//! closes the connection, so hyper reads no further head before such an answer is flushed.
+
+use crate::limits::{REST_MAX_BYTES, REST_TIME_LIMIT};
+use http_body_util::BodyExt;
+use hyper::body::{Body, Bytes, Frame, Incoming, SizeHint};
+use std::{
+    io,
+    pin::Pin,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, AtomicU8, AtomicU16, AtomicU64, AtomicUsize, Ordering::Relaxed},
+    },
+    task::{Context, Poll, ready},
+};
+use tokio::{
+    io::{AsyncRead, AsyncWrite, ReadBuf},
+    net::TcpStream,
+};
+
+/// No request is in progress.
+const IDLE: u8 = 0;
+/// A request is in progress.
+const OPEN: u8 = 1;
+/// Its answer is complete, but perhaps not flushed.
+const ENDING: u8 = 2;
+
+/// No byte of a head has arrived.
+const NO_BYTE: u16 = 256;
+
+/// A client connection. Only its own task uses it; the atomics and the lock are never contended.
+#[derive(Debug)]
+pub(crate) struct Link {
+    phase: AtomicU8,
+    /// The first byte of the head that is being read.
+    first_byte: AtomicU16,
+    /// What has arrived of the first line of the head, in bytes.
+    line_bytes: AtomicUsize,
+    /// The last eight bytes of the first line of the head, once it has arrived; else 0.
+    line_end: AtomicU64,
+    /// Whether the present answer ends with the connection: it has no other mark of its end.
+    ends_with_connection: AtomicBool,
+    /// Whether an answer broke off.
+    is_cut: AtomicBool,
+    rest: Mutex<Option<Rest>>,
+    socket: Mutex<Option<TcpStream>>,
+}
+
+/// What a handler left of the body of a request.
+#[derive(Debug)]
+enum Rest {
+    /// The body, not read to its end; whether any of it was read.
+    Unread(Incoming, bool),
+    /// The body is invalid, or the connection ended: there is no next request.
+    Broken,
+}
+
+impl Link {
+    pub(crate) fn new() -> Arc<Self> {
+        Arc::new(Self {
+            phase: AtomicU8::new(IDLE),
+            first_byte: AtomicU16::new(NO_BYTE),
+            line_bytes: AtomicUsize::new(0),
+            line_end: AtomicU64::new(0),
+            ends_with_connection: AtomicBool::new(false),
+            is_cut: AtomicBool::new(false),
+            rest: Mutex::default(),
+            socket: Mutex::default(),
+        })
+    }
+
+    /// A request begins.
+    pub(crate) fn begin(&self) {
+        self.phase.store(OPEN, Relaxed);
+        self.first_byte.store(NO_BYTE, Relaxed);
+        self.line_bytes.store(0, Relaxed);
+        self.line_end.store(0, Relaxed);
+    }
+
+    /// Whether no request is in progress.
+    pub(crate) fn is_idle(&self) -> bool {
+        self.phase.load(Relaxed) == IDLE
+    }
+
+    /// The first byte of a head that was not read to its end.
+    pub(crate) fn first_byte(&self) -> Option<u8> {
+        u8::try_from(self.first_byte.load(Relaxed)).ok()
+    }
+
+    /// The length in bytes of the first line of a head that was not read to its end, as far as it has arrived.
+    pub(crate) fn line_bytes(&self) -> usize {
+        self.line_bytes.load(Relaxed)
+    }
+
+    /// The last eight bytes of the first line of a head that was not read to its end: `HTTP/1.1`. None if the head ends
+    /// within its first line.
+    pub(crate) fn line_end(&self) -> Option<[u8; 8]> {
+        let end = self.line_end.load(Relaxed);
+        (end != 0).then(|| end.to_be_bytes())
+    }
+
+    /// Notes what arrives of a head.
+    fn note(&self, bytes: &[u8]) {
+        let is_line_end = |byte: &u8| matches!(byte, b'\r' | b'\n');
+        let mut bytes = bytes;
+        if self.first_byte().is_none() {
+            // Empty lines before a request are ignored (RFC 9112, section 2.2).
+            let Some(start) = bytes.iter().position(|byte| !is_line_end(byte)) else { return };
+            bytes = &bytes[start..];
+            self.first_byte.store(bytes[0].into(), Relaxed);
+        }
+        if self.line_end().is_none() {
+            let end = bytes.iter().position(|byte| *byte == b'\n');
+            self.line_bytes.fetch_add(end.unwrap_or(bytes.len()), Relaxed);
+            if let Some(end) = end {
+                let end = bytes[..end].trim_ascii_end().last_chunk().unwrap_or(b"        ");
+                self.line_end.store(u64::from_be_bytes(*end), Relaxed);
+            }
+        }
+    }
+
+    /// The present answer has no other mark of its end than the end of the connection.
+    pub(crate) fn ends_with_connection(&self) {
+        self.ends_with_connection.store(true, Relaxed);
+    }
+
+    /// Whether an answer broke off that its client would take for whole if the connection ended as usual.
+    pub(crate) fn is_cut(&self) -> bool {
+        self.is_cut.load(Relaxed) && self.ends_with_connection.load(Relaxed)
+    }
+
+    /// The socket, once hyper has ended.
+    pub(crate) fn take_socket(&self) -> Option<TcpStream> {
+        lock(&self.socket).take()
+    }
+
+    /// Reads what a handler has left of the body of a request, if that is little and comes soon. Whether the connection can
+    /// take another request. A client that waits for `100 Continue` gets the answer instead.
+    pub(crate) async fn read_rest(&self, waits_for_continue: bool) -> bool {
+        let Some(rest) = lock(&self.rest).take() else { return true };
+        match rest {
+            Rest::Broken => false,
+            Rest::Unread(_, false) if waits_for_continue => false,
+            Rest::Unread(body, _) if body.size_hint().lower() > REST_MAX_BYTES => false,
+            Rest::Unread(mut body, _) => {
+                let reading = async {
+                    let mut left = REST_MAX_BYTES;
+                    while let Some(frame) = body.frame().await {
+                        let length = frame.ok()?.data_ref().map_or(0, Bytes::len);
+                        left = left.checked_sub(length as u64)?;
+                    }
+                    Some(())
+                };
+                matches!(tokio::time::timeout(REST_TIME_LIMIT, reading).await, Ok(Some(())))
+            }
+        }
+    }
+}
+
+/// The socket as hyper has it. Dropping it gives the socket back to the link.
+#[derive(Debug)]
+pub(crate) struct LinkStream {
+    link: Arc<Link>,
+    stream: Option<TcpStream>,
+}
+
+impl LinkStream {
+    pub(crate) fn new(link: Arc<Link>, stream: TcpStream) -> Self {
+        Self { link, stream: Some(stream) }
+    }
+
+    fn stream(&mut self) -> io::Result<Pin<&mut TcpStream>> {
+        self.stream.as_mut().map(Pin::new).ok_or_else(|| io::ErrorKind::NotConnected.into())
+    }
+}
+
+impl Drop for LinkStream {
+    fn drop(&mut self) {
+        *lock(&self.link.socket) = self.stream.take();
+    }
+}
+
+impl AsyncRead for LinkStream {
+    fn poll_read(mut self: Pin<&mut Self>, context: &mut Context<'_>, into: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let before = into.filled().len();
+        ready!(self.stream()?.poll_read(context, into))?;
+        if self.link.is_idle() {
+            self.link.note(&into.filled()[before..]);
+        }
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl AsyncWrite for LinkStream {
+    fn poll_write(mut self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        if self.link.is_idle() {
+            return Poll::Ready(Ok(bytes.len())); // hyper's own answer: the server writes a problem instead
+        }
+        self.stream()?.poll_write(context, bytes)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        parts: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        if self.link.is_idle() {
+            return Poll::Ready(Ok(parts.iter().map(|part| part.len()).sum()));
+        }
+        self.stream()?.poll_write_vectored(context, parts)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        true
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        ready!(self.stream()?.poll_flush(context))?;
+        if self.link.phase.load(Relaxed) == ENDING {
+            self.link.phase.store(IDLE, Relaxed);
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(())) // the server closes the socket, in stages
+    }
+}
+
+/// The body of a request. What a handler leaves unread, the server reads or announces as the end of the connection.
+#[derive(Debug)]
+pub struct RequestBody {
+    body: Option<Incoming>,
+    was_read: bool,
+    link: Arc<Link>,
+}
+
+impl RequestBody {
+    pub(crate) fn new(body: Incoming, link: Arc<Link>) -> Self {
+        Self { body: (!body.is_end_stream()).then_some(body), was_read: false, link }
+    }
+}
+
+impl Body for RequestBody {
+    type Data = Bytes;
+    type Error = hyper::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+        let Some(body) = self.body.as_mut() else { return Poll::Ready(None) };
+        let frame = Pin::new(body).poll_frame(context);
+        self.was_read = true;
+        match &frame {
+            Poll::Ready(None) => self.body = None,
+            Poll::Ready(Some(Err(_))) => {
+                self.body = None;
+                *lock(&self.link.rest) = Some(Rest::Broken);
+            }
+            Poll::Ready(Some(Ok(_))) | Poll::Pending => {}
+        }
+        frame
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.as_ref().is_none_or(Incoming::is_end_stream)
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.as_ref().map_or_else(|| SizeHint::with_exact(0), Incoming::size_hint)
+    }
+}
+
+impl Drop for RequestBody {
+    fn drop(&mut self) {
+        if let Some(body) = self.body.take().filter(|body| !body.is_end_stream()) {
+            *lock(&self.link.rest) = Some(Rest::Unread(body, self.was_read));
+        }
+    }
+}
+
+/// The body of an answer. Dropping it ends the answer.
+#[derive(Debug)]
+pub(crate) struct AnswerBody<B> {
+    body: B,
+    link: Arc<Link>,
+}
+
+impl<B> AnswerBody<B> {
+    pub(crate) const fn new(body: B, link: Arc<Link>) -> Self {
+        Self { body, link }
+    }
+}
+
+impl<B: Body + Unpin> Body for AnswerBody<B> {
+    type Data = B::Data;
+    type Error = B::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<B::Data>, B::Error>>> {
+        let frame = ready!(Pin::new(&mut self.body).poll_frame(context));
+        if matches!(frame, Some(Err(_))) {
+            self.link.is_cut.store(true, Relaxed);
+        }
+        Poll::Ready(frame)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
+
+impl<B> Drop for AnswerBody<B> {
+    fn drop(&mut self) {
+        self.link.phase.store(ENDING, Relaxed);
+    }
+}
+
+fn lock<T>(value: &Mutex<T>) -> MutexGuard<'_, T> {
+    value.lock().unwrap_or_else(PoisonError::into_inner) // each holder only moves a value in or out
+}

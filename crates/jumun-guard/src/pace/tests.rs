@@ -1,6 +1,8 @@
 //! Everything that answers and time can do to a pace, in every order, until nothing new happens; and callers who share a
 //! neighbour.
 
+#![allow(clippy::unchecked_time_subtraction, reason = "a test may fail")]
+
 use super::*;
 use proptest::{collection::vec, prelude::*};
 use std::collections::{HashSet, VecDeque};
@@ -29,6 +31,7 @@ struct World {
 /// What the future of a pace depends on.
 type Key = Option<(Capacity, u32, u64, u64)>;
 
+#[allow(clippy::unnecessary_wraps, reason = "an answer may tell nothing instead")]
 fn told(places: u32, queue: u32) -> Option<Capacity> {
     Some(Capacity { places, queue })
 }

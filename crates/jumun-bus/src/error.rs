@@ -83,17 +83,19 @@ impl BusError {
     /// What to do about it.
     pub const fn remedy(&self) -> &'static str {
         match self {
-            Self::InUse { .. } => "Stop the other process: a service publishes from one place.",
+            Self::InUse { .. } => "Stop the other process, or give this system a bus of its own with the key `bus`.",
             Self::AnotherEpoch { .. } => {
-                "Restore the database that this log was written from, or move the bus folder away and rebuild the views."
+                "Move the folder of this log (bus/<service> in the data folder) away while its service is stopped, and start that: it fills the log again from its journal."
             }
             Self::Gone { .. } => {
-                "Stop the source, move its folder on the bus away, and start it: it fills its log again from its journal."
+                "Stop the service that publishes them (jumun stop <service>), move its folder on the bus away, and start it (jumun start <service>): it fills its log again from its journal."
             }
             Self::Gap { .. } | Self::Damaged { .. } => {
-                "Restore the log from a copy, or move it away: the source fills it again from its journal."
+                "The service of this log fills it again from its journal, within seconds while it runs. Start it if it is stopped (jumun start <service>, or jumun up <system>), then try again."
             }
-            Self::Missing { .. } => "Check the path (--data); services make it when they first start.",
+            Self::Missing { .. } => {
+                "Start the system (jumun up <system>): each service makes its log, or fills it again from its journal. If the system runs, check --data."
+            }
             Self::Unavailable(_) => "Check that the bus folder exists, has room, and can be written by this user.",
         }
     }

@@ -112,6 +112,18 @@ impl Bus for MemoryBus {
         Ok(Box::new(MemoryPublisher { shared: Arc::clone(&self.shared), source: source.clone(), number }))
     }
 
+    fn reached(&self, source: &Source) -> Result<Vec<u64>, BusError> {
+        let logs = self.shared.logs();
+        let Some(log) = logs.get(&source.service) else { return Ok(Vec::new()) };
+        rules::check_same(&log.source, source)?;
+        Ok(log.partitions.iter().map(Partition::last).collect())
+    }
+
+    fn set_aside(&self, source: &Source) -> Result<String, BusError> {
+        self.shared.logs().remove(&source.service);
+        Ok("nowhere".to_owned())
+    }
+
     fn subscribe(&self, from: &[Position], wants: Wants) -> Result<Box<dyn Subscription>, BusError> {
         let mut feeds: Vec<Feed> = Vec::new();
         for Position { service, partition, epoch, sequence } in from {

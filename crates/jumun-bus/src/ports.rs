@@ -19,6 +19,21 @@ pub trait Bus: Send + Sync + 'static {
     /// [`BusError::Damaged`] where a part is unreadable that was synced before.
     fn publisher(&self, source: &Source) -> Result<Box<dyn Publisher>, BusError>;
 
+    /// The last number of each partition that the log of a source has reached, as far as it can be read; empty where there
+    /// is no log. Also for a log that [`Bus::publisher`] refuses as damaged.
+    ///
+    /// # Errors
+    /// [`BusError::AnotherEpoch`] where the log was written from another database, [`BusError::Unavailable`].
+    fn reached(&self, source: &Source) -> Result<Vec<u64>, BusError>;
+
+    /// Takes the log of a source away, as it is damaged; the next publisher begins with an empty one. Its source has
+    /// all of it in its journal and appends it again. Returns where the log is kept now, for a person; a log that was
+    /// set aside before is deleted. Readers wait until the log has reached their offset again.
+    ///
+    /// # Errors
+    /// [`BusError::Unavailable`]; the log is as it was.
+    fn set_aside(&self, source: &Source) -> Result<String, BusError>;
+
     /// Subscribes to these sources from these positions on. Events of unwanted types are delivered without content. A
     /// source that has published nothing yet is not an error. A subscription covers all partitions of a source: one
     /// that no position names is read from its first event on.
@@ -81,7 +96,8 @@ pub trait Publisher: Send {
     ///
     /// # Errors
     /// [`BusError::Unavailable`]: how much would outlive a power cut is unknown. If the disk failed, this publisher
-    /// does nothing any more: drop it and open another one.
+    /// does nothing any more: drop it and open another one. [`BusError::Damaged`] where a part of the log is missing or
+    /// a reader has found it damaged, and it is: drop this publisher, and see [`Bus::set_aside`].
     fn sync(&mut self) -> Result<Vec<u64>, BusError>;
 }
 

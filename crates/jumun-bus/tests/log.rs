@@ -372,6 +372,102 @@ fn a_segment_that_is_missing_in_the_middle_is_damage() {
     assert!(matches!(error, BusError::Damaged { .. }), "{error}");
 }
 
+/// What may happen to the files of a log of several segments.
+const DAMAGE: [(&str, fn(&Path, &[PathBuf])); 13] = [
+    ("a byte of the first segment", |_, segments| flip(&segments[0], 700)),
+    ("a byte of one in the middle", |_, segments| flip(&segments[2], 700)),
+    ("a byte of the newest", |_, segments| flip(segments.last().unwrap(), 120)),
+    ("the header of one in the middle", |_, segments| flip(&segments[1], 20)),
+    ("one is cut", |_, segments| cut(&segments[1], 1_000)),
+    ("one is empty", |_, segments| cut(&segments[2], 0)),
+    ("the first is gone", |_, segments| fs::remove_file(&segments[0]).unwrap()),
+    ("one in the middle is gone", |_, segments| fs::remove_file(&segments[2]).unwrap()),
+    ("the newest is gone", |_, segments| fs::remove_file(segments.last().unwrap()).unwrap()),
+    ("the mark is gone", |order, _| fs::remove_file(order.join("synced")).unwrap()),
+    ("the mark is empty", |order, _| cut(&order.join("synced"), 0)),
+    ("the mark is zeros", |order, _| put(&order.join("synced"), &[0; 8_192])),
+    ("all is gone", |order, _| fs::remove_dir_all(order).unwrap()),
+];
+
+/// Reads to the end, as a consumer does: after an error it subscribes again.
+fn read_on(log: &EmbeddedLog, last: &mut u64) {
+    let mut subscription = reader(log, *last);
+    while let Ok(found) = subscription.poll(512, Duration::ZERO) {
+        let Some(delivery) = found.last() else { return };
+        *last = delivery.sequence;
+    }
+}
+
+/// Does what a relay does with a log that is damaged: sets it aside, and appends all of it again.
+fn fill_again(log: &EmbeddedLog) -> Box<dyn Publisher> {
+    let order = source("order", 1);
+    let mut publisher = match log.publisher(&order) {
+        Err(BusError::Damaged { .. }) => {
+            assert!(log.reached(&order).unwrap().iter().all(|reached| *reached <= 200));
+            log.set_aside(&order).unwrap();
+            log.publisher(&order).unwrap()
+        }
+        opened => opened.unwrap(),
+    };
+    publisher.append(&records(0, publisher.last(0) + 1, 200)).unwrap();
+    publisher.sync().unwrap();
+    publisher
+}
+
+#[test]
+fn a_log_that_is_damaged_while_nobody_publishes_is_filled_again() {
+    for (what, damage) in DAMAGE {
+        let (folder, log) = segments_of(5_000);
+        drop(fill_again(&log));
+        damage(&folder.path().join("order"), &segments(&folder));
+        let mut last = 0;
+        for _ in 0..2 {
+            read_on(&log, &mut last); // leaves a note where it finds damage
+        }
+        let publisher = fill_again(&log);
+        assert_eq!(read_all(&log), records(0, 1, 200), "{what}");
+        let mut rest = reader(&log, last);
+        assert_eq!(contents(poll_all(&mut *rest)), records(0, last + 1, 200), "{what}");
+        assert!(!folder.path().join("order/doubt").exists(), "{what}");
+        drop(publisher);
+    }
+}
+
+#[test]
+fn a_log_that_is_damaged_under_its_publisher_is_filled_again() {
+    for (what, damage) in DAMAGE {
+        let (folder, log) = segments_of(5_000);
+        let mut publisher = fill_again(&log);
+        damage(&folder.path().join("order"), &segments(&folder));
+        let mut last = 0;
+        read_on(&log, &mut last);
+        let error = publisher.sync().expect_err(what);
+        assert!(matches!(error, BusError::Damaged { .. } | BusError::Unavailable(_)), "{what}: {error}");
+        drop(publisher);
+        let mut publisher = fill_again(&log);
+        assert_eq!(read_all(&log), records(0, 1, 200), "{what}");
+        publisher.append(&records(0, 201, 210)).unwrap();
+        publisher.sync().unwrap();
+        let mut rest = reader(&log, last);
+        assert_eq!(contents(poll_all(&mut *rest)), records(0, last + 1, 210), "{what}");
+    }
+}
+
+#[test]
+fn a_doubt_about_a_log_that_is_whole_is_dropped_and_a_cut_is_no_damage() {
+    let (folder, log) = segments_of(5_000);
+    let mut publisher = fill_again(&log);
+    assert!(log.retain("order", &[90]).unwrap() > 0);
+    let doubt = folder.path().join("order/doubt");
+    put(&doubt, b"");
+    publisher.sync().unwrap();
+    assert!(!doubt.exists());
+    drop(publisher);
+    put(&doubt, b"");
+    assert_eq!(log.publisher(&source("order", 1)).unwrap().last(0), 200);
+    assert!(!doubt.exists());
+}
+
 #[test]
 fn retention_deletes_whole_segments_and_never_the_newest() {
     let (folder, log) = segments_of(5_000);

@@ -95,7 +95,7 @@ impl ReadError {
     /// What to do about it.
     pub const fn remedy(&self) -> &'static str {
         match self {
-            Self::TooLong | Self::Unavailable(_) => "Try again; if the error persists, check the disk.",
+            Self::TooLong | Self::Unavailable(_) => "Try again when the machine is less busy, or ask for less.",
             Self::Failed(failure) => failure.remedy(),
         }
     }

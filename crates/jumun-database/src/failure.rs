@@ -36,7 +36,7 @@ impl DatabaseFailure {
             Self::Damaged { .. } => DAMAGED_REMEDY,
             Self::Gone { .. } => {
                 "Stop the system. Put the files back, or move what is left of them (-wal, -shm) aside and restore the latest \
-                 copy. Then start again. Without its files, it begins with nothing."
+                 copy. Then start again."
             }
         }
     }
@@ -58,4 +58,4 @@ impl DatabaseFailure {
 ///
 /// `SQLite` would play a log that stays behind into the copy, and damage that one, too.
 pub(crate) const DAMAGED_REMEDY: &str =
-    "Keep the file and its -wal: move both aside, restore the latest copy in their place, and start again.";
+    "Move this file and those beside it (-wal, -shm) away, restore the newest copy in its place, and start again. If there is none, move the data folder of the system away (all of it), and start the system with nothing.";

@@ -84,14 +84,18 @@ impl OpenError {
     pub const fn remedy(&self) -> &'static str {
         match self {
             Self::InUse { .. } => "Stop the other process, or give this one another data folder (--data).",
-            Self::Missing { .. } => "Check the path (--data); a service makes its database when it first starts.",
-            Self::Newer { .. } => "Use the newer release, or restore the copy that was made before the upgrade.",
-            Self::Foreign { .. } => "Give this service a database of its own: check `database` and --data.",
-            Self::Partitions { .. } => {
-                "Set `partitions` to what the database has: it is fixed when a database is made."
+            Self::Missing { .. } => {
+                "Start the system (jumun up <system>): its services make their databases. Or name the folder of its data with --data."
             }
+            Self::Newer { .. } => "Use the newer release, or restore the copy that was made before the upgrade.",
+            Self::Foreign { .. } => {
+                "Move this file away and restore the database of this service in its place, or set `database` of this service to where that is."
+            }
+            Self::Partitions { .. } => "Use the release that made this database, or restore a copy that this one made.",
             Self::Damaged { .. } => DAMAGED_REMEDY,
-            Self::Unusable { .. } => "Check that the folder exists, has room, and can be written by this user.",
+            Self::Unusable { .. } => {
+                "Check that the file and its folder exist, have room, and can be read and written by this user."
+            }
         }
     }
 }

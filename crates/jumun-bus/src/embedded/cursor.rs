@@ -133,11 +133,7 @@ impl Cursor {
 
     /// Whether its name is still that of its file.
     pub(super) fn in_place(&self) -> bool {
-        let identity = |metadata: std::fs::Metadata| (metadata.dev(), metadata.ino());
-        match (self.file.metadata(), std::fs::metadata(&self.path)) {
-            (Ok(file), Ok(name)) => identity(file) == identity(name),
-            _ => false,
-        }
+        files::is_in_place(&self.file, &self.path)
     }
 
     /// The segment after this one, if this one was read to its end and there is one.

@@ -9,6 +9,9 @@ use std::{
     path::{Path, PathBuf},
 };
 
+/// The folder of logs that were set aside. Readers find no log in it: its name is not that of a service.
+pub(super) const DAMAGED: &str = ".damaged";
+
 /// What the system says, with the file that it is about.
 pub(super) fn unavailable(path: &Path, error: &io::Error) -> BusError {
     BusError::Unavailable(format!("{}: {error}", path.display()))
@@ -32,7 +35,7 @@ pub(super) fn segment(folder: &Path, first: u64) -> PathBuf {
 pub(super) fn segments(folder: &Path) -> Result<Vec<u64>, BusError> {
     let entries = match fs::read_dir(folder) {
         Ok(entries) => entries,
-        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => return Ok(Vec::new()),
         Err(error) => return Err(unavailable(folder, &error)),
     };
     let mut segments = Vec::new();
@@ -90,6 +93,53 @@ pub(super) fn header(file: &File, path: &Path) -> Result<Result<(Header, usize, 
 /// Makes the names in a folder outlive a power cut.
 pub(super) fn sync_folder(folder: &Path) -> Result<(), BusError> {
     File::open(folder).and_then(|file| file.sync_all()).map_err(|error| unavailable(folder, &error))
+}
+
+/// Notes that the segments before this one are deleted on purpose.
+pub(super) fn note_cut(folder: &Path, first: u64) -> Result<(), BusError> {
+    let (made, path) = (folder.join("cut.next"), folder.join("cut"));
+    fs::write(&made, first.to_string()).map_err(|error| unavailable(&made, &error))?;
+    fs::rename(&made, &path).map_err(|error| unavailable(&path, &error))
+}
+
+/// The first segment that must be there. A note that a power cut took costs no more than filling the log again.
+pub(super) fn cut(folder: &Path) -> u64 {
+    fs::read_to_string(folder.join("cut")).ok().and_then(|text| text.trim().parse().ok()).unwrap_or_default()
+}
+
+/// That the first segment is there, if any is.
+pub(super) fn check_first(folder: &Path, segments: &[u64]) -> Result<(), BusError> {
+    let cut = cut(folder);
+    match segments.first() {
+        Some(first) if *first > cut => Err(damaged(&segment(folder, cut), 0, "it is missing")),
+        _ => Ok(()),
+    }
+}
+
+/// Where a reader notes that it has found damage, so that the publisher looks for it. One that may not write here goes
+/// without.
+pub(super) fn note_doubt(folder: &Path) {
+    drop(File::create(doubt(folder)));
+}
+
+/// See [`note_doubt`].
+pub(super) fn doubt(folder: &Path) -> PathBuf {
+    folder.join("doubt")
+}
+
+/// Moves the log of a service to [`DAMAGED`], instead of the one that is there.
+pub(super) fn set_aside(bus: &Path, service: &str) -> Result<String, BusError> {
+    let (folder, kept) = (bus.join(service), bus.join(DAMAGED));
+    fs::create_dir_all(&kept).map_err(|error| unavailable(&kept, &error))?;
+    let kept = kept.join(service);
+    match fs::remove_dir_all(&kept) {
+        Err(error) if error.kind() != ErrorKind::NotFound => return Err(unavailable(&kept, &error)),
+        _ => {}
+    }
+    match fs::rename(&folder, &kept) {
+        Err(error) if error.kind() != ErrorKind::NotFound => Err(unavailable(&folder, &error)),
+        _ => Ok(kept.display().to_string()),
+    }
 }
 
 /// Takes the lock of a log, as long as the file lives.

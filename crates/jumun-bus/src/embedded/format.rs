@@ -6,6 +6,9 @@
 //!                    00000000000000000000.log   a segment, named by the ordinal of its first record
 //!                    next                       a segment in the making
 //!                    needed/<consumer>.json     what a consumer needs no more, see `retention`
+//!                    cut                        the first segment that must be there, where retention has deleted some
+//!                    doubt                      a reader has found damage, see `check`
+//! <folder>/.damaged/<service>/…                 a log that was set aside, see `check`
 //!
 //! segment   magic [8], version u32, length of this head u32, epoch [16], ordinal of the first record u64,
 //!           partitions u16, length of the service u16, service, the last number before this segment u64 per partition,

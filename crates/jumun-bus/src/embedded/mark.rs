@@ -76,6 +76,11 @@ fn path(folder: &Path) -> PathBuf {
     folder.join("synced")
 }
 
+/// What is said of a log that has segments and no mark.
+pub(super) fn missing(folder: &Path) -> BusError {
+    damaged(&path(folder), 0, "it is missing or unreadable, and the log is not")
+}
+
 /// The mark of a log, for readers; None where there is none yet.
 pub(super) fn read(folder: &Path) -> Result<Option<Mark>, BusError> {
     Ok(read_counted(folder)?.map(|(_, mark)| mark))
@@ -135,6 +140,14 @@ impl MarkFile {
     /// Its path, if the file is not there any more.
     pub(super) fn gone(&self) -> Option<&Path> {
         (!files::is_in_place(&self.file, &self.path)).then_some(&*self.path)
+    }
+
+    /// Whether its name is still that of its file, and the file says what was written, and nothing of it was cut off.
+    pub(super) fn is_whole(&self, folder: &Path) -> bool {
+        let bytes = 2 * slot_bytes(self.mark.end.numbers.len()) as u64;
+        files::is_in_place(&self.file, &self.path)
+            && self.file.metadata().is_ok_and(|file| file.len() == bytes)
+            && read(folder).is_ok_and(|mark| mark.as_ref() == Some(&self.mark))
     }
 
     pub(super) fn get(&self) -> &Mark {

@@ -10,7 +10,9 @@
 //! * The publisher syncs a segment and records that in the mark before it creates the next one. So unsynced bytes are
 //!   at the end of the newest segment, and an older segment that cannot be read is damaged.
 //! * The mark never says more than what is on the disk ([`mark`]).
+//! * A log that is damaged is set aside as a whole, and its source writes it again ([`check`]).
 
+mod check;
 mod cursor;
 mod end;
 mod files;
@@ -103,6 +105,7 @@ impl EmbeddedLog {
             if pair[0] >= mark.segment || header.before.iter().enumerate().any(kept) {
                 break;
             }
+            files::note_cut(&folder, pair[1])?;
             match fs::remove_file(&old) {
                 Err(error) if error.kind() != ErrorKind::NotFound => return Err(files::unavailable(&old, &error)),
                 _ => deleted += 1,
@@ -156,6 +159,16 @@ impl Bus for EmbeddedLog {
         Ok(Box::new(publisher::LogPublisher::open(&self.folder, source, self.segment_max_bytes, self.segment_max_age)?))
     }
 
+    fn reached(&self, source: &Source) -> Result<Vec<u64>, BusError> {
+        rules::check_source(source)?;
+        check::reached(&self.folder.join(&source.service), source)
+    }
+
+    fn set_aside(&self, source: &Source) -> Result<String, BusError> {
+        rules::check_source(source)?;
+        files::set_aside(&self.folder, &source.service)
+    }
+
     fn subscribe(&self, from: &[Position], wants: Wants) -> Result<Box<dyn Subscription>, BusError> {
         Ok(Box::new(subscription::LogSubscription::new(&self.folder, from, wants)?))
     }
@@ -169,8 +182,11 @@ impl Bus for EmbeddedLog {
             if rules::check_service(&service).is_err() {
                 continue;
             }
-            if let Some(mark) = mark::read(&entry.path())? {
-                sources.push(Source { service, epoch: mark.epoch, partitions: mark.partitions() });
+            let folder = entry.path();
+            match mark::read(&folder)? {
+                Some(mark) => sources.push(Source { service, epoch: mark.epoch, partitions: mark.partitions() }),
+                None if files::segments(&folder)?.is_empty() => {}
+                None => return Err(mark::missing(&folder)),
             }
         }
         sources.sort_unstable_by(|a, b| a.service.cmp(&b.service));

@@ -1,11 +1,12 @@
 //! Appends to the log of one source.
 
 use super::{
+    check,
     cursor::{Cursor, Next, Opened},
     end::End,
     files::{self, damaged, unavailable},
     format::{self, CHECKSUM_BYTES, Frame, Header},
-    mark::{Mark, MarkFile},
+    mark::{self, Mark, MarkFile},
 };
 use crate::{BusError, Publisher, Record, Source, limits, rules};
 use std::{
@@ -32,7 +33,9 @@ pub(super) struct LogPublisher {
     /// Why nothing works any more: after an fsync that failed, what is on the disk is not known, and another one that
     /// succeeds says nothing. Or the files were taken away.
     failed: Option<String>,
-    _lock: File,
+    /// The segments whose chain was checked last.
+    checked: Vec<u64>,
+    lock: File,
 }
 
 /// The newest segment.
@@ -61,12 +64,14 @@ impl LogPublisher {
         let mark = match MarkFile::open(&folder)? {
             Some(mark) => mark,
             None if segments.is_empty() => make(bus, &folder, source)?,
-            None => return Err(damaged(&folder.join("synced"), 0, "it is missing or unreadable, and the log is not")),
+            None => return Err(mark::missing(&folder)),
         };
         let found =
             Source { epoch: mark.get().epoch, partitions: mark.get().partitions(), service: source.service.clone() };
         rules::check_same(&found, source)?;
+        check_doubt(&folder, source)?;
         let (mut segment, end) = recover(&folder, source, mark.get(), &segments)?;
+        check::chain(&folder, source, &segments, segment.first)?;
         segment.since_ms = first_time(&folder, segment.first)?;
         Ok(Self {
             source: source.clone(),
@@ -78,8 +83,30 @@ impl LogPublisher {
             segment,
             buffer: Vec::new(),
             failed: None,
-            _lock: lock,
+            checked: Vec::new(),
+            lock,
         })
+    }
+
+    /// That the files are where they were, and that no reader has found one damaged.
+    fn check_files(&mut self) -> Result<(), BusError> {
+        let lock = self.folder.join("lock");
+        if !files::is_in_place(&self.lock, &lock) || !self.mark.is_whole(&self.folder) {
+            return Err(damaged(&self.folder, 0, "its files were taken away or changed"));
+        }
+        if !files::is_in_place(&self.segment.file, &self.segment.path) {
+            return Err(damaged(&self.segment.path, 0, "it was taken away"));
+        }
+        let mut segments = files::segments(&self.folder)?;
+        while self.checked != segments {
+            let checked = check::chain(&self.folder, &self.source, &segments, self.segment.first);
+            self.checked = segments;
+            segments = files::segments(&self.folder)?;
+            if self.checked == segments {
+                checked?; // otherwise retention has deleted one meanwhile
+            }
+        }
+        check_doubt(&self.folder, &self.source)
     }
 
     fn check_usable(&mut self) -> Result<(), BusError> {
@@ -188,8 +215,19 @@ impl Publisher for LogPublisher {
     fn sync(&mut self) -> Result<Vec<u64>, BusError> {
         self.check_usable()?;
         self.sync_all()?;
+        self.check_files()?;
         Ok(self.mark.get().end.numbers.clone())
     }
+}
+
+/// Reads the whole log if a reader has noted that it is damaged. The note stays as long as it is.
+fn check_doubt(folder: &Path, source: &Source) -> Result<(), BusError> {
+    let doubt = files::doubt(folder);
+    if !doubt.exists() {
+        return Ok(());
+    }
+    check::records(folder, source)?;
+    fs::remove_file(&doubt).map_err(|error| unavailable(&doubt, &error))
 }
 
 /// Makes a log with nothing in it, but for its first segment.
@@ -234,6 +272,9 @@ fn recover(folder: &Path, source: &Source, mark: &Mark, segments: &[u64]) -> Res
         check_mark(folder, mark)?;
     }
     let nothing_synced = newest == mark.end.ordinal;
+    if nothing_synced && mark.segment < mark.end.ordinal {
+        cut_behind(folder, mark)?;
+    }
     let path = files::segment(folder, newest);
     let file = File::options().read(true).write(true).open(&path);
     let mut cursor = match file {
@@ -327,6 +368,14 @@ fn check_mark(folder: &Path, mark: &Mark) -> Result<(), BusError> {
         }
         _ => Err(wrong(mark.end.offset - record as u64)),
     }
+}
+
+/// Cuts off what a power cut has left behind the mark in a segment that is complete.
+fn cut_behind(folder: &Path, mark: &Mark) -> Result<(), BusError> {
+    let path = files::segment(folder, mark.segment);
+    let cut =
+        |file: File| if file.metadata()?.len() > mark.end.offset { file.set_len(mark.end.offset) } else { Ok(()) };
+    File::options().write(true).open(&path).and_then(cut).map_err(|error| unavailable(&path, &error))
 }
 
 /// Writes what is not synced once more. Were it left from an fsync that failed, the system would take it for written,

@@ -58,6 +58,7 @@ pub(super) fn keep_since(bus: &Path, service: &str, since_ms: i64) -> Result<Vec
 /// None: a segment went away meanwhile.
 fn keep_since_in(folder: &Path, since_ms: i64) -> Result<Option<Vec<u64>>, BusError> {
     let segments = files::segments(folder)?;
+    files::check_first(folder, &segments)?;
     let mut found = Vec::new();
     for first in &segments {
         let cursor = match Cursor::open(folder, *first, Vec::new())? {

@@ -173,6 +173,10 @@ impl Feed {
     /// now.
     fn seek(&mut self) -> Result<bool, BusError> {
         let segments = files::segments(&self.folder)?;
+        if segments.is_empty() && mark::read(&self.folder)?.is_some_and(|mark| mark.end.ordinal > 0) {
+            let path = files::segment(&self.folder, files::cut(&self.folder));
+            return self.doubt((0, 0), files::damaged(&path, 0, "it is missing")).map(|()| true);
+        }
         let (mut from, mut to) = (0, segments.len());
         let mut found = None;
         // The newest first: mostly it is that one. `from` and all before it may be it, `to` and all after it are not.
@@ -188,6 +192,7 @@ impl Feed {
                             self.buffer = worse.into_buffer();
                         }
                     } else if middle == 0 {
+                        files::check_first(&self.folder, &segments)?;
                         return Err(self.gone(&cursor));
                     } else {
                         to = middle;
@@ -299,7 +304,11 @@ impl Feed {
         let sure = self.doubt == Some(place);
         self.doubt = Some(place);
         self.begin_anew();
-        if sure { Err(error) } else { Ok(()) }
+        if sure {
+            files::note_doubt(&self.folder);
+            return Err(error);
+        }
+        Ok(())
     }
 
     /// Decides what follows where a segment has no further record: false to wait for one.

@@ -24,7 +24,7 @@ use crate::{
     crash,
     limits::{
         BUSY_PAUSE, DATABASE_PAUSE, EVENTS_AT_ONCE, EVENTS_BETWEEN_YIELDS, IDLE_PAUSE, LAG_EVERY, PARKED_KEYS_MAX,
-        POSITIONS_EVERY, STALL_SHOWN_FOR,
+        POSITIONS_EVERY, STALL_LOGGED_EVERY, STALL_SHOWN_FOR,
     },
     panic_text,
 };
@@ -267,6 +267,7 @@ impl Worker {
         let mut pause = BUSY_PAUSE;
         // One source may stall while others go on: successful polls come between the failed ones.
         let mut stalled: Option<Instant> = None;
+        let mut logged: Option<(Instant, String)> = None;
         loop {
             while let Ok(instruction) = instructions.try_recv() {
                 self.carry_out(instruction).await;
@@ -279,10 +280,14 @@ impl Worker {
                     pause = (pause * 2).min(IDLE_PAUSE);
                 }
                 Err(error) => {
-                    // It may skip nothing, so it stalls loudly.
-                    tracing::error!(%error, code = error.code(), remedy = error.remedy(), "the consumer is stalled");
+                    // It may skip nothing, so it stalls loudly, and says so in health as long as it lasts.
+                    let why = error.to_string();
+                    if logged.as_ref().is_none_or(|(at, said)| at.elapsed() > STALL_LOGGED_EVERY || *said != why) {
+                        tracing::error!(%error, code = error.code(), remedy = error.remedy(), "the consumer is stalled");
+                        logged = Some((Instant::now(), why.clone()));
+                    }
                     stalled = Some(Instant::now());
-                    self.show.send_modify(|shown| shown.stopped = Some(error.to_string()));
+                    self.show.send_modify(|shown| shown.stopped = Some(why));
                     tokio::time::sleep(DATABASE_PAUSE).await;
                     match subscribe(&self.core, self.bus.as_ref(), &self.positions) {
                         Ok(subscription) => {
@@ -296,6 +301,9 @@ impl Worker {
             }
             if stalled.is_none_or(|since| since.elapsed() > STALL_SHOWN_FOR) {
                 stalled = None;
+                if logged.take().is_some() {
+                    tracing::info!("the consumer continues");
+                }
                 self.show.send_if_modified(|shown| shown.stopped.take().is_some());
             }
         }

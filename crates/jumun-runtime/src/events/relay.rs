@@ -54,7 +54,7 @@ impl RelayError {
     pub const fn remedy(&self) -> &'static str {
         match self {
             Self::BusAhead { .. } => {
-                "The database was restored from an older copy. Restore the newest one; other services have applied its events."
+                "Restore the newest copy of this database: other services have applied its later events. If there is none, move the data folder of the system away (all of it), and start the system with nothing."
             }
             Self::Bus(error) => error.remedy(),
             Self::Journal(error) => error.remedy(),
@@ -78,14 +78,10 @@ impl Relay {
         let identity = core.database().identity();
         let source =
             Source { service: identity.service.clone(), epoch: identity.epoch, partitions: identity.partitions };
-        let publisher = bus.publisher(&source)?;
+        let publisher = open(core, &bus, &source).await?;
         for partition in 0..identity.partitions {
             let on_bus = publisher.last(partition);
-            // The journal has the last number of the bus, or the bus is ahead.
-            if on_bus > 0 && core.database().journal(partition, on_bus - 1, 1).await?.is_empty() {
-                let journal = last_of(core, partition, on_bus).await?;
-                return Err(RelayError::BusAhead { service: source.service, partition, bus: on_bus, journal });
-            }
+            refuse_ahead(core, &source, partition, on_bus).await?;
             let mut beyond = on_bus.max(1);
             while !core.database().journal(partition, beyond - 1, 1).await?.is_empty() {
                 beyond *= 2;
@@ -144,7 +140,7 @@ impl Relay {
                 let mut publisher = self.publisher.lock().await;
                 let publisher = match &mut *publisher {
                     Some(publisher) => publisher,
-                    closed => closed.insert(self.bus.publisher(&self.source)?),
+                    closed => closed.insert(open(&self.core, &self.bus, &self.source).await?),
                 };
                 let last = publisher.last(partition);
                 let events = self.core.database().journal(partition, last, EVENTS_AT_ONCE).await?;
@@ -192,10 +188,49 @@ impl Relay {
         });
         match synced.await {
             Ok(Ok(_)) => self.core.metrics().synced(began.elapsed()),
+            // The relay opens the log again, and says what it does about it.
+            Ok(Err(BusError::Damaged { .. })) => self.core.to_publish().notify_one(),
             Ok(Err(error)) => tracing::warn!(%error, "the bus cannot be synced; the journal keeps its events"),
             Err(error) => tracing::error!(%error, "the sync of the bus has failed"),
         }
     }
+}
+
+/// Opens the log of a service. One that is damaged is set aside: the journal has all of it, and the relay appends it again
+/// under the same numbers, so that consumers continue at their positions.
+async fn open(core: &Core, bus: &Arc<dyn Bus>, source: &Source) -> Result<Box<dyn Publisher>, RelayError> {
+    let damage = match on_disk(bus, source, |bus, source| bus.publisher(source)).await {
+        Err(damage @ BusError::Damaged { .. }) => damage,
+        opened => return Ok(opened?),
+    };
+    // What was published must be in the journal, or the next events would get its numbers.
+    let reached = on_disk(bus, source, |bus, source| bus.reached(source)).await?;
+    for (partition, on_bus) in (0..).zip(reached) {
+        refuse_ahead(core, source, partition, on_bus).await?;
+    }
+    let kept = on_disk(bus, source, |bus, source| bus.set_aside(source)).await?;
+    tracing::warn!(%damage, kept, "the log was damaged; it is set aside, and the relay fills it again from the journal");
+    Ok(on_disk(bus, source, |bus, source| bus.publisher(source)).await?)
+}
+
+/// Opening may read the whole log, so it runs on a thread of its own.
+async fn on_disk<T: Send + 'static>(
+    bus: &Arc<dyn Bus>,
+    source: &Source,
+    work: impl FnOnce(&dyn Bus, &Source) -> Result<T, BusError> + Send + 'static,
+) -> Result<T, BusError> {
+    let (bus, source) = (bus.clone(), source.clone());
+    let done = tokio::task::spawn_blocking(move || work(bus.as_ref(), &source)).await;
+    done.unwrap_or_else(|error| Err(BusError::Unavailable(error.to_string())))
+}
+
+/// Refuses a bus with a number that the journal lacks.
+async fn refuse_ahead(core: &Core, source: &Source, partition: u16, on_bus: u64) -> Result<(), RelayError> {
+    if on_bus == 0 || !core.database().journal(partition, on_bus - 1, 1).await?.is_empty() {
+        return Ok(());
+    }
+    let journal = last_of(core, partition, on_bus).await?;
+    Err(RelayError::BusAhead { service: source.service.clone(), partition, bus: on_bus, journal })
 }
 
 async fn last_of(core: &Core, partition: u16, below: u64) -> Result<u64, ReadError> {

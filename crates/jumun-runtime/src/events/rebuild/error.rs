@@ -79,7 +79,7 @@ impl RebuildError {
             Self::GivenUp => "Start it again; the old rows are unchanged.",
             Self::Bus(error) => error.remedy(),
             Self::LogEnds(_) => {
-                "Start the service that publishes these events: it fills the log again. Then try again."
+                "Start the service that publishes these events (jumun start <service>): it fills the log again. Then try again."
             }
             Self::Event { .. } => "Run a release that can read this event; the old rows are unchanged.",
             Self::Read(error) => error.remedy(),

@@ -1,9 +1,10 @@
 //! `jumun asks`: shows the asks between services that are in doubt.
 
-use crate::{Failure, audit::open, options::SystemOptions, output::print_lines, process::block_on, systems::Systems};
+use crate::{Failure, options::SystemOptions, output::print_lines, process::block_on, systems::Systems};
 use clap::Args;
 use jiff::{SignedDuration, Timestamp};
 use jumun_database::Request;
+use jumun_host::open_readers;
 use serde_json::json;
 use std::process::ExitCode;
 
@@ -18,7 +19,7 @@ pub(crate) struct Options {
 
 pub(crate) fn run(options: &Options, systems: Systems<'_>) -> Result<ExitCode, Failure> {
     let (model, config) = options.system.load(systems)?;
-    let databases = open(&model, &config)?;
+    let databases = open_readers(&model, &config)?;
     let found = block_on(jumun_audit::in_doubt(&databases))??;
     let now = Timestamp::now();
     let mut lines = Vec::new();

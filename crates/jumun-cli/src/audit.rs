@@ -9,9 +9,8 @@ use crate::{
 };
 use clap::Args;
 use jumun::SystemModel;
-use jumun_audit::{Databases, Report, Verdict};
-use jumun_database::OpenError;
-use jumun_host::config::Config;
+use jumun_audit::{Report, Verdict};
+use jumun_host::{config::Config, open_readers};
 use serde_json::{Value, json};
 use std::{process::ExitCode, time::Duration};
 
@@ -48,26 +47,8 @@ fn audit(options: &Options, systems: Systems<'_>) -> Result<ExitCode, Failure> {
 }
 
 fn read(model: &SystemModel, config: &Config, wait: Duration) -> Result<Report, Failure> {
-    let databases = open(model, config)?;
+    let databases = open_readers(model, config)?;
     Ok(block_on(jumun_audit::run(model, &databases, wait))??)
-}
-
-/// Opens the databases of all services for reading.
-pub(crate) fn open(model: &SystemModel, config: &Config) -> Result<Databases, Failure> {
-    let mut databases = Databases::new();
-    let mut missing = None;
-    for service in &model.services {
-        match config.services[service.name].database.open_reader() {
-            Ok(reader) => drop(databases.insert(service.name.to_owned(), reader)),
-            // A service that has never run has no database yet; the audit counts orders that need it as in progress.
-            Err(error @ OpenError::Missing { .. }) => missing = Some(error),
-            Err(error) => return Err(error.into()),
-        }
-    }
-    match missing {
-        Some(error) if databases.is_empty() => Err(error.into()),
-        _ => Ok(databases),
-    }
 }
 
 pub(crate) fn to_text(model: &SystemModel, report: &Report) -> String {

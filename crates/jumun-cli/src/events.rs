@@ -8,8 +8,9 @@ use crate::{
 };
 use clap::{Args, Subcommand};
 use jiff::Timestamp;
+use jumun::SystemModel;
 use jumun_bus::{Bus, BusError, Position, Record, Subscription, Wants};
-use jumun_host::config::Config;
+use jumun_host::{config::Config, open_bus_reader};
 use jumun_runtime::events::{Token, envelope};
 use jumun_text::Escaped;
 use serde_json::{Value, json};
@@ -17,7 +18,6 @@ use std::{
     collections::{BTreeMap, VecDeque},
     io::{self, Write},
     process::ExitCode,
-    sync::Arc,
     time::Duration,
 };
 
@@ -84,7 +84,7 @@ pub(crate) fn run(command: &Command, systems: Systems<'_>) -> Result<ExitCode, F
 }
 
 fn tail(options: &Tail, systems: Systems<'_>) -> Result<ExitCode, Failure> {
-    let (_, config) = options.system.load(systems)?;
+    let (model, config) = options.system.load(systems)?;
     let wants =
         if options.types.is_empty() { Wants::All } else { Wants::Only(options.types.iter().cloned().collect()) };
     let since_ms = options
@@ -94,7 +94,7 @@ fn tail(options: &Tail, systems: Systems<'_>) -> Result<ExitCode, Failure> {
         options.key.is_none_or(|key| found.record.key == key)
             && since_ms.is_none_or(|since| found.record.time_ms >= since)
     };
-    let read = read_all(&config, &wants, |latest: &mut VecDeque<_>, found| {
+    let read = read_all(&model, &config, &wants, |latest: &mut VecDeque<_>, found| {
         if is_selected(&found) {
             latest.push_back(found);
             if latest.len() > options.lines.max(1) * 8 {
@@ -152,7 +152,7 @@ fn show(options: &SubjectOptions, systems: Systems<'_>) -> Result<ExitCode, Fail
     };
     let token = event.parse::<Token>().ok().filter(|token| token.sequence > 0).ok_or_else(unclear)?;
     let Token { service, partition, sequence } = token;
-    let bus = open(&config)?;
+    let bus = open_bus_reader(&model, &config)?;
     let mut from = oldest(bus.as_ref())?;
     from.retain(|position| position.service == service && position.partition != partition);
     from.push(Position { service, partition, epoch: None, sequence: sequence - 1 });
@@ -178,11 +178,6 @@ fn show(options: &SubjectOptions, systems: Systems<'_>) -> Result<ExitCode, Fail
     });
     print(format_args!("{output:#}"))?;
     Ok(ExitCode::SUCCESS)
-}
-
-/// Opens the bus of a system for reading.
-pub(crate) fn open(config: &Config) -> Result<Arc<dyn Bus>, Failure> {
-    Ok(config.bus.open_reader()?)
 }
 
 /// The positions before the oldest kept events, one for each source and partition.
@@ -212,11 +207,12 @@ pub(crate) struct Read<T> {
 
 /// Reads the whole bus from the oldest kept event on. Starts over if retention deletes events before they are read.
 pub(crate) fn read_all<T: Default>(
+    model: &SystemModel,
     config: &Config,
     wants: &Wants,
     each: impl Fn(&mut T, Found),
 ) -> Result<Read<T>, Failure> {
-    let bus = open(config)?;
+    let bus = open_bus_reader(model, config)?;
     let mut attempts_left = ATTEMPTS_MAX;
     loop {
         let from = oldest(bus.as_ref())?;

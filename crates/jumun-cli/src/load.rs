@@ -30,6 +30,7 @@ use http::StatusCode;
 use jumun::SystemModel;
 use jumun_audit::{self as audit, Acknowledged, Databases, Verdict};
 use jumun_database::OpenError;
+use jumun_host::open_readers;
 use limits::{CONCURRENCY_MAX, CONNECT_PAUSE, POLL_PAUSE, RATE_MAX, WARM_CONNECTIONS, WATCHED_AT_ONCE};
 use plan::{Plan, Watch};
 use rustix::time::{ClockId, clock_gettime};
@@ -208,7 +209,7 @@ fn databases(model: &SystemModel, config: &jumun_host::config::Config, plan: &Pl
     if let Err(missing @ OpenError::Missing { .. }) = config.services[service.name].database.open_reader() {
         return Err(impossible(format!("the audit cannot open the database of the orders: {missing}")));
     }
-    audits::open(model, config)
+    Ok(open_readers(model, config)?)
 }
 
 /// Sends the load and waits for all responses.

@@ -51,7 +51,7 @@ pub(crate) fn run(options: &Options) -> Result<ExitCode, Failure> {
     for log in &mut logs {
         let latest = log.tail(options.lines).map_err(|error| {
             let why = format!("{}: {error}", log.path.display());
-            Failure::new("log-unreadable", why, "Check that the file exists and that this user may read it.")
+            Failure::new("log-unreadable", why, "Make the file readable for this user, or move it away: its process makes another one when it next starts.")
         })?;
         lines.extend(latest.into_iter().map(|line| (log.service.clone(), line)));
     }

@@ -7,6 +7,7 @@ use jumun_control::{
 };
 use serde_json::json;
 use std::{
+    os::unix::net::UnixStream,
     path::{Path, PathBuf},
     process::ExitCode,
     time::Instant,
@@ -105,9 +106,9 @@ pub(crate) fn only_folder(data: &Path, is_candidate: impl Fn(&Path) -> bool) -> 
     }
 }
 
-/// Whether a supervisor listens in this folder, or has left its socket.
+/// Whether a supervisor listens in this folder. One that was killed has left its socket, and nothing listens there.
 fn is_up(folder: &Path) -> bool {
-    socket_in(folder, SUPERVISOR).exists()
+    UnixStream::connect(socket_in(folder, SUPERVISOR)).is_ok()
 }
 
 /// Sends a call to the supervisor of the system in this folder.

@@ -2,7 +2,6 @@
 
 use crate::{
     Failure,
-    audit::open,
     options::{NamedSystemOptions, SubjectOptions, SystemOptions},
     output::print_lines,
     process::block_on,
@@ -11,7 +10,7 @@ use crate::{
 use clap::{Args, Subcommand};
 use jumun::SystemModel;
 use jumun_control::{DiscardParked, RetryParked, socket_in, tell};
-use jumun_host::config::Config;
+use jumun_host::{config::Config, open_readers};
 use jumun_runtime::events::parked::{Parked, parked};
 use serde_json::json;
 use std::{
@@ -79,7 +78,7 @@ pub(crate) fn run(command: &Command, systems: Systems<'_>) -> Result<ExitCode, F
 
 /// All parked events, by service.
 fn read(model: &SystemModel, config: &Config, order: Option<i64>) -> Result<Vec<(String, Parked)>, Failure> {
-    let databases = open(model, config)?;
+    let databases = open_readers(model, config)?;
     block_on(async {
         let mut found = Vec::new();
         for service in model.services.iter().filter(|service| !service.listens.is_empty()) {

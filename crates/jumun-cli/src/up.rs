@@ -122,7 +122,11 @@ fn already_up(folder: &Path) -> Failure {
 
 fn unwritable(folder: &Path, error: &io::Error) -> Failure {
     let why = format!("{} cannot be written: {error}", folder.display());
-    Failure::new("data-unwritable", why, "Make the folder writable, or choose another one with --data.")
+    Failure::new(
+        "data-unwritable",
+        why,
+        "Make it a folder that this user can write, with space left, or choose another one with --data.",
+    )
 }
 
 fn specs(model: &SystemModel, config: &Config, options: &Options) -> Result<Vec<Spec>, Failure> {

@@ -1,7 +1,7 @@
 //! `jumun why`: shows the events of one order in order of time, and its current state in each service.
 
 use crate::{
-    Failure, audit,
+    Failure,
     events::{self, Found, Read},
     options::SubjectOptions,
     output::print_lines,
@@ -12,6 +12,7 @@ use jiff::Timestamp;
 use jumun_audit::{is_about_its_order, rows_of};
 use jumun_bus::{Position, Wants};
 use jumun_database::{ReadError, Request, RequestState};
+use jumun_host::open_readers;
 use jumun_runtime::events::parked::parked;
 use serde_json::Value;
 use std::process::ExitCode;
@@ -19,12 +20,13 @@ use std::process::ExitCode;
 pub(crate) fn run(options: &SubjectOptions, systems: Systems<'_>) -> Result<ExitCode, Failure> {
     let (model, config) = options.load(systems)?;
     let order = options.order()?;
-    let databases = audit::open(&model, &config)?;
-    let Read { all: mut history, from, .. } = events::read_all(&config, &Wants::All, |history: &mut Vec<_>, found| {
-        if found.record.key == order {
-            history.push(found);
-        }
-    })?;
+    let databases = open_readers(&model, &config)?;
+    let Read { all: mut history, from, .. } =
+        events::read_all(&model, &config, &Wants::All, |history: &mut Vec<_>, found| {
+            if found.record.key == order {
+                history.push(found);
+            }
+        })?;
     history.sort_by_key(|found| found.record.time_ms);
 
     let mut lines = vec![format!("order {order} of {}", model.name), String::new(), "What happened".to_owned()];

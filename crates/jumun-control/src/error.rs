@@ -42,10 +42,12 @@ impl ControlError {
     /// What to do about it.
     pub const fn remedy(&self) -> &'static str {
         match self {
-            Self::NotRunning { .. } => "Start it (jumun serve …), or check --data.",
-            Self::NoAnswer(_) => "Look at its log; restart it if it hangs. Nothing is lost by that.",
+            Self::NotRunning { .. } => "Start it (jumun start <service>, or jumun up <system>), or check --data.",
+            Self::NoAnswer(_) => {
+                "Look at its log (jumun logs <service>). If it hangs, restart it (jumun restart <service>): nothing is lost by that."
+            }
             Self::Version { .. } => {
-                "Use the program of the release that runs, or stop the system and start it with this one (jumun up)."
+                "Use the program of the release that runs, or stop the system and start it with this one (jumun up <system>)."
             }
             Self::Refused(_) => "Do what it says, then try again.",
         }

@@ -2,7 +2,7 @@
 
 use jumun::{SettingsError, SystemModel};
 use jumun_bus::BusError;
-use jumun_database::OpenError;
+use jumun_database::{OpenError, Uuid};
 use jumun_runtime::asks::guards::InvalidConfig;
 use jumun_telemetry::TelemetryError;
 
@@ -29,6 +29,30 @@ pub enum HostError {
     /// Spans cannot be exported.
     #[error(transparent)]
     Telemetry(#[from] TelemetryError),
+    /// The database of a service is missing, and was there before.
+    #[error("{path}: the database of {service} is missing or empty; it was here before")]
+    Lost {
+        /// The file.
+        path: String,
+        /// The service.
+        service: String,
+        /// Whether the service can fill it again from the log.
+        has_views_only: bool,
+    },
+    /// The database of a service is another one than before.
+    #[error("{path}: this is another database of {service}: its epoch is {found}, that of the one before {wanted}")]
+    Replaced {
+        /// The file.
+        path: String,
+        /// The service.
+        service: String,
+        /// The epoch of this one.
+        found: Uuid,
+        /// The epoch of the one that was here.
+        wanted: Uuid,
+        /// Whether the service can fill an empty one from the log.
+        has_views_only: bool,
+    },
     /// The database cannot be opened.
     #[error(transparent)]
     Database(#[from] OpenError),
@@ -46,6 +70,8 @@ impl HostError {
             Self::Guard(error) => error.code(),
             Self::Sender(error) => error.code(),
             Self::Telemetry(error) => error.code(),
+            Self::Lost { .. } => "database-lost",
+            Self::Replaced { .. } => "database-replaced",
             Self::Database(error) => error.code(),
             Self::Bus(error) => error.code(),
         }
@@ -59,6 +85,15 @@ impl HostError {
             Self::Guard(error) => error.remedy(),
             Self::Sender(error) => error.remedy(),
             Self::Telemetry(error) => error.remedy(),
+            Self::Lost { has_views_only: true, .. } => {
+                "Start the system (jumun up <system>): this service fills its views again from the log."
+            }
+            Self::Replaced { has_views_only: true, .. } => {
+                "Move this file and those beside it (-wal, -shm) away, and start the system: this service fills its views again from the log."
+            }
+            Self::Lost { .. } | Self::Replaced { .. } => {
+                "Restore the newest copy of this file. If there is none, move the data folder of the system away (all of it: the other databases do not fit an empty one), and start the system with nothing."
+            }
             Self::Database(error) => error.remedy(),
             Self::Bus(error) => error.remedy(),
         }

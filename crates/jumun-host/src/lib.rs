@@ -3,7 +3,9 @@
 
 pub mod config;
 mod error;
+mod known;
 mod plan;
 
 pub use error::{HostError, check};
+pub use known::{open_bus_reader, open_readers};
 pub use plan::{Plan, Process, Socket, serve_gateway};

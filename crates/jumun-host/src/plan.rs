@@ -8,6 +8,7 @@
 use crate::{
     config::{Config, SENDER, ServiceConfig},
     error::{HostError, check},
+    known::Known,
 };
 use jumun::{Behaviour, ServiceModel, SystemModel};
 use jumun_bus::{Bus, BusOptions};
@@ -91,10 +92,14 @@ impl<'a> Plan<'a> {
     /// Where one of them cannot be opened.
     pub fn open(self, restarts: u32, has_data: bool) -> Result<Process, HostError> {
         let Self { system, service, config, own, behaviour, guards, tracer, sender } = self;
+        let mut known = Known::of(service, config);
+        known.check_is_there(service.name, config)?;
         if has_data {
             own.database.require()?;
         }
         let database = own.database.open(schema(service))?;
+        known.check_is_same(database.identity(), config)?;
+        known.note(database.identity())?;
         let kept_for = config.retention;
         let bus = config.bus.open(BusOptions { segment_max_age: kept_for.map(Retention::part_max_age) })?;
         let retention = kept_for.map(|kept_for| Retention::new(system, service, bus.clone(), kept_for));

@@ -198,7 +198,9 @@ impl InvalidConfig {
             Self::Value { .. } => {
                 "Correct the value under notification.sender in jumun.toml, the environment (JUMUN__…) or --set."
             }
-            Self::Template { .. } => "Correct the template; docs/notifications.md describes the format.",
+            Self::Template { .. } => {
+                "Correct the line that the message names, or delete the file: then the text of the system applies. docs/notifications.md describes the format."
+            }
         }
     }
 }

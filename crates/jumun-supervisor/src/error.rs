@@ -52,7 +52,9 @@ impl SuperviseError {
             }
             Self::Listen { .. } => "Stop what listens there, or move all ports with --port-offset 100.",
             Self::NotReady { .. } => "Follow its message; its log has all messages (jumun logs).",
-            Self::Control { .. } => "Check that the data folder can be written and its path is below 80 characters.",
+            Self::Control { .. } => {
+                "Make the data folder writable for this user, or choose a shorter path with --data: a socket has at most some 100 bytes."
+            }
         }
     }
 }

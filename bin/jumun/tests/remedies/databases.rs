@@ -1,0 +1,338 @@
+//! Remedies for the databases.
+
+use super::{all_up, assert_whole, clean, fails, healthy, move_all_away, with_orders};
+use crate::lab::{LONG, SERVICES, Up, wait_until};
+use rusqlite::Connection;
+use std::{
+    fs::{self, File},
+    os::unix::fs::FileExt,
+    path::Path,
+};
+
+/// A database, and what SQLite keeps beside it.
+fn files_of(up: &Up, service: &str) -> [std::path::PathBuf; 3] {
+    ["db", "db-wal", "db-shm"].map(|end| up.data().join(format!("{service}.{end}")))
+}
+
+fn move_away(up: &Up, service: &str) {
+    let kept = up.folder().join("kept");
+    drop(fs::remove_dir_all(&kept));
+    fs::create_dir_all(&kept).expect("a folder");
+    for file in files_of(up, service) {
+        if file.exists() {
+            fs::rename(&file, kept.join(file.file_name().expect("a name"))).expect("moved");
+        }
+    }
+}
+
+fn restore(up: &Up, service: &str) {
+    for file in files_of(up, service) {
+        drop(fs::remove_file(&file));
+        let kept = up.folder().join("kept").join(file.file_name().expect("a name"));
+        if kept.exists() {
+            fs::copy(kept, file).expect("restored");
+        }
+    }
+}
+
+/// Overwrites the leaves of a table, but the first and the last one.
+fn damage_pages(database: &Path, table: &str) {
+    let connection = Connection::open(database).expect("a database");
+    let root: u32 = connection
+        .query_row("SELECT rootpage FROM sqlite_master WHERE name = ?1", [table], |row| row.get(0))
+        .expect("a table");
+    drop(connection);
+    let file = File::options().read(true).write(true).open(database).expect("a file");
+    let mut page = [0; 4_096];
+    file.read_exact_at(&mut page, 4_096 * (u64::from(root) - 1)).expect("a page");
+    let cells = usize::from(u16::from_be_bytes([page[3], page[4]]));
+    assert_eq!(page[0], 5, "the table has leaves");
+    for cell in 1..cells {
+        let at = usize::from(u16::from_be_bytes([page[12 + 2 * cell], page[13 + 2 * cell]]));
+        let leaf = u32::from_be_bytes(page[at..at + 4].try_into().expect("four bytes"));
+        file.write_all_at(&[0xff; 8], 4_096 * (u64::from(leaf) - 1)).expect("overwritten");
+    }
+}
+
+/// The commands that read databases of a stopped system.
+const READERS: [&[&str]; 4] =
+    [&["audit", "food-delivery"], &["why", "food-delivery", "3"], &["asks", "food-delivery"], &["parked", "list"]];
+
+#[tokio::test]
+async fn a_database_that_is_gone() {
+    let mut up = with_orders(10).await;
+    for service in SERVICES {
+        move_away(&up, service);
+        for words in READERS {
+            let failed = fails(up.command_of(words), "database-lost");
+            assert!(failed.said.contains(&format!("{service}.db")), "{words:?}: {}", failed.said);
+            assert_eq!(failed.status, if words[0] == "audit" { 2 } else { 1 }, "{words:?}");
+        }
+        if service == "dashboard" {
+            let failed = fails(up.command_of(READERS[0]), "database-lost");
+            let words = failed.command("jumun up", &[("<system>", "food-delivery")]);
+            assert_eq!(words, ["up", "food-delivery"]);
+            up.start().await;
+            healthy(&up).await;
+            wait_until(LONG, "the view is whole", async || {
+                up.client("gateway").all("/dashboards").await.len() == up.client("gateway").all("/orders").await.len()
+            })
+            .await;
+            assert_whole(&up).await;
+            up.stop().await;
+            continue;
+        }
+        let failed = fails(up.command(), "database-lost");
+        failed.says("Restore the newest copy of this file");
+        assert!(!files_of(&up, service)[0].exists(), "no empty one is made in its place");
+        // An empty file is no database either; nor does it help to take the bus away.
+        File::create(&files_of(&up, service)[0]).expect("an empty file");
+        fails(up.command_of(READERS[0]), "database-lost");
+        fails(up.command(), "database-lost");
+        let bus = up.data().join("bus");
+        fs::rename(&bus, up.folder().join("bus")).expect("moved");
+        fails(up.command(), "database-lost");
+        drop(fs::remove_dir_all(&bus));
+        fs::rename(up.folder().join("bus"), &bus).expect("restored");
+
+        restore(&up, service);
+        up.start().await;
+        healthy(&up).await;
+        up.stop().await;
+    }
+
+    move_away(&up, "order");
+    let failed = fails(up.command(), "database-lost");
+    failed.says("If there is none, move the data folder of the system away (all of it: the other databases do not fit an empty one), and start the system with nothing");
+    move_all_away(&up);
+    up.start().await;
+    healthy(&up).await; // its order is number 1 again, and is paid for
+    assert_whole(&up).await;
+}
+
+#[tokio::test]
+async fn the_database_of_another_system() {
+    let (mut up, other) = (with_orders(5).await, with_orders(5).await);
+    move_away(&up, "order");
+    fs::copy(other.data().join("order.db"), up.data().join("order.db")).expect("a copy");
+    let failed = fails(up.command_of(READERS[0]), "database-replaced");
+    assert_eq!(failed.status, 2, "{}", failed.said);
+    assert!(failed.said.contains("order.db"), "{}", failed.said);
+    let failed = fails(up.command(), "database-replaced");
+    failed.says("Restore the newest copy of this file");
+    restore(&up, "order");
+    up.start().await;
+    healthy(&up).await;
+    up.stop().await;
+
+    move_away(&up, "dashboard");
+    fs::copy(other.data().join("dashboard.db"), up.data().join("dashboard.db")).expect("a copy");
+    fails(up.command_of(READERS[0]), "database-replaced");
+    fails(up.command(), "database-replaced")
+        .says("Move this file and those beside it (-wal, -shm) away, and start the system");
+    move_away(&up, "dashboard");
+    up.start().await;
+    healthy(&up).await;
+    assert_whole(&up).await;
+    up.stop().await;
+
+    fs::copy(other.data().join("order.db"), up.data().join("order.db")).expect("a copy");
+    fails(up.command(), "database-replaced").says("If there is none, move the data folder of the system away");
+    move_all_away(&up);
+    up.start().await;
+    healthy(&up).await;
+}
+
+#[tokio::test]
+async fn a_database_of_something_else() {
+    let mut up = with_orders(5).await;
+    let foreign: [(&str, &dyn Fn(&Path)); 2] = [
+        ("belongs to the service `payment`", &|file| {
+            let copied = fs::copy(up.data().join("payment.db"), file).expect("a copy");
+            assert!(copied > 0);
+        }),
+        ("another program", &|file| {
+            let connection = Connection::open(file).expect("a database");
+            connection.execute("CREATE TABLE theirs (x)", []).expect("a table");
+        }),
+    ];
+    for (why, make) in foreign {
+        move_away(&up, "order");
+        make(&files_of(&up, "order")[0]);
+        for command in [up.command_of(READERS[0]), up.command()] {
+            let failed = fails(command, "database-foreign");
+            assert!(failed.said.contains("order.db") && failed.said.contains(why), "{}", failed.said);
+            failed.says("Move this file away and restore the database of this service in its place");
+        }
+        restore(&up, "order");
+        clean(&up);
+    }
+    // The other half: the database is elsewhere.
+    move_away(&up, "order");
+    let elsewhere = up.folder().join("elsewhere.db");
+    fs::copy(up.folder().join("kept/order.db"), &elsewhere).expect("moved");
+    fs::copy(up.data().join("payment.db"), &files_of(&up, "order")[0]).expect("a copy");
+    fails(up.command(), "database-foreign").says("set `database` of this service to where that is");
+    up.set(format!("order.database=sqlite://{}", elsewhere.display()));
+    up.start().await;
+    all_up(&up).await;
+    let gateway = up.client("gateway");
+    let id = gateway.place("김밥", 3_000).await;
+    gateway.until(&format!("/dashboards/{id}"), "status", "ORDER_CONFIRMED").await;
+}
+
+#[tokio::test]
+async fn a_database_that_is_damaged() {
+    let mut up = with_orders(10).await;
+    let damage: [(&str, &dyn Fn(&Path)); 4] = [
+        ("it is nonsense", &|file| fs::write(file, [7; 8_192]).expect("written")),
+        ("its head is zeros", &|file| {
+            File::options().write(true).open(file).expect("a file").write_all_at(&[0; 100], 0).expect("written");
+        }),
+        ("it is cut", &|file| {
+            File::options().write(true).open(file).expect("a file").set_len(5_000).expect("cut");
+        }),
+        ("its log is there, and it is not", &|file| {
+            fs::remove_file(file).expect("removed");
+            fs::write(file.with_extension("db-wal"), "a log").expect("written");
+        }),
+    ];
+    for (what, damage) in damage {
+        let file = up.data().join("payment.db");
+        let backup = up.folder().join("backup.db");
+        fs::copy(&file, &backup).expect("a copy");
+        damage(&file);
+        let failed = fails(up.command_of(READERS[0]), "database-damaged");
+        assert_eq!(failed.status, 2, "{what}: {}", failed.said);
+        assert!(failed.said.contains("payment.db"), "{what}: {}", failed.said);
+        let failed = fails(up.command(), "database-damaged");
+        failed.says("Move this file and those beside it (-wal, -shm) away, restore the newest copy in its place, and start again");
+        move_away(&up, "payment");
+        fs::copy(&backup, &file).expect("restored");
+        up.start().await;
+        healthy(&up).await;
+        assert_whole(&up).await;
+        up.stop().await;
+    }
+    fs::write(up.data().join("payment.db"), [7; 8_192]).expect("written");
+    fails(up.command(), "database-damaged")
+        .says("If there is none, move the data folder of the system away (all of it)");
+    move_all_away(&up);
+    up.start().await;
+    healthy(&up).await;
+}
+
+#[tokio::test]
+async fn a_page_that_is_damaged_in_the_middle_of_an_audit() {
+    let mut up = with_orders(300).await;
+    for (service, table) in [("order", "orders_documents"), ("payment", "payinfos_documents")] {
+        let file = up.data().join(format!("{service}.db"));
+        let backup = up.folder().join("backup.db");
+        fs::copy(&file, &backup).expect("a copy");
+        damage_pages(&file, table);
+        for words in [READERS[0], &["why", "food-delivery", "150"]] {
+            let failed = fails(up.command_of(words), "database-unreadable");
+            assert!(failed.said.contains(&format!("{service}.db")), "{words:?}: {}", failed.said);
+            assert!(!failed.said.contains("clean") && !failed.said.contains("violated"), "{}", failed.said);
+            assert_eq!(failed.status, if words[0] == "audit" { 2 } else { 1 }, "{words:?}");
+            failed.says("restore the newest copy in its place");
+        }
+        move_away(&up, service);
+        fs::copy(&backup, &file).expect("restored");
+        clean(&up);
+    }
+    up.start().await;
+    healthy(&up).await;
+}
+
+#[tokio::test]
+async fn a_database_that_is_in_use() {
+    let up = Up::running().await;
+    let mut command = up.command_of(&["serve", "food-delivery", "order", "--listen", "127.0.0.1:0"]);
+    let failed = fails(std::mem::replace(&mut command, up.command_of(&["status"])), "database-in-use");
+    failed.says("Stop the other process");
+    let other = Up::new();
+    assert!(failed.remedy.contains("--data"), "{}", failed.remedy);
+    let pid = up.pid("order").as_raw_nonzero().to_string();
+    assert!(failed.said.contains(&pid), "it is named: {}", failed.said);
+    up.tell(&["stop", "order"]); // the other process
+    let mut child = up
+        .command_of(&["serve", "food-delivery", "order", "--listen", &other.address("order").to_string()])
+        .spawn()
+        .expect("a process");
+    let client = other.client("order");
+    wait_until(LONG, "it serves", async || {
+        crate::lab::Customer::ordering(client.clone(), None, serde_json::json!({})).ask_once().await.is_ok()
+    })
+    .await;
+    child.kill().expect("killed");
+    child.wait().expect("ended");
+    up.tell(&["start", "order"]);
+    healthy(&up).await;
+}
+
+#[tokio::test]
+async fn a_database_of_a_newer_release() {
+    let mut up = with_orders(5).await;
+    let file = up.data().join("store.db");
+    let copy = up.folder().join("before-the-upgrade.db");
+    fs::copy(&file, &copy).expect("a copy");
+    Connection::open(&file).expect("a database").pragma_update(None, "user_version", 99).expect("a version");
+    for command in [up.command(), up.command_of(READERS[0])] {
+        let failed = fails(command, "database-newer");
+        assert!(failed.said.contains("store.db"), "{}", failed.said);
+        failed.says("or restore the copy that was made before the upgrade");
+    }
+    move_away(&up, "store");
+    fs::copy(&copy, &file).expect("restored");
+    up.start().await;
+    healthy(&up).await;
+}
+
+#[tokio::test]
+async fn a_database_of_other_partitions() {
+    let mut up = with_orders(5).await;
+    let file = up.data().join("store.db");
+    let copy = up.folder().join("copy.db");
+    fs::copy(&file, &copy).expect("a copy");
+    let connection = Connection::open(&file).expect("a database");
+    connection.execute("UPDATE meta SET value = '4' WHERE name = 'partitions'", []).expect("changed");
+    drop(connection);
+    fails(up.command(), "database-partitions").says("or restore a copy that this one made");
+    move_away(&up, "store");
+    fs::copy(&copy, &file).expect("restored");
+    up.start().await;
+    healthy(&up).await;
+}
+
+#[tokio::test]
+async fn a_database_that_cannot_be_used() {
+    let mut up = with_orders(5).await;
+    move_away(&up, "order");
+    let file = files_of(&up, "order")[0].clone();
+    fs::create_dir(&file).expect("a folder");
+    for command in [up.command(), up.command_of(READERS[0])] {
+        let failed = fails(command, "database-unusable");
+        assert!(failed.said.contains("order.db"), "{}", failed.said);
+        failed.says("Check that the file and its folder exist, have room, and can be read and written by this user");
+    }
+    fs::remove_dir(&file).expect("removed");
+    restore(&up, "order");
+    up.start().await;
+    healthy(&up).await;
+}
+
+#[tokio::test]
+async fn no_database_at_all() {
+    let mut up = Up::new();
+    let failed = fails(up.command_of(READERS[0]), "database-missing");
+    assert_eq!(failed.status, 2, "{}", failed.said);
+    assert_eq!(failed.command("jumun up", &[("<system>", "food-delivery")]), ["up", "food-delivery"]);
+    assert!(failed.remedy.contains("--data"), "{}", failed.remedy);
+    up.start().await;
+    healthy(&up).await;
+    let elsewhere = Up::new();
+    let data = up.folder().join("data").display().to_string();
+    fails(elsewhere.command_of(READERS[0]), "database-missing");
+    assert_eq!(elsewhere.jumun(&["audit", "food-delivery", "--data", &data]).0, 0);
+}

@@ -1,0 +1,221 @@
+//! What a system knows of the databases that its services have made.
+//!
+//! The ids of orders and the numbers of events begin with a database. If one is lost, and a service began with an empty one,
+//! the others would take new orders for old ones: a payment would answer that the order was paid for already. So a service
+//! notes the epoch of its database in the data folder of the system (`epochs/<service>`), and makes no second one. Where
+//! there is no such note, the log of the service on the bus says so: earlier releases wrote none.
+//!
+//! A service that has views only owns nothing: it may begin again at any time, and fills its views from the log.
+
+use crate::{config::Config, error::HostError};
+use jumun::{ServiceModel, SystemModel};
+use jumun_bus::{Bus, BusError};
+use jumun_database::{
+    BoxFuture, Document, Identity, JournalRecord, OpenError, Page, Position, Query, ReadDatabase, ReadError,
+    ReadFuture, Request, RequestFilter, Uuid,
+};
+use std::{
+    collections::BTreeMap,
+    fs::{self, File},
+    io::Write,
+    path::PathBuf,
+    sync::Arc,
+};
+
+/// The database that a service made first.
+pub(crate) struct Known {
+    note: PathBuf,
+    epoch: Option<Uuid>,
+    was_there: bool,
+    has_views_only: bool,
+}
+
+impl Known {
+    pub(crate) fn of(service: &ServiceModel, config: &Config) -> Self {
+        let note = config.folder.join("epochs").join(service.name);
+        let noted = fs::read_to_string(&note).ok();
+        // A bus elsewhere may be that of another system.
+        let is_own_bus = config.bus.folder().is_some_and(|bus| bus.starts_with(&config.folder));
+        let on_bus = || {
+            let sources = config.bus.open_reader().ok()?.sources().ok()?;
+            Some(sources.into_iter().find(|source| source.service == service.name)?.epoch)
+        };
+        let was_noted = noted.is_some();
+        let epoch = noted.and_then(|text| text.trim().parse().ok()).or_else(|| is_own_bus.then(on_bus)?);
+        let has_views_only = service.resources.iter().all(|resource| resource.folds.is_some());
+        Self { note, was_there: was_noted || epoch.is_some(), epoch, has_views_only }
+    }
+
+    /// Refuses to begin with an empty database where there was one. A service that has views only may: then nothing is known
+    /// of its database any more.
+    pub(crate) fn check_is_there(&mut self, service: &str, config: &Config) -> Result<(), HostError> {
+        let is_there =
+            !matches!(config.services[service].database.open_reader().err(), Some(OpenError::Missing { .. }));
+        if is_there || !self.was_there {
+            return Ok(());
+        }
+        if !self.has_views_only {
+            return Err(self.lost(service, config));
+        }
+        self.epoch = None;
+        Ok(())
+    }
+
+    fn lost(&self, service: &str, config: &Config) -> HostError {
+        let path = path(service, config);
+        HostError::Lost { path, service: service.to_owned(), has_views_only: self.has_views_only }
+    }
+
+    /// Refuses another database than the one that was there.
+    pub(crate) fn check_is_same(&self, identity: &Identity, config: &Config) -> Result<(), HostError> {
+        match self.epoch {
+            Some(wanted) if wanted != identity.epoch => Err(HostError::Replaced {
+                path: path(&identity.service, config),
+                service: identity.service.clone(),
+                found: identity.epoch,
+                wanted,
+                has_views_only: self.has_views_only,
+            }),
+            _ => Ok(()),
+        }
+    }
+
+    /// Notes the database of a service. The note outlives a power cut.
+    pub(crate) fn note(&self, identity: &Identity) -> Result<(), HostError> {
+        let text = format!("{}\n", identity.epoch);
+        if fs::read_to_string(&self.note).is_ok_and(|noted| noted == text) {
+            return Ok(());
+        }
+        let next = self.note.with_extension("next");
+        let folder = self.note.parent().unwrap_or(&self.note);
+        let written = fs::create_dir_all(folder).and_then(|()| {
+            let mut file = File::create(&next)?;
+            file.write_all(text.as_bytes())?;
+            file.sync_all()?;
+            fs::rename(&next, &self.note)?;
+            File::open(folder)?.sync_all()
+        });
+        let unusable = |error: std::io::Error| OpenError::Unusable {
+            path: self.note.display().to_string(),
+            why: error.to_string(),
+        };
+        Ok(written.map_err(unusable)?)
+    }
+}
+
+fn path(service: &str, config: &Config) -> String {
+    let url = &config.services[service].database;
+    url.file().map_or_else(|| url.to_string(), |file| file.display().to_string())
+}
+
+/// Opens the databases of all services of a system for reading. A service that has never run has none.
+///
+/// # Errors
+/// [`HostError::Lost`] and [`HostError::Replaced`] where a database is not what its service has made, [`HostError::Database`]
+/// where one cannot be read, or none of them is there.
+pub fn open_readers(
+    system: &SystemModel,
+    config: &Config,
+) -> Result<BTreeMap<String, Arc<dyn ReadDatabase>>, HostError> {
+    let mut readers = BTreeMap::<_, Arc<dyn ReadDatabase>>::new();
+    let mut missing = None;
+    for service in &system.services {
+        let known = Known::of(service, config);
+        let file = path(service.name, config);
+        match config.services[service.name].database.open_reader() {
+            Ok(reader) => {
+                let found = &reader.identity().service;
+                if found != service.name {
+                    let why = format!("it belongs to the service `{found}`, not to `{}`", service.name);
+                    return Err(OpenError::Foreign { path: file, why }.into());
+                }
+                known.check_is_same(reader.identity(), config)?;
+                readers.insert(service.name.to_owned(), Arc::new(NamedReader { reader, file }));
+            }
+            Err(OpenError::Missing { .. }) if known.was_there => return Err(known.lost(service.name, config)),
+            Err(error @ OpenError::Missing { .. }) => missing = Some(error),
+            Err(error) => return Err(error.into()),
+        }
+    }
+    match missing {
+        Some(error) if readers.is_empty() => Err(error.into()),
+        _ => Ok(readers),
+    }
+}
+
+/// Opens the bus of a system for reading.
+///
+/// # Errors
+/// [`BusError::Missing`] where there is none, or no log of a service that has run and publishes; and others where the bus
+/// cannot be read.
+pub fn open_bus_reader(system: &SystemModel, config: &Config) -> Result<Arc<dyn Bus>, BusError> {
+    let bus = config.bus.open_reader()?;
+    let sources = bus.sources()?;
+    let has_log = |service: &&ServiceModel| sources.iter().any(|source| source.service == service.name);
+    let mut publishers = system.services.iter().filter(|service| service.publishes);
+    match publishers.find(|service| !has_log(service) && Known::of(service, config).was_there) {
+        None => Ok(bus),
+        Some(service) => {
+            let folder = config.bus.folder().map(|folder| folder.join(service.name).display().to_string());
+            Err(BusError::Missing { path: folder.unwrap_or_else(|| config.bus.to_string()) })
+        }
+    }
+}
+
+/// A database whose errors name its file: one of several that a command reads.
+struct NamedReader {
+    reader: Arc<dyn ReadDatabase>,
+    file: String,
+}
+
+impl NamedReader {
+    fn name<'a, T: 'a>(&'a self, read: ReadFuture<'a, T>) -> BoxFuture<'a, Result<T, ReadError>> {
+        let name = |error| match error {
+            ReadError::Unavailable(why) => ReadError::Unavailable(format!("{}: {why}", self.file)),
+            error => error,
+        };
+        Box::pin(async move { read.await.map_err(name) })
+    }
+}
+
+impl ReadDatabase for NamedReader {
+    fn identity(&self) -> &Identity {
+        self.reader.identity()
+    }
+
+    fn document(&self, collection: &'static str, id: i64) -> ReadFuture<'_, Option<Document>> {
+        self.name(self.reader.document(collection, id))
+    }
+
+    fn page(&self, query: Query) -> ReadFuture<'_, Page> {
+        self.name(self.reader.page(query))
+    }
+
+    fn scan(&self, collection: &'static str, after: i64, limit: u32) -> ReadFuture<'_, Vec<Document>> {
+        self.name(self.reader.scan(collection, after, limit))
+    }
+
+    fn request_by_key(&self, key: &str) -> ReadFuture<'_, Option<Request>> {
+        self.name(self.reader.request_by_key(key))
+    }
+
+    fn request(&self, id: Uuid) -> ReadFuture<'_, Option<Request>> {
+        self.name(self.reader.request(id))
+    }
+
+    fn requests(&self, filter: RequestFilter) -> ReadFuture<'_, Vec<Request>> {
+        self.name(self.reader.requests(filter))
+    }
+
+    fn doubts_about(&self, subject: i64) -> ReadFuture<'_, Vec<Request>> {
+        self.name(self.reader.doubts_about(subject))
+    }
+
+    fn journal(&self, partition: u16, after: u64, limit: u32) -> ReadFuture<'_, Vec<JournalRecord>> {
+        self.name(self.reader.journal(partition, after, limit))
+    }
+
+    fn positions(&self) -> ReadFuture<'_, Vec<Position>> {
+        self.name(self.reader.positions())
+    }
+}

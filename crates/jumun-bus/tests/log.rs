@@ -372,8 +372,11 @@ fn a_segment_that_is_missing_in_the_middle_is_damage() {
     assert!(matches!(error, BusError::Damaged { .. }), "{error}");
 }
 
+/// Damages a log: its folder, and its segments.
+type Damage = fn(&Path, &[PathBuf]);
+
 /// What may happen to the files of a log of several segments.
-const DAMAGE: [(&str, fn(&Path, &[PathBuf])); 13] = [
+const DAMAGE: [(&str, Damage); 13] = [
     ("a byte of the first segment", |_, segments| flip(&segments[0], 700)),
     ("a byte of one in the middle", |_, segments| flip(&segments[2], 700)),
     ("a byte of the newest", |_, segments| flip(segments.last().unwrap(), 120)),

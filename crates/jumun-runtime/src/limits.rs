@@ -154,7 +154,7 @@ pub const DATABASE_PAUSE: Duration = Duration::from_millis(200);
 pub const STALL_SHOWN_FOR: Duration = Duration::from_secs(2);
 
 /// How often a consumer that is stalled logs why.
-pub const STALL_LOGGED_EVERY: Duration = Duration::from_secs(60);
+pub const STALL_LOGGED_EVERY: Duration = Duration::from_mins(1);
 
 /// Orders with parked events, at most. With this many the release is at fault, not an event: the consumer stalls, and the
 /// service reports that it is down.

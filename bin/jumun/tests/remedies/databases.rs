@@ -9,6 +9,9 @@ use std::{
     path::Path,
 };
 
+/// What happens to a file.
+type Change<'a> = &'a dyn Fn(&Path);
+
 /// A database, and what SQLite keeps beside it.
 fn files_of(up: &Up, service: &str) -> [std::path::PathBuf; 3] {
     ["db", "db-wal", "db-shm"].map(|end| up.data().join(format!("{service}.{end}")))
@@ -146,7 +149,7 @@ async fn the_database_of_another_system() {
 #[tokio::test]
 async fn a_database_of_something_else() {
     let mut up = with_orders(5).await;
-    let foreign: [(&str, &dyn Fn(&Path)); 2] = [
+    let foreign: [(&str, Change<'_>); 2] = [
         ("belongs to the service `payment`", &|file| {
             let copied = fs::copy(up.data().join("payment.db"), file).expect("a copy");
             assert!(copied > 0);
@@ -184,7 +187,7 @@ async fn a_database_of_something_else() {
 #[tokio::test]
 async fn a_database_that_is_damaged() {
     let mut up = with_orders(10).await;
-    let damage: [(&str, &dyn Fn(&Path)); 4] = [
+    let damage: [(&str, Change<'_>); 4] = [
         ("it is nonsense", &|file| fs::write(file, [7; 8_192]).expect("written")),
         ("its head is zeros", &|file| {
             File::options().write(true).open(file).expect("a file").write_all_at(&[0; 100], 0).expect("written");

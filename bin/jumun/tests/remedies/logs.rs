@@ -30,8 +30,11 @@ fn zero(path: &Path) {
     file.write_all_at(&vec![0; length], 0).expect("it is zeroed");
 }
 
+/// Damages the log in a folder.
+type Damage = fn(&Path);
+
 /// What may happen to the log of the orders. The folder is `bus/order`.
-const DAMAGE: [(&str, &str, fn(&Path)); 10] = [
+const DAMAGE: [(&str, &str, Damage); 10] = [
     ("a byte is wrong", "bus-damaged", |order| flip(&segment(order))),
     ("it is cut", "bus-damaged", |order| cut(&segment(order), |length| length / 2)),
     ("it is empty", "bus-damaged", |order| cut(&segment(order), |_| 0)),

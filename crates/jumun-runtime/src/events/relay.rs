@@ -199,18 +199,18 @@ impl Relay {
 /// Opens the log of a service. One that is damaged is set aside: the journal has all of it, and the relay appends it again
 /// under the same numbers, so that consumers continue at their positions.
 async fn open(core: &Core, bus: &Arc<dyn Bus>, source: &Source) -> Result<Box<dyn Publisher>, RelayError> {
-    let damage = match on_disk(bus, source, |bus, source| bus.publisher(source)).await {
+    let damage = match on_disk(bus, source, Bus::publisher).await {
         Err(damage @ BusError::Damaged { .. }) => damage,
         opened => return Ok(opened?),
     };
     // What was published must be in the journal, or the next events would get its numbers.
-    let reached = on_disk(bus, source, |bus, source| bus.reached(source)).await?;
+    let reached = on_disk(bus, source, Bus::reached).await?;
     for (partition, on_bus) in (0..).zip(reached) {
         refuse_ahead(core, source, partition, on_bus).await?;
     }
-    let kept = on_disk(bus, source, |bus, source| bus.set_aside(source)).await?;
+    let kept = on_disk(bus, source, Bus::set_aside).await?;
     tracing::warn!(%damage, kept, "the log was damaged; it is set aside, and the relay fills it again from the journal");
-    Ok(on_disk(bus, source, |bus, source| bus.publisher(source)).await?)
+    Ok(on_disk(bus, source, Bus::publisher).await?)
 }
 
 /// Opening may read the whole log, so it runs on a thread of its own.

@@ -172,7 +172,7 @@ impl NamedReader {
     fn name<'a, T: 'a>(&'a self, read: ReadFuture<'a, T>) -> BoxFuture<'a, Result<T, ReadError>> {
         let name = |error| match error {
             ReadError::Unavailable(why) => ReadError::Unavailable(format!("{}: {why}", self.file)),
-            error @ ReadError::TooLong => error,
+            error @ (ReadError::TooLong | ReadError::Failed(_)) => error,
         };
         Box::pin(async move { read.await.map_err(name) })
     }

@@ -234,7 +234,7 @@ async fn a_page_that_is_damaged_in_the_middle_of_an_audit() {
         fs::copy(&file, &backup).expect("a copy");
         damage_pages(&file, table);
         for words in [READERS[0], &["why", "food-delivery", "150"]] {
-            let failed = fails(up.command_of(words), "database-unreadable");
+            let failed = fails(up.command_of(words), "database-damaged");
             assert!(failed.said.contains(&format!("{service}.db")), "{words:?}: {}", failed.said);
             assert!(!failed.said.contains("clean") && !failed.said.contains("violated"), "{}", failed.said);
             assert_eq!(failed.status, if words[0] == "audit" { 2 } else { 1 }, "{words:?}");

@@ -36,7 +36,6 @@ const SCENARIOS: &[(&str, &str, &str)] = &[
     ("database-newer", "databases", "a_database_of_a_newer_release"),
     ("database-partitions", "databases", "a_database_of_other_partitions"),
     ("database-replaced", "databases", "the_database_of_another_system"),
-    ("database-unreadable", "databases", "a_page_that_is_damaged_in_the_middle_of_an_audit"),
     ("database-unusable", "databases", "a_database_that_cannot_be_used"),
     ("declined", "problems", "requests_that_can_never_be_done"),
     ("event-missing", "commands", "names_that_there_are_not"),
@@ -85,6 +84,7 @@ const ELSEWHERE: &[(&str, &str, &str)] = &[
         "crates/jumun-runtime/src/events/rebuild/tests.rs",
         "an_event_on_which_the_code_fails_leaves_the_old_rows",
     ),
+    ("database-gone", "bin/jumun/tests/files.rs", "no_order_is_acknowledged_into_a_folder_that_is_gone"),
     ("not-done", "bin/jumun/tests/rest.rs", "a_full_disk_of_orders_is_told_and_outlived"),
     ("outcome-unknown", "bin/jumun/tests/gateway.rs", "what_breaks_twice_is_in_doubt_and_the_client_is_told_the_key"),
     ("rebuild-at-work", "bin/jumun/tests/views.rs", "ending_the_command_gives_the_rebuild_up_and_only_one_is_at_work"),
@@ -100,6 +100,7 @@ const ELSEWHERE: &[(&str, &str, &str)] = &[
 /// Codes that cannot be provoked from outside.
 const OUT_OF_REACH: &[(&str, &str)] = &[
     ("database-not-done", "a disk that is full in the middle of a rebuild, and not before"),
+    ("database-unreadable", "a query that takes longer than its limit, or a disk that fails"),
     ("database-shared", "no adapter makes a database for several processes; SQLite refuses one as database-unusable"),
     ("defect", "a defect of the program"),
     ("guard-configuration-invalid", "the configuration checks the same bounds first, and says configuration-invalid"),

@@ -240,7 +240,7 @@ async fn a_damaged_database_is_down_and_takes_no_order() {
     let errors = errors(&up, "order");
     assert!(errors.len() == 1 && errors[0].contains("database disk image is malformed"), "{errors:?}");
     assert!(
-        errors[0].contains("move both aside, restore the latest copy in their place, and start again"),
+        errors[0].contains("(-wal, -shm) away, restore the newest copy in its place, and start again"),
         "{errors:?}"
     );
 

@@ -30,6 +30,28 @@ fn help_teaches_by_example() {
 }
 
 #[test]
+fn a_command_line_that_cannot_be_read_acts_on_no_terminal() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let (status, said) = jumun(folder.path(), &["\u{202e}\u{1b}[2J\u{9b}31m"]);
+    assert_eq!(status, 2, "{said}");
+    assert!(said.contains(r"\u202e\u001b[2J\u009b31m") && said.contains("--help"), "{said}");
+}
+
+#[test]
+fn a_help_text_that_cannot_be_written_is_no_success() {
+    for arguments in [&["--help"][..], &["load", "--help"], &["--version"], &["explain", "not-done"]] {
+        let full = fs::File::options().write(true).open("/dev/full").expect("the device");
+        let mut command = Command::new(env!("CARGO_BIN_EXE_jumun"));
+        let output = command.args(arguments).stdout(full).output().expect("a process");
+        assert!(
+            String::from_utf8_lossy(&output.stderr).contains("error[output-unwritable]"),
+            "{arguments:?}: {output:?}"
+        );
+        assert_eq!(output.status.code(), Some(1), "{arguments:?}");
+    }
+}
+
+#[test]
 fn what_there_is_not_is_named_together_with_what_there_is() {
     let folder = tempfile::tempdir().expect("a folder");
     let refused = jumun(folder.path(), &["serve", "space-travel", "order"]);

@@ -55,6 +55,14 @@ pub enum BusError {
         /// What was seen.
         why: String,
     },
+    /// A newer release has written a file of the log.
+    #[error("{path}: a newer release has written it, in version {version} of the format")]
+    Newer {
+        /// The file.
+        path: String,
+        /// The version of its format.
+        version: u32,
+    },
     /// There is no bus at this address.
     #[error("{path}: there is no bus here")]
     Missing {
@@ -75,6 +83,7 @@ impl BusError {
             Self::Gap { .. } => "bus-gap",
             Self::Gone { .. } => "bus-gone",
             Self::Damaged { .. } => "bus-damaged",
+            Self::Newer { .. } => "bus-newer",
             Self::Missing { .. } => "bus-missing",
             Self::Unavailable(_) => "bus-unavailable",
         }
@@ -92,6 +101,9 @@ impl BusError {
             }
             Self::Gap { .. } | Self::Damaged { .. } => {
                 "The service of this log fills it again from its journal, within seconds while it runs. Start it if it is stopped (jumun start <service>, or jumun up <system>), then try again."
+            }
+            Self::Newer { .. } => {
+                "Use the newer release. To stay with this one, stop the system and move the folder of this log (bus/<service> in the data folder) away: the service fills it again from its journal when it starts."
             }
             Self::Missing { .. } => {
                 "Start the system (jumun up <system>): each service makes its log, or fills it again from its journal. If the system runs, check --data."

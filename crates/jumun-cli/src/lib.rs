@@ -145,7 +145,16 @@ Sources, the later one wins: jumun.toml, --config-dir, the environment
 /// Runs the program for these systems: parses the command line and runs the command.
 pub fn main(systems: &[fn() -> SystemModel]) -> ExitCode {
     let systems = Systems(systems);
-    let outcome = match Cli::parse().command {
+    let outcome = Cli::try_parse().map_or_else(|parsed| output::print_parsed(&parsed), |cli| run(cli, systems));
+    outcome.unwrap_or_else(|failure| {
+        // Not eprintln!: it panics where the standard error is a file on a full disk.
+        drop(writeln!(io::stderr(), "{}", Escaped(&failure)));
+        failure.exit_code()
+    })
+}
+
+fn run(cli: Cli, systems: Systems<'_>) -> Result<ExitCode, Failure> {
+    match cli.command {
         Command::Up(options) => up::run(&options, systems),
         Command::Status(options) => operate::status(&options),
         Command::Kill(options) => operate::kill(&options),
@@ -166,10 +175,5 @@ pub fn main(systems: &[fn() -> SystemModel]) -> ExitCode {
         Command::Load(options) => load::run(&options, systems),
         Command::Explain(options) => explain::run(&options),
         Command::Config(options) => config::run(&options, systems),
-    };
-    outcome.unwrap_or_else(|failure| {
-        // Not eprintln!: it panics where the standard error is a file on a full disk.
-        drop(writeln!(io::stderr(), "{}", Escaped(&failure)));
-        failure.exit_code()
-    })
+    }
 }

@@ -2,7 +2,7 @@
 //! log file: from the same place in the code, 50 lines are written at once and then one in ten seconds. What is left out is
 //! counted, and the count is logged. Lines at `debug` and `trace` are written always: somebody asked for them.
 
-use crate::Failure;
+use crate::{Failure, output::is_coloured};
 use jumun_text::Escaping;
 use std::{
     collections::HashMap,
@@ -25,8 +25,7 @@ const BURST_LINES: u32 = 50;
 /// Interval after which one more line from the same place is written.
 const REFILL_INTERVAL: Duration = Duration::from_secs(10);
 
-/// Starts the log: for people, or one JSON object per line. Colours appear only on a terminal, and not where `NO_COLOR` is
-/// set (<https://no-color.org>).
+/// Starts the log: for people, or one JSON object per line. Colours appear only on a terminal ([`is_coloured`]).
 ///
 /// # Errors
 /// If `JUMUN_LOG` is not a filter.
@@ -38,7 +37,7 @@ pub(crate) fn start(json: bool) -> Result<(), Failure> {
     let budget = Arc::new(Budget::default());
     let reported = budget.clone();
     let reporter = thread::Builder::new().name("log-repeats".to_owned()).spawn(move || reported.report());
-    let is_coloured = io::stderr().is_terminal() && env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
+    let is_coloured = is_coloured(io::stderr().is_terminal());
     // What users sent may be part of a line. Only the colours of the log itself act on a terminal.
     let escaping = if is_coloured { Escaping::with_colours } else { Escaping::new };
     // A service continues without its log if the disk is full.

@@ -1,11 +1,14 @@
-//! Writing to the standard output. Whatever came from users is shown as text: no character of it acts on the terminal. A reader that closes the pipe (`| head`) ends the output, and is not a failure. Any
-//! other error is one: an export to a full disk must not look complete.
+//! Writing to the standard output. Whatever came from users is shown as text: no character of it acts on the terminal. A
+//! reader that closes the pipe (`| head`) ends the output, and is not a failure. Any other error is one: an export to a full
+//! disk must not look complete.
 
 use crate::Failure;
-use jumun_text::Escaped;
+use jumun_text::{Escaped, escape_but_colours};
 use std::{
+    env,
     fmt::Display,
-    io::{self, Write},
+    io::{self, IsTerminal, Write},
+    process::ExitCode,
 };
 
 /// Prints a line. False if the reader has closed the pipe.
@@ -23,6 +26,28 @@ pub(crate) fn print_lines(lines: impl IntoIterator<Item = impl Display>) -> Resu
         }
     }
     is_written(out.flush()).map(drop)
+}
+
+/// Prints what the parser of the command line has to say: a help text, the version, or what is wrong. The last quotes
+/// arguments, which a script may have taken from users.
+pub(crate) fn print_parsed(parsed: &clap::Error) -> Result<ExitCode, Failure> {
+    let text = |is_terminal| {
+        let text = parsed.render();
+        let text = if is_coloured(is_terminal) { text.ansi().to_string() } else { text.to_string() };
+        escape_but_colours(&text).into_owned()
+    };
+    if parsed.use_stderr() {
+        drop(write!(io::stderr(), "{}", text(io::stderr().is_terminal()))); // the exit status says it, too
+        return Ok(ExitCode::from(2));
+    }
+    let mut out = io::stdout().lock();
+    is_written(write!(out, "{}", text(out.is_terminal())).and_then(|()| out.flush()))?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Whether to write colours: on a terminal, unless `NO_COLOR` is set (<https://no-color.org>).
+pub(crate) fn is_coloured(is_terminal: bool) -> bool {
+    is_terminal && env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
 }
 
 /// Whether the line was written. False if the reader has closed the pipe.

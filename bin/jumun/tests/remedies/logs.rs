@@ -221,6 +221,28 @@ async fn a_log_that_ends_before_the_position_of_a_view() {
 }
 
 #[tokio::test]
+async fn a_log_of_a_newer_release() {
+    let mut up = with_orders(5).await;
+    for file in ["00000000000000000000.log", "synced"] {
+        let folder = up.data().join("bus/order");
+        let mut bytes = fs::read(folder.join(file)).expect("a file");
+        bytes[8] = 99; // the version; its head ends with a checksum
+        let end = usize::from(bytes[12]) - 4;
+        let checksum = crc32c::crc32c(&bytes[..end]);
+        bytes[end..end + 4].copy_from_slice(&checksum.to_le_bytes());
+        fs::write(folder.join(file), bytes).expect("a file");
+        let failed = fails(up.command(), "bus-newer");
+        assert!(failed.said.contains(file), "it is named: {}", failed.said);
+        failed.says("stop the system and move the folder of this log (bus/<service> in the data folder) away");
+        fs::rename(folder, up.folder().join(format!("{file}.away"))).expect("moved");
+        up.start().await;
+        healthy(&up).await;
+        assert_whole(&up).await;
+        up.stop().await;
+    }
+}
+
+#[tokio::test]
 async fn two_systems_on_one_bus() {
     let up = Up::running().await;
     let mut other = Up::new();

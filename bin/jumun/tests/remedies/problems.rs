@@ -1,7 +1,10 @@
 //! What a client does about a problem: what the page of its code says.
 
 use super::healthy;
-use crate::lab::{Answer, Client, LONG, Up, basket, wait_until};
+use crate::lab::{
+    Answer, Client, LONG, Up, basket, wait_until,
+    wire::{Message, Wire},
+};
 use http::Method;
 use serde_json::json;
 
@@ -63,6 +66,47 @@ async fn requests_that_can_never_be_done() {
     is(&client.put(&format!("/stores/{id}/cook-complete")).await, 409, "conflict");
     let why = up.tell(&["why", &id.to_string()]);
     assert!(why.contains("OrderCanceled"), "{why}");
+    healthy(&up).await;
+}
+
+/// Sends a head, with a body, on a connection of its own. Answers the status and the code of the problem.
+async fn sent(up: &Up, head: &str, body: &str) -> (u16, String) {
+    let mut wire = Wire::to(up.address("gateway")).await;
+    wire.say(format!("{head}\r\ncontent-length: {}\r\n\r\n{body}", body.len())).await;
+    let answer: Message = wire.message().await.expect("an answer");
+    let problem: serde_json::Value = serde_json::from_str(&answer.text()).unwrap_or_default();
+    let code = problem["type"].as_str().and_then(|kind| kind.strip_prefix("urn:jumun:problem:")).unwrap_or_default();
+    (answer.status(), code.to_owned())
+}
+
+#[tokio::test]
+async fn heads_that_can_never_be_taken() {
+    let up = Up::running().await;
+    let (long, wide) = ("x".repeat(20_000), "y".repeat(70_000));
+    let order = basket("김밥", 3_000).to_string();
+    let (get, post) =
+        ("GET /orders HTTP/1.1\r\nhost: x", "POST /orders HTTP/1.1\r\nhost: x\r\ncontent-type: application/json");
+    for (head, body, status, code, mended) in [
+        (format!("{post}\r\nexpect: tea"), &*order, 417, "expectation-failed", post),
+        (format!("{get}\r\ncookie: {wide}"), "", 431, "head-too-large", get),
+        ("GET https://x/orders HTTP/1.1\r\nhost: x".to_owned(), "", 421, "misdirected", get),
+        (
+            format!("{get}\r\naccept: text/html"),
+            "",
+            406,
+            "not-acceptable",
+            "GET /orders HTTP/1.1\r\nhost: x\r\naccept: application/json",
+        ),
+        ("BREW /orders HTTP/1.1\r\nhost: x".to_owned(), "", 501, "not-implemented", "OPTIONS * HTTP/1.1\r\nhost: x"),
+        (format!("{post}\r\nif-match: \"1\""), &*order, 412, "precondition-failed", post),
+        (format!("{post}\r\ncontent-encoding: gzip"), &*order, 415, "unsupported-coding", post),
+        (format!("GET /orders?q={long} HTTP/1.1\r\nhost: x"), "", 414, "uri-too-long", get),
+        ("GET /orders HTTP/1.2\r\nhost: x".to_owned(), "", 505, "version-unsupported", get),
+    ] {
+        assert_eq!(sent(&up, &head, body).await, (status, code.to_owned()), "{head:.200}");
+        let (status, code) = sent(&up, mended, body).await;
+        assert!((200..=204).contains(&status), "{mended} is what the page says: {status} {code}");
+    }
     healthy(&up).await;
 }
 

@@ -22,8 +22,7 @@ pub(super) fn damaged(path: &Path, offset: u64, why: &str) -> BusError {
 }
 
 pub(super) fn newer(path: &Path, version: u32) -> BusError {
-    let path = path.display();
-    BusError::Unavailable(format!("{path}: a newer release has written it, in version {version} of the format"))
+    BusError::Newer { path: path.display().to_string(), version }
 }
 
 /// The segment that begins with this record.

@@ -112,6 +112,10 @@ impl Bus for MemoryBus {
         Ok(Box::new(MemoryPublisher { shared: Arc::clone(&self.shared), source: source.clone(), number }))
     }
 
+    fn is_slow(&self) -> bool {
+        false
+    }
+
     fn reached(&self, source: &Source) -> Result<Vec<u64>, BusError> {
         let logs = self.shared.logs();
         let Some(log) = logs.get(&source.service) else { return Ok(Vec::new()) };

@@ -34,6 +34,12 @@ pub trait Bus: Send + Sync + 'static {
     /// [`BusError::Unavailable`]; the log is as it was.
     fn set_aside(&self, source: &Source) -> Result<String, BusError>;
 
+    /// Whether opening a log may take long, because it is read from a disk or a network: such work belongs on a thread of
+    /// its own. What is in memory is there at once, so tests in virtual time stay reproducible.
+    fn is_slow(&self) -> bool {
+        true
+    }
+
     /// Subscribes to these sources from these positions on. Events of unwanted types are delivered without content. A
     /// source that has published nothing yet is not an error. A subscription covers all partitions of a source: one
     /// that no position names is read from its first event on.

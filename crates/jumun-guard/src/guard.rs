@@ -5,6 +5,7 @@ use crate::{
     bulkhead::{Bulkhead, BulkheadSnapshot, Full, Slot},
     circuit::{Circuit, Permit},
     config::{GuardConfig, InvalidConfig},
+    limits,
     pace::Capacity,
 };
 use jumun_config::Section;
@@ -268,8 +269,9 @@ impl Admitted<'_> {
     /// Makes the call. Its duration counts from here: work between [`Guard::admit`] and this does not make the call
     /// slow. `judge` says what the result says about the neighbour. None: the call timed out.
     ///
-    /// A call that times out is a failure. Unless it had less than the guard's time limit, because it queued or because
-    /// its caller had no more, and the neighbour answered another call meanwhile: then it says nothing.
+    /// A call that times out is a failure. Unless it had clearly less than the guard's time limit ([`limits::short_of`]),
+    /// because it queued or because its caller had no more, and the neighbour answered another call meanwhile: then it
+    /// says nothing.
     ///
     /// If the future is dropped before its end, or panics, slot and permit return and the breaker does not count the
     /// call.
@@ -289,7 +291,7 @@ impl Admitted<'_> {
             guard.answered.fetch_add(1, Relaxed);
             guard.bulkhead.answered(report.capacity, sent, now);
         } else if now.saturating_duration_since(sent) >= time_limit {
-            if time_limit < guard.time_limit && guard.answered.load(Relaxed) != answered {
+            if time_limit < limits::short_of(guard.time_limit) && guard.answered.load(Relaxed) != answered {
                 report.verdict = Verdict::Ignored;
             }
             guard.bulkhead.unanswered(sent, now);

@@ -32,3 +32,9 @@ pub const TOLERATED_PART: u32 = 8;
 
 /// After this long without an answer, and at least two time limits of a call, what a neighbour told is old.
 pub const SILENCE_MIN: Duration = Duration::from_secs(5);
+
+/// A call that had less time than this was short of the guard's time limit: nine tenths of it. The usual wait for a slot,
+/// which is shorter, excuses no timeout.
+pub fn short_of(time_limit: Duration) -> Duration {
+    time_limit * 9 / 10
+}

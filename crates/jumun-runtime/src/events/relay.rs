@@ -219,6 +219,9 @@ async fn on_disk<T: Send + 'static>(
     source: &Source,
     work: impl FnOnce(&dyn Bus, &Source) -> Result<T, BusError> + Send + 'static,
 ) -> Result<T, BusError> {
+    if !bus.is_slow() {
+        return work(bus.as_ref(), source);
+    }
     let (bus, source) = (bus.clone(), source.clone());
     let done = tokio::task::spawn_blocking(move || work(bus.as_ref(), &source)).await;
     done.unwrap_or_else(|error| Err(BusError::Unavailable(error.to_string())))

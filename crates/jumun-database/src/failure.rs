@@ -18,6 +18,8 @@ pub enum DatabaseFailure {
         path: String,
         /// Deleted, emptied, or replaced by another one.
         how: &'static str,
+        /// Whether the database file itself is where it was, and only one beside it went (`-wal`, `-shm`, `.lock`).
+        is_file_there: bool,
     },
 }
 
@@ -34,9 +36,13 @@ impl DatabaseFailure {
     pub const fn remedy(&self) -> &'static str {
         match self {
             Self::Damaged { .. } => DAMAGED_REMEDY,
+            Self::Gone { is_file_there: true, .. } => {
+                "Stop the system and start it again: the database file has everything that was acknowledged."
+            }
             Self::Gone { .. } => {
-                "Stop the system. Put the files back, or move what is left of them (-wal, -shm) aside and restore the latest \
-                 copy. Then start again."
+                "Stop the system. Put the files back (where a folder was moved, nothing may be left at its path), or move \
+                 what is left of them (-wal, -shm) aside and restore the latest copy; a service that has only views needs \
+                 no copy. Then start again."
             }
         }
     }
@@ -57,4 +63,4 @@ impl DatabaseFailure {
 /// What to do about a damaged file, when it is opened and while it is open.
 ///
 /// `SQLite` would play a log that stays behind into the copy, and damage that one, too.
-pub(crate) const DAMAGED_REMEDY: &str = "Move this file and those beside it (-wal, -shm) away, restore the newest copy in its place, and start again. If there is none, move the data folder of the system away (all of it), and start the system with nothing.";
+pub(crate) const DAMAGED_REMEDY: &str = "Move this file and those beside it (-wal, -shm) away, restore the newest copy in its place, and start again; a service that has only views needs no copy. If there is none, restore the whole data folder of the system from one backup, or move it away (all of it) and start the system with nothing.";

@@ -20,6 +20,16 @@ pub enum OpenError {
         /// The file.
         path: String,
     },
+    /// It was written by an earlier release, and whoever only reads it does not change it.
+    #[error("{path}: its schema has version {found}, that of an earlier release; this release reads version {known}")]
+    Older {
+        /// The file.
+        path: String,
+        /// The version found.
+        found: u32,
+        /// The version that a start of its service makes of it.
+        known: u32,
+    },
     /// It was written by a newer release.
     #[error("{path}: its schema has version {found}; this release knows versions up to {known}")]
     Newer {
@@ -72,6 +82,7 @@ impl OpenError {
         match self {
             Self::InUse { .. } => "database-in-use",
             Self::Missing { .. } => "database-missing",
+            Self::Older { .. } => "database-older",
             Self::Newer { .. } => "database-newer",
             Self::Foreign { .. } => "database-foreign",
             Self::Partitions { .. } => "database-partitions",
@@ -87,6 +98,7 @@ impl OpenError {
             Self::Missing { .. } => {
                 "Start the system (jumun up <system>): its services make their databases. Or name the folder of its data with --data."
             }
+            Self::Older { .. } => "Start the system once (jumun up <system>): it brings the database to this release.",
             Self::Newer { .. } => "Use the newer release, or restore the copy that was made before the upgrade.",
             Self::Foreign { .. } => {
                 "Move this file away and restore the database of this service in its place, or set `database` of this service to where that is."

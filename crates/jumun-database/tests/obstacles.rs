@@ -229,6 +229,8 @@ async fn nothing_is_committed_into_files_that_are_gone() {
             let error = database.commit(one(id)).await.unwrap_err();
             let CommitError::Failed(failure) = error else { panic!("{name}: {error}") };
             assert_eq!(failure.code(), "database-gone");
+            let is_beside = ["log", "memory", "lock"].contains(&name);
+            assert_eq!(failure.remedy().contains("has everything"), is_beside, "{name}: {}", failure.remedy());
             assert_eq!(database.failure(), Some(failure));
         }
         database.close().await;
@@ -261,6 +263,62 @@ async fn a_log_that_is_deleted_takes_nothing_with_it() {
     let database = SqliteDatabase::open(&file(&folder), schema(1)).unwrap();
     assert_eq!(database.scan("orders", 0, 100).await.unwrap().len(), 20);
     database.commit(one(21)).await.unwrap();
+}
+
+/// A reader keeps the log from being folded back whole: it is tried again until that has gone.
+#[tokio::test]
+async fn a_log_that_is_deleted_under_a_reader_is_folded_back_when_that_has_gone() {
+    let folder = tempfile::tempdir().unwrap();
+    let database = SqliteDatabase::open(&file(&folder), schema(1)).unwrap();
+    database.commit(one(1)).await.unwrap();
+    let reader = Other::begin(&file(&folder), "BEGIN");
+    for id in 2..=20 {
+        database.commit(one(id)).await.unwrap();
+    }
+    fs::remove_file(beside(&file(&folder), "-wal")).unwrap();
+    until("it is missed", || database.failure().is_some()).await;
+    let before = database.stats().log.given_up;
+    until("the reader was in the way", || database.stats().log.given_up > before).await;
+    assert!(database.stats().log.unfolded_bytes > 0);
+    reader.end();
+    until("what it held is in the database", || database.stats().log.unfolded_bytes == 0).await;
+    database.close().await;
+    drop(database);
+    let database = SqliteDatabase::open(&file(&folder), schema(1)).unwrap();
+    assert_eq!(database.scan("orders", 0, 100).await.unwrap().len(), 20);
+}
+
+/// Nobody has looked at the files since.
+#[tokio::test]
+async fn a_log_that_is_deleted_just_before_the_end_takes_nothing_with_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let database = SqliteDatabase::open(&file(&folder), schema(1)).unwrap();
+    for id in 1..=20 {
+        database.commit(one(id)).await.unwrap();
+    }
+    fs::remove_file(beside(&file(&folder), "-wal")).unwrap();
+    database.close().await;
+    drop(database);
+    let database = SqliteDatabase::open(&file(&folder), schema(1)).unwrap();
+    assert_eq!(database.scan("orders", 0, 100).await.unwrap().len(), 20);
+}
+
+/// What was folded back before is not in the log any more: folding the rest back would make a damaged database.
+#[tokio::test]
+async fn a_database_that_is_emptied_stays_empty() {
+    let folder = tempfile::tempdir().unwrap();
+    let database = SqliteDatabase::open(&file(&folder), schema(1)).unwrap();
+    database.commit(one(1)).await.unwrap();
+    fs::write(file(&folder), "").unwrap();
+    until("it is missed", || database.failure().is_some()).await;
+    database.close().await;
+    drop(database);
+    assert_eq!(fs::metadata(file(&folder)).unwrap().len(), 0);
+    assert_eq!(
+        SqliteDatabase::open(&file(&folder), schema(1)).err().unwrap().code(),
+        "database-damaged",
+        "its log is there"
+    );
 }
 
 #[tokio::test]

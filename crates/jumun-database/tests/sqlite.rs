@@ -14,6 +14,7 @@ use rusqlite::{Connection, OpenFlags};
 use serde_json::json;
 use std::{
     env, fs,
+    os::unix::fs::symlink,
     path::{Path, PathBuf},
     process::{self, Command},
 };
@@ -89,6 +90,29 @@ async fn a_database_is_open_in_one_place_at_a_time() {
     assert!(second.document("orders", 1).await.unwrap().is_some());
 }
 
+#[tokio::test]
+async fn a_link_to_a_database_is_the_database() {
+    let (folder, other) = (folder(), self::folder());
+    let (link, far) = (file(&folder), file(&other));
+    symlink(&far, &link).unwrap(); // to a file that is not there yet
+    let first = SqliteDatabase::open(&link, schema(1)).unwrap();
+    first.commit(documents([order(1, 0, &json!({}))])).await.unwrap();
+    assert_eq!(first.failure(), None);
+    assert!(far.exists() && beside(&far, "-wal").exists());
+    let error = SqliteDatabase::open(&far, schema(1)).err().unwrap();
+    assert_eq!(error.code(), "database-in-use", "both names are one database");
+    assert!(SqliteReader::open(&link).unwrap().document("orders", 1).await.unwrap().is_some());
+    first.close().await;
+    drop(first);
+    let again = SqliteDatabase::open(&link, schema(1)).unwrap();
+    assert!(again.document("orders", 1).await.unwrap().is_some());
+
+    let circle = folder.path().join("circle.db");
+    symlink("circle.db", &circle).unwrap();
+    assert_eq!(SqliteDatabase::open(&circle, schema(1)).err().unwrap().code(), "database-unusable");
+    assert_eq!(SqliteReader::open(&circle).err().unwrap().code(), "database-unusable");
+}
+
 /// As an earlier release left it: schema 4, which does not say how many processes may use it.
 #[tokio::test]
 async fn a_database_of_an_earlier_release_opens_and_keeps_what_it_holds() {
@@ -101,7 +125,8 @@ async fn a_database_of_an_earlier_release_opens_and_keeps_what_it_holds() {
     }
     before.pragma_update(None, "user_version", 4).unwrap();
     before.close().unwrap();
-    assert!(matches!(SqliteReader::open(&file(&folder)).err(), Some(OpenError::Unusable { .. })), "not migrated yet");
+    let error = SqliteReader::open(&file(&folder)).err().unwrap();
+    assert!(matches!(error, OpenError::Older { found: 4, known: 6, .. }), "not migrated yet: {error}");
 
     let database = SqliteDatabase::open(&file(&folder), schema(1)).unwrap();
     assert_eq!(database.identity().sharing, Sharing::OneProcess);

@@ -56,6 +56,12 @@ pub enum HostError {
     /// The database cannot be opened.
     #[error(transparent)]
     Database(#[from] OpenError),
+    /// The database of a service that has views only is damaged.
+    #[error("{0}")]
+    DamagedViews(#[source] OpenError),
+    /// The database was taken away since the supervisor first started the process.
+    #[error("{0}")]
+    TakenAway(#[source] OpenError),
     /// The bus cannot be opened.
     #[error(transparent)]
     Bus(#[from] BusError),
@@ -72,7 +78,7 @@ impl HostError {
             Self::Telemetry(error) => error.code(),
             Self::Lost { .. } => "database-lost",
             Self::Replaced { .. } => "database-replaced",
-            Self::Database(error) => error.code(),
+            Self::Database(error) | Self::DamagedViews(error) | Self::TakenAway(error) => error.code(),
             Self::Bus(error) => error.code(),
         }
     }
@@ -88,11 +94,17 @@ impl HostError {
             Self::Lost { has_views_only: true, .. } => {
                 "Start the system (jumun up <system>): this service fills its views again from the log."
             }
-            Self::Replaced { has_views_only: true, .. } => {
+            Self::Replaced { has_views_only: true, .. } | Self::DamagedViews(_) => {
                 "Move this file and those beside it (-wal, -shm) away, and start the system: this service fills its views again from the log."
             }
-            Self::Lost { .. } | Self::Replaced { .. } => {
-                "Restore the newest copy of this file. If there is none, move the data folder of the system away (all of it: the other databases do not fit an empty one), and start the system with nothing."
+            Self::TakenAway(_) => {
+                "Stop the system, then start it (jumun up <system>): its services make their databases."
+            }
+            Self::Lost { .. } => {
+                "Restore the newest copy of this file. If there is none, restore the whole data folder of the system from one backup, or move it away (all of it: the other databases do not fit an empty one) and start the system with nothing."
+            }
+            Self::Replaced { .. } => {
+                "Restore the newest copy of this file. If all databases here come from one backup, move `epochs` and `bus` of this system away and start. If there is no copy, restore the whole data folder of the system from one backup, or move it away (all of it: the other databases do not fit another one) and start the system with nothing."
             }
             Self::Database(error) => error.remedy(),
             Self::Bus(error) => error.remedy(),

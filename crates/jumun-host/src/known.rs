@@ -17,7 +17,7 @@ use jumun_database::{
 use std::{
     collections::BTreeMap,
     fs::{self, File},
-    io::Write,
+    io::{self, Write},
     path::PathBuf,
     sync::Arc,
 };
@@ -66,6 +66,14 @@ impl Known {
         HostError::Lost { path, service: service.to_owned(), has_views_only: self.has_views_only }
     }
 
+    /// What an error of opening the database means for its service.
+    pub(crate) fn open_error(&self, error: OpenError) -> HostError {
+        match error {
+            OpenError::Damaged { .. } if self.has_views_only => HostError::DamagedViews(error),
+            error => error.into(),
+        }
+    }
+
     /// Refuses another database than the one that was there.
     pub(crate) fn check_is_same(&self, identity: &Identity, config: &Config) -> Result<(), HostError> {
         match self.epoch {
@@ -80,7 +88,8 @@ impl Known {
         }
     }
 
-    /// Notes the database of a service. The note outlives a power cut.
+    /// Notes the database of a service. The note outlives a power cut. In a data folder that cannot be written, where database
+    /// and bus are elsewhere, it is left out, as the control socket is.
     pub(crate) fn note(&self, identity: &Identity) -> Result<(), HostError> {
         let text = format!("{}\n", identity.epoch);
         if fs::read_to_string(&self.note).is_ok_and(|noted| noted == text) {
@@ -95,12 +104,25 @@ impl Known {
             fs::rename(&next, &self.note)?;
             File::open(folder)?.sync_all()
         });
-        let unusable = |error: std::io::Error| OpenError::Unusable {
-            path: self.note.display().to_string(),
-            why: error.to_string(),
-        };
-        Ok(written.map_err(unusable)?)
+        let unusable =
+            |error: io::Error| OpenError::Unusable { path: self.note.display().to_string(), why: error.to_string() };
+        match written {
+            Err(error) if is_unwritable(&error) => {
+                let note = self.note.display();
+                tracing::warn!(%error, %note, "the database is not noted; one that is lost or replaced may go unnoticed");
+                Ok(())
+            }
+            written => Ok(written.map_err(unusable)?),
+        }
     }
+}
+
+/// Whether it is the folder that nothing can be written into, and not the disk that has failed.
+fn is_unwritable(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem | io::ErrorKind::NotADirectory
+    )
 }
 
 fn path(service: &str, config: &Config) -> String {
@@ -134,7 +156,7 @@ pub fn open_readers(
             }
             Err(OpenError::Missing { .. }) if known.was_there => return Err(known.lost(service.name, config)),
             Err(error @ OpenError::Missing { .. }) => missing = Some(error),
-            Err(error) => return Err(error.into()),
+            Err(error) => return Err(known.open_error(error)),
         }
     }
     match missing {

@@ -95,9 +95,9 @@ impl<'a> Plan<'a> {
         let mut known = Known::of(service, config);
         known.check_is_there(service.name, config)?;
         if has_data {
-            own.database.require()?;
+            own.database.require().map_err(HostError::TakenAway)?;
         }
-        let database = own.database.open(schema(service))?;
+        let database = own.database.open(schema(service)).map_err(|error| known.open_error(error))?;
         known.check_is_same(database.identity(), config)?;
         known.note(database.identity())?;
         let kept_for = config.retention;

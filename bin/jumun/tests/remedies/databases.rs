@@ -1,6 +1,6 @@
 //! Remedies for the databases.
 
-use super::{all_up, assert_whole, clean, fails, healthy, move_all_away, with_orders};
+use super::{all_up, assert_whole, clean, copy_folder, fails, healthy, move_all_away, with_orders};
 use crate::lab::{LONG, SERVICES, Up, wait_until};
 use rusqlite::Connection;
 use std::{
@@ -36,6 +36,25 @@ fn restore(up: &Up, service: &str) {
             fs::copy(kept, file).expect("restored");
         }
     }
+}
+
+/// Restores the whole data folder of a system from one backup, and stops the system again.
+async fn restore_all(up: &mut Up, backup: &Path) {
+    move_all_away(up);
+    copy_folder(backup, &up.data());
+    up.start().await;
+    healthy(up).await;
+    assert_whole(up).await;
+    up.stop().await;
+}
+
+/// A view is whole again once it has a row for each order.
+async fn view_is_whole(up: &Up) {
+    wait_until(LONG, "the view is whole", async || {
+        up.client("gateway").all("/dashboards").await.len() == up.client("gateway").all("/orders").await.len()
+    })
+    .await;
+    assert_whole(up).await;
 }
 
 /// Overwrites the leaves of a table, but the first and the last one.
@@ -77,11 +96,7 @@ async fn a_database_that_is_gone() {
             assert_eq!(words, ["up", "food-delivery"]);
             up.start().await;
             healthy(&up).await;
-            wait_until(LONG, "the view is whole", async || {
-                up.client("gateway").all("/dashboards").await.len() == up.client("gateway").all("/orders").await.len()
-            })
-            .await;
-            assert_whole(&up).await;
+            view_is_whole(&up).await;
             up.stop().await;
             continue;
         }
@@ -104,9 +119,18 @@ async fn a_database_that_is_gone() {
         up.stop().await;
     }
 
+    let backup = up.folder().join("backup");
+    copy_folder(&up.data(), &backup);
     move_away(&up, "order");
     let failed = fails(up.command(), "database-lost");
-    failed.says("If there is none, move the data folder of the system away (all of it: the other databases do not fit an empty one), and start the system with nothing");
+    failed.says("If there is none, restore the whole data folder of the system from one backup");
+    restore_all(&mut up, &backup).await;
+
+    move_away(&up, "order");
+    let failed = fails(up.command(), "database-lost");
+    failed.says(
+        "or move it away (all of it: the other databases do not fit an empty one) and start the system with nothing",
+    );
     move_all_away(&up);
     up.start().await;
     healthy(&up).await; // its order is number 1 again, and is paid for
@@ -139,11 +163,39 @@ async fn the_database_of_another_system() {
     assert_whole(&up).await;
     up.stop().await;
 
+    let backup = up.folder().join("backup");
+    copy_folder(&up.data(), &backup);
     fs::copy(other.data().join("order.db"), up.data().join("order.db")).expect("a copy");
-    fails(up.command(), "database-replaced").says("If there is none, move the data folder of the system away");
+    fails(up.command(), "database-replaced")
+        .says("If there is no copy, restore the whole data folder of the system from one backup");
+    restore_all(&mut up, &backup).await;
+
+    fs::copy(other.data().join("order.db"), up.data().join("order.db")).expect("a copy");
+    fails(up.command(), "database-replaced").says(
+        "or move it away (all of it: the other databases do not fit another one) and start the system with nothing",
+    );
     move_all_away(&up);
     up.start().await;
     healthy(&up).await;
+}
+
+/// A backup of the databases alone, restored into the folder of a system that was started before.
+#[tokio::test]
+async fn the_databases_of_one_backup() {
+    let (mut up, backup) = (with_orders(5).await, with_orders(10).await);
+    for service in SERVICES {
+        move_away(&up, service);
+        fs::copy(backup.data().join(format!("{service}.db")), &files_of(&up, service)[0]).expect("restored");
+    }
+    fails(up.command(), "database-replaced")
+        .says("If all databases here come from one backup, move `epochs` and `bus` of this system away and start");
+    for folder in ["epochs", "bus"] {
+        fs::rename(up.data().join(folder), up.folder().join(folder)).expect("moved");
+    }
+    up.start().await;
+    healthy(&up).await;
+    view_is_whole(&up).await;
+    assert_eq!(up.client("gateway").all("/orders").await.len(), 11);
 }
 
 #[tokio::test]
@@ -217,9 +269,27 @@ async fn a_database_that_is_damaged() {
         assert_whole(&up).await;
         up.stop().await;
     }
+    fs::write(up.data().join("dashboard.db"), [7; 8_192]).expect("written");
+    for command in [up.command_of(READERS[0]), up.command()] {
+        fails(command, "database-damaged").says(
+            "Move this file and those beside it (-wal, -shm) away, and start the system: this service fills its views",
+        );
+    }
+    move_away(&up, "dashboard");
+    up.start().await;
+    healthy(&up).await;
+    view_is_whole(&up).await;
+    up.stop().await;
+
+    let backup = up.folder().join("backup");
+    copy_folder(&up.data(), &backup);
     fs::write(up.data().join("payment.db"), [7; 8_192]).expect("written");
     fails(up.command(), "database-damaged")
-        .says("If there is none, move the data folder of the system away (all of it)");
+        .says("If there is none, restore the whole data folder of the system from one backup");
+    restore_all(&mut up, &backup).await;
+
+    fs::write(up.data().join("payment.db"), [7; 8_192]).expect("written");
+    fails(up.command(), "database-damaged").says("or move it away (all of it) and start the system with nothing");
     move_all_away(&up);
     up.start().await;
     healthy(&up).await;
@@ -290,6 +360,29 @@ async fn a_database_of_a_newer_release() {
     fs::copy(&copy, &file).expect("restored");
     up.start().await;
     healthy(&up).await;
+}
+
+/// A command reads it before the first start after an upgrade.
+#[tokio::test]
+async fn a_database_of_the_release_before() {
+    let mut up = with_orders(5).await;
+    for service in SERVICES {
+        let database = Connection::open(&files_of(&up, service)[0]).expect("a database");
+        for column in ["answer_partition", "answer_sequence"] {
+            database.execute(&format!("ALTER TABLE requests DROP COLUMN {column}"), []).expect("dropped");
+        }
+        database.pragma_update(None, "user_version", 5).expect("a version");
+    }
+    for words in READERS {
+        let failed = fails(up.command_of(words), "database-older");
+        assert!(failed.said.contains(".db"), "{words:?}: {}", failed.said);
+        assert_eq!(failed.command("jumun up", &[("<system>", "food-delivery")]), ["up", "food-delivery"]);
+    }
+    up.start().await;
+    healthy(&up).await;
+    assert_whole(&up).await;
+    up.stop().await;
+    clean(&up);
 }
 
 #[tokio::test]

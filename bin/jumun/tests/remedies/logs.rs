@@ -137,11 +137,21 @@ async fn a_database_that_is_older_than_its_log() {
     healthy(&up).await;
     up.stop().await;
 
+    let backup = up.folder().join("backup");
+    copy_folder(&up.data(), &backup);
     fs::copy(&older, &database).expect("restored");
     let failed = fails(up.command(), "bus-ahead");
-    failed.says(
-        "If there is none, move the data folder of the system away (all of it), and start the system with nothing",
-    );
+    failed.says("If there is none, restore the whole data folder of the system from one backup");
+    move_all_away(&up);
+    copy_folder(&backup, &up.data());
+    up.start().await;
+    healthy(&up).await;
+    assert_whole(&up).await;
+    up.stop().await;
+
+    fs::copy(&older, &database).expect("restored");
+    let failed = fails(up.command(), "bus-ahead");
+    failed.says("or move it away (all of it) and start the system with nothing");
     // Not even a damaged log makes the service forget what it has published.
     flip(&segment(&up.data().join("bus/order")));
     cut(&up.data().join("bus/order/synced"), |_| 0);

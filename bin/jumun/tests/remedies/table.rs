@@ -35,6 +35,7 @@ const SCENARIOS: &[(&str, &str, &str)] = &[
     ("database-lost", "databases", "a_database_that_is_gone"),
     ("database-missing", "databases", "no_database_at_all"),
     ("database-newer", "databases", "a_database_of_a_newer_release"),
+    ("database-older", "databases", "a_database_of_the_release_before"),
     ("database-partitions", "databases", "a_database_of_other_partitions"),
     ("database-replaced", "databases", "the_database_of_another_system"),
     ("database-unusable", "databases", "a_database_that_cannot_be_used"),

@@ -18,6 +18,7 @@ use super::{
     condition::Condition,
     connection,
     failure::{Severity, StartError, end_process, severity},
+    files::{Files, takes_log},
     holders::{READ, holders},
     reader::SqliteReader,
 };
@@ -157,6 +158,7 @@ impl Checkpoints {
             restarts: 0,
             is_failing: false,
             is_rescued: false,
+            rescues: 0,
         };
         let thread = thread::Builder::new().name(format!("{name}-fold")).spawn(move || folder.run())?;
         Ok(Self {
@@ -230,6 +232,7 @@ struct Folder {
     restarts: u32,
     is_failing: bool,
     is_rescued: bool,
+    rescues: u32,
 }
 
 impl Folder {
@@ -340,7 +343,12 @@ impl Folder {
             let before = self.file();
             let cut = self.cut(before - limits::CUT_MAX_BYTES);
             if let Err(error) = cut {
-                tracing::debug!(%error, "the log is not cut now");
+                if severity(&error) == Severity::Fsync {
+                    end_process("cut of the log", &error);
+                }
+                if self.condition.note(&error).is_none() {
+                    tracing::debug!(%error, "the log is not cut now");
+                }
                 return;
             }
             self.note_length();
@@ -407,14 +415,25 @@ impl Folder {
         }
     }
 
-    /// Once: where only the log was taken away, what it holds still goes into the database.
+    /// Where a file was taken away, what the log holds still goes into the database: again with each look, until no reader
+    /// is in the way.
     fn rescue(&mut self) {
-        if !std::mem::replace(&mut self.is_rescued, true)
+        if !self.is_rescued
+            && may_rescue(&self.condition)
             && let Some(progress) = self.checkpoint("PASSIVE")
         {
-            self.log.folded.store(progress.folded, Relaxed);
-            let is_whole = progress.is_whole();
-            tracing::info!(is_whole, "what was committed is folded back into the database file, wherever that is");
+            if !progress.is_whole() {
+                self.log.given_up.fetch_add(1, Relaxed);
+            }
+            if !progress.is_busy {
+                self.log.folded.store(progress.folded, Relaxed);
+            }
+            self.rescues += 1;
+            // A reader of a moment is nothing to tell, and one that stays is told once.
+            if progress.is_whole() || self.rescues == 2 {
+                tell_rescue(progress);
+            }
+            self.is_rescued = progress.is_whole();
         }
     }
 
@@ -461,6 +480,39 @@ pub(super) fn truncate(connection: &Connection) {
         Ok(_) => {}
         Err(error) if severity(&error) == Severity::Fsync => end_process("checkpoint", &error),
         Err(error) => tracing::warn!("the log could not be folded back, the next start does it: {error}"),
+    }
+}
+
+/// Whether what the log of a database that is gone holds may still be folded back into the file that was opened.
+fn may_rescue(condition: &Condition) -> bool {
+    condition.failure().is_some_and(takes_log)
+        && condition.files().and_then(Files::gone).is_none_or(|gone| takes_log(&gone))
+}
+
+/// Folds back what a log that was taken away holds: the last step of a writer that ends, as no reader of this process is in
+/// the way any more.
+pub(super) fn rescue(connection: &Connection, condition: &Condition) {
+    if !may_rescue(condition) {
+        return;
+    }
+    match checkpoint(connection, "PASSIVE") {
+        Ok(progress) => tell_rescue(progress),
+        Err(error) if severity(&error) == Severity::Fsync => end_process("checkpoint", &error),
+        Err(error) => tracing::error!(%error, "what was committed last is not folded back into the database file"),
+    }
+}
+
+fn tell_rescue(progress: Progress) {
+    let Progress { used, folded, .. } = progress;
+    if progress.is_whole() {
+        tracing::info!(bytes = used, "what was committed is folded back into the database file, wherever that is");
+    } else {
+        tracing::error!(
+            bytes = used,
+            folded,
+            "not all that was committed is folded back into the database file: a reader is in the way. End it before this \
+             service is stopped"
+        );
     }
 }
 

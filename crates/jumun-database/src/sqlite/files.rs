@@ -12,6 +12,12 @@ use std::{
     path::{Path, PathBuf},
 };
 
+/// How many links a path may go through, as for the system itself.
+const LINKS_MAX: u32 = 40;
+
+/// Said of a database file that is there and holds nothing.
+const EMPTIED: &str = "emptied";
+
 /// The files of an open database, each with its device and inode.
 #[derive(Debug)]
 pub(super) struct Files([(PathBuf, (u64, u64)); 4]);
@@ -43,7 +49,7 @@ impl Files {
         let database = &self.0[0].0;
         self.0.iter().find_map(|(path, known)| {
             let how = match fs::metadata(path) {
-                Ok(found) if path == database && found.len() == 0 => "emptied",
+                Ok(found) if path == database && found.len() == 0 => EMPTIED,
                 Ok(found) if id(&found) == *known => return None,
                 Ok(_) => "replaced by another one",
                 Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {
@@ -51,9 +57,28 @@ impl Files {
                 }
                 Err(_) => return None,
             };
-            Some(DatabaseFailure::Gone { path: path.display().to_string(), how })
+            Some(DatabaseFailure::Gone { path: path.display().to_string(), how, is_file_there: path != database })
         })
     }
+}
+
+/// The file that a path names, links followed, also where there is none yet: `SQLite` keeps its files beside that one.
+pub(super) fn resolve(path: &Path) -> io::Result<PathBuf> {
+    let mut path = path.to_owned();
+    for _ in 0..LINKS_MAX {
+        match fs::read_link(&path) {
+            Ok(target) => path = path.parent().unwrap_or(Path::new("")).join(target),
+            // No link, or there is nothing yet.
+            Err(_) => return Ok(path),
+        }
+    }
+    Err(io::Error::other("it is a link to itself"))
+}
+
+/// Whether what the log holds still belongs into the file that was opened: an emptied one lacks all that was folded back
+/// before, so the log would only make a damaged database of it.
+pub(super) fn takes_log(failure: &DatabaseFailure) -> bool {
+    matches!(failure, DatabaseFailure::Gone { how, .. } if *how != EMPTIED)
 }
 
 fn id(file: &fs::Metadata) -> (u64, u64) {

@@ -79,6 +79,8 @@ impl SqliteDatabase {
             path: path.display().to_string(),
             why: error.to_string(),
         };
+        // What SQLite keeps beside a database is beside the file that a link names.
+        let path = &*files::resolve(path).map_err(|error| unusable(&error))?;
         let lock = lock(path)?;
         connection::check_file(path)?;
         let mut connection = connection::for_writing(path).map_err(|error| open_error(path, &error))?;
@@ -221,6 +223,7 @@ impl WriterThread {
         reader.close();
         checkpoints.stop();
         if condition.look().is_some() {
+            checkpoint::rescue(&connection, &condition);
             connection::leave_log(&connection);
         } else {
             checkpoint::truncate(&connection);

@@ -6,6 +6,7 @@ use super::{
     counters::shown,
     counts::Counted,
     failure::open_error,
+    files,
     queries::{Paused, Queries, QueryConnection},
     rows,
     schema::{self, StoredCollection},
@@ -21,6 +22,7 @@ use rusqlite::{Connection, OptionalExtension, params, types::Value};
 use std::{
     borrow::Cow,
     collections::HashMap,
+    io,
     path::Path,
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
@@ -53,6 +55,9 @@ struct Known {
 impl SqliteReader {
     /// Opens the database in this file.
     pub fn open(path: &Path) -> Result<Self, OpenError> {
+        let unusable =
+            |error: io::Error| OpenError::Unusable { path: path.display().to_string(), why: error.to_string() };
+        let path = &*files::resolve(path).map_err(unusable)?;
         Self::open_with(path, limits::READ_MAX, Arc::new(Condition::new(path)))
     }
 
@@ -71,8 +76,8 @@ impl SqliteReader {
             return Err(OpenError::Missing { path: file() });
         }
         if (version as usize) < newest {
-            let why = format!("its schema has version {version}; start its service once to bring it to {newest}");
-            return Err(OpenError::Unusable { path: file(), why });
+            let known = u32::try_from(newest).unwrap_or(u32::MAX);
+            return Err(OpenError::Older { path: file(), found: version, known });
         }
         let stored = schema::load(&point, path)?;
         let start = |name: &str, connections| {

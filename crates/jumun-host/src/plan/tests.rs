@@ -65,6 +65,23 @@ async fn a_plan_touches_the_disk_only_when_it_is_opened() {
     process.engine.core().database().close().await;
 }
 
+/// Database and bus are elsewhere.
+#[tokio::test]
+async fn a_data_folder_that_cannot_be_written_is_no_reason_not_to_start() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let food = food_delivery::system();
+    let data = folder.path().join("data");
+    std::fs::write(&data, "a file").expect("a file");
+    let at = |what: &str| format!("{what}{}", folder.path().join("elsewhere").display());
+    let (database, bus) = (at("sqlite://") + "/order.db", at("log://") + "/bus");
+    let config = config(&food, &data, &[("order.database", &database), ("bus", &bus)]);
+    let service = food.service("order").expect("a service");
+    for has_data in [false, true] {
+        let process = Plan::new(&food, service, &config).expect("a plan").open(0, has_data).expect("a process");
+        process.engine.core().database().close().await;
+    }
+}
+
 #[tokio::test]
 async fn a_system_with_problems_is_refused() {
     let folder = tempfile::tempdir().expect("a folder");

@@ -54,7 +54,7 @@ impl RelayError {
     pub const fn remedy(&self) -> &'static str {
         match self {
             Self::BusAhead { .. } => {
-                "Restore the newest copy of this database: other services have applied its later events. If there is none, move the data folder of the system away (all of it), and start the system with nothing."
+                "Restore the newest copy of this database: other services have applied its later events. If there is none, restore the whole data folder of the system from one backup, or move it away (all of it) and start the system with nothing."
             }
             Self::Bus(error) => error.remedy(),
             Self::Journal(error) => error.remedy(),

@@ -173,7 +173,90 @@ async fn no_order_is_acknowledged_into_a_folder_that_is_gone() {
     // A process that is killed does not begin again with nothing, either.
     let (status, said) = up.jumun(&["kill", "order"]);
     assert!(status == 1 && said.contains("database-missing"), "{said}");
+
+    // What the error says to do.
+    assert!(said.contains("Stop the system, then start it (jumun up <system>)"), "{said}");
     up.stop().await;
+    up.start().await;
+    gateway.place("치킨", 22_000).await;
+    up.stop().await;
+}
+
+#[tokio::test]
+async fn a_folder_that_was_moved_away_can_be_moved_back() {
+    let mut up = patient().await;
+    let gateway = up.client("gateway");
+    let id = gateway.place("치킨", 22_000).await;
+    gateway.until(&format!("/dashboards/{id}"), "status", "ORDER_CONFIRMED").await;
+    let moved = up.folder().join("moved");
+    fs::rename(up.data(), &moved).expect("moved");
+    // The supervisor makes it again for its socket.
+    let says = async || up.jumun(&["status"]).1.contains("order: database-gone: ");
+    wait_until(LONG, "status says why", says).await;
+    assert_refused(&gateway, "database-gone").await;
+    up.stop().await;
+    assert!(!up.data().exists(), "nothing is left at its path");
+    fs::rename(&moved, up.data()).expect("moved back");
+    up.start().await;
+    assert_eq!(gateway.get(&format!("/orders/{id}")).await.status, 200);
+    gateway.place("치킨", 22_000).await;
+    let audit = up.audit("20s");
+    assert_eq!(audit.exit_code, 0, "{:#}", audit.report);
+}
+
+/// The supervisor starts it again and again; what an operator starts may begin with nothing.
+#[tokio::test]
+async fn an_operator_starts_a_service_whose_database_was_taken_away() {
+    let up = patient().await;
+    for instructions in [&["start"][..], &["stop", "start"]] {
+        fs::remove_dir_all(up.data()).expect("a folder");
+        wait_until(LONG, "operators are listened to again", async || up.jumun(&["status"]).0 == 0).await;
+        let (status, said) = up.jumun(&["kill", "dashboard"]);
+        assert!(status == 1 && said.contains("database-missing"), "{said}");
+        for instruction in instructions {
+            // It may just be on its way again, and fail.
+            let is_done = async || up.jumun(&[*instruction, "dashboard"]).0 == 0;
+            wait_until(LONG, instruction, is_done).await;
+        }
+        assert!(up.data().join("dashboard.db").exists());
+    }
+}
+
+/// The remedies of `database-gone` where nothing has to be restored.
+#[tokio::test]
+async fn a_log_and_a_view_that_are_deleted_are_no_loss() {
+    let mut up = patient().await;
+    let gateway = up.client("gateway");
+    let mut id = gateway.place("치킨", 22_000).await;
+    let (log, view) = (log_of(&up.data().join("order.db")), up.data().join("dashboard.db"));
+    fs::remove_file(log).expect("a file");
+    assert_refused(&gateway, "database-gone").await;
+    assert_down(&up, "order", "database-gone").await;
+    let remedy = "Stop the system and start it again: the database file has everything that was acknowledged";
+    assert!(errors(&up, "order")[0].contains(remedy), "{:?}", errors(&up, "order"));
+    up.stop().await;
+    up.start().await;
+    assert_eq!(gateway.get(&format!("/orders/{id}")).await.status, 200);
+    id = gateway.place("치킨", 22_000).await;
+    gateway.until(&format!("/dashboards/{id}"), "status", "ORDER_CONFIRMED").await;
+
+    fs::remove_file(&view).expect("a file");
+    let dashboard = up.client("dashboard");
+    wait_until(LONG, "it is missed", async || database_of(&dashboard).await["status"] == "DOWN").await;
+    assert_down(&up, "dashboard", "database-gone").await;
+    let remedy = "a service that has only views needs no copy. Then start again";
+    assert!(errors(&up, "dashboard")[0].contains(remedy), "{:?}", errors(&up, "dashboard"));
+    up.stop().await;
+    for left in ["-wal", "-shm"] {
+        let left = PathBuf::from(format!("{}{left}", view.display()));
+        if left.exists() {
+            fs::rename(&left, up.folder().join(left.file_name().expect("a name"))).expect("moved");
+        }
+    }
+    up.start().await;
+    gateway.until(&format!("/dashboards/{id}"), "status", "ORDER_CONFIRMED").await;
+    let audit = up.audit("20s");
+    assert_eq!(audit.exit_code, 0, "{:#}", audit.report);
 }
 
 #[tokio::test]

@@ -113,10 +113,12 @@ async fn versioned(request: Request, next: Next) -> Response {
     response
 }
 
-/// A control socket that is listened to; the file goes when it is dropped.
+/// A control socket that is listened to; the file goes when it is dropped, and the folder if it was made for the file and
+/// holds nothing else: a folder that was moved away can be moved back then.
 #[derive(Debug)]
 pub struct Control {
     path: PathBuf,
+    has_made_folder: bool,
     accepting: JoinHandle<()>,
 }
 
@@ -126,7 +128,8 @@ impl Control {
     /// # Errors
     /// The folder cannot be written, or the path is too long for a socket (about 100 bytes).
     pub fn listen(path: &Path, routes: Routes) -> io::Result<Self> {
-        if let Some(folder) = path.parent() {
+        let missing = path.parent().filter(|folder| !folder.exists());
+        if let Some(folder) = missing {
             fs::create_dir_all(folder)?;
         }
         match fs::remove_file(path) {
@@ -150,7 +153,7 @@ impl Control {
                 }
             }
         });
-        Ok(Self { path: path.to_owned(), accepting })
+        Ok(Self { path: path.to_owned(), has_made_folder: missing.is_some(), accepting })
     }
 }
 
@@ -158,5 +161,8 @@ impl Drop for Control {
     fn drop(&mut self) {
         self.accepting.abort();
         drop(fs::remove_file(&self.path)); // a file that stays is removed by the next process
+        if let Some(folder) = self.path.parent().filter(|_| self.has_made_folder) {
+            drop(fs::remove_dir(folder)); // one that holds something stays
+        }
     }
 }

@@ -84,6 +84,24 @@ async fn a_followed_call_gets_every_report_and_ends_when_it_is_told_to() {
     assert_eq!(count, 3);
 }
 
+/// A folder that was moved away is moved back into one that is still there, instead of to its place.
+#[tokio::test]
+async fn a_folder_that_was_made_for_the_socket_alone_goes_with_it() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let (made, kept) = (folder.path().join("made"), folder.path().join("kept"));
+    std::fs::create_dir(&kept).expect("a folder");
+    for is_used in [true, false] {
+        let here = Control::listen(&socket_in(&made, "up"), Routes::new()).expect("a socket");
+        let there = Control::listen(&socket_in(&kept, "up"), Routes::new()).expect("a socket");
+        if is_used {
+            std::fs::write(made.join("order.db"), "").expect("a file");
+        }
+        drop((here, there));
+        assert_eq!((made.exists(), kept.exists()), (is_used, true));
+        drop(std::fs::remove_dir_all(&made));
+    }
+}
+
 #[tokio::test]
 async fn where_no_process_listens_the_error_names_the_socket() {
     let folder = tempfile::tempdir().expect("a folder");

@@ -102,7 +102,6 @@ impl Keeper {
                         return;
                     }
                     self.unready_since = Instant::now();
-                    self.has_data = false; // an operator may have taken it away
                     pause = Duration::ZERO;
                 }
                 Ended::Died { was_ready, why } => {
@@ -274,12 +273,18 @@ impl Keeper {
                 None | Some(Instruction::End) => return false,
                 Some(Instruction::Stop(done)) => drop(done.send(Ok(()))),
                 Some(Instruction::Start(done)) => {
-                    self.waiting.push(done);
+                    self.begin_again(done);
                     return true;
                 }
                 Some(Instruction::Kill(done) | Instruction::Roll(done)) => drop(done.send(Err("it is stopped".into()))),
             }
         }
+    }
+
+    /// An operator starts a process that does not run: its data may have been taken away on purpose.
+    fn begin_again(&mut self, done: Done) {
+        self.waiting.push(done);
+        self.has_data = false;
     }
 
     /// Waits before the next start; an instruction can end the wait. False if the keeper must end.
@@ -305,7 +310,11 @@ impl Keeper {
                         drop(done.send(Ok(())));
                         return self.wait_for_start().await;
                     }
-                    Some(Instruction::Start(done) | Instruction::Roll(done)) => {
+                    Some(Instruction::Start(done)) => {
+                        self.begin_again(done);
+                        return true;
+                    }
+                    Some(Instruction::Roll(done)) => {
                         self.waiting.push(done);
                         return true;
                     }

@@ -102,6 +102,7 @@ async fn with_orders(orders: i64) -> Up {
         }
     }
     gateway.until(&format!("/dashboards/{orders}"), "status", "ORDER_CANCELED").await;
+    clean(&up); // once the other services have heard of it, too
     up.stop().await;
     up
 }

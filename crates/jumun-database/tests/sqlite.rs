@@ -92,7 +92,7 @@ async fn a_database_is_open_in_one_place_at_a_time() {
 
 #[tokio::test]
 async fn a_link_to_a_database_is_the_database() {
-    let (folder, other) = (folder(), self::folder());
+    let (folder, other) = (folder(), folder());
     let (link, far) = (file(&folder), file(&other));
     symlink(&far, &link).unwrap(); // to a file that is not there yet
     let first = SqliteDatabase::open(&link, schema(1)).unwrap();

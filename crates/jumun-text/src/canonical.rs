@@ -1,6 +1,9 @@
 //! One spelling for all texts that look equal.
 
-use crate::classes::{is_acting, is_dispensable_at_end, is_dispensable_at_start, is_idle, is_visible};
+use crate::{
+    classes::{is_acting, is_blank, is_idle, is_inner, is_never_needed, is_visible},
+    context::keep_what_joins,
+};
 use std::{borrow::Cow, fmt};
 use unicode_normalization::{IsNormalized, UnicodeNormalization, is_nfc_quick};
 
@@ -46,13 +49,30 @@ pub fn canonical_or_same(text: &str) -> Cow<'_, str> {
 }
 
 fn spelled(text: &str) -> Cow<'_, str> {
-    let text = text.trim_start_matches(is_dispensable_at_start).trim_end_matches(is_dispensable_at_end);
-    let is_plain = |c: char| c == ' ' || !(c.is_whitespace() || is_idle(c));
-    if text.chars().all(is_plain) && is_nfc_quick(text.chars()) == IsNormalized::Yes {
-        return Cow::Borrowed(text);
+    let trimmed = text.trim_matches(|c: char| is_blank(c) || is_idle(c));
+    let is_plain = |c: char| c == ' ' || !(c.is_whitespace() || is_idle(c) || is_inner(c));
+    if trimmed.chars().all(is_plain) && is_nfc_quick(trimmed.chars()) == IsNormalized::Yes {
+        return Cow::Borrowed(trimmed);
     }
-    let plain = text.chars().filter(|c| !is_idle(*c)).map(|c| if c.is_whitespace() { ' ' } else { c });
-    Cow::Owned(plain.nfc().collect())
+    // Decomposed, equivalent texts are the same text, so what is kept does not depend on how the text was composed. A
+    // character that is left out may have kept marks apart; with these in order, others may be left out.
+    let needed = text.chars().filter(|c| !is_never_needed(*c));
+    let mut spelled: Vec<char> = needed.map(|c| if c.is_whitespace() { ' ' } else { c }).nfd().collect();
+    loop {
+        let next: Vec<char> = trim(&keep_what_joins(&spelled)).iter().copied().nfd().collect();
+        if next == spelled {
+            break;
+        }
+        spelled = next;
+    }
+    let spelled: String = spelled.into_iter().nfc().collect();
+    if spelled == text { Cow::Borrowed(text) } else { Cow::Owned(spelled) }
+}
+
+fn trim(chars: &[char]) -> &[char] {
+    let Some(start) = chars.iter().position(|c| !is_blank(*c)) else { return &[] };
+    let end = chars.iter().rposition(|c| !is_blank(*c)).map_or(start, |last| last + 1);
+    &chars[start..end]
 }
 
 #[cfg(test)]
@@ -151,6 +171,29 @@ mod tests {
             ("kim\u{200d}", "kim"),
             ("\u{200f}שלום", "שלום"),
             ("e\u{200b}\u{301}", "é"),
+            ("kim\u{2800}", "kim"),
+            ("\u{2800} kim \u{2800}\u{200b}", "kim"),
+            ("kim\u{1160}", "kim"),
+            ("kim\u{115f}\u{1160}", "kim"),
+            ("k\u{115f}im", "kim"),
+            ("ki\u{3164}m\u{ffa0}", "kim"),
+            ("kim\u{fe0f}", "kim"),
+            ("kim\u{e0100}", "kim"),
+            ("k\u{fe00}im", "kim"),
+            ("1\u{fe0f}", "1"),
+            ("kim\u{e0067}\u{e007f}", "kim"),
+            ("🏴\u{e0067}", "🏴"),
+            ("k\u{200c}i\u{200d}m", "kim"),
+            ("김\u{200d}치\u{200c}찌개", "김치찌개"),
+            ("ki\u{34f}m", "kim"),
+            ("k\u{17b4}im", "kim"),
+            ("é\u{200d}", "é"),
+            ("👩\u{200d}kim", "👩kim"),
+            ("👩\u{200d}\u{200d}👧", "👩\u{200d}👧"),
+            ("می\u{200c}\u{200c}خواهم", "می\u{200c}خواهم"),
+            ("کار\u{200c}ها", "کارها"),
+            ("葛\u{e0100}\u{e0101}", "葛\u{e0100}"),
+            ("क\u{94d}\u{200c} ष", "क\u{94d} ष"),
         ] {
             assert_eq!(of(text).as_deref(), Ok(expected), "{text:?}");
         }
@@ -163,7 +206,20 @@ mod tests {
             "❤️",
             "🏴\u{e0067}\u{e0062}\u{e0065}\u{e006e}\u{e0067}\u{e007f}",
             "می‌خواهم",
+            "🏴\u{e0067}\u{e0062}\u{e0073}\u{e0063}\u{e0074}\u{e007f}",
+            "#\u{fe0f}\u{20e3}",
+            "🏳\u{fe0f}\u{200d}🌈",
+            "👩\u{200d}❤\u{fe0f}\u{200d}👨",
+            "🐦\u{200d}⬛",
+            "☎\u{fe0e}",
             "葛\u{e0100}",
+            "葛\u{e0100}城",
+            "⠓⠊⠀⠽⠕⠥",
+            "അവന\u{d4d}\u{200d}",
+            "क\u{94d}\u{200c}ष",
+            "کتاب\u{200c}خانه",
+            "ᠠ\u{180b}ᠨ",
+            "\u{115f}\u{1160}\u{11a8}",
             "1️⃣",
             "한글",
             "ᅟᅡ가",
@@ -182,7 +238,7 @@ mod tests {
     /// Texts with many of the characters that matter.
     fn texts() -> impl Strategy<Value = String> {
         let special = prop::sample::select(
-            "a e\u{301}\u{323}한\u{1112}\u{1161}\u{11ab}\u{3164}\u{200b}\u{200d}\u{200c}\u{feff}\u{2800}\u{3000}\u{a0}\u{ad}\u{202e}\u{9b}\u{0}\n\u{fe0f}\u{e0100}👩\u{115f}\u{34f}\u{17b4}"
+            "a e\u{301}\u{323}한\u{1112}\u{1161}\u{11ab}\u{3164}\u{200b}\u{200d}\u{200c}\u{feff}\u{2800}\u{3000}\u{a0}\u{ad}\u{202e}\u{9b}\u{0}\n\u{fe0f}\u{e0100}👩\u{115f}\u{34f}\u{17b4}\u{1160}\u{94d}\u{93c}ی1\u{20e3}葛🏴\u{e0067}\u{e007f}"
                 .chars()
                 .collect::<Vec<_>>(),
         );
@@ -209,7 +265,7 @@ mod tests {
         }
 
         #[test]
-        fn what_is_added_unseen_makes_no_difference(text in texts(), at in 0_usize..12, added in "[\u{200b}\u{feff}\u{2060}\u{200e}\u{ad}]") {
+        fn what_is_added_unseen_makes_no_difference(text in texts(), at in 0_usize..12, added in "[\u{200b}\u{feff}\u{2060}\u{200e}\u{ad}\u{34f}\u{3164}]") {
             let at = text.char_indices().nth(at).map_or(text.len(), |(at, _)| at);
             let with = format!("{}{added}{}", &text[..at], &text[at..]);
             prop_assert_eq!(of(&with), of(&text), "{:?}", with);

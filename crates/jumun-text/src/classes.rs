@@ -25,8 +25,8 @@ pub(crate) const fn is_idle(c: char) -> bool {
         | '\u{1bca0}'..='\u{1bca3}' | '\u{1d173}'..='\u{1d17a}') // formats of shorthand and music
 }
 
-/// Whether a character shows nothing by itself, and acts within a word.
-const fn is_inner(c: char) -> bool {
+/// Whether a character shows nothing by itself, and may act within a word.
+pub(crate) const fn is_inner(c: char) -> bool {
     matches!(c,
         '\u{34f}' // combining grapheme joiner
         | '\u{115f}' | '\u{1160}' | '\u{3164}' | '\u{ffa0}' // fillers of Hangul
@@ -48,19 +48,17 @@ const fn is_blank_symbol(c: char) -> bool {
     ) // null notehead
 }
 
-/// Whether a character at the start of a text shows nothing there.
-pub(crate) fn is_dispensable_at_start(c: char) -> bool {
-    is_dispensable_at_end(c) || (is_inner(c) && !is_filler(c))
+/// Whether a character is a space, or looks like one.
+pub(crate) fn is_blank(c: char) -> bool {
+    c.is_whitespace() || is_blank_symbol(c)
 }
 
-/// Whether a character at the end of a text shows nothing and changes nothing before it.
-pub(crate) fn is_dispensable_at_end(c: char) -> bool {
-    c.is_whitespace() || is_idle(c) || matches!(c, '\u{34f}' | '\u{200c}' | '\u{200d}' | '\u{3164}' | '\u{ffa0}')
-}
-
-/// An old Hangul syllable may begin with one of these.
-const fn is_filler(c: char) -> bool {
-    matches!(c, '\u{115f}' | '\u{1160}')
+/// Whether a character shows nothing and is needed in no context.
+pub(crate) const fn is_never_needed(c: char) -> bool {
+    is_idle(c)
+        || matches!(c,
+            '\u{34f}' | '\u{3164}' | '\u{ffa0}' | '\u{17b4}' | '\u{17b5}' | '\u{180e}'
+            | '\u{e0002}'..='\u{e001f}' | '\u{e0080}'..='\u{e00ff}' | '\u{e01f0}'..='\u{e0fff}')
 }
 
 /// Whether a reader sees something of a character that stands alone. A combining mark belongs to the character before it.

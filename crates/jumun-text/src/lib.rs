@@ -7,13 +7,16 @@
 //!   them; [`escape`] shows their numbers.
 //! * Characters that act on nothing: a zero width space, a byte order mark. [`canonical`] leaves them out.
 //! * Characters that act within a word: joiners (Persian, families of emoji), variation selectors, tags (flags),
-//!   fillers of Hangul syllables. [`canonical`] keeps them inside a text; a text of nothing else is blank.
+//!   fillers of Hangul syllables. [`canonical`] keeps them where they change what a reader sees; a text of nothing else is
+//!   blank.
 //!
 //! Sources: RFC 8265, section 4.2 (spaces, NFC); RFC 8266 (outer spaces); Unicode, `DerivedCoreProperties.txt`
-//! (`Default_Ignorable_Code_Point`), UAX #9 (direction), UAX #15 (NFC).
+//! (`Default_Ignorable_Code_Point`), UAX #9 (direction), UAX #15 (NFC); RFC 5892,
+//! appendices A.1 and A.2 (joiners); UTS #51 (emoji).
 
 mod canonical;
 mod classes;
+mod context;
 mod escape;
 
 pub use canonical::{Unfit, canonical, canonical_or_same};

@@ -4,7 +4,14 @@ mod lab;
 
 use lab::{Lab, Trap, basket, run};
 use serde_json::json;
-use std::{collections::BTreeSet, fs, path::Path, process::Command};
+use std::{
+    collections::BTreeSet,
+    ffi::OsStr,
+    fs,
+    os::unix::{ffi::OsStrExt, fs::symlink},
+    path::Path,
+    process::Command,
+};
 
 fn jumun(folder: &Path, arguments: &[&str]) -> (i32, String) {
     let mut command = Command::new(env!("CARGO_BIN_EXE_jumun"));
@@ -94,6 +101,39 @@ fn a_key_that_nobody_knows_is_an_error_wherever_it_stands() {
     fs::write(folder.path().join("jumun.toml"), "[payment\n").expect("a file");
     assert_refused(jumun(folder.path(), &["serve", "food-delivery", "payment"]), 1, "configuration-unreadable");
     assert!(!folder.path().join("data").exists(), "nothing was made");
+}
+
+#[test]
+fn a_variable_that_only_resembles_ours_is_an_error() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let config = |name: &str, value: &OsStr| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_jumun"));
+        command.current_dir(folder.path()).args(["config", "food-delivery"]).env(name, value);
+        run(command)
+    };
+    for name in ["JUMUN_PORT_OFFSET", "JUMUN_ORDER__LISTEN"] {
+        let refused = config(name, OsStr::new("1"));
+        assert!(refused.1.contains(name), "{}", refused.1);
+        assert_refused(refused, 1, "configuration-unknown-key");
+    }
+    assert_eq!(config("JUMUN_PORT", OsStr::new("tcp://10.0.0.1:8088")).0, 0, "Kubernetes sets it for a service jumun");
+    assert_refused(config("OTEL_EXPORTER_OTLP_ENDPOINT", OsStr::from_bytes(b"\xff")), 1, "configuration-invalid");
+}
+
+#[test]
+fn a_file_of_configuration_that_is_there_is_never_ignored() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("jumun.toml");
+    let config = |arguments: &[&str]| jumun(folder.path(), &[&["config", "food-delivery"], arguments].concat());
+    fs::write(folder.path().join("jumun.toml.toml"), "nonsense = 1").expect("a file");
+    fs::write(folder.path().join("other.toml"), "port_offset = 1").expect("a file");
+    assert_eq!(config(&[]).0, 0, "a file of another name is not read");
+    assert_refused(config(&["--config", "other"]), 1, "configuration-unreadable");
+    fs::create_dir(&file).expect("a folder");
+    assert_refused(config(&[]), 1, "configuration-unreadable");
+    fs::remove_dir(&file).expect("a folder");
+    symlink("nothing", &file).expect("a link");
+    assert_refused(config(&[]), 1, "configuration-unreadable");
 }
 
 #[tokio::test]

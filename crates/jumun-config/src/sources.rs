@@ -6,8 +6,10 @@ use config::{File, FileFormat};
 use serde_json::{Map, Value};
 use std::{
     collections::{HashMap, HashSet},
-    env, fmt, fs,
-    io::Read,
+    env,
+    ffi::OsString,
+    fmt, fs,
+    io::{ErrorKind, Read},
     path::{Path, PathBuf},
 };
 
@@ -16,6 +18,12 @@ const FILE: &str = "jumun.toml";
 
 /// How a variable of ours begins.
 const VARIABLE_PREFIX: &str = "JUMUN__";
+
+/// The variables that begin with `JUMUN_` and set no key: the levels of the log, and those of builds with crash points.
+const OTHER_VARIABLES: [&str; 5] = ["JUMUN_LOG", "JUMUN_CRASH_AT", "JUMUN_STALL_AT", "JUMUN_KILLS", "JUMUN_SEED"];
+
+/// How the variables of tests and benchmarks begin.
+const TEST_PREFIXES: [&str; 2] = ["JUMUN_TEST_", "JUMUN_BENCH_"];
 
 /// The sources of configuration.
 #[derive(Debug, Clone, Default)]
@@ -139,9 +147,7 @@ impl Sources {
             Some(path) => (path.as_path(), true),
             None => (Path::new(FILE), false),
         };
-        let file = File::from(path).format(FileFormat::Toml).required(is_required);
-        let mut layers =
-            vec![Layer::new(Origin::File(path.to_owned()), config::Config::builder().add_source(file).build()?)?];
+        let mut layers = vec![Layer::new(Origin::File(path.to_owned()), file(path, is_required)?)?];
         if let Some(folder) = &self.folder {
             layers.push(Layer::new(Origin::Folder(folder.clone()), mounted(folder)?)?);
         }
@@ -150,28 +156,40 @@ impl Sources {
         Ok(Layers(layers))
     }
 
-    /// A variable of the environment, by its full name; None where it is not set or not Unicode.
-    pub fn variable(&self, name: &str) -> Option<String> {
+    /// A variable of the environment, by its full name; None where it is not set.
+    ///
+    /// # Errors
+    /// If its value is not Unicode.
+    pub fn variable(&self, name: &str) -> Result<Option<String>, Invalid> {
         match &self.environment {
-            Some(environment) => environment.get(name).cloned(),
-            None => env::var(name).ok(),
+            Some(environment) => Ok(environment.get(name).cloned()),
+            None => match env::var(name) {
+                Ok(value) => Ok(Some(value)),
+                Err(env::VarError::NotPresent) => Ok(None),
+                Err(env::VarError::NotUnicode(_)) => Err(Invalid::new(name, "its value is not Unicode")),
+            },
         }
     }
 
     /// The keys that variables of the environment set: `JUMUN__ORDER__LISTEN` is `order.listen`.
     fn variables(&self) -> Result<Vec<(String, String)>, ConfigError> {
-        let key = |name: &str| Some(name.strip_prefix(VARIABLE_PREFIX)?.to_lowercase().replace("__", "."));
-        match &self.environment {
-            Some(given) => Ok(given.iter().filter_map(|(name, value)| Some((key(name)?, value.clone()))).collect()),
+        let variables: Vec<(String, OsString)> = match &self.environment {
+            Some(given) => given.iter().map(|(name, value)| (name.clone(), value.into())).collect(),
             // A name that is not Unicode is not one of ours.
-            None => env::vars_os()
-                .filter_map(|(name, value)| Some((key(name.to_str()?)?, value)))
-                .map(|(key, value)| match value.into_string() {
-                    Ok(value) => Ok((key, value)),
-                    Err(_) => Err(ConfigError::Invalid { key, why: "its variable is not Unicode".to_owned() }),
-                })
-                .collect(),
+            None => env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value))).collect(),
+        };
+        if let Some((name, _)) = variables.iter().find(|(name, _)| resembles_ours(name)) {
+            return Err(ConfigError::UnknownKey(name.clone()));
         }
+        let key = |name: &str| Some(name.strip_prefix(VARIABLE_PREFIX)?.to_lowercase().replace("__", "."));
+        variables
+            .into_iter()
+            .filter_map(|(name, value)| Some((key(&name)?, value)))
+            .map(|(key, value)| match value.into_string() {
+                Ok(value) => Ok((key, value)),
+                Err(_) => Err(ConfigError::Invalid { key, why: "its variable is not Unicode".to_owned() }),
+            })
+            .collect()
     }
 }
 
@@ -222,6 +240,42 @@ fn keys_of(path: &str, value: &Value, keys: &mut Vec<String>) {
     }
 }
 
+/// Reads the file of configuration. One that need not be there may be missing, and nothing else: a file that cannot be read
+/// would be ignored in silence.
+fn file(path: &Path, is_required: bool) -> Result<config::Config, ConfigError> {
+    let is_missing = |path: &Path| fs::symlink_metadata(path).is_err_and(|error| error.kind() == ErrorKind::NotFound);
+    let text = match fs::read_to_string(path) {
+        Ok(text) => text,
+        Err(error) if error.kind() == ErrorKind::NotFound && !is_required && is_missing(path) => String::new(),
+        Err(error) => return Err(unreadable(path, &error)),
+    };
+    let read = config::Config::builder().add_source(File::from_str(&text, FileFormat::Toml)).build();
+    read.map_err(|error| match error {
+        // A text has no name of its own.
+        config::ConfigError::FileParse { cause, .. } => {
+            config::ConfigError::FileParse { uri: Some(path.display().to_string()), cause }.into()
+        }
+        error => error.into(),
+    })
+}
+
+fn unreadable(path: &Path, why: &dyn fmt::Display) -> ConfigError {
+    ConfigError::Unreadable(config::ConfigError::Message(format!("{}: {why}", path.display())))
+}
+
+/// Whether a variable looks like one of ours and is none, as `JUMUN_PORT_OFFSET` does for `JUMUN__PORT_OFFSET`. Kubernetes
+/// sets variables of its own for a service that is called `jumun` or `jumun-gateway`: `JUMUN_SERVICE_HOST`, `JUMUN_PORT`,
+/// `JUMUN_PORT_8088_TCP_ADDR`.
+fn resembles_ours(name: &str) -> bool {
+    let is_known = name.starts_with(VARIABLE_PREFIX)
+        || OTHER_VARIABLES.contains(&name)
+        || TEST_PREFIXES.iter().any(|prefix| name.starts_with(prefix));
+    let is_of_kubernetes = ["_SERVICE_HOST", "_SERVICE_PORT"].iter().any(|word| name.contains(word))
+        || name.ends_with("_PORT")
+        || name.split_once("_PORT_").is_some_and(|(_, port)| port.starts_with(|first: char| first.is_ascii_digit()));
+    name.starts_with("JUMUN_") && !is_known && !is_of_kubernetes
+}
+
 /// Reads texts as what they look like: a number, a truth value, or a text.
 fn keys_and_values(set: &[(String, String)], place: &str) -> Result<config::Config, ConfigError> {
     let mut builder = config::Config::builder();
@@ -246,9 +300,6 @@ fn keys_and_values(set: &[(String, String)], place: &str) -> Result<config::Conf
 
 /// Reads a folder of values. Kubernetes keeps files of its own there, which begin with a dot.
 fn mounted(folder: &Path) -> Result<config::Config, ConfigError> {
-    let unreadable = |path: &Path, why: &dyn fmt::Display| {
-        ConfigError::Unreadable(config::ConfigError::Message(format!("{}: {why}", path.display())))
-    };
     let mut set = Vec::new();
     for file in fs::read_dir(folder).map_err(|error| unreadable(folder, &error))? {
         let path = file.map_err(|error| unreadable(folder, &error))?.path();
@@ -335,7 +386,62 @@ mod tests {
         let expected =
             [file, Origin::Folder(mounted), Origin::Environment, Origin::Environment, Origin::Flag, Origin::Default];
         assert_eq!(origins, expected);
-        assert_eq!((sources.variable("OTHER").as_deref(), sources.variable("PATH")), (Some("1"), None));
+        assert_eq!(sources.variable("OTHER"), Ok(Some("1".to_owned())));
+        assert_eq!(sources.variable("PATH"), Ok(None));
+    }
+
+    #[test]
+    fn a_variable_that_only_resembles_ours_is_unknown() {
+        for name in ["JUMUN_PORT_OFFSET", "JUMUN_ORDER__LISTEN", "JUMUN_LOGS", "JUMUN_STORE_CONFIRM", "JUMUN_REPORT"] {
+            let error = sources(&[(name, "1")], &[]).layers().expect_err(name);
+            assert_eq!(error.to_string(), format!("the key `{name}` is unknown"));
+        }
+        for name in [
+            "JUMUN_LOG",
+            "JUMUN_CRASH_AT",
+            "JUMUN_TEST_SMALL_DISK",
+            "JUMUN__ORDER__LISTEN",
+            "JUMUN",
+            "JUMUNX_A",
+            "JUMUN_SERVICE_HOST",
+            "JUMUN_SERVICE_PORT_HTTP",
+            "JUMUN_PORT",
+            "JUMUN_PORT_8088_TCP_ADDR",
+            "JUMUN_GATEWAY_SERVICE_HOST",
+            "JUMUN_GATEWAY_PORT",
+            "JUMUN_GATEWAY_PORT_8088_TCP",
+        ] {
+            assert!(sources(&[(name, "1")], &[]).layers().is_ok(), "{name}");
+        }
+    }
+
+    #[test]
+    fn only_a_file_that_is_not_there_is_none() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("jumun.toml");
+        let keys = |path: &Path| file(path, false)?.try_deserialize::<Map<String, Value>>().map_err(ConfigError::from);
+        assert_eq!(keys(&path).expect("no key"), Map::new());
+        // Neither a file of another name stands in for it.
+        fs::write(folder.path().join("jumun.toml.toml"), "port_offset = 1").expect("a file");
+        fs::write(folder.path().join("other.toml"), "port_offset = 1").expect("a file");
+        assert_eq!(keys(&path).expect("no key"), Map::new());
+        assert!(file(&folder.path().join("other"), true).is_err());
+
+        let refused = |path: &Path| {
+            let error = file(path, false).expect_err("unreadable");
+            assert_eq!(error.code(), "configuration-unreadable");
+            assert!(error.to_string().contains("jumun.toml"), "{error}");
+        };
+        std::os::unix::fs::symlink(folder.path().join("nothing"), &path).expect("a link");
+        refused(&path);
+        fs::remove_file(&path).expect("a link");
+        fs::create_dir(&path).expect("a folder");
+        refused(&path);
+        fs::remove_dir(&path).expect("a folder");
+        for unfit in [&b"\xff"[..], b"[payment\n"] {
+            fs::write(&path, unfit).expect("a file");
+            refused(&path);
+        }
     }
 
     #[test]

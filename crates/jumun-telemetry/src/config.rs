@@ -42,19 +42,25 @@ impl TelemetryConfig {
     ///
     /// # Errors
     /// Names the key from the root (`telemetry.otlp`) or the variable.
-    pub fn otlp(&self, variable: impl Fn(&str) -> Option<String>) -> Result<Option<OtlpConfig>, Invalid> {
-        let set = |name: &str| variable(name).filter(|value| !value.is_empty());
+    pub fn otlp(
+        &self,
+        variable: impl Fn(&str) -> Result<Option<String>, Invalid>,
+    ) -> Result<Option<OtlpConfig>, Invalid> {
+        let set = |name: &str| variable(name).map(|value| value.filter(|value| !value.is_empty()));
         let configured = self.otlp.as_ref().filter(|base| !base.is_empty());
-        if configured.is_none() && set("OTEL_SDK_DISABLED").is_some_and(|value| value.eq_ignore_ascii_case("true")) {
+        if configured.is_none() && set("OTEL_SDK_DISABLED")?.is_some_and(|value| value.eq_ignore_ascii_case("true")) {
             return Ok(None);
         }
         let (traces, all) = ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT");
         let below = |base: &str| format!("{}{TRACES_PATH}", base.trim_end_matches('/'));
         let endpoint = match configured {
             Some(base) => Some(("telemetry.otlp", below(base))),
-            None => set(traces).map(|url| (traces, url)).or_else(|| set(all).map(|base| (all, below(&base)))),
+            None => match set(traces)? {
+                Some(url) => Some((traces, url)),
+                None => set(all)?.map(|base| (all, below(&base))),
+            },
         };
-        let sample = match (self.sample, set("OTEL_TRACES_SAMPLER_ARG")) {
+        let sample = match (self.sample, set("OTEL_TRACES_SAMPLER_ARG")?) {
             (Some(sample), _) => sample,
             (None, Some(text)) => {
                 let sample = text.parse().unwrap_or(f64::NAN);

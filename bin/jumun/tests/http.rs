@@ -168,6 +168,8 @@ fn requests() -> Vec<Row> {
         row("9110 10.1.4", "TE is ignored", get("connection: te\r\nte: trailers, deflate;q=0.5\r\n"), 200, "", Stays),
         // RFC 9110: the meaning of headers
         row("9110 10.1.1", "an expectation that is not met", post(&format!("expect: x\r\ncontent-length: {length}\r\n"), &order), 417, "expectation-failed", Stays),
+        row("9110 10.1.1", "an empty list of expectations", post(&format!("expect:\r\ncontent-length: {length}\r\n"), &order), 201, "", Stays),
+        row("9110 10.1.1", "the same expectation twice", post(&format!("expect: 100-continue, 100-continue\r\ncontent-length: {length}\r\n"), &order), 201, "", Stays),
         row("9110 15.5.16", "an encoded body", order_as("application/json", "content-encoding: gzip\r\n"), 415, "unsupported-coding", Stays),
         row("9110 15.5.16", "… is told what to send", order_as("application/json", "content-encoding: br\r\n"), 415, "accept-encoding: identity", Stays),
         row("9110 8.4", "identity is no coding", order_as("application/json", "content-encoding: identity\r\n"), 201, "", Stays),
@@ -176,6 +178,9 @@ fn requests() -> Vec<Row> {
         row("9110 8.3", "… one only", order_as("application/json", "content-type: text/plain\r\n"), 415, "unsupported-media-type", Stays),
         row("9110 8.3.1", "… in any case", order_as("Application/JSON; Charset=\"UTF-8\"", ""), 201, "", Stays),
         row("9110 8.3.1", "… with spaces", order_as("application/json ;  charset=utf-8 ;", ""), 201, "", Stays),
+        row("9110 8.3.1", "… of UTF-8 by another name", order_as("application/json; charset=utf8", ""), 201, "", Stays),
+        row("9110 8.3.1", "… of a part of UTF-8", order_as("application/json; charset=us-ascii", ""), 201, "", Stays),
+        row("9110 12.5.1", "… and an answer in it", get("accept: application/json; charset=utf8\r\n"), 200, "content-type: application/json", Stays),
         row("9110 8.3.2", "… in UTF-8", order_as("application/json; charset=utf-16", ""), 415, "unsupported-media-type", Stays),
         row("6902 6", "… and no list of operations", order_as("application/json-patch+json", ""), 415, "unsupported-media-type", Stays),
         row("9110 12.5.1", "no Accept", get(""), 200, "content-type: application/hal+json", Stays),
@@ -193,10 +198,22 @@ fn requests() -> Vec<Row> {
         row("9110 14.2", "Range is ignored", get("range: bytes=0-1\r\n"), 200, "", Stays),
         row("9110 14.5", "Content-Range is not", post(&format!("content-range: bytes 0-1/2\r\ncontent-length: {length}\r\n"), &order), 400, "malformed", Ends),
         row("9110 13.1.1", "If-Match of a tag never holds", get("if-match: \"1\"\r\n").replace("GET /orders", "DELETE /orders/1"), 412, "precondition-failed", Stays),
+        row("9110 13.2.1", "… and counts for nothing where there is nothing", get("if-match: \"1\"\r\n").replace("/orders", "/orders/999"), 404, "not-found", Stays),
+        row("9110 13.2.1", "… nor for a command", get("if-match: \"1\"\r\n").replace("GET /orders", "DELETE /orders/999"), 404, "not-found", Stays),
+        row("9110 13.2.1", "… nor for a method that there is not", get("if-match: \"1\"\r\n").replace("GET", "DELETE"), 405, "allow: GET, HEAD, POST, OPTIONS", Stays),
+        row("9110 13.2.1", "… nor for OPTIONS", get("if-match: \"1\"\r\nif-none-match: *\r\n").replace("GET", "OPTIONS"), 204, "allow: GET, HEAD, POST, OPTIONS", Stays),
+        row("9110 13.1.2", "what is there is not read again", get("if-none-match: *\r\n"), 304, "", Stays),
+        row("9110 13.1.2", "… nor is a page", get("if-none-match: *\r\n").replace("/orders", "/actuator/info"), 304, "", Stays),
+        row("9110 13.1.2", "… and what is not is not there", get("if-none-match: *\r\n").replace("/orders", "/orders/999"), 404, "not-found", Stays),
+        row("9110 13.1.2", "If-None-Match: * of a command", order_as("application/json", "if-none-match: *\r\n"), 412, "precondition-failed", Stays),
         row("9110 13.1.2", "If-None-Match of a tag always holds", get("if-none-match: \"1\"\r\n"), 200, "", Stays),
         row("9110 13.1.3", "If-Modified-Since is ignored", get("if-modified-since: Sat, 29 Oct 1994 19:43:31 GMT\r\n"), 200, "", Stays),
         row("9110 5.3", "two keys", order_as("application/json", "idempotency-key: a\r\nidempotency-key: b\r\n"), 400, "malformed", Ends),
         row("9110 5.3", "two events", get("jumun-seen: order/0/1\r\njumun-seen: order/0/2\r\n"), 400, "malformed", Ends),
+        row("9110 5.3", "two ids of a request", get("x-request-id: a\r\nx-request-id: b\r\n"), 400, "malformed", Ends),
+        row("9110 5.3", "two credentials", get("authorization: a\r\nauthorization: b\r\n"), 400, "malformed", Ends),
+        row("9110 5.3", "two origins", get("origin: http://a\r\norigin: http://b\r\n"), 400, "malformed", Ends),
+        row("9110 5.3", "two Max-Forwards", get("max-forwards: 1\r\nmax-forwards: 0\r\n").replace("GET", "OPTIONS"), 400, "malformed", Ends),
         row("9110 15.5.5", "nothing there", get("").replace("/orders", "/nowhere"), 404, "not-found", Stays),
         row("9110 15.5.6", "a method that a path has not", get("").replace("GET", "DELETE"), 405, "allow: GET, HEAD, POST, OPTIONS", Stays),
         row("9110 15.3.5", "204 has no body and no length", get("").replace("GET /orders", "DELETE /orders/{id}"), 204, "", Stays),
@@ -248,7 +265,7 @@ async fn try_row(row: &Row, request: &str, address: SocketAddr) -> Result<(), St
         None if row.status >= 400 => is(code_of(&answer).as_deref() == Some(row.code), &format!("not {}", row.code))?,
         None => {}
     }
-    if row.status == 204 {
+    if matches!(row.status, 204 | 304) {
         is(answer.header("content-length").is_none() && answer.header("content-type").is_none(), "a body of nothing")?;
     }
     let says_close = answer.header("connection") == Some("close");

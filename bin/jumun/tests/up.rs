@@ -293,8 +293,18 @@ async fn an_idle_system_logs_nothing() {
         files.map(|file| fs::read_to_string(file.expect("a file").path()).expect("a log")).collect()
     };
     let (before, first) = (logs(), probes(&up).await);
-    // The gateway probes once a second. More than two windows of the summary pass, so one of them is whole.
-    wait_until(LONG, "25 more probes", async || probes(&up).await > first + 25).await;
+    // The gateway probes once a second. More than two windows of the summary pass, so one of them is whole. Meanwhile an
+    // operator looks at everything.
+    let gateway = up.client("gateway");
+    wait_until(LONG, "25 more probes", async || {
+        for page in ["/actuator/health", "/actuator/health/readiness", "/actuator/info", "/actuator/prometheus"] {
+            assert_eq!(gateway.get(page).await.status, 200, "{page}");
+        }
+        assert_eq!(gateway.get("/actuator/none").await.status, 404);
+        up.tell(&["status"]);
+        probes(&up).await > first + 25
+    })
+    .await;
     assert_eq!(logs(), before);
 }
 

@@ -97,6 +97,11 @@ async fn a_name_is_one_that_people_see_and_equal_where_it_looks_equal() {
         let answer = client.post("/orders", &json!({ "storeName": name, "itemQty": 1, "price": 1 })).await;
         assert_eq!(answer.status, 201, "{name:?}: {answer:?}");
     }
+    let elsewhere = client.get("/orders?storeName=tea").await;
+    assert_eq!((elsewhere.status, elsewhere.json()["field"].clone()), (422, json!("storeName")), "{elsewhere:?}");
+    let page = client.get("/orders?size=5000&colour=red").await.json();
+    assert_eq!(page["page"]["size"], 1000, "more is taken as the most");
+    assert_eq!(page["_links"]["self"]["href"], "/orders?page=0&size=1000");
     for name in ["caf%C3%A9", "cafe%CC%81", "+caf%C3%A9+"] {
         let found = client.get(&format!("/orders/search/findByStoreName?storeName={name}")).await.json();
         assert_eq!(found["page"]["totalElements"], 3, "{name}");

@@ -28,7 +28,7 @@ use http_body_util::Full;
 use hyper::body::Body as _;
 use jumun::SystemModel;
 use jumun_http::{
-    Code, IDEMPOTENCY_KEY, Problem, RequestBody, Shed, ask_only, check_head,
+    Code, IDEMPOTENCY_KEY, Problem, RequestBody, SEEN, Shed, ask_only, check_head,
     limits::{HEAD_ADDED_LINES, HEAD_MAX_LINES},
     refuse, status_of,
 };
@@ -59,6 +59,8 @@ pub(crate) struct Forwarder {
     pub(crate) shedding: LoadShedding,
     pub(crate) metrics: HttpMetrics,
     pages: Pages,
+    /// Metrics of requests for the gateway's own pages, which are no traffic.
+    own_pages: telemetry::Route,
     /// Metrics of requests without a route.
     unrouted: telemetry::Route,
     /// Commands in progress. Like a service, the gateway finishes a command whose client has disconnected.
@@ -128,6 +130,7 @@ impl Forwarder {
             slots: Slots::new(config.max_concurrent_total),
             rates: Rates::new(config.rate, &config.trusted_proxies),
             shedding,
+            own_pages: metrics.route("*", pages::BASE),
             unrouted: metrics.route("*", "elsewhere"),
             metrics,
             pages: Pages::new(model.name, registry),
@@ -186,7 +189,8 @@ impl Forwarder {
             response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
         }
         let took = began.elapsed();
-        let metrics = self.routes.find(path).map_or(&self.unrouted, |route| &route.metrics);
+        let without_route = if pages::is_one(path) { &self.own_pages } else { &self.unrouted };
+        let metrics = self.routes.find(path).map_or(without_route, |route| &route.metrics);
         metrics.answered(response.status().as_u16(), took);
         let status = response.status().as_u16();
         tracing::debug!(%method, path, request = ?request_id, status, ?took, "answered a request");
@@ -210,6 +214,10 @@ impl Forwarder {
             let allow = route.allowed(path);
             let allow = allow.ok_or_else(|| Problem::new(Code::NotFound, format!("Nothing is served at {path}.")))?;
             return Ok(pages::not_by_this_method(&head.method, path, allow)?);
+        }
+        if head.headers.get(SEEN).is_some_and(|seen| !self.routes.has_service_of(seen.as_bytes())) {
+            let why = "Jumun-Seen names an event of a service of this system: order/0/7.";
+            return Err(Problem::new(Code::Malformed, why).into());
         }
         let service = route.service;
         self.admit(peer, &head, self.routes.service(service))?;

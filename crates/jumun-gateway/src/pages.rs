@@ -2,11 +2,19 @@
 
 use crate::{body::Body, config::GATEWAY, routes::Routes, shedding::LoadShedding, slots::Slots};
 use http::{Method, Response, request::Parts};
-use jumun_http::{ALL_METHODS, Code, Offer, Problem, READ_ONLY, Reply, check_preconditions, respond, wrong_method};
+use jumun_http::{ALL_METHODS, Code, Offer, Precondition, Problem, READ_ONLY, Reply, respond, wrong_method};
 use jumun_telemetry as telemetry;
 use prometheus_client::registry::Registry;
 use serde_json::{Value, json};
 use std::borrow::Cow;
+
+/// Where the pages are.
+pub(crate) const BASE: &str = "/actuator";
+
+/// Whether a path is that of a page, or below it.
+pub(crate) fn is_one(path: &str) -> bool {
+    path.strip_prefix(BASE).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+}
 
 /// What the pages show besides the state of the forwarder.
 pub(crate) struct Pages {
@@ -46,7 +54,6 @@ impl Pages {
         if method != Method::GET && method != Method::HEAD {
             return not_by_this_method(method, path, READ_ONLY);
         }
-        check_preconditions(method, &head.headers)?;
         let media_type = offer.choose(&head.headers)?;
         let reply = match path {
             "/actuator/health" => jumun_http::status(state.is_ready, Some(state.routes.components())),
@@ -58,7 +65,7 @@ impl Pages {
             }
             _ => jumun_http::status(true, None),
         };
-        Ok(respond(reply, media_type))
+        Ok(respond(Precondition::of(method, &head.headers).answer(reply)?, media_type))
     }
 }
 

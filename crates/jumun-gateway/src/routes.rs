@@ -88,6 +88,12 @@ impl Routes {
         &self.services
     }
 
+    /// Whether an event, as in `Jumun-Seen`, is that of a service of this system. A service knows only those that it hears.
+    pub(crate) fn has_service_of(&self, event: &[u8]) -> bool {
+        let name = event.split(|byte| *byte == b'/').next();
+        self.services.iter().any(|service| name == Some(service.name.as_bytes()))
+    }
+
     /// Every service with its paths and addresses, for the health page.
     pub(crate) fn components(&self) -> Value {
         let component = |(index, service): (usize, &Service)| {

@@ -55,6 +55,11 @@ pub(crate) fn weight(text: &str) -> Option<u16> {
     }
 }
 
+/// Whether a charset is UTF-8. `utf8` is not registered, but widespread clients send it.
+pub(crate) fn is_utf8(charset: &str) -> bool {
+    ["utf-8", "utf8"].iter().any(|name| charset.eq_ignore_ascii_case(name))
+}
+
 /// The parts between separators that stand outside quotes, trimmed, without empty ones.
 fn divide(text: &str, separator: u8) -> impl Iterator<Item = &str> {
     let mut left = Some(text);

@@ -2,12 +2,17 @@
 //! before anything else.
 
 use crate::{
-    fields::{MediaType, list},
+    fields::{MediaType, is_utf8, list},
     headers::{IDEMPOTENCY_KEY, SEEN},
     limits::URI_MAX_BYTES,
     problem::{Code, Problem},
+    reply::Reply,
 };
-use http::{HeaderMap, HeaderValue, Method, Uri, Version, header, request::Parts, uri::Scheme};
+use http::{HeaderMap, HeaderValue, Method, StatusCode, Uri, Version, header, request::Parts, uri::Scheme};
+use jumun_telemetry::REQUEST_ID;
+
+/// Headers of which a request has one. Which of several counts, two servers may decide in two ways.
+const SINGLE: [&str; 7] = [IDEMPOTENCY_KEY, SEEN, REQUEST_ID, "authorization", "max-forwards", "origin", "x-api-key"];
 
 /// Checks the head of a request. `max_lines` is the most header lines that the server takes.
 pub fn check_head(head: &Parts, has_body: bool, max_lines: usize) -> Result<(), Problem> {
@@ -28,8 +33,13 @@ fn check(head: &Parts, has_body: bool, max_lines: usize) -> Result<(), Problem> 
         let why = format!("The method {method} is not known here. Nothing was done.");
         return Err(Problem::new(Code::NotImplemented, why));
     }
-    let (mut hosts, mut codings) = (0, 0);
+    let (mut hosts, mut codings, mut previous) = (0, 0, None);
     for (name, value) in headers {
+        // All lines of one name come one after the other.
+        if previous == Some(name) && SINGLE.contains(&name.as_str()) {
+            return Err(Problem::new(Code::Malformed, format!("A request has one {name}; this one has several.")));
+        }
+        previous = Some(name);
         if *name == header::HOST {
             hosts += 1;
             if !is_host(value.as_bytes()) {
@@ -38,7 +48,7 @@ fn check(head: &Parts, has_body: bool, max_lines: usize) -> Result<(), Problem> 
         } else if *name == header::TRANSFER_ENCODING {
             codings += 1;
             check_transfer_coding(value)?;
-        } else if *name == header::EXPECT && !value.as_bytes().eq_ignore_ascii_case(b"100-continue") {
+        } else if *name == header::EXPECT && !is_expected(value) {
             return Err(Problem::new(
                 Code::ExpectationFailed,
                 "The only expectation that is met here is 100-continue.",
@@ -49,11 +59,6 @@ fn check(head: &Parts, has_body: bool, max_lines: usize) -> Result<(), Problem> 
     }
     if hosts > 1 || (hosts == 0 && *version == Version::HTTP_11) {
         return Err(Problem::new(Code::Malformed, "A request must have exactly one Host."));
-    }
-    for name in [IDEMPOTENCY_KEY, SEEN] {
-        if headers.get_all(name).iter().nth(1).is_some() {
-            return Err(Problem::new(Code::Malformed, format!("A request has one {name}; this one has several.")));
-        }
     }
     if codings > 1 {
         return Err(Problem::new(Code::Malformed, "A body is chunked once only."));
@@ -119,6 +124,12 @@ fn is_host(text: &[u8]) -> bool {
     text[..end].iter().all(is_name) && is_port(&text[end..])
 }
 
+/// Whether nothing but `100-continue` is expected: a list, which may be empty (RFC 9110, section 10.1.1).
+fn is_expected(value: &HeaderValue) -> bool {
+    let mut expectations = value.as_bytes().split(|byte| *byte == b',').map(<[u8]>::trim_ascii);
+    expectations.all(|expected| expected.is_empty() || expected.eq_ignore_ascii_case(b"100-continue"))
+}
+
 /// hyper has found that the last coding is `chunked`.
 fn check_transfer_coding(value: &HeaderValue) -> Result<(), Problem> {
     if value.as_bytes().eq_ignore_ascii_case(b"chunked") {
@@ -161,25 +172,67 @@ pub fn check_json(headers: &HeaderMap) -> Result<(), Problem> {
         return unsupported("Send JSON, and say so: content-type: application/json");
     }
     let charsets = || parsed.parameters().flatten().filter(|(name, _)| name.eq_ignore_ascii_case("charset"));
-    if charsets().count() > 1 || charsets().any(|(_, charset)| !charset.eq_ignore_ascii_case("utf-8")) {
+    if charsets().count() > 1
+        || charsets().any(|(_, charset)| !is_utf8(&charset) && !charset.eq_ignore_ascii_case("us-ascii"))
+    {
         return unsupported("JSON is UTF-8. Send it so: content-type: application/json");
     }
     Ok(())
 }
 
-/// Checks the preconditions of a request for a resource (RFC 9110, section 13.1). Resources have no entity tags and no date of
+/// What the preconditions of a request come to (RFC 9110, section 13). Resources have no entity tags and no date of
 /// modification, so a condition on either that requires a match is false, and a client that sends one would lose its
 /// protection if it were ignored.
-pub fn check_preconditions(method: &Method, headers: &HeaderMap) -> Result<(), Problem> {
-    let is_any = |value: &HeaderValue| value.as_bytes().trim_ascii() == b"*";
-    let wants_match = headers.get(header::IF_MATCH).is_some_and(|tags| !is_any(tags));
-    let wants_absence = !method.is_safe() && headers.get(header::IF_NONE_MATCH).is_some_and(is_any);
-    if wants_match || wants_absence {
+///
+/// They count only where the request would succeed without them (section 13.2.1): a path that is not there is 404 all the
+/// same.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Precondition {
+    /// There are none, or all hold.
+    Holds,
+    /// One does not hold.
+    Fails,
+    /// The client wants a resource only if it is not there.
+    NotModified,
+}
+
+impl Precondition {
+    /// The preconditions of a request for a resource that is there.
+    pub fn of(method: &Method, headers: &HeaderMap) -> Self {
+        if matches!(*method, Method::OPTIONS | Method::TRACE | Method::CONNECT) {
+            return Self::Holds;
+        }
+        let is_any = |value: &HeaderValue| value.as_bytes().trim_ascii() == b"*";
+        if headers.get_all(header::IF_MATCH).iter().any(|tags| !is_any(tags)) {
+            return Self::Fails;
+        }
+        match headers.get_all(header::IF_NONE_MATCH).iter().any(is_any) {
+            false => Self::Holds,
+            true if method.is_safe() => Self::NotModified,
+            true => Self::Fails,
+        }
+    }
+
+    /// To be asked just before a command is done.
+    pub fn check(self) -> Result<(), Problem> {
+        if self == Self::Holds {
+            return Ok(());
+        }
         let why =
             "Resources have no entity tags, so If-Match never holds, nor does If-None-Match: *. Nothing was done.";
-        return Err(Problem::new(Code::PreconditionFailed, why));
+        Err(Problem::new(Code::PreconditionFailed, why))
     }
-    Ok(())
+
+    /// What a read answers under this condition in place of its reply.
+    pub fn answer(self, reply: Reply) -> Result<Reply, Problem> {
+        match (self, reply) {
+            (Self::NotModified, Reply::Found(_) | Reply::State(StatusCode::OK, _)) => Ok(Reply::NotModified),
+            (Self::Fails, Reply::Found(_) | Reply::State(StatusCode::OK, _)) => {
+                self.check().map(|()| Reply::NotModified)
+            }
+            (_, reply) => Ok(reply),
+        }
+    }
 }
 
 #[cfg(test)]
@@ -238,6 +291,8 @@ mod tests {
         for (name, value) in [
             ("transfer-encoding", "Chunked"),
             ("expect", "100-Continue"),
+            ("expect", ""),
+            ("expect", "100-continue, 100-continue,"),
             ("content-encoding", "identity"),
             ("content-encoding", ""),
         ] {
@@ -265,6 +320,8 @@ mod tests {
             "APPLICATION/JSON",
             "application/json;charset=UTF-8",
             "application/json ; charset=\"utf-8\"",
+            "application/json; charset=utf8",
+            "application/json; charset=US-ASCII",
             "application/json; profile=\"a;b\"",
             "application/hal+json",
             "application/vnd.shop.v2+JSON",
@@ -295,17 +352,48 @@ mod tests {
 
     #[test]
     fn conditions_that_cannot_hold_are_not_ignored() {
-        let holds = |method, name: &str, value: &str| {
+        use Precondition::{Fails, Holds, NotModified};
+        let of = |method, lines: &[(&str, &str)]| {
             let mut head = HeaderMap::new();
-            head.insert(name.parse::<http::HeaderName>().expect("a name"), value.parse().expect("a value"));
-            check_preconditions(&method, &head).is_ok()
+            for (name, value) in lines {
+                head.append(name.parse::<http::HeaderName>().expect("a name"), value.parse().expect("a value"));
+            }
+            Precondition::of(&method, &head)
         };
-        assert!(!holds(Method::DELETE, "if-match", "\"1\""));
-        assert!(!holds(Method::GET, "if-match", "\"1\""));
-        assert!(!holds(Method::PUT, "if-none-match", "*"));
-        assert!(holds(Method::DELETE, "if-match", "*"));
-        assert!(holds(Method::GET, "if-none-match", "\"1\""));
-        assert!(holds(Method::GET, "if-modified-since", "Sat, 29 Oct 1994 19:43:31 GMT"));
-        assert!(holds(Method::DELETE, "if-unmodified-since", "Sat, 29 Oct 1994 19:43:31 GMT"));
+        let (tag, any) = ("\"1\"", "*");
+        let date = "Sat, 29 Oct 1994 19:43:31 GMT";
+        for (method, lines, expected) in [
+            (Method::DELETE, &[("if-match", tag)][..], Fails),
+            (Method::GET, &[("if-match", tag)], Fails),
+            (Method::GET, &[("if-match", any), ("if-match", tag)], Fails),
+            (Method::DELETE, &[("if-match", any)], Holds),
+            (Method::PUT, &[("if-none-match", any)], Fails),
+            (Method::GET, &[("if-none-match", any)], NotModified),
+            (Method::HEAD, &[("if-none-match", tag), ("if-none-match", any)], NotModified),
+            (Method::GET, &[("if-none-match", tag)], Holds),
+            (Method::GET, &[("if-modified-since", date)], Holds),
+            (Method::DELETE, &[("if-unmodified-since", date)], Holds),
+            (Method::OPTIONS, &[("if-match", tag), ("if-none-match", any)], Holds),
+            (Method::TRACE, &[("if-match", tag)], Holds),
+            (Method::CONNECT, &[("if-match", tag)], Holds),
+        ] {
+            assert_eq!(of(method.clone(), lines), expected, "{method} {lines:?}");
+        }
+        let found = || Reply::Found("{}".to_owned());
+        assert!(matches!(Holds.answer(found()), Ok(Reply::Found(_))));
+        assert!(matches!(NotModified.answer(found()), Ok(Reply::NotModified)));
+        assert_eq!(Fails.answer(found()).expect_err("412").code, Code::PreconditionFailed);
+        let down = Reply::State(StatusCode::SERVICE_UNAVAILABLE, String::new());
+        assert!(matches!(Fails.answer(down), Ok(Reply::State(..))), "it would not succeed without the condition");
+    }
+
+    #[test]
+    fn what_has_one_value_comes_once() {
+        let with = |name, first, second| refusal("GET", "/", &[("host", "h"), (name, first), (name, second)]);
+        for name in SINGLE {
+            assert_eq!(with(name, "a", "b"), Some(Code::Malformed), "{name}");
+            assert_eq!(refusal("GET", "/", &[("host", "h"), (name, "a")]), None, "{name}");
+        }
+        assert_eq!(with("accept", "a/b", "c/d"), None);
     }
 }

@@ -21,7 +21,7 @@ mod shedding;
 pub use address::Address;
 pub use allow::{ALL_METHODS, READ_ONLY, allowed};
 pub use connections::{Terms, serve_until};
-pub use head::{check_head, check_json, check_preconditions};
+pub use head::{Precondition, check_head, check_json};
 pub use headers::{CAPACITY, EXPIRES, IDEMPOTENCY_KEY, SEEN};
 pub use link::RequestBody;
 pub use negotiation::Offer;

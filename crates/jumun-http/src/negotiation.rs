@@ -1,7 +1,7 @@
 //! What an answer is made of: the media type that the client wants most (RFC 9110, section 12.5.1).
 
 use crate::{
-    fields::{MediaType, list, weight},
+    fields::{MediaType, is_utf8, list, weight},
     problem::{Code, Problem},
 };
 use http::{HeaderMap, header};
@@ -95,7 +95,7 @@ fn match_range(range: &str, offer: &str) -> Option<(u16, u16)> {
             break; // what follows are parameters of the weight
         }
         // JSON is UTF-8 and has no parameter that says so (RFC 8259, section 8.1).
-        let is_utf8 = name.eq_ignore_ascii_case("charset") && value.eq_ignore_ascii_case("utf-8");
+        let is_utf8 = name.eq_ignore_ascii_case("charset") && is_utf8(&value);
         let mut offers = offer.parameters().flatten();
         if !is_utf8 && !offers.any(|known| known.0.eq_ignore_ascii_case(name) && known.1.eq_ignore_ascii_case(&value)) {
             return None;
@@ -145,6 +145,7 @@ mod tests {
             (&["application/json ; q=0.9"], Some(JSON)),
             (&["application/json; charset=utf-8"], Some(JSON)),
             (&["application/json;charset=\"UTF-8\""], Some(JSON)),
+            (&["application/json;charset=utf8"], Some(JSON)),
             (&["application/json, text/plain"], Some(JSON)),
             (&["text/plain", "application/json"], Some(JSON)),
             (&["application/json, text/plain, */*"], Some(JSON)),

@@ -20,6 +20,8 @@ pub enum Reply {
     State(StatusCode, String),
     /// No content; the event to wait for, if any.
     Empty(Option<String>),
+    /// No content: the client wants the resource only if it is not there.
+    NotModified,
     /// No content; the methods of the path.
     Allowed(String),
 }
@@ -31,12 +33,13 @@ pub fn respond<B: From<String>>(reply: Reply, media_type: &'static str) -> Respo
         Reply::Done(status, location, body, seen) => (status, location, body, seen, None),
         Reply::State(status, body) => (status, None, body, None, None),
         Reply::Empty(seen) => (StatusCode::NO_CONTENT, None, String::new(), seen, None),
+        Reply::NotModified => (StatusCode::NOT_MODIFIED, None, String::new(), None, None),
         Reply::Allowed(allow) => (StatusCode::NO_CONTENT, None, String::new(), None, Some(allow)),
     };
     let mut response = Response::new(B::from(body));
     *response.status_mut() = status;
     let head = response.headers_mut();
-    if status != StatusCode::NO_CONTENT {
+    if !matches!(status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED) {
         head.insert(header::CONTENT_TYPE, HeaderValue::from_static(media_type));
     }
     if let Some(location) = location.and_then(|location| HeaderValue::try_from(location).ok()) {

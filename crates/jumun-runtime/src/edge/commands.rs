@@ -1,6 +1,7 @@
 //! Commands of clients and asks of neighbours: reads them, gives them to the engine, and answers.
 
 use super::{
+    reads,
     request::{At, Handled, id, single},
     shared::Shared,
 };
@@ -18,7 +19,7 @@ use bytes::Bytes;
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use jumun::{BadInput, Verb};
 use jumun_http::{
-    Code, EXPIRES, IDEMPOTENCY_KEY, Problem, Reply, ask_only, check_json,
+    Code, EXPIRES, IDEMPOTENCY_KEY, Precondition, Problem, Reply, ask_only, check_json,
     limits::{BODY_MAX_BYTES, BODY_TIME_LIMIT},
 };
 use sha2::{Digest, Sha256};
@@ -35,8 +36,13 @@ pub(super) async fn command(at: At, mut request: Request) -> Handled {
     };
     let key = client_key(request.headers())?;
     let (method, path) = (request.method().clone(), request.uri().path().to_owned());
+    let precondition = Precondition::of(&method, request.headers());
     let body = if has_body { json_body(request).await? } else { Bytes::new() };
     let command = model.read(&body).map_err(bad_input)?;
+    if let (Precondition::Fails, Some(id)) = (precondition, id) {
+        reads::document(&at, id).await?; // not there is 404, with conditions or without (RFC 9110, section 13.2.1)
+    }
+    precondition.check()?;
     let fingerprint = fingerprint(&method, &path, &body);
     let At { resource, origin, .. } = at;
     let success = success.as_u16();
@@ -49,8 +55,10 @@ pub(super) async fn asked(at: At, request: Request) -> Handled {
     let model = at.model().ask.clone();
     let model = model.ok_or_else(|| Problem::new(Code::NotFound, "Nothing is asked here."))?;
     let (method, path) = (request.method().clone(), request.uri().path().to_owned());
+    let precondition = Precondition::of(&method, request.headers());
     let body = json_body(request).await?;
     let (id, command): (i64, _) = model.read(&body).map_err(bad_input)?;
+    precondition.check()?;
     let fingerprint = fingerprint(&method, &path, &body);
     let success = StatusCode::CREATED.as_u16();
     crash::point("ask.received");

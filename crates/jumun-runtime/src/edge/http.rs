@@ -17,7 +17,7 @@ use axum::{
 use futures_util::future::BoxFuture;
 use jumun::Verb;
 use jumun_http::{
-    ALL_METHODS, CAPACITY, Code, Offer, Problem, READ_ONLY, Reply, allowed, check_head, check_preconditions,
+    ALL_METHODS, CAPACITY, Code, Offer, Precondition, Problem, READ_ONLY, Reply, allowed, check_head,
     limits::HEAD_MAX_LINES, refuse, respond, status_of, wrong_method,
 };
 use jumun_telemetry::{Kind, Origin, REQUEST_ID, Route, Span};
@@ -156,8 +156,13 @@ async fn answer<F: Future<Output = Handled>>(
     let path = Some(request.uri().path()).filter(|path| !path.is_empty()).unwrap_or("*"); // a target may have none
     let (method, path) = (request.method().clone(), path.to_owned());
     let (head, body) = request.into_parts();
+    let precondition = Precondition::of(&method, &head.headers);
     let handled = match check(&head, &body, offer) {
-        Ok(media_type) => handler(Request::from_parts(head, body), origin).await.map(|reply| (reply, media_type)),
+        Ok(media_type) => {
+            // Of a command, its handler asks before it is done.
+            let handled = handler(Request::from_parts(head, body), origin).await;
+            handled.and_then(|reply| precondition.answer(reply)).map(|reply| (reply, media_type))
+        }
         Err(problem) => Err(problem),
     };
     let response = match handled {
@@ -200,6 +205,5 @@ async fn answer<F: Future<Output = Handled>>(
 /// Checks a head before anything is done. The media type of the answer.
 fn check(head: &Parts, body: &Body, offer: Offer) -> Result<&'static str, Problem> {
     check_head(head, !body.is_end_stream(), HEAD_MAX_LINES)?;
-    check_preconditions(&head.method, &head.headers)?;
     offer.choose(&head.headers)
 }

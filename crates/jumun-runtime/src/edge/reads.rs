@@ -31,17 +31,15 @@ async fn catch_up(at: &At, head: &HeaderMap) -> Result<(), Problem> {
 pub(super) async fn show(at: At, mut request: Request) -> Handled {
     catch_up(&at, request.headers()).await?;
     let id = id(&mut request).await?;
+    Ok(Reply::Found(render(&at, &document(&at, id).await?)))
+}
+
+/// The document of this id; a problem if there is none that is shown.
+pub(super) async fn document(at: &At, id: i64) -> Result<Document, Problem> {
     let _permit = at.shared.engine.admission().read().await?;
-    let document = at
-        .shared
-        .engine
-        .core()
-        .database()
-        .document(at.model().collection, id)
-        .await
-        .map_err(|error| unreadable(&error))?;
-    let document = document.filter(|document| document.shown).ok_or_else(not_there)?;
-    Ok(Reply::Found(render(&at, &document)))
+    let found = at.shared.engine.core().database().document(at.model().collection, id).await;
+    let found = found.map_err(|error| unreadable(&error))?;
+    found.filter(|document| document.shown).ok_or_else(not_there)
 }
 
 fn render(at: &At, document: &Document) -> String {

@@ -1,7 +1,7 @@
 //! What a client requests of a list: the query of its URL.
 //!
-//! A parameter that is known here comes once; only `sort` may come several times. Other parameters are ignored, as unknown
-//! fields of a body are.
+//! A parameter that is known here comes once; only `sort` may come several times. The parameter of another finder is refused.
+//! Other parameters are ignored, as unknown fields of a body are.
 
 use super::request::invalid;
 use crate::limits::{PAGE_SIZE, PAGE_SIZE_MAX};
@@ -40,7 +40,13 @@ impl Wanted {
                 name if Some(name) == finder => {
                     once(&mut wanted.filter, name, (name.to_owned(), decoded(pair, &value)?))?;
                 }
-                _ => {}
+                name => {
+                    // Ignored, it would seem to select, and all would be answered.
+                    if let Some(field) = model.fields.iter().find(|field| field.is_finder && field.name == name) {
+                        let (path, finder) = (model.path, field.finder_name());
+                        return Err(invalid(name, format!("is the parameter of {path}/search/{finder}")));
+                    }
+                }
             }
         }
         wanted.page = page.unwrap_or_default().into();
@@ -152,6 +158,16 @@ mod tests {
         for query in ["page=-1", "page=1.0", "page=", "page=4294967296", "size=0", "size=ten", "size="] {
             assert!(["page", "size"].contains(&&*refused(query).0), "{query}");
         }
+    }
+
+    #[test]
+    fn the_parameter_of_a_finder_is_for_that_finder() {
+        let problem = parse("storeName=a", None).expect_err("a list");
+        let detail = "is the parameter of /orders/search/findByStoreName";
+        assert_eq!((problem.field.as_deref(), &*problem.detail), (Some("storeName"), detail));
+        assert!(parse("page=0&colour=red", None).is_ok());
+        let clamped = parse("size=5000", None).expect("a size");
+        assert!(clamped.query_without_page().starts_with("size=1000"));
     }
 
     #[test]

@@ -311,11 +311,16 @@ async fn an_idle_system_logs_nothing() {
 #[tokio::test]
 async fn a_filter_of_the_log_that_is_none_is_refused() {
     let up = Up::new();
-    let mut command = up.command();
-    command.env("JUMUN_LOG", "info,jumun_runtime=loud");
-    let (status, said) = run(command);
+    for filter in ["info,jumun_runtime=loud", "inof", "warn, wran"] {
+        let mut command = up.command();
+        command.env("JUMUN_LOG", filter);
+        let (status, said) = run(command);
+        assert_eq!(status, 1, "{said}");
+        assert!(said.contains("error[configuration-invalid]: JUMUN_LOG is not a filter"), "{said}");
+    }
+    let (status, said) = up.jumun(&["logs", "--system", "space-travel"]);
     assert_eq!(status, 1, "{said}");
-    assert!(said.contains("error[configuration-invalid]: JUMUN_LOG is not a filter"), "{said}");
+    assert!(said.contains("error[not-up]"), "{said}");
 }
 
 #[tokio::test]

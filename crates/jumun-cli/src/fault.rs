@@ -1,7 +1,7 @@
 //! `jumun fault`: injects faults into a running service, for drills.
 
 use crate::{Failure, options::SystemFlagOptions, output::print, process::block_on, systems::Systems};
-use clap::Args;
+use clap::{ArgGroup, Args};
 use jumun_config::units::parse_duration;
 use jumun_control::{
     Delay, Faults, FaultsOn, GetFaults, SetFaults, limits::FAULT_CPU_MAX, limits::FAULT_DELAY_MAX, socket_in, tell,
@@ -10,6 +10,7 @@ use serde_json::json;
 use std::{process::ExitCode, time::Duration};
 
 #[derive(Debug, Args)]
+#[command(group(ArgGroup::new("faults").args(["delay", "fail", "concurrency", "cpu"]).multiple(true)))]
 pub(crate) struct Options {
     #[command(flatten)]
     system: SystemFlagOptions,
@@ -28,7 +29,7 @@ pub(crate) struct Options {
     #[arg(long, value_name = "TIME", value_parser = cpu)]
     cpu: Option<Duration>,
     /// Ends the faults after this time; otherwise they last until they are turned off or the service ends.
-    #[arg(long = "for", value_name = "TIME", value_parser = duration)]
+    #[arg(long = "for", value_name = "TIME", value_parser = duration, requires = "faults")]
     lasting: Option<Duration>,
     /// Turns all faults off.
     #[arg(long, conflicts_with_all = ["delay", "fail", "concurrency", "cpu", "lasting"])]
@@ -74,7 +75,9 @@ pub(crate) fn run(options: &Options, systems: Systems<'_>) -> Result<ExitCode, F
         start_delay: Duration::ZERO,
     };
     let socket = socket_in(&config.folder, &options.service);
-    let on = if options.off || faults != Faults::default() {
+    let is_given =
+        [options.delay.is_some(), options.fail.is_some(), options.concurrency.is_some(), options.cpu.is_some()];
+    let on = if options.off || is_given.contains(&true) {
         let lasting_ms = options.lasting.map(|lasting| u64::try_from(lasting.as_millis()).unwrap_or(u64::MAX));
         block_on(tell(&socket, &SetFaults { faults, lasting_ms }))??
     } else {

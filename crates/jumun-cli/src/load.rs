@@ -97,7 +97,7 @@ pub(crate) struct Options {
     #[arg(long, value_name = "DURATION", default_value = "30s", value_parser = duration)]
     timeout: Duration,
     /// Open loop: the maximum number of requests in flight. Further due requests are not sent and count as failed.
-    #[arg(long, value_name = "N", default_value_t = 4_096,
+    #[arg(long, value_name = "N", default_value_t = 4_096, conflicts_with = "concurrency",
           value_parser = clap::value_parser!(u32).range(1..=i64::from(CONCURRENCY_MAX)))]
     in_flight: u32,
     /// The share of requests that must succeed.

@@ -15,6 +15,7 @@ use std::{
 use tracing::{Event, Level, Subscriber, callsite::Identifier, field::Field};
 use tracing_subscriber::{
     EnvFilter,
+    filter::LevelFilter,
     fmt::{FmtContext, FormatEvent, FormatFields, format::Format, format::Writer},
     registry::LookupSpan,
 };
@@ -60,7 +61,15 @@ pub(crate) fn start(json: bool) -> Result<(), Failure> {
 /// The levels that `JUMUN_LOG` asks for; `info` if it is not set, or empty.
 fn filter() -> Result<EnvFilter, String> {
     match env::var("JUMUN_LOG") {
-        Ok(levels) if !levels.is_empty() => EnvFilter::try_new(levels).map_err(|error| error.to_string()),
+        Ok(levels) if !levels.is_empty() => {
+            // A filter may name a target alone. A misspelt level would be one, and everything else would be silent.
+            let is_word = |directive: &&str| !directive.is_empty() && directive.chars().all(char::is_alphanumeric);
+            let mut words = levels.split(',').map(str::trim).filter(is_word);
+            if let Some(word) = words.find(|word| word.parse::<LevelFilter>().is_err()) {
+                return Err(format!("`{word}` is no level; the levels are error, warn, info, debug, trace and off"));
+            }
+            EnvFilter::try_new(levels).map_err(|error| error.to_string())
+        }
         Ok(_) | Err(env::VarError::NotPresent) => Ok(EnvFilter::new("info")),
         Err(error) => Err(error.to_string()),
     }

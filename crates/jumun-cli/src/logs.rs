@@ -2,7 +2,7 @@
 
 use crate::{Failure, operate::RunningSystemOptions, output::is_written, process::block_on, up::logs_in};
 use clap::Args;
-use jumun_text::escape_but_colours;
+use jumun_text::{escape, escape_but_colours};
 use std::{
     borrow::Cow,
     collections::VecDeque,
@@ -49,10 +49,7 @@ pub(crate) fn run(options: &Options) -> Result<ExitCode, Failure> {
     let width = logs.iter().map(|log| log.service.len()).max().unwrap_or_default();
     let mut lines = Vec::new();
     for log in &mut logs {
-        let latest = log.tail(options.lines).map_err(|error| {
-            let why = format!("{}: {error}", log.path.display());
-            Failure::new("log-unreadable", why, "Make the file readable for this user, or move it away: its process makes another one when it next starts.")
-        })?;
+        let latest = log.tail(options.lines).map_err(|error| unreadable(&log.path, &error))?;
         lines.extend(latest.into_iter().map(|line| (log.service.clone(), line)));
     }
     lines.sort_by(|(_, one), (_, other)| timestamp(one).cmp(timestamp(other)));
@@ -70,7 +67,10 @@ async fn follow(logs: &mut [Log], width: usize) -> Result<ExitCode, Failure> {
     let mut out = io::stdout();
     loop {
         for log in &mut *logs {
-            for line in log.new_lines().unwrap_or_default() {
+            for line in log.new_lines().or_else(|error| match error.kind() {
+                io::ErrorKind::NotFound => Ok(Vec::new()), // it was deleted, and its service makes it again when it starts
+                _ => Err(unreadable(&log.path, &error)),
+            })? {
                 if !show(&mut out, width, &log.service, &line)? {
                     return Ok(ExitCode::SUCCESS);
                 }
@@ -82,12 +82,24 @@ async fn follow(logs: &mut [Log], width: usize) -> Result<ExitCode, Failure> {
 
 /// Prints a line. False if the reader has closed the pipe.
 fn show(out: &mut io::Stdout, width: usize, service: &str, line: &str) -> Result<bool, Failure> {
+    let service = escape(service); // the name of a file
     is_written(writeln!(out, "{service:<width$}  {}", shown(line, io::stdout().is_terminal())))
 }
 
 fn find(folder: &Path, service: Option<&str>) -> Result<Vec<Log>, Failure> {
-    let files = fs::read_dir(logs_in(folder)).into_iter().flatten().filter_map(Result::ok).map(|entry| entry.path());
+    let folder = logs_in(folder);
+    let files = fs::read_dir(&folder).and_then(Iterator::collect::<io::Result<Vec<_>>>);
+    let files = files.map_err(|error| match error.kind() {
+        io::ErrorKind::NotFound => Failure::new(
+            "not-up",
+            format!("{}: no process has written a log here", folder.display()),
+            "Start a system with `jumun up`, or name its folder with --data.",
+        ),
+        _ => unreadable(&folder, &error),
+    })?;
     let mut logs: Vec<_> = files
+        .into_iter()
+        .map(|entry| entry.path())
         .filter(|path| path.extension().is_some_and(|extension| extension == "log"))
         .filter_map(|path| {
             Some(Log { service: path.file_stem()?.to_str()?.to_owned(), path, offset: 0, partial: Vec::new() })
@@ -102,6 +114,13 @@ fn find(folder: &Path, service: Option<&str>) -> Result<Vec<Log>, Failure> {
         return Err(Failure::new("service-unknown", why, format!("Name one of: {}.", names.join(", "))));
     }
     Ok(logs)
+}
+
+fn unreadable(path: &Path, error: &io::Error) -> Failure {
+    let why = format!("{}: {error}", path.display());
+    let remedy =
+        "Make the file readable for this user, or move it away: its process makes another one when it next starts.";
+    Failure::new("log-unreadable", why, remedy)
 }
 
 /// The timestamp at the start of a line.

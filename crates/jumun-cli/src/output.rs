@@ -3,7 +3,7 @@
 //! disk must not look complete.
 
 use crate::Failure;
-use jumun_text::{Escaped, escape_but_colours};
+use jumun_text::{Escaped, escape, escape_but_colours};
 use std::{
     env,
     fmt::Display,
@@ -31,10 +31,15 @@ pub(crate) fn print_lines(lines: impl IntoIterator<Item = impl Display>) -> Resu
 /// Prints what the parser of the command line has to say: a help text, the version, or what is wrong. The last quotes
 /// arguments, which a script may have taken from users.
 pub(crate) fn print_parsed(parsed: &clap::Error) -> Result<ExitCode, Failure> {
+    let has_colours_of_its_own = env::args_os().any(|argument| argument.as_encoded_bytes().contains(&0x1b));
     let text = |is_terminal| {
         let text = parsed.render();
-        let text = if is_coloured(is_terminal) { text.ansi().to_string() } else { text.to_string() };
-        escape_but_colours(&text).into_owned()
+        let text = if is_coloured(is_terminal) && !has_colours_of_its_own {
+            text.ansi().to_string()
+        } else {
+            text.to_string()
+        };
+        if has_colours_of_its_own { escape(&text).into_owned() } else { escape_but_colours(&text).into_owned() }
     };
     if parsed.use_stderr() {
         drop(write!(io::stderr(), "{}", text(io::stderr().is_terminal()))); // the exit status says it, too

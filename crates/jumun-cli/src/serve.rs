@@ -97,7 +97,7 @@ fn socket(name: &'static str, options: &Options, configured: SocketAddr) -> Resu
         if let Some(ready) = ready {
             let _ = ready.send(()); // fails if the leash broke, and then this process is stopping already
         } else if let Err(error) = writeln!(io::stdout(), "{name} listens on http://{address}") {
-            tracing::debug!(%error, "failed to write to the standard output");
+            tracing::warn!(%error, "the standard output cannot be written; the service goes on");
         }
     });
     Ok(Socket { listener, announce, report, stop })

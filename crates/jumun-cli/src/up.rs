@@ -217,7 +217,11 @@ Ctrl-C stops it; the next `up` continues with its data.",
 fn print(text: &str) {
     let mut out = io::stdout();
     // The system continues if nothing reads the output.
-    drop(writeln!(out, "{}", Escaped(text)).and_then(|()| out.flush()));
+    if let Err(error) = writeln!(out, "{}", Escaped(text)).and_then(|()| out.flush())
+        && error.kind() != io::ErrorKind::BrokenPipe
+    {
+        tracing::warn!(%error, "the standard output cannot be written; the system goes on");
+    }
 }
 
 /// Prints the changes of processes.

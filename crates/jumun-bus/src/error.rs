@@ -106,7 +106,7 @@ impl BusError {
                 "Use the newer release. To stay with this one, stop the system and move the folder of this log (bus/<service> in the data folder) away: the service fills it again from its journal when it starts."
             }
             Self::Missing { .. } => {
-                "Start the system (jumun up <system>): each service makes its log, or fills it again from its journal. If the system runs, check --data."
+                "Start its service (jumun start <service>, or jumun up <system>): it makes its log, or fills it again from its journal. If it runs, check --data and the key `bus`."
             }
             Self::Unavailable(_) => "Check that the bus folder exists, has room, and can be written by this user.",
         }

@@ -49,6 +49,8 @@ mod crash;
 mod edge;
 mod engine;
 pub mod events;
+#[cfg(test)]
+mod failing;
 pub mod intake;
 pub mod limits;
 pub mod metrics;

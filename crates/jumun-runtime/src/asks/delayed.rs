@@ -165,10 +165,13 @@ impl Worker {
     /// Asks each of them once, the oldest first. Ends early if the guard refuses or the neighbour does not answer; the next
     /// round then goes on from there.
     async fn round(&mut self) -> Result<Round, ReadError> {
+        let mut asked = self.ended_at.take();
+        if self.engine.core().database().failure().is_some() {
+            return Ok(Round::default()); // no answer could be settled, so each round would ask the same again
+        }
         if !self.engine.core().delays().is_sure() {
             count(&self.engine).await?;
         }
-        let mut asked = self.ended_at.take();
         let (engine, callee) = (&self.engine, self.callee);
         let mut round = Round::default();
         let commits = Semaphore::new(DELAYED_COMMITS_AT_ONCE);
@@ -251,6 +254,9 @@ impl Worker {
     }
 
     async fn expire_once(&self) -> Result<(), ReadError> {
+        if self.engine.core().database().failure().is_some() {
+            return Ok(());
+        }
         let mut after = None;
         loop {
             let before = Some(self.engine.core().now().as_millisecond());
@@ -334,6 +340,9 @@ async fn attempt<'a>(
             return Attempt::Left;
         }
     };
+    if engine.core().database().failure().is_some() {
+        return Attempt::Left; // it failed while this ask waited for its turn
+    }
     let origin = Origin::following(request.trace.as_ref(), || engine.core().tracer().samples());
     let question = Question {
         target: settle.1.target,
@@ -422,4 +431,78 @@ async fn settled(
 fn left(request: &Request, problem: &Problem) -> Attempt {
     tracing::debug!(%problem, order = request.subject, ask = %request.id, "an answer cannot be settled yet");
     Attempt::Left
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        Parts,
+        asks::transport::{Answered, Transport, VoidFuture},
+        failing::Failing,
+        schema,
+    };
+    use futures_util::future::{BoxFuture, ready};
+    use jumun_database::{AskRecord, MemoryDatabase};
+    use std::sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    };
+
+    /// A neighbour that does not answer, and counts its calls.
+    #[derive(Clone, Default)]
+    struct Silent(Arc<AtomicUsize>);
+
+    impl Transport for Silent {
+        fn ask(&self, _: Question) -> BoxFuture<'_, Answered> {
+            self.0.fetch_add(1, Ordering::Relaxed);
+            Box::pin(ready(Reached::Unknown("no answer".into()).into()))
+        }
+
+        fn void<'a>(&'a self, _: &'a str, _: &'a str, _: Uuid, _: &'a Origin) -> VoidFuture<'a> {
+            Box::pin(ready(Ok(())))
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn nothing_is_asked_while_the_database_has_failed() {
+        let model = course_enrollment::system().service("order").expect("a service").clone();
+        let database = Failing::new(MemoryDatabase::new(schema(&model)));
+        let behaviour = model.behaviour(&serde_json::Map::new()).expect("default settings");
+        let neighbour = Silent::default();
+        let (collection, target) =
+            (model.resources[0].collection, model.resources[0].settles.first().expect("a delayed ask").target);
+        let engine = Engine::new(Parts::new(model, behaviour, Arc::new(database.clone()), Arc::new(neighbour.clone())));
+        let request = Request {
+            id: Uuid::now_v7(),
+            key: None,
+            fingerprint: [0; 16],
+            state: RequestState::Delayed,
+            collection: collection.into(),
+            subject: 1,
+            ask: Some(AskRecord {
+                service: target.service.into(),
+                path: target.path.into(),
+                question: Some("{}".into()),
+            }),
+            trace: None,
+            answer: None,
+            incarnation: Uuid::nil(),
+            until_ms: 0,
+        };
+        let changes =
+            Changes { requests: vec![RequestChange::Insert(Box::new(request.clone()))], ..Changes::default() };
+        engine.core().commit(changes).await.expect("a commit");
+        let mut worker = Worker { engine: engine.clone(), callee: target.service, ended_at: Some(Uuid::nil()) };
+        database.fails(true);
+        let round = worker.round().await.expect("memory can be read");
+        assert_eq!((round.settled, round.left, worker.ended_at), (0, 0, None), "and it does not begin at once again");
+        let late = attempt(&engine, target.service, &request, None, &Semaphore::new(1)).await;
+        assert!(matches!(late, Attempt::Left), "it failed in the round: {late:?}");
+        worker.expire_once().await.expect("memory can be read");
+        assert_eq!(neighbour.0.load(Ordering::Relaxed), 0);
+        database.fails(false);
+        assert_eq!(worker.round().await.expect("memory can be read").left, 1);
+        assert_eq!(neighbour.0.load(Ordering::Relaxed), 1);
+    }
 }

@@ -131,6 +131,9 @@ impl Undoer {
 
     async fn round(&self) -> Result<Round, ReadError> {
         let mut round = Round::default();
+        if self.core.database().failure().is_some() {
+            return Ok(round); // it would not be noted that an ask is undone, so each round would call again
+        }
         let mut after = None;
         let mut down = BTreeSet::new(); // neighbours without an answer are not called again in this round
         loop {
@@ -168,6 +171,9 @@ impl Undoer {
         };
         let origin = Origin::following(request.trace.as_ref(), || core.tracer().samples());
         let (trace, order) = (&origin.trace, request.subject);
+        if core.database().failure().is_some() {
+            return Attempt::NoAnswer; // it failed during this round
+        }
         crash::point("void.before-call");
         let began = Instant::now();
         let undone = if ask.path.is_empty() {
@@ -256,6 +262,7 @@ mod tests {
     use crate::{
         Engine, Parts,
         asks::transport::{Answered, Outcome, Question, VoidFuture},
+        failing::Failing,
         schema,
     };
     use futures_util::future::{BoxFuture, ready};
@@ -279,16 +286,16 @@ mod tests {
         }
     }
 
-    /// One round over many asks, of which the oldest cannot be undone. Returns the round and the number of its calls.
-    async fn round(error: VoidError) -> (Round, usize) {
+    /// Many asks to undo, of which the oldest cannot be undone, with their neighbour and their database.
+    async fn undoer(error: VoidError) -> (Undoer, Arc<Neighbour>, Failing) {
         let model = food_delivery::system().service("order").expect("a service").clone();
-        let database = MemoryDatabase::new(schema(&model));
+        let database = Failing::new(MemoryDatabase::new(schema(&model)));
         let ids: Vec<_> = (0..3 * VOIDS_AT_ONCE).map(|_| Uuid::now_v7()).collect();
         let cannot_up_to = ids[2 * VOIDS_AT_ONCE - 1];
         let neighbour = Arc::new(Neighbour { cannot_up_to, error, calls: AtomicUsize::new(0) });
         let behaviour = model.behaviour(&serde_json::Map::new()).expect("default settings");
         let transport: Arc<dyn Transport> = Arc::new(neighbour.clone());
-        let engine = Engine::new(Parts::new(model, behaviour, Arc::new(database), transport.clone()));
+        let engine = Engine::new(Parts::new(model, behaviour, Arc::new(database.clone()), transport.clone()));
         let undoer = Undoer { core: engine.core().clone(), transport };
         let ask = AskRecord { service: "payment".into(), path: "/payinfos".into(), question: None };
         let requests = ids.into_iter().zip(1..).map(|(id, subject)| {
@@ -307,8 +314,27 @@ mod tests {
             }))
         });
         undoer.core.commit(Changes { requests: requests.collect(), ..Changes::default() }).await.expect("a commit");
+        (undoer, neighbour, database)
+    }
+
+    /// One round over them, and the number of its calls.
+    async fn round(error: VoidError) -> (Round, usize) {
+        let (undoer, neighbour, _) = undoer(error).await;
         let round = undoer.round().await.expect("memory can be read");
         (round, neighbour.calls.load(Ordering::Relaxed))
+    }
+
+    #[tokio::test]
+    async fn no_neighbour_is_called_while_the_database_has_failed() {
+        let (undoer, neighbour, database) = undoer(VoidError::NotUndone("it answered 500".into())).await;
+        let last = requests(&undoer.core, RequestState::Voiding, None, None).await.expect("memory can be read").pop();
+        database.fails(true);
+        let Round { undone, left } = undoer.round().await.expect("memory can be read");
+        assert_eq!((undone, left), (0, 0));
+        let late = undoer.attempt(&last.expect("an ask")).await;
+        assert_eq!((late, neighbour.calls.load(Ordering::Relaxed)), (Attempt::NoAnswer, 0), "it failed in the round");
+        database.fails(false);
+        assert_eq!(undoer.round().await.expect("memory can be read").undone, VOIDS_AT_ONCE);
     }
 
     #[tokio::test]

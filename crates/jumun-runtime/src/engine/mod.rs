@@ -214,18 +214,24 @@ impl Engine {
         answer
     }
 
-    /// A refusal without a look at the command. It is no *not done* where the same request came before: that may have
-    /// been done.
+    /// A refusal without a look at the command. It is no *not done* where the same request came before, or is in progress:
+    /// that may have been done.
     async fn refusal(&self, incoming: &Incoming, problem: Problem) -> Problem {
-        let is_new = match &incoming.key {
-            Some(key) => self.request_of(&key.stored()).await.is_ok_and(|known| known.is_none()),
+        let is_new = match incoming.key.as_ref().map(Key::stored) {
+            Some(key) => {
+                let turn = self.turn(QueueKey::Key(key.clone())).await;
+                turn.is_ok() && self.request_of(&key).await.is_ok_and(|known| known.is_none())
+            }
             None => true,
         };
         if is_new { problem } else { Problem::new(Code::OutcomeUnknown, problem.detail) }
     }
 
-    /// Undoes what an ask did here, or makes sure that it never will.
+    /// Undoes what an ask did here, or makes sure that it never will. A database that has failed is no proof of either.
     pub async fn void(&self, resource: usize, ask: Uuid, origin: Origin) -> Result<(), Problem> {
+        if let Some(failure) = self.core.database().failure() {
+            return Err(failed(&failure));
+        }
         let engine = self.clone();
         let task = self.core.spawn(async move { engine.undo_here(resource, ask, &origin).await });
         task.await.unwrap_or_else(|| Err(Problem::new(Code::OutcomeUnknown, "The service is stopping.")))
@@ -294,3 +300,6 @@ impl Engine {
         Success { status: incoming.success, location, body, seen: None }
     }
 }
+
+#[cfg(test)]
+mod tests;

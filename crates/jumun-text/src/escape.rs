@@ -30,7 +30,7 @@ fn push(out: &mut impl fmt::Write, text: &str) {
     }
 }
 
-/// Displays a value with [`escape`] applied to it.
+/// Displays a value with [`escape()`] applied to it.
 #[derive(Debug, Clone, Copy)]
 pub struct Escaped<T>(pub T);
 
@@ -46,7 +46,7 @@ impl<T: fmt::Display> fmt::Display for Escaped<T> {
     }
 }
 
-/// A writer that applies [`escape`] to whole texts: each `write` gets one. Colours, which programs add to their own
+/// A writer that applies [`escape()`] to whole texts: each `write` gets one. Colours, which programs add to their own
 /// lines, may be let through.
 #[derive(Debug)]
 pub struct Escaping<W> {
@@ -82,7 +82,7 @@ impl<W: io::Write> io::Write for Escaping<W> {
     }
 }
 
-/// As [`escape`], but colours stay.
+/// As [`escape()`], but colours stay.
 pub fn escape_but_colours(text: &str) -> Cow<'_, str> {
     if !text.contains('\u{1b}') {
         return escape(text);

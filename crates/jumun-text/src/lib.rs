@@ -3,11 +3,11 @@
 //! Three kinds of characters show nothing by themselves, and each is treated in its own way:
 //!
 //! * Characters that act on what is around them: control characters, line and paragraph separators, embeddings,
-//!   overrides and isolates of the direction of text, and code points that are no characters. [`canonical`] refuses
-//!   them; [`escape`] shows their numbers.
-//! * Characters that act on nothing: a zero width space, a byte order mark. [`canonical`] leaves them out.
+//!   overrides and isolates of the direction of text, and code points that are no characters. [`canonical()`] refuses
+//!   them; [`escape()`] shows their numbers.
+//! * Characters that act on nothing: a zero width space, a byte order mark. [`canonical()`] leaves them out.
 //! * Characters that act within a word: joiners (Persian, families of emoji), variation selectors, tags (flags),
-//!   fillers of Hangul syllables. [`canonical`] keeps them where they change what a reader sees; a text of nothing else is
+//!   fillers of Hangul syllables. [`canonical()`] keeps them where they change what a reader sees; a text of nothing else is
 //!   blank.
 //!
 //! Sources: RFC 8265, section 4.2 (spaces, NFC); RFC 8266 (outer spaces); Unicode, `DerivedCoreProperties.txt`

@@ -27,7 +27,7 @@ impl From<Rejection> for BadInput {
 /// What is done with the texts in a body.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Texts {
-    /// People wrote them: they get the [canonical](jumun_text::canonical) spelling, and one that has none is refused.
+    /// People wrote them: they get the [canonical](jumun_text::canonical()) spelling, and one that has none is refused.
     OfPeople,
     /// A service of this system has accepted them before.
     AsTheyAre,

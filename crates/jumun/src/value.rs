@@ -161,7 +161,7 @@ bounded_number! {
 
 /// A short text of one line of which something is visible, at most 255 characters.
 ///
-/// Clients' texts get the [canonical](jumun_text::canonical) spelling before they come here, so names that look equal are
+/// Clients' texts get the [canonical](jumun_text::canonical()) spelling before they come here, so names that look equal are
 /// equal. What an earlier release has stored is read as it is.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 #[serde(transparent)]

@@ -2,7 +2,7 @@
 //!
 //! It differs from that of `serde_json` where a client's words have a meaning: a number that is whole is exactly the one
 //! that was written, no field that is read occurs twice, a struct is an object, and every text that is read is in the
-//! [canonical](jumun_text::canonical) spelling or refused.
+//! [canonical](jumun_text::canonical()) spelling or refused.
 
 use super::{Texts, error::Error};
 use crate::{decimal, limits::NESTING_MAX};

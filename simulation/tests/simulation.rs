@@ -216,7 +216,7 @@ impl World {
         self.running.lock().expect("one thread").insert(service, engine.clone());
         recovery::start(engine.core(), engine.transport()).await;
         delayed::start(&engine).await;
-        if engine.core().model().publishes {
+        if !engine.core().model().publishes.is_empty() {
             // The previous process may still hold the publisher.
             while let Err(error) =
                 Relay::open(engine.core(), Arc::new(self.bus.clone())).await.map(|relay| relay.start())

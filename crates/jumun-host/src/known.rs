@@ -174,7 +174,7 @@ pub fn open_bus_reader(system: &SystemModel, config: &Config) -> Result<Arc<dyn 
     let bus = config.bus.open_reader()?;
     let sources = bus.sources()?;
     let has_log = |service: &&ServiceModel| sources.iter().any(|source| source.service == service.name);
-    let mut publishers = system.services.iter().filter(|service| service.publishes);
+    let mut publishers = system.services.iter().filter(|service| !service.publishes.is_empty());
     match publishers.find(|service| !has_log(service) && Known::of(service, config).was_there) {
         None => Ok(bus),
         Some(service) => {

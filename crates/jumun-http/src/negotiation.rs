@@ -15,6 +15,8 @@ pub enum Offer {
     Json,
     /// Metrics.
     Metrics,
+    /// Server-sent events.
+    Events,
     /// No content, or the choice of another server.
     Nothing,
 }
@@ -31,6 +33,7 @@ impl Offer {
             Self::Hal => &[HAL, JSON],
             Self::Json => &[JSON],
             Self::Metrics => &[jumun_telemetry::CONTENT_TYPE],
+            Self::Events => &["text/event-stream"],
             Self::Nothing => &[""],
         }
     }

@@ -26,6 +26,8 @@ pub enum Code {
     Conflict,
     /// The ask was undone before, so the service does not do it again.
     Voided,
+    /// The events that the client has read are not those of this service.
+    PositionUnknown,
     /// A precondition of the request does not hold.
     PreconditionFailed,
     /// The body is too large.
@@ -74,7 +76,7 @@ pub enum Code {
 
 impl Code {
     /// All codes.
-    pub const ALL: [Code; 31] = [
+    pub const ALL: [Code; 32] = [
         Self::Malformed,
         Self::Declined,
         Self::AskOnly,
@@ -84,6 +86,7 @@ impl Code {
         Self::Timeout,
         Self::Conflict,
         Self::Voided,
+        Self::PositionUnknown,
         Self::PreconditionFailed,
         Self::TooLarge,
         Self::UriTooLong,
@@ -120,6 +123,7 @@ impl Code {
             Self::Timeout => ("timeout", 408, "The request came too slowly"),
             Self::Conflict => ("conflict", 409, "Not in this state"),
             Self::Voided => ("voided", 409, "This was undone before"),
+            Self::PositionUnknown => ("position-unknown", 409, "These are the events of another database"),
             Self::TooLarge => ("too-large", 413, "The request is too large"),
             Self::PreconditionFailed => ("precondition-failed", 412, "A precondition does not hold"),
             Self::UriTooLong => ("uri-too-long", 414, "The path is too long"),

@@ -40,7 +40,7 @@ use std::{
     time::Duration,
 };
 use tokio::{
-    sync::{Notify, RwLock, RwLockWriteGuard},
+    sync::{Notify, RwLock, RwLockWriteGuard, watch},
     time::Instant,
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
@@ -66,6 +66,8 @@ struct Inner {
     workers_stopped: CancellationToken,
     to_undo: Notify,
     to_publish: Notify,
+    /// Counts commits with events, for those who follow the journal.
+    published: watch::Sender<u64>,
     trouble: Mutex<Option<String>>,
     /// Why the relay cannot publish.
     unpublished: Mutex<Option<String>>,
@@ -147,6 +149,7 @@ impl Core {
             workers_stopped: CancellationToken::new(),
             to_undo: Notify::new(),
             to_publish: Notify::new(),
+            published: watch::Sender::new(0),
             trouble: Mutex::new(None),
             unpublished: Mutex::new(None),
             commits: RwLock::new(()),
@@ -213,6 +216,11 @@ impl Core {
         let is_new = last.is_some() != why.is_some();
         *last = why;
         is_new
+    }
+
+    /// Changes with each commit that has events.
+    pub(crate) fn new_events(&self) -> watch::Receiver<u64> {
+        self.0.published.subscribe()
     }
 
     /// The time, to the millisecond.
@@ -457,6 +465,7 @@ impl Core {
         }
         if has_events && result.is_ok() {
             self.to_publish().notify_one();
+            self.0.published.send_modify(|commits| *commits = commits.wrapping_add(1));
         }
         self.note_trouble(&result);
         result

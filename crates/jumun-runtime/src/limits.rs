@@ -204,6 +204,18 @@ pub const KEY_MAX_BYTES: usize = 255;
 /// How long a read waits until its service has applied the event that the client names.
 pub const SEEN_TIME_LIMIT: Duration = Duration::from_secs(1);
 
+/// Clients that follow the events of a service at once. The service answers one more with 503.
+pub const FOLLOWERS_MAX: usize = 256;
+
+/// Events that a follower reads in one query.
+pub const FOLLOWER_READ_ROWS: u32 = 128;
+
+/// How often a follower hears that the connection is alive, while there are no events.
+pub const HEARTBEAT_EVERY: Duration = Duration::from_secs(15);
+
+/// How long a client should wait before it reconnects, in milliseconds.
+pub const RECONNECT_MS: u64 = 500;
+
 /// Resources on a page, by default.
 pub const PAGE_SIZE: u32 = 20;
 

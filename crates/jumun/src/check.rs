@@ -48,6 +48,9 @@ pub enum Problem {
     /// Something that must be unique occurs twice.
     #[error("{0} occurs twice")]
     Twice(String),
+    /// A path that every service serves itself.
+    #[error("the path {0} belongs to the runtime")]
+    ReservedPath(&'static str),
     /// A finder for a field that the documents of a collection do not have.
     #[error("{0} has no field {1}")]
     NoSuchField(&'static str, &'static str),
@@ -58,6 +61,9 @@ pub enum Problem {
     #[error("the load line: {0}")]
     LoadLine(String),
 }
+
+/// The paths that every service serves itself.
+const RESERVED_PATHS: [&str; 2] = ["/actuator", "/events"];
 
 pub(crate) fn system<E: PublishedLanguage>(
     examples: &str,
@@ -204,6 +210,7 @@ fn names<E: PublishedLanguage>(services: &[Service<E>]) -> Vec<Problem> {
         problems.extend(once(format!("the port {}", service.port)));
         for resource in &service.resources {
             problems.extend(once(format!("the path {}", resource.path)));
+            problems.extend(RESERVED_PATHS.contains(&resource.path).then_some(Problem::ReservedPath(resource.path)));
             for command in &resource.commands {
                 problems.extend(once(format!("the command {:?} {}", command.verb, resource.path)));
             }

@@ -43,8 +43,8 @@ pub struct ServiceModel {
     pub texts: &'static [Text],
     /// The events of other services that its aggregates and views hear.
     pub listens: BTreeSet<EventType>,
-    /// Whether it publishes events.
-    pub publishes: bool,
+    /// The events that it publishes.
+    pub publishes: BTreeSet<EventType>,
     pub(crate) settings: Map<String, Value>,
     pub(crate) start: Shared<Map<String, Value>, Result<Arc<dyn Behaviour>, SettingsError>>,
 }

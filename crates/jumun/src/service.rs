@@ -249,7 +249,7 @@ impl<E: PublishedLanguage> Service<E> {
             let (may_ask, settles) = (may_ask.clone(), settles.clone());
             Ok(Arc::new(ServiceBehaviour { service: name, may_ask, settles, cells }) as Arc<dyn Behaviour>)
         });
-        let publishes = E::TYPES.iter().any(|event| event.source == name);
+        let publishes = E::TYPES.iter().copied().filter(|event| event.source == name).collect();
         ServiceModel { name, port, resources, asks, texts, listens, publishes, settings, start }
     }
 }

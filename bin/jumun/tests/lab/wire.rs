@@ -128,6 +128,13 @@ impl Wire {
         (message.body.len() == length).then_some(message)
     }
 
+    /// The next chunk of a chunked body, as text; `None` at its end, and at the end of the connection.
+    pub(crate) async fn chunk(&mut self) -> Option<String> {
+        let length = usize::from_str_radix(&self.line().await?, 16).expect("a length");
+        let chunk = self.bytes(length + 2).await;
+        (length > 0 && chunk.len() == length + 2).then(|| String::from_utf8_lossy(&chunk[..length]).into_owned())
+    }
+
     /// Everything up to the end.
     pub(crate) async fn rest(&mut self) -> Vec<u8> {
         while self.more().await {}

@@ -98,6 +98,7 @@ const ELSEWHERE: &[(&str, &str, &str)] = &[
     ("database-gone", "bin/jumun/tests/files.rs", "no_order_is_acknowledged_into_a_folder_that_is_gone"),
     ("not-done", "bin/jumun/tests/rest.rs", "a_full_disk_of_orders_is_told_and_outlived"),
     ("outcome-unknown", "bin/jumun/tests/gateway.rs", "what_breaks_twice_is_in_doubt_and_the_client_is_told_the_key"),
+    ("position-unknown", "bin/jumun/tests/polyglot.rs", "a_position_that_is_not_there_is_refused"),
     ("rebuild-at-work", "bin/jumun/tests/views.rs", "ending_the_command_gives_the_rebuild_up_and_only_one_is_at_work"),
     (
         "rebuild-given-up",

@@ -1,7 +1,7 @@
 //! The routes of a service, derived from its model, and what surrounds each request: metrics, tracing, logging.
 
 use super::{
-    commands, health, reads,
+    commands, followers, health, reads,
     request::{At, Handled},
     shared::Shared,
 };
@@ -97,6 +97,25 @@ pub(crate) fn router(shared: &Shared) -> Router {
             .route(&one_path, with_allow(one, "/1"))
             .route(&search_path, with_allow(search, "/search"))
             .route(&finder_path, with_allow(finder, "/search/findBy"));
+    }
+    if !shared.engine.core().model().publishes.is_empty() {
+        let (shared, route) = (shared.clone(), http.route("GET", followers::PATH));
+        let serve = move |request: Request| {
+            let (shared, route) = (shared.clone(), route.clone());
+            async move {
+                let mut events = None;
+                let begin = async |request: Request, _| {
+                    events = Some(followers::follow(&shared, &request.into_parts().0).await?);
+                    Ok(Reply::Found(String::new()))
+                };
+                let response = answer(&shared, &route, Offer::Events, request, begin).await;
+                match events {
+                    Some(events) if response.status().is_success() => followers::stream(response, events),
+                    _ => response,
+                }
+            }
+        };
+        router = router.route(followers::PATH, finish(get(serve), READ_ONLY.to_owned()));
     }
     for (path, offer, page) in health::PAGES {
         let (shared, route) = (shared.clone(), http.route("GET", path));

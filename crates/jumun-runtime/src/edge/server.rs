@@ -15,7 +15,7 @@ use crate::{
         relay::{Relay, RelayError},
         retention::Retention,
     },
-    limits::FAILURE_LOOK,
+    limits::{FAILURE_LOOK, FOLLOWERS_MAX},
     metrics::AskOutcome,
 };
 use axum::http::StatusCode;
@@ -34,7 +34,7 @@ use jumun_telemetry::{
 };
 use serde_json::json;
 use std::{path::PathBuf, sync::Arc, time::Duration};
-use tokio::net::TcpListener;
+use tokio::{net::TcpListener, sync::Semaphore};
 use tokio_util::sync::CancellationToken;
 
 /// How a service is served.
@@ -98,8 +98,8 @@ pub async fn serve(engine: Engine, serving: Serving) -> Result<(), ServeError> {
     let Serving { listener, unavailable_status, bus, retention, control: socket, start_delay, announce, report, stop } =
         serving;
     require_one_process(engine.core().database().identity())?;
-    let relay =
-        if engine.core().model().publishes { Some(Relay::open(engine.core(), bus.clone()).await?) } else { None };
+    let has_events = !engine.core().model().publishes.is_empty();
+    let relay = if has_events { Some(Relay::open(engine.core(), bus.clone()).await?) } else { None };
     let name = engine.core().model().name;
     let info = json!({ "service": name, "version": env!("CARGO_PKG_VERSION") });
     let readiness = Readiness::new(info.as_object().cloned().unwrap_or_default());
@@ -125,7 +125,14 @@ pub async fn serve(engine: Engine, serving: Serving) -> Result<(), ServeError> {
     if let Err(error) = &control {
         tracing::warn!(%error, "the control socket cannot listen; operators cannot reach this process");
     }
-    let shared = Shared::new(SharedParts { engine: engine.clone(), readiness, unavailable_status, consumer });
+    let shared = Shared::new(SharedParts {
+        engine: engine.clone(),
+        readiness,
+        unavailable_status,
+        followers: Arc::new(Semaphore::new(FOLLOWERS_MAX)),
+        stop: stop.clone(),
+        consumer,
+    });
     let router = http::router(&shared);
     if !start_delay.is_zero() {
         tracing::warn!(?start_delay, "not ready during the start delay, which is a fault that an operator configured");

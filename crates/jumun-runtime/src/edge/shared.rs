@@ -4,6 +4,8 @@ use super::readiness::Readiness;
 use crate::{engine::Engine, events::Consumer};
 use axum::http::StatusCode;
 use std::sync::Arc;
+use tokio::sync::Semaphore;
+use tokio_util::sync::CancellationToken;
 
 /// What all handlers share.
 #[derive(Clone)]
@@ -14,6 +16,10 @@ pub(crate) struct SharedParts {
     pub(crate) readiness: Readiness,
     /// The status of answers that mean *not now*.
     pub(crate) unavailable_status: StatusCode,
+    /// Places of clients that follow the events.
+    pub(crate) followers: Arc<Semaphore>,
+    /// Ends what has no end of its own.
+    pub(crate) stop: CancellationToken,
     /// The consumer, if the service listens to any source.
     pub(crate) consumer: Option<Consumer>,
 }

@@ -161,7 +161,7 @@ impl Keeper {
     /// Deletes segments that are old and that no consumer needs.
     async fn cut(&self) -> Result<(), Delay> {
         let model = self.core.model();
-        if !model.publishes {
+        if model.publishes.is_empty() {
             return Ok(());
         }
         let (service, since_ms, consumers) = (model.name, self.since_ms(), self.retention.consumers.clone());

@@ -237,6 +237,19 @@ pub enum Confirm {
     Manual,
 }
 
+/// The largest payment that is taken: a setting of aggregates that take payments.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DeclineOver {
+    /// A price above this is declined.
+    pub decline_over: Won,
+}
+
+impl Default for DeclineOver {
+    fn default() -> Self {
+        Self { decline_over: const { Won::new(1_000_000_000).expect("within bounds") } }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -4,7 +4,7 @@ use crate::{
     events::{Event, EventKind as On},
     order::Order,
 };
-use jumun::{Aggregate, Answers, Ask, Context, Decision, Id, Won, conflict, declined, emit, nothing};
+use jumun::{Aggregate, Answers, Ask, Context, Decision, DeclineOver, Id, Won, conflict, declined, emit, nothing};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -71,23 +71,10 @@ pub enum Command {
     Refund,
 }
 
-/// What an operator can set.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-pub struct Settings {
-    /// A price above this is declined.
-    pub decline_over: Won,
-}
-
-impl Default for Settings {
-    fn default() -> Self {
-        Self { decline_over: const { Won::new(1_000_000_000).expect("within bounds") } }
-    }
-}
-
 impl Aggregate for Payinfo {
     type Command = Command;
     type Event = Event;
-    type Settings = Settings;
+    type Settings = DeclineOver;
 
     const HEARS: &'static [On] = &[On::PaymentApproved, On::PaymentCanceled, On::OrderCanceled];
 

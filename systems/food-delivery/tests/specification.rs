@@ -7,11 +7,11 @@ use food_delivery::{
     delivery::{self, Delivery, DeliveryStatus},
     events::Event,
     order::{self, Basket, Order, OrderStatus},
-    payment::{self, PAY, Pay, Payinfo, PaymentStatus, Settings},
+    payment::{self, PAY, Pay, Payinfo, PaymentStatus},
     store::{self, StoreOrder},
 };
 use jiff::Timestamp;
-use jumun::{Aggregate, Confirm, Name, Quantity, Rejection, Time, Won, given::given};
+use jumun::{Aggregate, Confirm, DeclineOver, Name, Quantity, Rejection, Time, Won, given::given};
 use support::{conflict, id};
 
 fn basket() -> Basket {
@@ -207,7 +207,7 @@ mod a_payment {
     fn over_the_limit_is_declined() {
         let declined = Rejection::Declined("the price is over the limit".into());
         given::<Payinfo>([])
-            .with(Settings { decline_over: won(21_999) })
+            .with(DeclineOver { decline_over: won(21_999) })
             .when(7, payment::Command::Pay(pay()))
             .then_rejected(declined);
     }
@@ -215,7 +215,7 @@ mod a_payment {
     #[test]
     fn at_the_limit_is_taken() {
         given::<Payinfo>([])
-            .with(Settings { decline_over: won(22_000) })
+            .with(DeclineOver { decline_over: won(22_000) })
             .when(7, payment::Command::Pay(pay()))
             .then([approved()]);
     }

@@ -207,7 +207,7 @@ impl Forwarder {
     ) -> Result<Response<Body>, Unanswered> {
         let host = requested_host(&head);
         let Some(route) = self.routes.find(path) else { return Ok(self.page(&head, path)?) };
-        if route.is_for_services(&head.method) {
+        if route.is_for_services(&head.method, path) {
             return Err(ask_only().into());
         }
         if head.method == Method::TRACE || (head.method == Method::OPTIONS && !head::may_forward(&mut head.headers)?) {

@@ -34,8 +34,6 @@ pub(crate) struct ServiceIndex(usize);
 pub(crate) struct Route {
     path: &'static str,
     pub(crate) service: ServiceIndex,
-    /// Whether only other services may `POST` to it.
-    is_ask: bool,
     /// The resource of the path.
     resource: ResourceModel,
     /// Metrics of its requests.
@@ -55,7 +53,6 @@ impl Routes {
                 routes.push(Route {
                     path: resource.path,
                     service: ServiceIndex(services.len()),
-                    is_ask: resource.ask.is_some(),
                     resource: resource.clone(),
                     metrics: metrics.route("*", resource.path),
                 });
@@ -118,9 +115,12 @@ impl Route {
         allowed(&self.resource, path.strip_prefix(self.path)?)
     }
 
-    /// Whether only other services may send this request, as an ask.
-    pub(crate) fn is_for_services(&self, method: &Method) -> bool {
-        self.is_ask && method == Method::POST
+    /// Whether only other services may send this request, as an ask. A path may take asks and commands of clients: then
+    /// headers that only services send make the difference, and the gateway removes them.
+    pub(crate) fn is_for_services(&self, method: &Method, path: &str) -> bool {
+        let mut commands = self.resource.commands.iter();
+        let is_for_clients = path == self.path && commands.any(|command| command.verb == Verb::Post);
+        self.resource.ask.is_some() && method == Method::POST && !is_for_clients
     }
 }
 

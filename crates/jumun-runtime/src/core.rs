@@ -300,7 +300,13 @@ impl Core {
 
     /// An id for a new document.
     pub(crate) async fn new_document_id(&self, resource: usize) -> Result<i64, ReadError> {
-        self.database().next_id(self.model().resources[resource].collection).await
+        let resource = &self.model().resources[resource];
+        loop {
+            let id = self.database().next_id(resource.collection).await?;
+            if resource.ids.has(id) {
+                return Ok(id);
+            }
+        }
     }
 
     /// Takes a step, reading the documents that it needs.

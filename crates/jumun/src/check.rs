@@ -54,6 +54,12 @@ pub enum Problem {
     /// A finder for a field that the documents of a collection do not have.
     #[error("{0} has no field {1}")]
     NoSuchField(&'static str, &'static str),
+    /// The ids of new documents do not begin within their distance.
+    #[error("the ids of {0} are not valid: the first one is 1 to their distance")]
+    InvalidIds(&'static str),
+    /// Two paths found instances of the same id: one for its clients, the other for what it asks of the first.
+    #[error("{0} and {1}, which asks it, give the same ids: give both `ids` that they do not have in common")]
+    SharedIds(&'static str, &'static str),
     /// The default settings of a service are not valid.
     #[error("the default settings are not valid: {0}")]
     DefaultSettings(String),
@@ -73,6 +79,7 @@ pub(crate) fn system<E: PublishedLanguage>(
     let mut problems = language(examples, services);
     problems.extend(asks(services));
     problems.extend(names(services));
+    problems.extend(ids(services));
     problems.extend(load.and_then(|line| load_line(line, services).err()).map(Problem::LoadLine));
     problems
 }
@@ -199,6 +206,27 @@ fn follow(
             chain.pop();
         }
     }
+}
+
+/// A path that answers asks makes instances with the ids of those that ask. If clients post to it, too, it gives ids of its
+/// own, and these must be others.
+fn ids<E: PublishedLanguage>(services: &[Service<E>]) -> Vec<Problem> {
+    let resources = || services.iter().flat_map(|service| &service.resources);
+    let founds = |resource: &&ResourceModel| resource.commands.iter().any(|command| command.verb == Verb::Post);
+    let mut problems: Vec<_> = resources()
+        .filter(|resource| !resource.ids.are_valid())
+        .map(|resource| Problem::InvalidIds(resource.path))
+        .collect();
+    if problems.is_empty() {
+        for asked in resources().filter(founds) {
+            let Some(ask) = &asked.ask else { continue };
+            let askers = services.iter().filter(|service| service.asks.contains(&ask.target));
+            let askers = askers.flat_map(|service| &service.resources).filter(founds);
+            let sharing = askers.filter(|asker| asker.ids.overlap(asked.ids));
+            problems.extend(sharing.map(|asker| Problem::SharedIds(asked.path, asker.path)));
+        }
+    }
+    problems
 }
 
 fn names<E: PublishedLanguage>(services: &[Service<E>]) -> Vec<Problem> {

@@ -155,7 +155,7 @@ pub use input::BadInput;
 pub use load::{FieldValue, LoadLine};
 pub use model::{
     AskModel, Behaviour, CommandModel, Decided, Defect, DocumentAfter, DocumentKey, Documents, EncodedEvent,
-    ErasedCommand, FieldModel, Folded, Folding, NEW_ID, Outcome, ReceivedEvent, ResourceModel, ServiceModel,
+    ErasedCommand, FieldModel, Folded, Folding, Ids, NEW_ID, Outcome, ReceivedEvent, ResourceModel, ServiceModel,
     SettingsError, SettleModel, Step, Stored, Text, Verb,
 };
 pub use rejection::Rejection;

@@ -96,10 +96,12 @@ pub struct ResourceModel {
     pub fields: Vec<FieldModel>,
     /// The commands of clients.
     pub commands: Vec<CommandModel>,
-    /// The ask that it answers, if any. Its `POST` then takes asks only.
+    /// The ask that it answers, if any. Its `POST` then takes asks only, unless clients have one, too.
     pub ask: Option<AskModel>,
     /// The asks that may be delayed, and the commands that settle them.
     pub settles: Vec<SettleModel>,
+    /// Which ids new documents get.
+    pub ids: Ids,
     /// The field that holds the correlation key, if that is not the id.
     pub belongs_by: Option<&'static str>,
     /// For a view: the events that it hears, of its own and of other services. None for an aggregate.
@@ -151,6 +153,39 @@ impl ResourceModel {
 impl fmt::Debug for ResourceModel {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("ResourceModel").field("path", &self.path).finish_non_exhaustive()
+    }
+}
+
+/// The ids that new documents of a resource get: `first`, `first + every`, `first + 2 * every` …, with gaps.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Ids {
+    /// The smallest one, from 1 to `every`.
+    pub first: u16,
+    /// Their distance.
+    pub every: u16,
+}
+
+impl Ids {
+    /// Every id from 1.
+    pub const ALL: Self = Self { first: 1, every: 1 };
+
+    /// Whether it is one of them.
+    pub fn has(self, id: i64) -> bool {
+        id.checked_sub(self.first.into()).is_some_and(|distance| distance >= 0 && distance % i64::from(self.every) == 0)
+    }
+
+    /// Whether they are ids: there is a first one, and each that is one of them comes within `every` ids.
+    pub(crate) const fn are_valid(self) -> bool {
+        self.first >= 1 && self.first <= self.every
+    }
+
+    /// Whether an id is one of both.
+    pub(crate) fn overlap(self, other: Self) -> bool {
+        let (mut divisor, mut rest) = (self.every, other.every);
+        while rest != 0 {
+            (divisor, rest) = (rest, divisor % rest);
+        }
+        self.first % divisor == other.first % divisor // only these have a number in common
     }
 }
 
@@ -431,6 +466,7 @@ mod tests {
             commands: vec![],
             ask: None,
             settles: Vec::new(),
+            ids: Ids::ALL,
             belongs_by: None,
             folds: None,
             missing_fields: Vec::new(),
@@ -455,6 +491,17 @@ mod tests {
             resource().render(1, r#"{"orderDate":"2022-09-22T07:06:48.5Z","name":"2022-09-22T07:06:48Z"}"#, &seoul);
         assert!(shown.contains(r#""orderDate":"2022-09-22T16:06:48.500+09:00""#), "{shown}");
         assert!(shown.contains(r#""name":"2022-09-22T07:06:48Z""#), "{shown}");
+    }
+
+    #[test]
+    fn ids_are_in_common_where_one_number_is_both() {
+        let all = || (1..=6).flat_map(|every| (1..=every).map(move |first| Ids { first, every }));
+        for (one, other) in all().flat_map(|one| all().map(move |other| (one, other))) {
+            let is_both = (1..=36).any(|id| one.has(id) && other.has(id));
+            assert_eq!(one.overlap(other), is_both, "{one:?} {other:?}");
+        }
+        assert!(![-1, 0, 1].into_iter().any(|id| Ids { first: 2, every: 2 }.has(id)));
+        assert!(!Ids { first: 3, every: 2 }.are_valid() && !Ids { first: 0, every: 1 }.are_valid());
     }
 
     #[test]

@@ -7,7 +7,7 @@ use crate::{
     event::{EventType, PublishedLanguage},
     input::{self, Texts},
     model::{
-        AskModel, Behaviour, CommandModel, ErasedCommand, FieldModel, ResourceModel, ServiceModel, SettingsError,
+        AskModel, Behaviour, CommandModel, ErasedCommand, FieldModel, Ids, ResourceModel, ServiceModel, SettingsError,
         SettleModel, Text, Verb,
     },
     value::Id,
@@ -29,6 +29,14 @@ impl<A: Aggregate> Resource<A> {
     pub fn at(path: &'static str) -> Self {
         let model = resource_model::<A>(path);
         Self { model, kind: PhantomData }
+    }
+
+    /// Which ids new instances get: `first`, `first + every` …; by default every one from 1. Two aggregates that both found
+    /// correlation keys must have none in common: `ids(1, 2)` and `ids(2, 2)`. `first` is 1 to `every`.
+    #[must_use]
+    pub fn ids(mut self, first: u16, every: u16) -> Self {
+        self.model.ids = Ids { first, every };
+        self
     }
 
     /// `POST`: a command that makes an instance from what the client sends.
@@ -147,6 +155,7 @@ fn resource_model<T: JsonSchema + DeserializeOwned + 'static>(path: &'static str
         commands: Vec::new(),
         ask: None,
         settles: Vec::new(),
+        ids: Ids::ALL,
         belongs_by: None,
         folds: None,
         missing_fields: Vec::new(),

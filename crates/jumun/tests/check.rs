@@ -137,6 +137,20 @@ fn what_must_be_there_once_is_found_twice() {
 }
 
 #[test]
+fn a_path_that_is_asked_and_posted_to_has_ids_of_its_own() {
+    let of = |asking: (u16, u16), asked: (u16, u16)| {
+        let asking = Resource::<A>::at("/as").on_post(|_: Sent| ()).ids(asking.0, asking.1);
+        let asked = Resource::<B>::at("/bs").on_post(|_: Sent| ()).ids(asked.0, asked.1);
+        let asked = asked.on_ask(&ASK_B, |_| one(), |_| (), ());
+        check([Service::new("a", 1).aggregate(asking).asks(&ASK_B), Service::new("b", 2).aggregate(asked)])
+    };
+    assert_eq!(of((1, 2), (2, 2)), []);
+    assert_eq!(of((1, 1), (1, 1)), [Problem::SharedIds("/bs", "/as")]);
+    assert_eq!(of((1, 2), (2, 3)), [Problem::SharedIds("/bs", "/as")]);
+    assert_eq!(of((0, 1), (4, 3)), [Problem::InvalidIds("/as"), Problem::InvalidIds("/bs")]);
+}
+
+#[test]
 fn a_finder_needs_its_field() {
     let service = Service::new("a", 1).aggregate(Resource::<A>::at("/as").find_by("id").find_by("colour"));
     assert_eq!(check([service]), [Problem::NoSuchField("as", "colour")]);

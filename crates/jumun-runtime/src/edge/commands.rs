@@ -67,6 +67,11 @@ pub(super) async fn asked(at: At, request: Request) -> Handled {
     take(&at.shared, Incoming { resource, id, command, key, fingerprint, success, origin }).await
 }
 
+/// An ask of a neighbour or a command of a client, at a path that takes both. The gateway passes no header of an ask on.
+pub(super) async fn asked_or_posted(at: At, request: Request) -> Handled {
+    if request.headers().contains_key(EXPIRES) { asked(at, request).await } else { command(at, request).await }
+}
+
 async fn take(shared: &Shared, incoming: Incoming) -> Handled {
     let Success { status, location, body, seen } = shared.engine.take(incoming).await?;
     match StatusCode::from_u16(status) {

@@ -59,14 +59,19 @@ pub(crate) fn router(shared: &Shared) -> Router {
         let mut collection = get(read(path, |at, request| Box::pin(reads::list(at, request))));
         let mut one = get(read(&one_path, |at, request| Box::pin(reads::show(at, request))));
         if model.ask.is_some() {
+            let posted = model.commands.iter().position(|command| command.verb == Verb::Post);
             let serve_ask = |path: &str, offer: Offer, handler: Handler| {
-                let (shared, answer) = (shared.clone(), serve_command(Method::POST, path, offer, 0, handler));
+                let nth = posted.unwrap_or_default();
+                let (shared, answer) = (shared.clone(), serve_command(Method::POST, path, offer, nth, handler));
                 move |request: Request| {
                     let (shared, answer) = (shared.clone(), answer(request));
                     async move { with_capacity(answer.await, &shared) }
                 }
             };
-            let ask: Handler = |at, request| Box::pin(commands::asked(at, request));
+            let ask: Handler = match posted {
+                None => |at, request| Box::pin(commands::asked(at, request)),
+                Some(_) => |at, request| Box::pin(commands::asked_or_posted(at, request)),
+            };
             let undo: Handler = |at, request| Box::pin(commands::void(at, request));
             collection = collection.post(serve_ask(path, Offer::Hal, ask));
             let void = post(serve_ask(&void_path, Offer::Nothing, undo));
@@ -75,7 +80,7 @@ pub(crate) fn router(shared: &Shared) -> Router {
         for (nth, command) in model.commands.iter().enumerate() {
             let handle: Handler = |at, request| Box::pin(commands::command(at, request));
             match command.verb {
-                Verb::Post if model.ask.is_some() => {} // its `POST` is for asks
+                Verb::Post if model.ask.is_some() => {} // served above
                 Verb::Post => {
                     collection = collection.post(serve_command(Method::POST, path, Offer::Hal, nth, handle));
                 }

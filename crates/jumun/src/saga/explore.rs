@@ -1,12 +1,12 @@
 //! Everything that can happen, and the standard saga tests.
 
 use super::{
-    state::{Facts, ORDER, State},
+    state::{Facts, State, json},
     steps::{ReplyOutcome, Saga},
 };
 use crate::{ask::AskTarget, audit::Case};
 use std::{
-    collections::{BTreeSet, HashMap, VecDeque, hash_map::Entry},
+    collections::{BTreeMap, BTreeSet, HashMap, VecDeque, hash_map::Entry},
     fmt,
 };
 
@@ -137,19 +137,13 @@ impl Saga {
     /// What is wrong with a quiet state: findings of the audit, a ledger that does not balance, an event that was published
     /// twice, findings of the checks.
     pub fn violations(&self, state: &State) -> Vec<String> {
-        let mut case = Case::new(ORDER);
-        for (service, memory) in self.model.services.iter().zip(&state.facts.services) {
-            for ((resource, id), body) in &memory.documents {
-                let resource = &service.resources[*resource];
-                if *id == ORDER || resource.belongs_by.is_some() {
-                    case = case.with(resource, body);
-                }
+        let mut found = Vec::new();
+        for case in self.cases(state) {
+            let findings = (self.model.audit)(&case);
+            if findings.violations().is_empty() && self.model.ledger.difference(findings.sums()) != 0 {
+                found.push(format!("the ledger does not balance: {:?}", findings.sums()));
             }
-        }
-        let findings = (self.model.audit)(&case);
-        let mut found = findings.violations().to_vec();
-        if found.is_empty() && self.model.ledger.difference(findings.sums()) != 0 {
-            found.push(format!("the ledger does not balance: {:?}", findings.sums()));
+            found.extend_from_slice(findings.violations());
         }
         let mut names = BTreeSet::new();
         for (event_type, event) in state.published() {
@@ -161,6 +155,20 @@ impl Saga {
         }
         found.extend(self.checks.iter().flat_map(|check| check(state)));
         found
+    }
+
+    /// All rows by their correlation key.
+    fn cases<'a>(&self, state: &'a State) -> impl Iterator<Item = Case<'a>> {
+        let mut cases = BTreeMap::new();
+        for (service, memory) in self.model.services.iter().zip(&state.facts.services) {
+            for ((resource, id), body) in &memory.documents {
+                let resource = &service.resources[*resource];
+                let key = resource.belongs_by.map_or(Some(*id), |field| json(body)[field].as_i64()).unwrap_or(*id);
+                let case = cases.remove(&key).unwrap_or_else(|| Case::new(key));
+                cases.insert(key, case.with(resource, body));
+            }
+        }
+        cases.into_values()
     }
 
     #[track_caller]

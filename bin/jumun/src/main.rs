@@ -3,5 +3,5 @@
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    jumun_cli::main(&[food_delivery::system, course_enrollment::system, sauce_shop::system])
+    jumun_cli::main(&[food_delivery::system, sauce_shop::system, breakfast_mileage::system, course_enrollment::system])
 }

@@ -1,4 +1,4 @@
-//! Where values come from: defaults, then `jumun.toml`, then a folder of files that are named as their keys, then the
+//! Where values come from: defaults, those of the system among them, then `jumun.toml`, then a folder of files that are named as their keys, then the
 //! environment (`JUMUN__ORDER__CALLS__PAYMENT__TIME_LIMIT=610ms`), then flags. The later source wins.
 
 use crate::{Invalid, limits::VALUE_MAX_BYTES};
@@ -45,6 +45,8 @@ pub struct Sources {
 pub enum Origin {
     /// No source sets the key: its default holds.
     Default,
+    /// No source sets the key, and the system has another default than most.
+    System,
     /// The file of configuration.
     File(PathBuf),
     /// The folder of values.
@@ -117,6 +119,7 @@ impl fmt::Display for Origin {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Default => f.write_str("default"),
+            Self::System => f.write_str("default of the system"),
             Self::File(path) | Self::Folder(path) => path.display().fmt(f),
             Self::Environment => f.write_str("environment"),
             Self::Flag => f.write_str("flag"),
@@ -194,6 +197,15 @@ impl Sources {
 }
 
 impl Layers {
+    /// Adds the defaults of the system, which every source overrides.
+    ///
+    /// # Errors
+    /// [`ConfigError`] where a key occurs twice.
+    pub fn over(mut self, defaults: &[(String, String)]) -> Result<Self, ConfigError> {
+        self.0.insert(0, Layer::new(Origin::System, keys_and_values(defaults, "by the system")?)?);
+        Ok(self)
+    }
+
     /// All values in one table.
     ///
     /// # Errors

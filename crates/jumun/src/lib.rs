@@ -162,7 +162,7 @@ pub use rejection::Rejection;
 pub use service::{ReadModel, Resource, Service};
 pub use system::{System, SystemModel};
 pub use time::Time;
-pub use value::{Confirm, DeclineOver, Id, Name, Quantity, Won};
+pub use value::{Confirm, DeclineOver, Id, Name, Quantity, Reference, TextOrNumber, Won};
 
 #[doc(hidden)]
 pub use {jiff, serde_json};

@@ -45,6 +45,8 @@ pub struct ServiceModel {
     pub listens: BTreeSet<EventType>,
     /// The events that it publishes.
     pub publishes: BTreeSet<EventType>,
+    /// The keys of the runtime for which the service has defaults of its own.
+    pub defaults: Vec<(&'static str, &'static str)>,
     pub(crate) settings: Map<String, Value>,
     pub(crate) start: Shared<Map<String, Value>, Result<Arc<dyn Behaviour>, SettingsError>>,
 }

@@ -186,6 +186,7 @@ pub struct Service<E: PublishedLanguage> {
     pub(crate) resources: Vec<ResourceModel>,
     pub(crate) asks: Vec<AskTarget>,
     texts: &'static [Text],
+    defaults: Vec<(&'static str, &'static str)>,
     settings: Map<String, Value>,
     /// The subscriptions of each aggregate and view, by the path.
     pub(crate) hears: Vec<(&'static str, &'static [E::Kind])>,
@@ -195,8 +196,8 @@ pub struct Service<E: PublishedLanguage> {
 impl<E: PublishedLanguage> Service<E> {
     /// A service and its public port.
     pub fn new(name: &'static str, port: u16) -> Self {
-        let (resources, asks, settings, hears, cells) = Default::default();
-        Self { name, port, resources, asks, texts: &[], settings, hears, cells }
+        let (resources, asks, defaults, settings, hears, cells) = Default::default();
+        Self { name, port, resources, asks, texts: &[], defaults, settings, hears, cells }
     }
 
     /// Adds an aggregate.
@@ -247,8 +248,16 @@ impl<E: PublishedLanguage> Service<E> {
         self
     }
 
+    /// Sets another default for a key of the runtime in the table of this service, such as `shed`. An operator's value still
+    /// wins.
+    #[must_use]
+    pub fn default_of(mut self, key: &'static str, value: &'static str) -> Self {
+        self.defaults.push((key, value));
+        self
+    }
+
     pub(crate) fn into_model(self) -> ServiceModel {
-        let Self { name, port, resources, asks, texts, settings, hears, cells } = self;
+        let Self { name, port, resources, asks, texts, defaults, settings, hears, cells } = self;
         let listens: BTreeSet<_> = hears.iter().flat_map(|(_, kinds)| *kinds).map(|kind| (*kind).into()).collect();
         let listens = listens.into_iter().filter(|event: &EventType| event.source != name).collect();
         let may_ask = asks.clone();
@@ -259,7 +268,7 @@ impl<E: PublishedLanguage> Service<E> {
             Ok(Arc::new(ServiceBehaviour { service: name, may_ask, settles, cells }) as Arc<dyn Behaviour>)
         });
         let publishes = E::TYPES.iter().copied().filter(|event| event.source == name).collect();
-        ServiceModel { name, port, resources, asks, texts, listens, publishes, settings, start }
+        ServiceModel { name, port, resources, asks, texts, listens, publishes, defaults, settings, start }
     }
 }
 

@@ -2,7 +2,7 @@
 
 use crate::{
     decimal,
-    limits::{AMOUNT_MAX, NAME_MAX_CHARS},
+    limits::{AMOUNT_MAX, NAME_MAX_CHARS, REFERENCE_MAX_CHARS},
 };
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
@@ -190,6 +190,52 @@ impl<'de> Deserialize<'de> for Name {
     }
 }
 inline_schema!(Name: { "type": "string", "minLength": 1, "maxLength": NAME_MAX_CHARS });
+
+/// A text or a whole number, as clients send it: what values that may be either are made from.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(untagged, expecting = "must be a text or a whole number of at most 18 digits")]
+pub enum TextOrNumber {
+    /// A number.
+    Number(i64),
+    /// A text.
+    Text(String),
+}
+
+/// A client's own reference: a text of 1 to 64 characters, or a whole number. It is returned as it was sent, in its canonical
+/// spelling. So it is one visible line of at most 256 bytes, and every sender takes it as a recipient.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(untagged, try_from = "TextOrNumber")]
+pub enum Reference {
+    /// A number, which stays one.
+    Number(i64),
+    /// A text.
+    Text(String),
+}
+
+impl fmt::Display for Reference {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Number(number) => number.fmt(f),
+            Self::Text(text) => text.fmt(f),
+        }
+    }
+}
+
+impl TryFrom<TextOrNumber> for Reference {
+    type Error = &'static str;
+
+    fn try_from(sent: TextOrNumber) -> Result<Self, Self::Error> {
+        match sent {
+            TextOrNumber::Number(number) => Ok(Self::Number(number)),
+            TextOrNumber::Text(text) if !text.trim().is_empty() && text.chars().count() <= REFERENCE_MAX_CHARS => {
+                Ok(Self::Text(text))
+            }
+            TextOrNumber::Text(_) => Err("must be a text of 1 to 64 characters"),
+        }
+    }
+}
+
+inline_schema!(Reference: { "type": ["string", "integer"], "minLength": 1, "maxLength": REFERENCE_MAX_CHARS });
 
 /// Reads a whole number between `least` and `most` from `7`, `"7"` or `"7.0"`. A body of a client also has `7.0`: that is
 /// read as 7 before it comes here. A float is refused: it may have been another number once.

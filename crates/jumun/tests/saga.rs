@@ -1,8 +1,8 @@
 //! The saga kit, on a system that can be made wrong in many ways: the kit must find each of them.
 
-mod breakfast;
+mod defective;
 
-use breakfast::{Command, EXAMPLES, Order, PAY, system};
+use defective::{Command, EXAMPLES, Order, PAY, system};
 use jumun::{
     Rejection, Resource, Service, System,
     saga::{Action, Explored, ReplyOutcome, Saga},
@@ -29,29 +29,12 @@ mod a_correct_system {
     fn is_explored_and_clean() {
         let saga = saga("none");
         let explored = saga.explore();
-        assert_eq!(explored, Explored { states: 16, quiet: 6 });
+        assert_eq!(explored, Explored { states: 6, quiet: 4 });
         saga.each_step_fails();
         saga.each_undo_repeats();
         let canceled = saga.deliver(&saga.act(&saga.begin(), &CANCEL).expect("it is allowed"));
         saga.each_step_repeats(&canceled);
-        assert_eq!(canceled.field("/mileages", "active"), "false");
-    }
-
-    #[test]
-    fn undoes_nested_asks_too() {
-        let saga = saga("none");
-        let (state, result) = saga.begin_with(ReplyOutcome::Lost);
-        assert_eq!(result, Err(Rejection::Unavailable("payment")));
-        assert!(state.is_undoing());
-        let undone = saga.reply(&state, ReplyOutcome::Voided).expect("the payment is undone");
-        assert_eq!(
-            (undone.field("/pays", "active"), undone.field("/mileages", "active")),
-            ("false".into(), "true".into())
-        );
-        assert!(undone.is_undoing(), "the payment undoes what it asked for");
-        let undone = saga.reply(&undone, ReplyOutcome::Voided).expect("the mileage is undone");
-        assert_eq!(undone.field("/mileages", "active"), "false");
-        assert_eq!(saga.violations(&undone), Vec::<String>::new());
+        assert_eq!(canceled.field("/pays", "active"), "false");
     }
 
     #[test]
@@ -71,9 +54,9 @@ mod a_defect_is_found {
     #[test]
     fn when_a_policy_does_not_compensate_with_the_shortest_way_there() {
         let (violations, steps) = found("keeps_the_money");
-        assert_eq!(violations, ["payment and order differ", "mileage and order differ"]);
+        assert_eq!(violations, ["payment and order differ"]);
         assert_eq!(steps.len(), 3, "{steps:?}");
-        assert_eq!(steps[0], "POST /orders, asks: [Accepted, Accepted]");
+        assert_eq!(steps[0], "POST /orders, asks: [Accepted]");
         assert!(steps.contains(&"DELETE /orders/7".to_owned()), "{steps:?}");
         assert!(steps.contains(&"payment applies OrderCanceled".to_owned()), "{steps:?}");
     }

@@ -5,9 +5,8 @@ use crate::{
     order::OrderStatus,
     pay::PaymentStatus,
     reservation::ReservationStatus,
-    values::Reference,
 };
-use jumun::View;
+use jumun::{Reference, View};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 

@@ -6,11 +6,11 @@ use crate::{
     order::{Order, OrderStatus},
     pay::{Payment, PaymentStatus},
     reservation::{Reservation, ReservationStatus},
-    values::{EduNo, Reference},
+    values::EduNo,
 };
 use jumun::{
-    Aggregate, Answer, Ask, AskTarget, Context, Decision, Id, NoSettings, PublishedLanguage, Time, conflict, emit,
-    not_found, nothing,
+    Aggregate, Answer, Ask, AskTarget, Context, Decision, Id, NoSettings, PublishedLanguage, Reference, Time, conflict,
+    emit, not_found, nothing,
 };
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};

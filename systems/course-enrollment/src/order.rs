@@ -4,9 +4,11 @@
 use crate::{
     events::{Event, EventKind as On},
     pay::{PAY, Pay, PaymentStatus},
-    values::{CardNumber, EduNo, Reference},
+    values::{CardNumber, EduNo},
 };
-use jumun::{Aggregate, Answer, AskTarget, Context, Decision, Id, NoSettings, conflict, emit, not_found, nothing};
+use jumun::{
+    Aggregate, Answer, AskTarget, Context, Decision, Id, NoSettings, Reference, conflict, emit, not_found, nothing,
+};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 

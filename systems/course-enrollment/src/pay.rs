@@ -3,9 +3,9 @@
 use crate::{
     events::{Event, EventKind as On},
     order::Order,
-    values::{CardNumber, EduNo, Reference},
+    values::{CardNumber, EduNo},
 };
-use jumun::{Aggregate, Answers, Ask, Context, Decision, Id, conflict, declined, emit, nothing};
+use jumun::{Aggregate, Answers, Ask, Context, Decision, Id, Reference, conflict, declined, emit, nothing};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 

@@ -6,9 +6,9 @@
 use crate::{
     events::{Event, EventKind as On},
     order::{Order, OrderStatus},
-    values::{EduNo, Reference},
+    values::EduNo,
 };
-use jumun::{Aggregate, Confirm, Context, Decision, Id, conflict, emit, not_found, nothing};
+use jumun::{Aggregate, Confirm, Context, Decision, Id, Reference, conflict, emit, not_found, nothing};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 

@@ -1,6 +1,6 @@
 //! Values that clients send as texts or numbers.
 
-use jumun::Quantity;
+use jumun::{Quantity, TextOrNumber};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::fmt;
@@ -10,70 +10,23 @@ use std::fmt;
 #[serde(transparent)]
 pub struct EduNo(pub Quantity);
 
-/// A client's own reference: a text of 1 to 64 characters, or a whole number. It is returned as it was sent, in its canonical
-/// spelling. So it is one visible line of at most 256 bytes, and every sender takes it as a recipient.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(untagged, try_from = "Sent")]
-pub enum Reference {
-    /// A number, which stays one.
-    Number(i64),
-    /// A text.
-    Text(String),
-}
-
 /// A card number of which only the last four digits are kept.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(try_from = "Sent")]
+#[serde(try_from = "TextOrNumber")]
 pub struct CardNumber(String);
-
-/// The longest reference, in characters.
-const REFERENCE_MAX_CHARS: usize = 64;
 
 /// The longest card number, in characters: 19 digits with spaces and dashes.
 const CARD_NUMBER_MAX_CHARS: usize = 32;
 
-/// A text or a number, as clients send it.
-#[derive(Deserialize)]
-#[serde(untagged, expecting = "must be a text or a whole number of at most 18 digits")]
-enum Sent {
-    Number(i64),
-    Text(String),
-}
-
-impl fmt::Display for Reference {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Number(number) => number.fmt(f),
-            Self::Text(text) => text.fmt(f),
-        }
-    }
-}
-
-impl TryFrom<Sent> for Reference {
-    type Error = &'static str;
-
-    fn try_from(sent: Sent) -> Result<Self, Self::Error> {
-        match sent {
-            Sent::Number(number) => Ok(Self::Number(number)),
-            Sent::Text(text) if !text.trim().is_empty() && text.chars().count() <= REFERENCE_MAX_CHARS => {
-                Ok(Self::Text(text))
-            }
-            Sent::Text(_) => Err("must be a text of 1 to 64 characters"),
-        }
-    }
-}
-
-jumun::inline_schema!(Reference: { "type": ["string", "integer"], "minLength": 1, "maxLength": REFERENCE_MAX_CHARS });
-
-impl TryFrom<Sent> for CardNumber {
+impl TryFrom<TextOrNumber> for CardNumber {
     type Error = &'static str;
 
     /// An error never repeats what was sent.
-    fn try_from(sent: Sent) -> Result<Self, Self::Error> {
+    fn try_from(sent: TextOrNumber) -> Result<Self, Self::Error> {
         let text = match sent {
-            Sent::Number(number) if number < 0 => String::new(),
-            Sent::Number(number) => number.to_string(),
-            Sent::Text(text) => text,
+            TextOrNumber::Number(number) if number < 0 => String::new(),
+            TextOrNumber::Number(number) => number.to_string(),
+            TextOrNumber::Text(text) => text,
         };
         let digits: String = text.chars().filter(char::is_ascii_digit).collect();
         let is_number = text.chars().all(|letter| letter.is_ascii_digit() || matches!(letter, ' ' | '-'));

@@ -10,10 +10,10 @@ use course_enrollment::{
     order::{self, Application, Change, Order, OrderStatus},
     pay::{self, PAY, Pay, Payment, PaymentStatus},
     reservation::{self, Reservation, ReservationStatus},
-    values::{CardNumber, EduNo, Reference},
+    values::{CardNumber, EduNo},
 };
 use jiff::Timestamp;
-use jumun::{Aggregate, Confirm, Quantity, Rejection, Time, given::given};
+use jumun::{Aggregate, Confirm, Quantity, Reference, Rejection, Time, given::given};
 use support::{conflict, id};
 
 fn edu_no() -> EduNo {

@@ -1,7 +1,7 @@
 //! Every key with its value in effect and the source that set it.
 
 use super::{
-    load::{Config, TELEMETRY, assemble},
+    load::{Config, TELEMETRY, assemble, layers},
     service::{CALLS, NEIGHBOUR_KEYS, SENDER, ServiceConfig, ServiceKeys},
     system::SystemKeys,
 };
@@ -18,7 +18,7 @@ type Values = Vec<(String, Value)>;
 /// # Errors
 /// Those of [`load()`](crate::config::load()).
 pub fn explain(model: &SystemModel, sources: &Sources) -> Result<Vec<Entry>, ConfigError> {
-    let layers = sources.layers()?;
+    let layers = layers(model, sources)?;
     let config = assemble(model, sources, &layers)?;
     Ok(layers.explain(values(model, &config)))
 }

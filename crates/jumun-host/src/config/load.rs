@@ -6,7 +6,7 @@ use super::{
     tables::{default_listen, section, table},
 };
 use jiff::tz::TimeZone;
-use jumun::SystemModel;
+use jumun::{ServiceModel, SystemModel};
 use jumun_bus::BusUrl;
 use jumun_config::{ConfigError, Layers, Sources};
 use jumun_gateway::{GATEWAY, GatewayConfig, PORT};
@@ -51,7 +51,21 @@ pub struct Config {
 /// # Errors
 /// The first key that is unknown or has an invalid value, or a source that cannot be read.
 pub fn load(model: &SystemModel, sources: &Sources) -> Result<Config, ConfigError> {
-    assemble(model, sources, &sources.layers()?)
+    assemble(model, sources, &layers(model, sources)?)
+}
+
+/// What the sources say, over the defaults of the system.
+pub(super) fn layers(model: &SystemModel, sources: &Sources) -> Result<Layers, ConfigError> {
+    sources.layers()?.over(&defaults_of(model).collect::<Vec<_>>())
+}
+
+/// The keys of the runtime for which a system has defaults of its own.
+pub(super) fn defaults_of(model: &SystemModel) -> impl Iterator<Item = (String, String)> {
+    let of_service = |service: &ServiceModel| {
+        let name = service.name;
+        service.defaults.clone().into_iter().map(move |(key, value)| (format!("{name}.{key}"), value.to_owned()))
+    };
+    model.services.iter().flat_map(of_service)
 }
 
 pub(super) fn assemble(model: &SystemModel, sources: &Sources, layers: &Layers) -> Result<Config, ConfigError> {

@@ -2,7 +2,7 @@
 
 use super::{
     explain::without_secret,
-    load::TELEMETRY,
+    load::{TELEMETRY, defaults_of},
     service::{CALLS, SENDER, ServiceKeys},
     system::SystemKeys,
 };
@@ -69,6 +69,10 @@ fn system(page: &mut String, model: &SystemModel) {
     for ServiceModel { name, port, asks, .. } in &model.services {
         let asks: Vec<_> = asks.iter().map(|ask| format!("`{}`", ask.service)).collect();
         let _ = writeln!(page, "| `{name}` | `127.0.0.1:{port}` | {} |", asks.join(", "));
+    }
+    let defaults: Vec<_> = defaults_of(model).map(|(key, value)| format!("`{key} = {value}`")).collect();
+    if !defaults.is_empty() {
+        let _ = writeln!(page, "\nDefaults of this system: {}.", defaults.join(", "));
     }
     let settings = model.services.iter().flat_map(|service| {
         service.default_settings().iter().map(|(key, default)| (format!("{}.{key}", service.name), key, default))

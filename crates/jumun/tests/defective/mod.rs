@@ -1,30 +1,25 @@
-//! A system whose asks nest: an order needs its payment, a payment its mileage. Its payment can be made wrong in many ways.
-//! The tests of the saga kit and the simulation share it.
+//! A system that can be made wrong in many ways: an order needs its payment.
 
 use jumun::{
     Aggregate, Answers, Ask, Case, Context, Decision, Findings, Id, Name, NoSettings, Resource, Service, System,
-    SystemModel, Won, conflict, declined, emit, not_found, nothing,
+    SystemModel, Won, conflict, emit, not_found, nothing,
 };
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 pub(crate) const PAY: Ask<Pay, Payment> = Ask::post("payment", "/pays");
-const EARN: Ask<Pay, Mileage> = Ask::post("mileage", "/mileages");
 
 jumun::published_language! {
     pub(crate) enum Event, On {
         order(by id): Ordered(Order), OrderCanceled(Order);
         payment(by id): Paid(Payment), PaymentCanceled(Payment);
-        mileage(by id): MileageAdded(Mileage), MileageRemoved(Mileage);
     }
 }
 
 pub(crate) const EXAMPLES: &str = r#"{"eventType":"Ordered","id":1,"customer":"kim","price":1,"active":true}
 {"eventType":"OrderCanceled","id":1,"customer":"kim","price":1,"active":false}
 {"eventType":"Paid","id":1,"price":1,"active":true}
-{"eventType":"PaymentCanceled","id":1,"price":1,"active":false}
-{"eventType":"MileageAdded","id":1,"price":1,"active":true}
-{"eventType":"MileageRemoved","id":1,"price":1,"active":false}"#;
+{"eventType":"PaymentCanceled","id":1,"price":1,"active":false}"#;
 
 /// What the payment does wrong.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -71,23 +66,18 @@ pub(crate) struct Order {
     active: bool,
 }
 
-macro_rules! row {
-    ($($name:ident)*) => { $(
-        #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
-        pub(crate) struct $name {
-            id: Id<$name>,
-            price: Won,
-            active: bool,
-        }
-
-        impl Answers<Pay> for $name {
-            fn answers(&self, pay: &Pay) -> bool {
-                self.id == pay.id.cast() && self.active
-            }
-        }
-    )* };
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub(crate) struct Payment {
+    id: Id<Payment>,
+    price: Won,
+    active: bool,
 }
-row!(Payment Mileage);
+
+impl Answers<Pay> for Payment {
+    fn answers(&self, pay: &Pay) -> bool {
+        self.id == pay.id.cast() && self.active
+    }
+}
 
 impl Aggregate for Order {
     type Command = Command;
@@ -131,7 +121,6 @@ impl Aggregate for Payment {
         let defect = ctx.settings.defect;
         match (command, payment) {
             (Command::Do(pay), None) => {
-                ctx.ask(&EARN, pay.clone())?;
                 let price = Won::new(pay.price.get() + i64::from(defect == Defect::TakesTooMuch)).expect("an amount");
                 emit(Event::Paid(Payment { id: ctx.id, price, active: true }))
             }
@@ -153,48 +142,12 @@ impl Aggregate for Payment {
     }
 }
 
-impl Aggregate for Mileage {
-    type Command = Command;
-    type Event = Event;
-    type Settings = NoSettings;
-
-    const HEARS: &'static [On] = &[On::MileageAdded, On::MileageRemoved, On::PaymentCanceled];
-
-    fn react(event: &Event) -> Option<Command> {
-        matches!(event, Event::PaymentCanceled(_)).then_some(Command::Undo)
-    }
-
-    fn decide(mileage: Option<&Mileage>, command: Command, ctx: &Context<'_, Mileage>) -> Decision<Event> {
-        match (command, mileage) {
-            (Command::Do(pay), None) if pay.price.get() == 0 => declined("nothing to earn"),
-            (Command::Do(pay), None) => {
-                emit(Event::MileageAdded(Mileage { id: ctx.id, price: pay.price, active: true }))
-            }
-            (Command::Undo, Some(mileage)) if mileage.active => {
-                emit(Event::MileageRemoved(Mileage { active: false, ..mileage.clone() }))
-            }
-            (Command::Undo, _) => nothing(),
-            (_, _) => conflict("earned before"),
-        }
-    }
-
-    fn evolve(mileage: Option<Mileage>, event: &Event) -> Option<Mileage> {
-        match event {
-            Event::MileageAdded(mileage) | Event::MileageRemoved(mileage) => Some(mileage.clone()),
-            _ => mileage,
-        }
-    }
-}
-
 fn audit(case: &Case<'_>) -> Findings {
     let mut findings = Findings::default();
     let (order, payment) = (case.row::<Order>(), case.row::<Payment>());
     let active = order.as_ref().is_some_and(|order| order.active);
     if payment.as_ref().is_some_and(|payment| payment.active) != active {
         findings.violation("payment and order differ");
-    }
-    if case.row::<Mileage>().is_some_and(|mileage| mileage.active) != active {
-        findings.violation("mileage and order differ");
     }
     findings.add("money", payment.filter(|payment| payment.active).map_or(0, |payment| payment.price.get()));
     findings.add("prices", order.filter(|order| order.active).map_or(0, |order| order.price.get()));
@@ -204,11 +157,9 @@ fn audit(case: &Case<'_>) -> Findings {
 pub(crate) fn system() -> SystemModel {
     let order = Resource::<Order>::at("/orders").on_post(Command::Place).on_delete(Command::Cancel);
     let payment = Resource::<Payment>::at("/pays").on_ask(&PAY, |pay| pay.id.cast(), Command::Do, Command::Undo);
-    let mileage = Resource::<Mileage>::at("/mileages").on_ask(&EARN, |pay| pay.id.cast(), Command::Do, Command::Undo);
-    System::new("breakfast", EXAMPLES)
+    System::new("defective", EXAMPLES)
         .service(Service::new("order", 1).aggregate(order).asks(&PAY))
-        .service(Service::new("payment", 2).aggregate(payment).asks(&EARN))
-        .service(Service::new("mileage", 3).aggregate(mileage))
+        .service(Service::new("payment", 2).aggregate(payment))
         .audit(audit)
         .ledger("money", &["prices"])
         .build()

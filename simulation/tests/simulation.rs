@@ -662,7 +662,7 @@ fn an_order_stands_if_and_only_if_it_is_paid_and_a_cancel_undoes_all_that_follow
 
 #[test]
 fn an_order_stands_if_and_only_if_it_is_paid_and_its_mileage_is_earned() {
-    run(BREAKFAST, 10_000);
+    run(BREAKFAST, 5_000);
 }
 
 #[test]

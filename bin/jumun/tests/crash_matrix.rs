@@ -10,6 +10,8 @@
 #[path = "crash_matrix/delayed.rs"]
 mod delayed;
 mod lab;
+#[path = "crash_matrix/nested.rs"]
+mod nested;
 
 use http::Method;
 use lab::{Attempt, Client, Customer, Deed, LONG, Lab, Told, Trap, basket, wait_until};

@@ -4,6 +4,7 @@
 
 #![allow(dead_code, unused_imports, reason = "each test file uses a part of it")]
 
+mod breakfast;
 mod client;
 mod course;
 mod deed;
@@ -13,6 +14,7 @@ mod site;
 mod up;
 pub(crate) mod wire;
 
+pub(crate) use breakfast::{Breakfast, breakfast};
 pub(crate) use client::{Answer, Client, Customer, Told, basket};
 pub(crate) use course::{COURSE_SERVICES, Course, NEVER_PAID, REFUNDED, STANDS, TAKEN_BACK, application};
 pub(crate) use deed::Deed;

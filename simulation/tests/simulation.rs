@@ -212,6 +212,7 @@ impl World {
         });
         // Harsher than a real process, which takes requests only after recovery.
         self.running.lock().expect("one thread").insert(service, engine.clone());
+        engine.core().seed().await;
         recovery::start(engine.core(), engine.transport()).await;
         delayed::start(&engine).await;
         if !engine.core().model().publishes.is_empty() {
@@ -273,7 +274,7 @@ impl RebuildDatabase for Fragile {
 }
 
 impl ReadDatabase for Fragile {
-    delegate!(inner: identity document page scan request_by_key request doubts_about journal positions);
+    delegate!(inner: identity document first page scan request_by_key request doubts_about journal positions);
 
     fn requests(&self, filter: RequestFilter) -> BoxFuture<'_, Result<Vec<Request>, ReadError>> {
         if self.world.delays.is_empty() {

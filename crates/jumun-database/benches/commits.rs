@@ -69,6 +69,7 @@ fn changes(id: i64) -> Changes {
         documents: vec![order(id, 0, &body)],
         journal: vec![event(id)],
         positions: vec![],
+        ..Changes::default()
     }
 }
 

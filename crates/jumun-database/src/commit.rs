@@ -1,6 +1,6 @@
 //! A commit: what it changes, and how it can end.
 
-use crate::{DatabaseFailure, DocumentChange, JournalEntry, PositionChange, RequestChange};
+use crate::{DatabaseFailure, DocumentChange, DocumentVersion, JournalEntry, PositionChange, RequestChange};
 use uuid::Uuid;
 
 /// All changes of one step, applied in this order: requests, documents, journal, positions.
@@ -10,6 +10,8 @@ pub struct Changes {
     pub requests: Vec<RequestChange>,
     /// Documents, each at most once.
     pub documents: Vec<DocumentChange>,
+    /// Documents that the step has read and that must not have changed.
+    pub unchanged: Vec<DocumentVersion>,
     /// Events, in the order in which they happened.
     pub journal: Vec<JournalEntry>,
     /// Places of consumers.

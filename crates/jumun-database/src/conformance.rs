@@ -35,6 +35,7 @@ macro_rules! conformance {
             pages_are_filtered_by_texts_and_numbers
             pages_cut_a_long_list
             totals_follow_every_commit
+            an_index_finds_the_first
             a_scan_gives_all_documents_in_order_of_id
             events_are_numbered_without_gaps_in_commit_order
             each_partition_is_numbered_on_its_own

@@ -11,7 +11,7 @@
 /// }
 ///
 /// impl ReadDatabase for Double {
-///     delegate!(inner: identity document page scan request_by_key request requests doubts_about journal positions);
+///     delegate!(inner: identity document first page scan request_by_key request requests doubts_about journal positions);
 /// }
 /// impl RebuildDatabase for Double {
 ///     delegate!(inner: rebuild);
@@ -26,7 +26,7 @@
 macro_rules! delegate {
     ($field:ident: read) => {
         $crate::delegate! { $field:
-            identity document page scan request_by_key request requests doubts_about journal positions
+            identity document first page scan request_by_key request requests doubts_about journal positions
         }
     };
     ($field:ident: rebuild) => {
@@ -66,6 +66,11 @@ macro_rules! delegate {
     (@ $field:ident document) => {
         $crate::delegate! { $field.ReadDatabase:
             document(collection: &'static str, id: i64) -> Result<Option<$crate::Document>, $crate::ReadError>
+        }
+    };
+    (@ $field:ident first) => {
+        $crate::delegate! { $field.ReadDatabase:
+            first(lookup: $crate::Lookup) -> Result<Vec<i64>, $crate::ReadError>
         }
     };
     (@ $field:ident page) => {

@@ -20,6 +20,8 @@ pub struct Collection {
     pub name: &'static str,
     /// The fields of its documents that a reader of the database sees as columns.
     pub fields: Vec<Field>,
+    /// The fields of each index over several fields.
+    pub indexes: Vec<&'static [&'static str]>,
 }
 
 /// A top-level field of a document.
@@ -60,6 +62,32 @@ pub struct DocumentChange {
     pub shown: bool,
     /// A JSON object.
     pub body: String,
+}
+
+/// A document as a step has read it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct DocumentVersion {
+    /// The collection it belongs to.
+    pub collection: &'static str,
+    /// Its id.
+    pub id: i64,
+    /// Its version; 0 for a document that is not there.
+    pub version: u64,
+}
+
+/// Which documents an index over several fields must find.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Lookup {
+    /// The collection.
+    pub collection: &'static str,
+    /// The fields of the index.
+    pub fields: &'static [&'static str],
+    /// Their values: texts and whole numbers. Another value is found in no document.
+    pub values: Vec<serde_json::Value>,
+    /// Only ids after this one.
+    pub after: i64,
+    /// How many ids to give, at most [`limits::PAGE_MAX_ROWS`](crate::limits::PAGE_MAX_ROWS).
+    pub limit: u32,
 }
 
 /// Which documents, in which order.

@@ -31,7 +31,9 @@ mod url;
 mod values;
 
 pub use commit::{Changes, CommitError, Conflict, ReadError, Receipt};
-pub use documents::{Collection, Direction, Document, DocumentChange, Field, Page, Query, Schema};
+pub use documents::{
+    Collection, Direction, Document, DocumentChange, DocumentVersion, Field, Lookup, Page, Query, Schema,
+};
 pub use failure::DatabaseFailure;
 pub use futures_util::future::BoxFuture;
 pub use histogram::Histogram;

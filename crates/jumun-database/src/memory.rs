@@ -1,9 +1,9 @@
 //! A database in memory, for tests: the same promises, except that nothing outlives the process.
 
 use crate::{
-    Changes, CommitError, CommitFuture, Database, DatabaseFailure, Direction, Document, Identity, JournalRecord, Page,
-    Position, Query, ReadDatabase, ReadError, ReadFuture, RebuildDatabase, Receipt, Request, RequestChange,
-    RequestFilter, RequestState, Schema, Sharing, Stats, StoredAnswer, limits, partition_of,
+    Changes, CommitError, CommitFuture, Database, DatabaseFailure, Direction, Document, Identity, JournalRecord,
+    Lookup, Page, Position, Query, ReadDatabase, ReadError, ReadFuture, RebuildDatabase, Receipt, Request,
+    RequestChange, RequestFilter, RequestState, Schema, Sharing, Stats, StoredAnswer, limits, partition_of,
     rules::{self, Facts, RequestFacts},
     values::{self, Number, Wanted},
 };
@@ -116,6 +116,20 @@ impl ReadDatabase for MemoryDatabase {
 
     fn document(&self, collection: &'static str, id: i64) -> ReadFuture<'_, Option<Document>> {
         self.read(|state| state.documents.get(&(collection, id)).cloned())
+    }
+
+    fn first(&self, lookup: Lookup) -> ReadFuture<'_, Vec<i64>> {
+        let is_it = move |document: &Document| {
+            let body: serde_json::Value = serde_json::from_str(&document.body).unwrap_or_default();
+            let mut values = lookup.fields.iter().zip(&lookup.values);
+            document.shown
+                && document.id > lookup.after
+                && values.all(|(field, value)| !value.is_null() && body[*field] == *value)
+        };
+        self.read(move |state| {
+            let found = state.collection(lookup.collection).filter(|document| is_it(document));
+            found.map(|document| document.id).take(rows(lookup.limit)).collect()
+        })
     }
 
     fn page(&self, query: Query) -> ReadFuture<'_, Page> {

@@ -2,7 +2,7 @@
 //! needs.
 
 use crate::{
-    Changes, CommitError, DatabaseFailure, Document, Histogram, Identity, JournalRecord, Page, Position, Query,
+    Changes, CommitError, DatabaseFailure, Document, Histogram, Identity, JournalRecord, Lookup, Page, Position, Query,
     ReadError, Receipt, Request, RequestFilter,
 };
 use futures_util::future::BoxFuture;
@@ -57,6 +57,10 @@ pub trait ReadDatabase: Send + Sync + 'static {
 
     /// One document, hidden or not.
     fn document(&self, collection: &'static str, id: i64) -> ReadFuture<'_, Option<Document>>;
+
+    /// The ids of the shown documents whose fields have these values, the smallest first. An index over these fields finds
+    /// them.
+    fn first(&self, lookup: Lookup) -> ReadFuture<'_, Vec<i64>>;
 
     /// A page of the shown documents.
     fn page(&self, query: Query) -> ReadFuture<'_, Page>;

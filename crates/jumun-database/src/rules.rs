@@ -15,6 +15,9 @@ pub(crate) fn check_limits(changes: &Changes, schema: &Schema) -> Result<(), Com
         check_size(&document.body, limits::DOCUMENT_MAX_BYTES, || format!("document {} of `{name}`", document.id))?;
         check_collections(&[name], schema)?;
     }
+    for read in &changes.unchanged {
+        check_collections(&[read.collection], schema)?;
+    }
     if repeats(changes.documents.iter().map(|document| (document.collection, document.id))) {
         return over("a document is changed twice in one commit".to_owned());
     }
@@ -114,6 +117,12 @@ pub(crate) fn first_conflict<F: Facts>(changes: &Changes, facts: &mut F) -> Resu
     for change in &changes.documents {
         if facts.version(change.collection, change.id)? != change.expected_version {
             return Ok(Some(Conflict::Document { collection: change.collection, id: change.id }));
+        }
+    }
+    // After the changes: an adapter may remember what it has found out about these.
+    for read in &changes.unchanged {
+        if facts.version(read.collection, read.id)? != read.version {
+            return Ok(Some(Conflict::Document { collection: read.collection, id: read.id }));
         }
     }
     for change in &changes.positions {

@@ -64,6 +64,7 @@ fn changes(id: i64) -> Changes {
         documents: vec![order(id, 0, &serde_json::json!({ "storeName": "스토어99", "count": id }))],
         journal: vec![event(id), event(id)],
         positions: vec![],
+        ..Changes::default()
     }
 }
 

@@ -50,12 +50,12 @@ impl Routes {
         let (mut services, mut routes) = (Vec::new(), Vec::new());
         for service in &model.services {
             for resource in &service.resources {
-                routes.push(Route {
-                    path: resource.path,
+                routes.extend(resource.paths().map(|path| Route {
+                    path,
                     service: ServiceIndex(services.len()),
                     resource: resource.clone(),
-                    metrics: metrics.route("*", resource.path),
-                });
+                    metrics: metrics.route("*", path),
+                }));
             }
             let urls = config.upstreams.get(service.name).map(Vec::as_slice).unwrap_or_default();
             let mut commands = service.resources.iter().flat_map(|resource| &resource.commands);

@@ -11,7 +11,7 @@ use crate::{config::Config, error::HostError};
 use jumun::{ServiceModel, SystemModel};
 use jumun_bus::{Bus, BusError};
 use jumun_database::{
-    BoxFuture, Document, Identity, JournalRecord, OpenError, Page, Position, Query, ReadDatabase, ReadError,
+    BoxFuture, Document, Identity, JournalRecord, Lookup, OpenError, Page, Position, Query, ReadDatabase, ReadError,
     ReadFuture, Request, RequestFilter, Uuid,
 };
 use std::{
@@ -207,6 +207,10 @@ impl ReadDatabase for NamedReader {
 
     fn document(&self, collection: &'static str, id: i64) -> ReadFuture<'_, Option<Document>> {
         self.name(self.reader.document(collection, id))
+    }
+
+    fn first(&self, lookup: Lookup) -> ReadFuture<'_, Vec<i64>> {
+        self.name(self.reader.first(lookup))
     }
 
     fn page(&self, query: Query) -> ReadFuture<'_, Page> {

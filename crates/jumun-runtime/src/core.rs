@@ -21,16 +21,23 @@
 //!
 //! The database records whether it is so ([`Sharing`]), and [`require_one_process`] refuses to serve where it is not.
 
-use crate::{asks::budget::DelayBudget, events::token::Token, metrics::ServiceMetrics};
+use crate::{
+    asks::budget::DelayBudget,
+    events::token::Token,
+    intake::turns::Turns,
+    limits::DATABASE_PAUSE,
+    metrics::ServiceMetrics,
+    reading::{QueueKey, Reading},
+};
 use futures_util::{FutureExt, future::BoxFuture};
 use jiff::{Timestamp, tz::TimeZone};
 use jumun::{
-    AskTarget, Asked, Behaviour, Decided, Defect, DocumentAfter, DocumentKey, Documents, Outcome, ServiceModel, Step,
+    AskTarget, Asked, Behaviour, Decided, Defect, DocumentAfter, DocumentKey, Lookup, Outcome, ServiceModel, Step,
     Stored,
 };
 use jumun_database::{
-    AskRecord, Changes, CommitError, Database, DocumentChange, Identity, JournalEntry, ReadError, Receipt, Request,
-    RequestChange, RequestState, Sharing,
+    AskRecord, Changes, CommitError, Database, DocumentChange, DocumentVersion, Identity, JournalEntry, ReadError,
+    Receipt, Request, RequestChange, RequestState, Sharing,
 };
 use jumun_telemetry::{Kind, Origin, Span, TraceContext, Tracer};
 use std::{
@@ -73,6 +80,7 @@ struct Inner {
     unpublished: Mutex<Option<String>>,
     /// Shared by all commits; held exclusively by a worker that needs that no commit runs.
     commits: RwLock<()>,
+    turns: Turns<QueueKey>,
 }
 
 /// What a core is made of; see [`Parts`](crate::Parts).
@@ -95,6 +103,8 @@ pub(crate) enum StepError {
     Unreadable(ReadError),
     /// A document cannot be read by this release, or a decision breaks the rules of its system.
     Defect(Defect),
+    /// Too many wait for the same document.
+    Crowded,
 }
 
 /// The database is one that several processes share.
@@ -153,6 +163,7 @@ impl Core {
             trouble: Mutex::new(None),
             unpublished: Mutex::new(None),
             commits: RwLock::new(()),
+            turns: Turns::new(),
         }))
     }
 
@@ -234,6 +245,11 @@ impl Core {
         (self.0.ids)()
     }
 
+    /// The turns of documents and keys.
+    pub(crate) fn turns(&self) -> &Turns<QueueKey> {
+        &self.0.turns
+    }
+
     /// Wakes the worker that has asks undone.
     pub(crate) fn to_undo(&self) -> &Notify {
         &self.0.to_undo
@@ -309,15 +325,20 @@ impl Core {
         }
     }
 
-    /// Takes a step, reading the documents that it needs.
-    pub(crate) async fn decide(&self, step: Step<'_>, documents: &mut Documents) -> Result<Outcome, StepError> {
+    /// What an index finds.
+    pub(crate) async fn find(&self, lookup: &Lookup) -> Result<Vec<i64>, ReadError> {
+        let Lookup { resource, fields, values, after, limit } = lookup.clone();
+        let collection = self.model().resources[resource].collection;
+        self.database().first(jumun_database::Lookup { collection, fields, values, after, limit }).await
+    }
+
+    /// Takes a step, reading the documents that it needs in turn with other steps.
+    pub(crate) async fn decide(&self, step: Step<'_>, reading: &mut Reading) -> Result<Outcome, StepError> {
+        reading.take(self, vec![step.decider]).await?;
         loop {
-            match self.behaviour().decide(step, documents) {
-                Ok(Outcome::Needs(keys)) => {
-                    for key in keys {
-                        documents.insert(key, self.read(key).await?);
-                    }
-                }
+            match self.behaviour().decide(step, &reading.documents) {
+                Ok(Outcome::Needs(keys)) => reading.take(self, keys).await?,
+                Ok(Outcome::Find(lookup)) => reading.find(self, lookup).await?,
                 Ok(outcome) => return Ok(outcome),
                 Err(damaged) => return Err(StepError::Defect(damaged)),
             }
@@ -339,6 +360,12 @@ impl Core {
         }
         let later = decided.later.into_iter().map(|(key, asked)| self.asked_later(key, asked, now, trace));
         changes.requests.extend(later);
+        let resources = &self.model().resources;
+        changes.unchanged.extend(decided.read.into_iter().map(|((resource, id), version)| DocumentVersion {
+            collection: resources[resource].collection,
+            id,
+            version,
+        }));
         changes.journal.extend(decided.events.into_iter().map(|event| JournalEntry {
             event_type: event.event_type,
             key: event.key,
@@ -425,6 +452,36 @@ impl Core {
     }
 
     // ---- committing
+
+    /// Commits what a new database begins with, unless there is an event in it. Retries for as long as the database does
+    /// not answer.
+    pub async fn seed(&self) {
+        let now = self.now();
+        let decided = match self.behaviour().seed(now) {
+            Ok(Some(decided)) => decided,
+            Ok(None) => return,
+            Err(defect) => return tracing::error!(%defect, "the seed is not as it must be; this is a defect"),
+        };
+        loop {
+            let why = match self.database().journal(0, 0, 1).await {
+                Ok(events) if !events.is_empty() => return,
+                Ok(_) => {
+                    let mut changes = Changes::default();
+                    let (seed, trace) = (decided.clone(), TraceContext::following(None, || false));
+                    match self.add(seed, now, &trace, None, &mut changes).await {
+                        Ok(()) => match self.commit(changes).await {
+                            Ok(_) => return,
+                            Err(error) => error.to_string(),
+                        },
+                        Err(error) => error.to_string(),
+                    }
+                }
+                Err(error) => error.to_string(),
+            };
+            tracing::warn!(why, "the seed of a new database is not committed yet");
+            tokio::time::sleep(DATABASE_PAUSE).await;
+        }
+    }
 
     /// Waits until no commit runs, and lets none begin while the guard lives. Only of this process: see *One process a
     /// database* in `core.rs`.

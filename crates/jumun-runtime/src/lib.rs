@@ -11,6 +11,7 @@
 //! | [`intake`] | What a command passes before it is decided: [admission](intake::admission), [faults](intake::faults) on demand, its turn. |
 //! | `edge` | [`serve`]: HTTP derived from the model, health, metrics, the control socket, drain. |
 //! | [`limits`] | Every bound and every pause, by folder. |
+//! | `reading` | The documents of a step, read in turn with other steps. |
 //! | [`metrics`] | What the service counts. |
 //! | `crash` | Named steps at which a test kills the process. |
 //!
@@ -54,6 +55,7 @@ mod failing;
 pub mod intake;
 pub mod limits;
 pub mod metrics;
+mod reading;
 
 pub use self::core::{Core, SharedDatabase};
 pub use ::http::StatusCode;
@@ -72,10 +74,15 @@ pub fn schema(service: &ServiceModel) -> Schema {
             .iter()
             .map(|field| Field { name: field.name.clone().into(), indexed: field.is_finder, is_date: field.is_date })
             .collect(),
+        indexes: resource.indexes.clone(),
     });
     let fields = ["key", "source", "eventType", "cause"];
     let fields = fields.map(|name| Field { name: name.into(), indexed: name == "key", is_date: false }).to_vec();
-    let parked = (!service.listens.is_empty()).then_some(Collection { name: events::parked::PARKED, fields });
+    let parked = (!service.listens.is_empty()).then_some(Collection {
+        name: events::parked::PARKED,
+        fields,
+        indexes: Vec::new(),
+    });
     let collections = collections.chain(parked).collect();
     Schema { service: service.name.to_owned(), partitions: PARTITIONS, collections }
 }

@@ -7,13 +7,16 @@
 use crate::{
     ask::{Answer, Ask, AskTarget, Asked, Reply},
     event::PublishedLanguage,
+    first::First,
+    model::DocumentKey,
     rejection::Rejection,
+    subscription,
     time::Time,
     value::Id,
 };
 use schemars::JsonSchema;
 use serde::{Serialize, de::DeserializeOwned};
-use std::{cell::RefCell, fmt::Debug};
+use std::{any::TypeId, cell::RefCell, fmt::Debug};
 
 /// An entity of the business, such as an order: its state, its commands, what they lead to. See the
 /// [crate documentation](crate) for a whole one.
@@ -30,7 +33,7 @@ pub trait Aggregate: Clone + Debug + Serialize + DeserializeOwned + JsonSchema +
     /// The events that it subscribes to, its own and those of other services: the complete list.
     ///
     /// An event of another kind never reaches [`concerns`](Self::concerns), [`react`](Self::react),
-    /// [`react_anew`](Self::react_anew) or [`evolve`](Self::evolve). List its own events, too: without them its decisions
+    /// [`react_first`](Self::react_first), [`react_anew`](Self::react_anew) or [`evolve`](Self::evolve). List its own events, too: without them its decisions
     /// do not change its state.
     const HEARS: &'static [<Self::Event as PublishedLanguage>::Kind];
 
@@ -55,13 +58,21 @@ pub trait Aggregate: Clone + Debug + Serialize + DeserializeOwned + JsonSchema +
     }
 
     /// Policy: the command that an event causes, for the instance that it concerns. `decide` then sees the state after
-    /// the event.
+    /// the event. An event of the service itself causes its command in the same commit.
     fn react(_event: &Self::Event) -> Option<Self::Command> {
         None
     }
 
-    /// Policy: the commands that make new instances because of an event, such as notifications. Each instance gets an id
-    /// of its own.
+    /// Policy: the command that an event causes for the [first] instances that an index finds, such as the customer who
+    /// has waited longest. `decide` then sees the state after the event, as with [`react`](Self::react).
+    ///
+    /// [first]: First
+    fn react_first(_event: &Self::Event) -> Option<First<Self>> {
+        None
+    }
+
+    /// Policy: the commands that make new instances because of an event of another service, such as notifications. Each
+    /// instance gets an id of its own.
     fn react_anew(_event: &Self::Event) -> Vec<Self::Command> {
         Vec::new()
     }
@@ -129,13 +140,53 @@ pub struct Context<'a, A: Aggregate> {
     /// What the operator has set.
     pub settings: &'a A::Settings,
     pub(crate) reply: Option<&'a Reply>,
+    pub(crate) peers: Peers<'a, A::Event>,
     /// The delayed asks of this decision.
     pub(crate) later: RefCell<Vec<Asked>>,
 }
 
+/// Where a decision reads other instances of its service.
+pub(crate) enum Peers<'a, E> {
+    /// The documents of the service.
+    Documents(&'a dyn Documents),
+    /// All that happened: each instance is what these events make of it.
+    History(&'a [E]),
+}
+
+/// The documents of a service, as a decision reads them.
+pub(crate) trait Documents {
+    /// The body of a document, by its type and id; None if it does not exist.
+    fn body(&self, kind: TypeId, id: i64) -> Result<Option<&str>, Unread>;
+}
+
+impl<E> Debug for Peers<'_, E> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Peers")
+    }
+}
+
 impl<'a, A: Aggregate> Context<'a, A> {
-    pub(crate) fn new(id: Id<A>, now: Time, settings: &'a A::Settings, reply: Option<&'a Reply>) -> Self {
-        Self { id, now, settings, reply, later: RefCell::default() }
+    pub(crate) fn new(
+        id: Id<A>,
+        now: Time,
+        settings: &'a A::Settings,
+        reply: Option<&'a Reply>,
+        peers: Peers<'a, A::Event>,
+    ) -> Self {
+        Self { id, now, settings, reply, peers, later: RefCell::default() }
+    }
+
+    /// Reads another instance of the same service, also a hidden one. None: it does not exist.
+    ///
+    /// The decision is committed only if that instance has not changed until then. Decisions that read the same instance
+    /// queue for it, so read few: at most [`READS_MAX`](crate::limits::READS_MAX).
+    pub fn read<B: Aggregate<Event = A::Event>>(&self, id: Id<B>) -> Result<Option<B>, Stop> {
+        let body = match self.peers {
+            Peers::Documents(documents) => documents.body(TypeId::of::<B>(), id.get()).map_err(Stop::Read)?,
+            Peers::History(events) => return Ok(subscription::folded(id, None, events)),
+        };
+        let read = body.map(serde_json::from_str).transpose();
+        read.map_err(|error: serde_json::Error| Stop::Read(Unread(Err(format!("it reads {id}: {error}")))))
     }
 
     /// Asks another service and returns its answer, for a decision that has a fallback. The first run of the decision stops
@@ -190,9 +241,15 @@ pub type Decision<E> = Result<Vec<E>, Stop>;
 pub enum Stop {
     /// It needs the answer to an ask first.
     Ask(Box<Asked>),
+    /// It needs another document of its service first. See [`Context::read`].
+    Read(Unread),
     /// It is rejected.
     Reject(Rejection),
 }
+
+/// A document that a decision cannot read yet, or why it never can.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Unread(pub(crate) Result<DocumentKey, String>);
 
 impl From<Rejection> for Stop {
     fn from(rejection: Rejection) -> Self {

@@ -1,19 +1,28 @@
 //! Behaviours: the decisions and effects of one service, with the types of its aggregates and views erased. Pure.
 
 use crate::{
-    aggregate::{Aggregate, Context, Decision, Stop, View},
+    aggregate::{self, Aggregate, Context, Decision, Peers, Stop, Unread, View},
     ask::{AskTarget, Asked, Reply},
     event::PublishedLanguage,
+    first::Index,
     folding::Fold,
+    limits::{LOOKUP_ROWS, POLICY_CHAIN_MAX, READS_MAX},
     model::{
         Behaviour, Decided, Defect, DocumentAfter, DocumentKey, Documents, EncodedEvent, ErasedCommand, Folding,
-        NEW_ID, Outcome, ReceivedEvent, SettleModel, Step, Stored,
+        Lookup, NEW_ID, Outcome, ReceivedEvent, SettleModel, Step, Stored,
     },
     subscription,
     value::Id,
 };
 use jiff::Timestamp;
-use std::{collections::BTreeMap, marker::PhantomData, sync::Arc};
+use serde_json::Value;
+use std::{
+    any::TypeId,
+    cell::RefCell,
+    collections::{BTreeMap, BTreeSet},
+    marker::PhantomData,
+    sync::Arc,
+};
 
 pub(crate) fn any<A: Aggregate>(command: A::Command) -> ErasedCommand {
     ErasedCommand { is_ending: A::is_ending(&command), command: Arc::new(command) }
@@ -27,17 +36,38 @@ pub(crate) trait Cell<E>: Send + Sync {
     fn reaction(&self, _event: &E) -> Option<(i64, ErasedCommand)> {
         None
     }
+    /// The instances that an event chooses, and their command.
+    fn reaction_first(&self, _event: &E) -> Option<Choice> {
+        None
+    }
     /// The commands that make new instances because of an event.
     fn reactions_anew(&self, _event: &E) -> Vec<ErasedCommand> {
         Vec::new()
     }
+    /// Whether a document is shown and its fields have these values.
+    fn is_shown_with(&self, _id: i64, _body: &str, _fields: Index, _values: &[Value]) -> Result<bool, Defect> {
+        Ok(false)
+    }
     /// The decision, and what it asks later.
-    fn decide(&self, body: Option<&str>, step: Step<'_>) -> Result<(Decision<E>, Vec<Asked>), Defect>;
+    fn decide(
+        &self,
+        body: Option<&str>,
+        step: Step<'_>,
+        peers: Peers<'_, E>,
+    ) -> Result<(Decision<E>, Vec<Asked>), Defect>;
     fn evolve(&self, id: i64, body: Option<&str>, event: &E) -> Result<Option<(String, bool)>, Defect>;
     /// See [`Behaviour::folding`].
     fn folding(&self) -> Option<Box<dyn Folding>> {
         None
     }
+}
+
+/// A [`First`](crate::First) with its type erased.
+pub(crate) struct Choice {
+    index: Index,
+    choices: Vec<Vec<Value>>,
+    at_most: usize,
+    command: ErasedCommand,
 }
 
 pub(crate) struct TypedCell<A: Aggregate> {
@@ -76,13 +106,35 @@ impl<A: Aggregate> Cell<A::Event> for TypedCell<A> {
         subscription::reactions_anew::<A>(event).into_iter().map(any::<A>).collect()
     }
 
-    fn decide(&self, body: Option<&str>, step: Step<'_>) -> Result<(Decision<A::Event>, Vec<Asked>), Defect> {
+    fn reaction_first(&self, event: &A::Event) -> Option<Choice> {
+        let first = subscription::reaction_first::<A>(event)?;
+        let values = |choice| if let Value::Array(values) = choice { values } else { vec![choice] };
+        Some(Choice {
+            index: first.index,
+            choices: first.choices.into_iter().map(values).collect(),
+            at_most: first.at_most,
+            command: any::<A>(first.command),
+        })
+    }
+
+    fn is_shown_with(&self, id: i64, body: &str, fields: Index, values: &[Value]) -> Result<bool, Defect> {
+        let document: Value = serde_json::from_str(body).map_err(|error| self.damaged(id, error))?;
+        let has_values = fields.iter().zip(values).all(|(field, value)| document[*field] == *value);
+        Ok(has_values && self.state(id, Some(body))?.is_some_and(|state| state.shown()))
+    }
+
+    fn decide(
+        &self,
+        body: Option<&str>,
+        step: Step<'_>,
+        peers: Peers<'_, A::Event>,
+    ) -> Result<(Decision<A::Event>, Vec<Asked>), Defect> {
         let (_, id) = step.decider;
         let state = self.state(id, body)?;
         let typed = self.typed(id)?;
         let command = step.command.command.downcast_ref::<A::Command>();
         let command = command.ok_or_else(|| self.damaged(id, "the command is another aggregate's"))?.clone();
-        let ctx = Context::new(typed, step.now.into(), &self.settings, step.reply);
+        let ctx = Context::new(typed, step.now.into(), &self.settings, step.reply, peers);
         let decision = A::decide(state.as_ref(), command, &ctx);
         Ok((decision, ctx.later.into_inner()))
     }
@@ -115,7 +167,12 @@ impl<V: View> Cell<V::Event> for ViewCell<V> {
         subscription::concerned_row::<V>(event)
     }
 
-    fn decide(&self, _: Option<&str>, step: Step<'_>) -> Result<(Decision<V::Event>, Vec<Asked>), Defect> {
+    fn decide(
+        &self,
+        _: Option<&str>,
+        step: Step<'_>,
+        _: Peers<'_, V::Event>,
+    ) -> Result<(Decision<V::Event>, Vec<Asked>), Defect> {
         Err(Defect { collection: self.collection, id: step.decider.1, why: "a view takes no commands".to_owned() })
     }
 
@@ -138,70 +195,59 @@ pub(crate) struct ServiceBehaviour<E> {
     pub(crate) may_ask: Vec<AskTarget>,
     /// The delayed asks that each cell settles.
     pub(crate) settles: Vec<Vec<SettleModel>>,
+    /// The type of each cell.
+    pub(crate) kinds: Vec<TypeId>,
+    /// The indexes of each cell.
+    pub(crate) indexes: Vec<Vec<Index>>,
+    /// The events that a new database begins with.
+    pub(crate) seed: Vec<E>,
     pub(crate) cells: Vec<Box<dyn Cell<E>>>,
+}
+
+/// Why a step goes no further.
+enum Halt {
+    /// This is its outcome.
+    Outcome(Outcome),
+    /// The code or a document is not as it must be.
+    Defect(Defect),
+}
+
+impl From<Defect> for Halt {
+    fn from(defect: Defect) -> Self {
+        Self::Defect(defect)
+    }
+}
+
+impl Halt {
+    fn needs(keys: Vec<DocumentKey>) -> Self {
+        Self::Outcome(Outcome::Needs(keys))
+    }
 }
 
 impl<E: PublishedLanguage> Behaviour for ServiceBehaviour<E> {
     fn decide(&self, step: Step<'_>, documents: &Documents) -> Result<Outcome, Defect> {
-        let Some(stored) = documents.get(&step.decider) else { return Ok(Outcome::Needs(vec![step.decider])) };
-        let body = stored.as_ref().map(|stored| stored.body.as_str());
-        let (decision, later) = self.cells[step.decider.0].decide(body, step)?;
-        let events = match decision {
-            Ok(events) => events,
-            Err(Stop::Reject(why)) => return Ok(Outcome::Rejected(why)),
-            Err(Stop::Ask(asked)) => {
-                self.check_ask(step.decider, &asked)?;
-                return Ok(Outcome::Ask(asked));
-            }
-        };
-        self.check_ours(step.decider, &events)?;
-        let mut progress = Progress::new(documents);
-        self.ask_later(step.decider, later, &mut progress)?;
-        if let Err(missing) = self.evolve(&events, &mut progress)? {
-            return Ok(Outcome::Needs(missing));
-        }
-        Ok(Outcome::Decided(progress.decided(&events, step.now, &self.settles)))
+        outcome(self.decided(step, documents))
     }
 
     fn handle(&self, event: ReceivedEvent<'_>, documents: &Documents) -> Result<Outcome, Defect> {
-        let ReceivedEvent { event_type, body, now, new_ids } = event;
-        let undecodable = |error: serde_json::Error| Defect { collection: "events", id: 0, why: error.to_string() };
-        let Some(event) = E::decode(event_type, body).map_err(undecodable)? else {
-            return Ok(Outcome::Decided(Decided::default())); // a later release publishes it
-        };
-        let mut progress = Progress::new(documents);
-        if let Err(missing) = self.evolve(std::slice::from_ref(&event), &mut progress)? {
-            return Ok(Outcome::Needs(missing));
+        outcome(self.handled(event, documents))
+    }
+
+    fn seed(&self, now: Timestamp) -> Result<Option<Decided>, Defect> {
+        if self.seed.is_empty() {
+            return Ok(None);
         }
-        let mut ours = Vec::new();
-        let reply = Some(&Reply::OnlyLater);
-        for (at, cell) in self.cells.iter().enumerate() {
-            let reaction = cell.reaction(&event);
-            let anew = cell.reactions_anew(&event);
-            let ids = new_ids.get(&at).map(Vec::as_slice).unwrap_or_default();
-            if ids.len() < anew.len() {
-                return Ok(Outcome::Needs(vec![(at, NEW_ID); anew.len() - ids.len()]));
-            }
-            for (id, command) in reaction.into_iter().chain(ids.iter().copied().zip(anew)) {
-                let step = Step { decider: (at, id), command: &command, now, reply };
-                let (decision, later) = cell.decide(progress.body(step.decider), step)?;
-                match decision {
-                    Ok(events) => {
-                        self.check_ours(step.decider, &events)?;
-                        self.ask_later(step.decider, later, &mut progress)?;
-                        if let Err(missing) = self.evolve(&events, &mut progress)? {
-                            return Ok(Outcome::Needs(missing));
-                        }
-                        ours.extend(events);
-                    }
-                    Err(Stop::Reject(_)) => progress.dropped += 1,
-                    Err(Stop::Ask(_)) => {
-                        return Err(self.defect(step.decider, "a policy asks and waits for the answer".to_owned()));
-                    }
-                }
-            }
+        let mut documents = Documents::new();
+        for (key, _) in self.concerned(&self.seed) {
+            documents.insert(key, None);
+            self.check_ours(key, &self.seed)?;
         }
-        Ok(Outcome::Decided(progress.decided(&ours, now, &self.settles)))
+        let mut progress = Progress::new(&documents, now);
+        match self.evolve(&self.seed, &mut progress) {
+            Ok(()) => Ok(Some(progress.decided(&self.seed, &self.settles))),
+            Err(Halt::Defect(defect)) => Err(defect),
+            Err(Halt::Outcome(_)) => Ok(None), // every document is there
+        }
     }
 
     fn folding(&self, resource: usize) -> Option<Box<dyn Folding>> {
@@ -209,7 +255,187 @@ impl<E: PublishedLanguage> Behaviour for ServiceBehaviour<E> {
     }
 }
 
+fn outcome(result: Result<Decided, Halt>) -> Result<Outcome, Defect> {
+    match result {
+        Ok(decided) => Ok(Outcome::Decided(decided)),
+        Err(Halt::Outcome(outcome)) => Ok(outcome),
+        Err(Halt::Defect(defect)) => Err(defect),
+    }
+}
+
 impl<E: PublishedLanguage> ServiceBehaviour<E> {
+    fn decided(&self, step: Step<'_>, documents: &Documents) -> Result<Decided, Halt> {
+        if documents.get(&step.decider).is_none() {
+            return Err(Halt::needs(vec![step.decider]));
+        }
+        let mut progress = Progress::new(documents, step.now);
+        let events = match self.decision(step, &mut progress)? {
+            Ok(events) => events,
+            Err(Stop::Reject(why)) => return Err(Halt::Outcome(Outcome::Rejected(why))),
+            Err(Stop::Ask(asked)) => {
+                self.check_ask(step.decider, &asked)?;
+                return Err(Halt::Outcome(Outcome::Ask(asked)));
+            }
+            Err(Stop::Read(unread)) => return Err(self.unread(step.decider, unread)),
+        };
+        let mut ours = Vec::new();
+        self.emit(events, 0, &mut progress, &mut ours)?;
+        Ok(progress.decided(&ours, &self.settles))
+    }
+
+    fn handled(&self, event: ReceivedEvent<'_>, documents: &Documents) -> Result<Decided, Halt> {
+        let ReceivedEvent { event_type, body, now, new_ids } = event;
+        let undecodable = |error: serde_json::Error| Defect { collection: "events", id: 0, why: error.to_string() };
+        let Some(event) = E::decode(event_type, body).map_err(undecodable)? else {
+            return Ok(Decided::default()); // a later release publishes it
+        };
+        let mut progress = Progress::new(documents, now);
+        self.evolve(std::slice::from_ref(&event), &mut progress)?;
+        let mut ours = Vec::new();
+        for at in 0..self.cells.len() {
+            self.react(at, &event, 0, &mut progress, &mut ours)?;
+            let anew = self.cells[at].reactions_anew(&event);
+            let ids = new_ids.get(&at).map(Vec::as_slice).unwrap_or_default();
+            if ids.len() < anew.len() {
+                return Err(Halt::needs(vec![(at, NEW_ID); anew.len() - ids.len()]));
+            }
+            for (id, command) in ids.iter().copied().zip(anew) {
+                self.cause((at, id), &command, 0, &mut progress, &mut ours)?;
+            }
+        }
+        Ok(progress.decided(&ours, &self.settles))
+    }
+
+    /// The decision of a command; notes what it asks later and what it reads.
+    fn decision(&self, step: Step<'_>, progress: &mut Progress<'_>) -> Result<Decision<E>, Halt> {
+        let reading = Reading { kinds: &self.kinds, progress, read: RefCell::default() };
+        let (decision, later) =
+            self.cells[step.decider.0].decide(progress.body(step.decider), step, Peers::Documents(&reading))?;
+        let read = reading.read.into_inner();
+        if read.len() > READS_MAX {
+            return Err(self.defect(step.decider, format!("it reads more than {READS_MAX} documents")).into());
+        }
+        progress.read.extend(read);
+        if let Ok(events) = &decision {
+            self.check_ours(step.decider, events)?;
+            self.ask_later(step.decider, later, progress)?;
+        }
+        Ok(decision)
+    }
+
+    fn unread(&self, decider: DocumentKey, Unread(why): Unread) -> Halt {
+        match why {
+            Ok(key) => Halt::needs(vec![key]),
+            Err(why) => self.defect(decider, why).into(),
+        }
+    }
+
+    /// Applies events of this service to everything that they concern, then the policies on them. `chain`: how many
+    /// policies led to these events.
+    fn emit(&self, events: Vec<E>, chain: usize, progress: &mut Progress<'_>, ours: &mut Vec<E>) -> Result<(), Halt> {
+        self.evolve(&events, progress)?;
+        let emitted = ours.len()..ours.len() + events.len();
+        ours.extend(events);
+        for nth in emitted {
+            let event = ours[nth].clone();
+            for at in 0..self.cells.len() {
+                self.react(at, &event, chain, progress, ours)?;
+                if !self.cells[at].reactions_anew(&event).is_empty() {
+                    let why = "an event of the service itself makes new instances".to_owned();
+                    return Err(self.defect((at, event.correlation_key()), why).into());
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// The policies of one aggregate on an event.
+    fn react(
+        &self,
+        at: usize,
+        event: &E,
+        chain: usize,
+        progress: &mut Progress<'_>,
+        ours: &mut Vec<E>,
+    ) -> Result<(), Halt> {
+        if let Some((id, command)) = self.cells[at].reaction(event) {
+            self.cause((at, id), &command, chain, progress, ours)?;
+        }
+        if let Some(choice) = self.cells[at].reaction_first(event) {
+            for id in self.chosen(at, &choice, progress)? {
+                self.cause((at, id), &choice.command, chain, progress, ours)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// A command that a policy causes. It is dropped if the state refuses it.
+    fn cause(
+        &self,
+        decider: DocumentKey,
+        command: &ErasedCommand,
+        chain: usize,
+        progress: &mut Progress<'_>,
+        ours: &mut Vec<E>,
+    ) -> Result<(), Halt> {
+        if chain == POLICY_CHAIN_MAX {
+            let why = format!("more than {POLICY_CHAIN_MAX} policies cause each other in one commit");
+            return Err(self.defect(decider, why).into());
+        }
+        let step = Step { decider, command, now: progress.now, reply: Some(&Reply::OnlyLater) };
+        match self.decision(step, progress)? {
+            Ok(events) => self.emit(events, chain + 1, progress, ours),
+            Err(Stop::Reject(_)) => {
+                progress.dropped += 1;
+                Ok(())
+            }
+            Err(Stop::Ask(_)) => Err(self.defect(decider, "a policy asks and waits for the answer".to_owned()).into()),
+            Err(Stop::Read(unread)) => Err(self.unread(decider, unread)),
+        }
+    }
+
+    /// The instances of a choice, the smallest ids first, as they are after what has happened in this step.
+    fn chosen(&self, at: usize, choice: &Choice, progress: &Progress<'_>) -> Result<Vec<i64>, Halt> {
+        let Choice { index, choices, at_most, .. } = choice;
+        if !self.indexes[at].contains(index) {
+            return Err(self.defect((at, 0), format!("it has no index over {index:?}")).into());
+        }
+        // What was read may have changed in this step, or in one before it in the same commit: the index does not know.
+        let known: BTreeSet<i64> = progress.before.of(at).collect();
+        let mut chosen = Vec::new();
+        for values in choices {
+            let left = at_most - chosen.len();
+            let mut found = BTreeSet::new();
+            for id in &known {
+                if let Some(body) = progress.body((at, *id))
+                    && self.cells[at].is_shown_with(*id, body, index, values)?
+                {
+                    found.insert(*id);
+                }
+            }
+            let mut unknown = 0;
+            let mut after = 0;
+            while unknown < left {
+                let (fields, values, limit) = (*index, values.clone(), LOOKUP_ROWS);
+                let lookup = Lookup { resource: at, fields, values, after, limit };
+                let Some(ids) = progress.before.found(&lookup) else {
+                    return Err(Halt::Outcome(Outcome::Find(lookup)));
+                };
+                let new = ids.iter().filter(|id| !known.contains(id));
+                unknown += new.clone().count();
+                found.extend(new);
+                match ids.last() {
+                    Some(last) if ids.len() == LOOKUP_ROWS as usize => after = *last,
+                    _ => break,
+                }
+            }
+            found.retain(|id| !chosen.contains(id));
+            chosen.extend(found.into_iter().take(left));
+        }
+        let unread: Vec<_> = chosen.iter().filter(|id| !known.contains(id)).map(|id| (at, *id)).collect();
+        if unread.is_empty() { Ok(chosen) } else { Err(Halt::needs(unread)) }
+    }
+
     fn defect(&self, (resource, id): DocumentKey, why: String) -> Defect {
         Defect { collection: self.cells[resource].collection(), id, why }
     }
@@ -242,25 +468,43 @@ impl<E: PublishedLanguage> ServiceBehaviour<E> {
         }
     }
 
-    /// Applies events to everything that they concern; or returns the documents that must be read first.
-    fn evolve(&self, events: &[E], progress: &mut Progress<'_>) -> Result<Result<(), Vec<DocumentKey>>, Defect> {
-        let concerned = || {
-            events.iter().flat_map(|event| {
-                let cells = self.cells.iter().enumerate();
-                cells.filter_map(move |(at, cell)| cell.concerned(event).map(|id| ((at, id), event)))
-            })
-        };
+    /// Applies events to everything that they concern.
+    fn evolve(&self, events: &[E], progress: &mut Progress<'_>) -> Result<(), Halt> {
         let missing: Vec<_> =
-            concerned().map(|(key, _)| key).filter(|key| !progress.before.contains_key(key)).collect();
+            self.concerned(events).map(|(key, _)| key).filter(|key| progress.before.get(key).is_none()).collect();
         if !missing.is_empty() {
-            return Ok(Err(missing));
+            return Err(Halt::needs(missing));
         }
-        for (key, event) in concerned() {
+        for (key, event) in self.concerned(events) {
             if let Some(evolved) = self.cells[key.0].evolve(key.1, progress.body(key), event)? {
                 progress.after.insert(key, evolved);
             }
         }
-        Ok(Ok(()))
+        Ok(())
+    }
+
+    /// The documents that events concern.
+    fn concerned<'e>(&self, events: &'e [E]) -> impl Iterator<Item = (DocumentKey, &'e E)> {
+        events.iter().flat_map(|event| {
+            let cells = self.cells.iter().enumerate();
+            cells.filter_map(move |(at, cell)| cell.concerned(event).map(|id| ((at, id), event)))
+        })
+    }
+}
+
+/// What one decision reads.
+struct Reading<'a> {
+    kinds: &'a [TypeId],
+    progress: &'a Progress<'a>,
+    read: RefCell<BTreeSet<DocumentKey>>,
+}
+
+impl aggregate::Documents for Reading<'_> {
+    fn body(&self, kind: TypeId, id: i64) -> Result<Option<&str>, Unread> {
+        let at = self.kinds.iter().position(|known| *known == kind);
+        let key = (at.ok_or_else(|| Unread(Err("it reads a type of another service".to_owned())))?, id);
+        self.read.borrow_mut().insert(key);
+        if self.progress.before.get(&key).is_none() { Err(Unread(Ok(key))) } else { Ok(self.progress.body(key)) }
     }
 }
 
@@ -268,13 +512,17 @@ impl<E: PublishedLanguage> ServiceBehaviour<E> {
 struct Progress<'a> {
     before: &'a Documents,
     after: BTreeMap<DocumentKey, (String, bool)>,
+    /// What decisions have read.
+    read: BTreeSet<DocumentKey>,
     later: Vec<(DocumentKey, Asked)>,
     dropped: u32,
+    now: Timestamp,
 }
 
 impl<'a> Progress<'a> {
-    const fn new(before: &'a Documents) -> Self {
-        Self { before, after: BTreeMap::new(), later: Vec::new(), dropped: 0 }
+    fn new(before: &'a Documents, now: Timestamp) -> Self {
+        let (after, read) = (BTreeMap::new(), BTreeSet::new());
+        Self { before, after, read, later: Vec::new(), dropped: 0, now }
     }
 
     fn stored(&self, key: DocumentKey) -> Option<&'a Stored> {
@@ -287,7 +535,7 @@ impl<'a> Progress<'a> {
         after.or_else(|| self.stored(key).map(|stored| stored.body.as_str()))
     }
 
-    fn decided<E: PublishedLanguage>(mut self, events: &[E], now: Timestamp, settles: &[Vec<SettleModel>]) -> Decided {
+    fn decided<E: PublishedLanguage>(mut self, events: &[E], settles: &[Vec<SettleModel>]) -> Decided {
         let (after, later) = (std::mem::take(&mut self.after), std::mem::take(&mut self.later));
         // An unchanged document needs no commit.
         let changed =
@@ -301,12 +549,15 @@ impl<'a> Progress<'a> {
             let expected_version = stored.map_or(0, |stored| stored.version);
             DocumentAfter { key, expected_version, shown, body }
         });
-        let documents = documents.collect();
+        let documents: Vec<_> = documents.collect();
+        let is_changed = |key: &DocumentKey| documents.iter().any(|document: &DocumentAfter| document.key == *key);
+        let version = |key: DocumentKey| (key, self.stored(key).map_or(0, |stored| stored.version));
+        let read = self.read.iter().copied().filter(|key| !is_changed(key)).map(version).collect();
         let events = events.iter().map(|event| EncodedEvent {
             event_type: event.event_type().name,
             key: event.correlation_key(),
-            body: event.encode(now),
+            body: event.encode(self.now),
         });
-        Decided { documents, events: events.collect(), dropped: self.dropped, later, withdrawn }
+        Decided { events: events.collect(), documents, dropped: self.dropped, later, withdrawn, read }
     }
 }

@@ -87,7 +87,9 @@ pub(crate) fn system<E: PublishedLanguage>(
 fn load_line<E: PublishedLanguage>(line: &LoadLine, services: &[Service<E>]) -> Result<(), String> {
     let at = |path: &str| {
         let mut resources = services.iter().flat_map(|service| &service.resources);
-        resources.find(|resource| resource.path == path).ok_or_else(|| format!("there is no {path}"))
+        resources
+            .find(|resource| resource.paths().any(|known| known == path))
+            .ok_or_else(|| format!("there is no {path}"))
     };
     let has = |resource: &ResourceModel, field: &str| {
         let is_there = resource.fields.iter().any(|known| known.name == field);
@@ -237,8 +239,10 @@ fn names<E: PublishedLanguage>(services: &[Service<E>]) -> Vec<Problem> {
         problems.extend(once(format!("the service {}", service.name)));
         problems.extend(once(format!("the port {}", service.port)));
         for resource in &service.resources {
-            problems.extend(once(format!("the path {}", resource.path)));
-            problems.extend(RESERVED_PATHS.contains(&resource.path).then_some(Problem::ReservedPath(resource.path)));
+            for path in resource.paths() {
+                problems.extend(once(format!("the path {path}")));
+                problems.extend(RESERVED_PATHS.contains(&path).then_some(Problem::ReservedPath(path)));
+            }
             for command in &resource.commands {
                 problems.extend(once(format!("the command {:?} {}", command.verb, resource.path)));
             }

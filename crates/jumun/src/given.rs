@@ -7,7 +7,7 @@
 //! ```
 
 use crate::{
-    aggregate::{Aggregate, Context, Decision, Stop},
+    aggregate::{Aggregate, Context, Decision, Peers, Stop},
     ask::{Ask, Asked, Reply},
     rejection::Rejection,
     subscription,
@@ -24,7 +24,8 @@ pub struct Given<A: Aggregate> {
     now: Time,
 }
 
-/// Starts from a history of events.
+/// Starts from a history of events. It is that of the whole service: a decision that [reads](Context::read) another instance
+/// sees what these events make of it.
 pub fn given<A: Aggregate>(history: impl IntoIterator<Item = A::Event>) -> Given<A> {
     Given { history: history.into_iter().collect(), settings: A::Settings::default(), now: Time::EPOCH }
 }
@@ -47,18 +48,14 @@ impl<A: Aggregate> Given<A> {
     /// The instance of this id gets a command.
     pub fn when(self, id: i64, command: A::Command) -> When<A> {
         let id = Id::new(id).expect("an id is 1 or more");
-        let state = evolve(id, None, &self.history);
+        let state = subscription::folded(id, None, &self.history);
         Case { id, state, command, given: self }.run(None)
     }
 
     /// The state of the instance of this id after this history.
     pub fn state(&self, id: i64) -> Option<A> {
-        evolve(Id::new(id).expect("an id is 1 or more"), None, &self.history)
+        subscription::folded(Id::new(id).expect("an id is 1 or more"), None, &self.history)
     }
-}
-
-fn evolve<A: Aggregate>(id: Id<A>, state: Option<A>, events: &[A::Event]) -> Option<A> {
-    events.iter().fold(state, |state, event| subscription::evolved(id, state, event))
 }
 
 struct Case<A: Aggregate> {
@@ -77,7 +74,8 @@ pub struct When<A: Aggregate> {
 
 impl<A: Aggregate> Case<A> {
     fn run(self, reply: Option<&Reply>) -> When<A> {
-        let ctx = Context::new(self.id, self.given.now, &self.given.settings, reply);
+        let Given { history, settings, now } = &self.given;
+        let ctx = Context::new(self.id, *now, settings, reply, Peers::History(history));
         let decision = A::decide(self.state.as_ref(), self.command.clone(), &ctx);
         let later = ctx.later.into_inner();
         When { case: self, decision, later }
@@ -93,7 +91,7 @@ impl<A: Aggregate> When<A> {
     pub fn then(self, events: impl IntoIterator<Item = A::Event>) -> Option<A> {
         let expected: Vec<_> = events.into_iter().collect();
         assert_eq!(self.decision, Ok(expected.clone()));
-        evolve(self.case.id, self.case.state, &expected)
+        subscription::folded(self.case.id, self.case.state, &expected)
     }
 
     /// Asserts that the command is rejected.

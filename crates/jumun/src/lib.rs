@@ -101,7 +101,12 @@
 //! * **One commit.** One aggregate decides. All aggregates and views of the service that hear the emitted events evolve in the
 //!   same commit. Other services get the events later, each service's in order.
 //! * **Policies.** An event causes a command: [`Aggregate::react`] for the instance that it concerns,
-//!   [`Aggregate::react_anew`] for new instances. A policy command that the state does not allow is dropped.
+//!   [`Aggregate::react_first`] for the first instances that an index finds, [`Aggregate::react_anew`] for new instances.
+//!   A policy command that the state does not allow is dropped. Events of the service itself cause commands, too: in the
+//!   same commit, and never in a circle.
+//! * **Reading.** A decision may read other instances of its service with [`Context::read`]. Nothing that it has read has
+//!   changed when it is committed.
+//! * **Seeds.** [`Service::seed`] lists the events that a new database begins with.
 //! * **Ids are shared.** All that belongs to an order has the order's id, the correlation key: payment 7 and delivery 7 belong
 //!   to order 7. So there is nothing to look up. [`PublishedLanguage::key`] is that id, read from an event.
 //! * **An event may come before its order.** Events of different services arrive in any order. The cancellation of order 7 may
@@ -127,6 +132,7 @@ mod behaviour;
 mod check;
 mod decimal;
 mod event;
+mod first;
 mod folding;
 pub mod given;
 mod input;
@@ -142,8 +148,8 @@ mod time;
 mod value;
 
 pub use aggregate::{
-    Aggregate, Context, Decision, NoSettings, Settings, Stop, View, conflict, declined, emit, invalid, not_found,
-    nothing,
+    Aggregate, Context, Decision, NoSettings, Settings, Stop, Unread, View, conflict, declined, emit, invalid,
+    not_found, nothing,
 };
 pub use ask::{Answer, Answers, Ask, AskTarget, Asked, Reply};
 pub use audit::{Case, Findings, Ledger};
@@ -151,12 +157,13 @@ pub use check::Problem;
 #[doc(hidden)]
 pub use event::encode as encode_event;
 pub use event::{EventType, PublishedLanguage};
+pub use first::{First, Index};
 pub use input::BadInput;
 pub use load::{FieldValue, LoadLine};
 pub use model::{
     AskModel, Behaviour, CommandModel, Decided, Defect, DocumentAfter, DocumentKey, Documents, EncodedEvent,
-    ErasedCommand, FieldModel, Folded, Folding, Ids, NEW_ID, Outcome, ReceivedEvent, ResourceModel, ServiceModel,
-    SettingsError, SettleModel, Step, Stored, Text, Verb,
+    ErasedCommand, FieldModel, Folded, Folding, Ids, Lookup, NEW_ID, Outcome, ReceivedEvent, ResourceModel,
+    ServiceModel, SettingsError, SettleModel, Step, Stored, Text, Verb,
 };
 pub use rejection::Rejection;
 pub use service::{ReadModel, Resource, Service};

@@ -3,6 +3,7 @@
 use crate::{
     ask::{AskTarget, Asked, Reply},
     event::EventType,
+    first::Index,
     input::BadInput,
     rejection::Rejection,
 };
@@ -67,7 +68,7 @@ impl ServiceModel {
 
     /// The position in [`Self::resources`] of a path such as `/orders`.
     pub fn resource_at(&self, path: &str) -> Option<usize> {
-        self.resources.iter().position(|resource| resource.path == path)
+        self.resources.iter().position(|resource| resource.paths().any(|known| known == path))
     }
 }
 
@@ -106,15 +107,32 @@ pub struct ResourceModel {
     pub ids: Ids,
     /// The field that holds the correlation key, if that is not the id.
     pub belongs_by: Option<&'static str>,
+    /// The indexes over several fields.
+    pub indexes: Vec<Index>,
+    /// Other paths of the collection, such as `/order`. Links always have `path`.
+    pub aliases: Vec<&'static str>,
     /// For a view: the events that it hears, of its own and of other services. None for an aggregate.
     pub folds: Option<BTreeSet<EventType>>,
     /// Finders that name a field which its documents do not have.
     pub(crate) missing_fields: Vec<&'static str>,
     pub(crate) type_id: TypeId,
     pub(crate) is_readable: fn(&str) -> bool,
+    /// Whether clients see a document of the aggregate.
+    pub(crate) is_shown: fn(&str) -> bool,
 }
 
 impl ResourceModel {
+    /// Its path and its aliases.
+    pub fn paths(&self) -> impl Iterator<Item = &'static str> {
+        std::iter::once(self.path).chain(self.aliases.iter().copied())
+    }
+
+    pub(crate) fn index_by(&mut self, index: Index) {
+        let is_known = |field: &&str| self.fields.iter().any(|known| known.name == *field);
+        self.missing_fields.extend(index.iter().filter(|field| !is_known(field)));
+        self.indexes.push(index);
+    }
+
     pub(crate) fn find_by(&mut self, field: &'static str) {
         match self.fields.iter_mut().find(|known| known.name == field) {
             Some(known) => known.is_finder = true,
@@ -309,8 +327,64 @@ pub struct Stored {
     pub body: String,
 }
 
-/// The documents that were read so far. `None`: it does not exist.
-pub type Documents = BTreeMap<DocumentKey, Option<Stored>>;
+/// What was read so far: documents, and what indexes have found.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Documents {
+    rows: BTreeMap<DocumentKey, Option<Stored>>,
+    found: Vec<(Lookup, Vec<i64>)>,
+}
+
+impl Documents {
+    /// Nothing was read.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// A document. The outer None: it was not read; the inner one: it does not exist.
+    pub fn get(&self, key: &DocumentKey) -> Option<&Option<Stored>> {
+        self.rows.get(key)
+    }
+
+    /// Adds a document as it was read; None if it does not exist.
+    pub fn insert(&mut self, key: DocumentKey, stored: Option<Stored>) {
+        self.rows.insert(key, stored);
+    }
+
+    /// What an index has found.
+    pub fn found(&self, lookup: &Lookup) -> Option<&[i64]> {
+        self.found.iter().find(|(known, _)| known == lookup).map(|(_, ids)| ids.as_slice())
+    }
+
+    /// Adds what an index has found.
+    pub fn insert_found(&mut self, lookup: Lookup, ids: Vec<i64>) {
+        self.found.push((lookup, ids));
+    }
+
+    /// The documents of a resource that were read.
+    pub(crate) fn of(&self, resource: usize) -> impl Iterator<Item = i64> {
+        self.rows.range((resource, i64::MIN)..=(resource, i64::MAX)).map(|((_, id), _)| *id)
+    }
+
+    /// Forgets everything.
+    pub fn clear(&mut self) {
+        *self = Self::default();
+    }
+}
+
+/// Which documents an index must find: those whose fields have these values.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Lookup {
+    /// The position of the resource in [`ServiceModel::resources`].
+    pub resource: usize,
+    /// The fields of the index.
+    pub fields: Index,
+    /// Their values: texts and whole numbers.
+    pub values: Vec<Value>,
+    /// Only ids after this one, the smallest first.
+    pub after: i64,
+    /// At most so many.
+    pub limit: u32,
+}
 
 /// One step of a service: a command for an instance.
 #[derive(Debug, Clone, Copy)]
@@ -344,6 +418,8 @@ pub struct ReceivedEvent<'a> {
 pub enum Outcome {
     /// The runtime must read these documents and take the step again.
     Needs(Vec<DocumentKey>),
+    /// The runtime must look this up in an index, shown documents only, and take the step again.
+    Find(Lookup),
     /// The runtime must ask another service and take the step again.
     Ask(Box<Asked>),
     /// The command is rejected.
@@ -365,6 +441,9 @@ pub struct Decided {
     pub later: Vec<(DocumentKey, Asked)>,
     /// The asks to withdraw and undo: their documents no longer wait for the answer.
     pub withdrawn: Vec<(DocumentKey, AskTarget)>,
+    /// What decisions have read and what does not change, with the version (0: it does not exist). The commit must fail if
+    /// it has changed.
+    pub read: Vec<(DocumentKey, u64)>,
 }
 
 /// An event ready for the journal.
@@ -410,6 +489,11 @@ pub trait Behaviour: Send + Sync {
 
     /// Applies an event of another service: everything that it concerns evolves, then policies decide on the new state.
     fn handle(&self, event: ReceivedEvent<'_>, documents: &Documents) -> Result<Outcome, Defect>;
+
+    /// What a new database begins with. None: nothing.
+    fn seed(&self, _now: Timestamp) -> Result<Option<Decided>, Defect> {
+        Ok(None)
+    }
 
     /// Rebuilds a view, by the position of its resource. None for an aggregate, which cannot be rebuilt.
     fn folding(&self, _resource: usize) -> Option<Box<dyn Folding>> {
@@ -470,10 +554,13 @@ mod tests {
             settles: Vec::new(),
             ids: Ids::ALL,
             belongs_by: None,
+            indexes: Vec::new(),
+            aliases: Vec::new(),
             folds: None,
             missing_fields: Vec::new(),
             type_id: TypeId::of::<()>(),
             is_readable: |_| true,
+            is_shown: |_| true,
         }
     }
 

@@ -5,6 +5,7 @@ use crate::{
     ask::{Ask, AskTarget},
     behaviour::{Cell, ServiceBehaviour, TypedCell, ViewCell, any},
     event::{EventType, PublishedLanguage},
+    first::Index,
     input::{self, Texts},
     model::{
         AskModel, Behaviour, CommandModel, ErasedCommand, FieldModel, Ids, ResourceModel, ServiceModel, SettingsError,
@@ -27,8 +28,8 @@ pub struct Resource<A> {
 impl<A: Aggregate> Resource<A> {
     /// An aggregate at a path. `/orders` is the collection, `/orders/7` one of its documents.
     pub fn at(path: &'static str) -> Self {
-        let model = resource_model::<A>(path);
-        Self { model, kind: PhantomData }
+        let is_shown = |body: &str| serde_json::from_str::<A>(body).is_ok_and(|instance| instance.shown());
+        Self { model: ResourceModel { is_shown, ..resource_model::<A>(path) }, kind: PhantomData }
     }
 
     /// Which ids new instances get: `first`, `first + every` …; by default every one from 1. Two aggregates that both found
@@ -117,6 +118,20 @@ impl<A: Aggregate> Resource<A> {
         self
     }
 
+    /// An index over several fields, for [`Aggregate::react_first`].
+    #[must_use]
+    pub fn index(mut self, fields: Index) -> Self {
+        self.model.index_by(fields);
+        self
+    }
+
+    /// Another path of the same collection. Links in answers have the path of [`at`](Self::at).
+    #[must_use]
+    pub fn alias(mut self, path: &'static str) -> Self {
+        self.model.aliases.push(path);
+        self
+    }
+
     /// For an aggregate whose instances have [ids of their own](Aggregate::react_anew): the field that holds the correlation
     /// key. It gets a finder.
     #[must_use]
@@ -157,10 +172,13 @@ fn resource_model<T: JsonSchema + DeserializeOwned + 'static>(path: &'static str
         settles: Vec::new(),
         ids: Ids::ALL,
         belongs_by: None,
+        indexes: Vec::new(),
+        aliases: Vec::new(),
         folds: None,
         missing_fields: Vec::new(),
         type_id: TypeId::of::<T>(),
         is_readable: |body| serde_json::from_str::<T>(body).is_ok(),
+        is_shown: |_| true,
     }
 }
 
@@ -191,13 +209,14 @@ pub struct Service<E: PublishedLanguage> {
     /// The subscriptions of each aggregate and view, by the path.
     pub(crate) hears: Vec<(&'static str, &'static [E::Kind])>,
     cells: Vec<Start<E>>,
+    pub(crate) seed: Vec<E>,
 }
 
 impl<E: PublishedLanguage> Service<E> {
     /// A service and its public port.
     pub fn new(name: &'static str, port: u16) -> Self {
         let (resources, asks, defaults, settings, hears, cells) = Default::default();
-        Self { name, port, resources, asks, texts: &[], defaults, settings, hears, cells }
+        Self { name, port, resources, asks, texts: &[], defaults, settings, hears, cells, seed: Vec::new() }
     }
 
     /// Adds an aggregate.
@@ -241,6 +260,14 @@ impl<E: PublishedLanguage> Service<E> {
         self
     }
 
+    /// The events that a new database begins with, and what they make: one commit, before the first command. New ids
+    /// continue after those of the seed.
+    #[must_use]
+    pub fn seed(mut self, events: impl IntoIterator<Item = E>) -> Self {
+        self.seed.extend(events);
+        self
+    }
+
     /// The texts of the messages that it sends through an [external](Ask::external) sender.
     #[must_use]
     pub fn texts(mut self, texts: &'static [Text]) -> Self {
@@ -257,15 +284,19 @@ impl<E: PublishedLanguage> Service<E> {
     }
 
     pub(crate) fn into_model(self) -> ServiceModel {
-        let Self { name, port, resources, asks, texts, defaults, settings, hears, cells } = self;
+        let Self { name, port, resources, asks, texts, defaults, settings, hears, cells, seed } = self;
         let listens: BTreeSet<_> = hears.iter().flat_map(|(_, kinds)| *kinds).map(|kind| (*kind).into()).collect();
         let listens = listens.into_iter().filter(|event: &EventType| event.source != name).collect();
         let may_ask = asks.clone();
         let settles: Vec<_> = resources.iter().map(|resource| resource.settles.clone()).collect();
+        let kinds: Vec<_> = resources.iter().map(|resource| resource.type_id).collect();
+        let indexes: Vec<_> = resources.iter().map(|resource| resource.indexes.clone()).collect();
         let start = Arc::new(move |given: &Map<String, Value>| {
             let cells = cells.iter().map(|start| start(given)).collect::<Result<Vec<_>, _>>()?;
-            let (may_ask, settles) = (may_ask.clone(), settles.clone());
-            Ok(Arc::new(ServiceBehaviour { service: name, may_ask, settles, cells }) as Arc<dyn Behaviour>)
+            let (may_ask, settles, seed) = (may_ask.clone(), settles.clone(), seed.clone());
+            let (kinds, indexes) = (kinds.clone(), indexes.clone());
+            let behaviour = ServiceBehaviour { service: name, may_ask, settles, kinds, indexes, seed, cells };
+            Ok(Arc::new(behaviour) as Arc<dyn Behaviour>)
         });
         let publishes = E::TYPES.iter().copied().filter(|event| event.source == name).collect();
         ServiceModel { name, port, resources, asks, texts, listens, publishes, defaults, settings, start }

@@ -3,6 +3,7 @@
 use crate::{
     aggregate::{Aggregate, View},
     event::PublishedLanguage,
+    first::First,
     value::Id,
 };
 
@@ -21,6 +22,11 @@ pub(crate) fn reaction<A: Aggregate>(event: &A::Event) -> Option<(Id<A>, A::Comm
     Some((concerned::<A>(event)?, A::react(event)?))
 }
 
+/// The instances that an event chooses, and their command.
+pub(crate) fn reaction_first<A: Aggregate>(event: &A::Event) -> Option<First<A>> {
+    if hears::<A>(event) { A::react_first(event) } else { None }
+}
+
 /// The commands that make new instances because of an event.
 pub(crate) fn reactions_anew<A: Aggregate>(event: &A::Event) -> Vec<A::Command> {
     if hears::<A>(event) { A::react_anew(event) } else { Vec::new() }
@@ -29,6 +35,11 @@ pub(crate) fn reactions_anew<A: Aggregate>(event: &A::Event) -> Vec<A::Command> 
 /// The state of an instance after an event.
 pub(crate) fn evolved<A: Aggregate>(id: Id<A>, state: Option<A>, event: &A::Event) -> Option<A> {
     if concerned::<A>(event) == Some(id) { A::evolve(state, event) } else { state }
+}
+
+/// The state of an instance after several events.
+pub(crate) fn folded<A: Aggregate>(id: Id<A>, state: Option<A>, events: &[A::Event]) -> Option<A> {
+    events.iter().fold(state, |state, event| evolved(id, state, event))
 }
 
 fn hears<A: Aggregate>(event: &A::Event) -> bool {

@@ -91,7 +91,7 @@ fn changed(event: &Event) -> usize {
     let mut documents = Documents::new();
     loop {
         match behaviour.handle(heard, &documents).expect("no defect") {
-            Outcome::Needs(keys) => documents.extend(keys.into_iter().map(|key| (key, None))),
+            Outcome::Needs(keys) => keys.into_iter().for_each(|key| documents.insert(key, None)),
             Outcome::Decided(decided) => return decided.documents.len(),
             other => panic!("{other:?}"),
         }

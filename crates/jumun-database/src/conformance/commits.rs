@@ -2,6 +2,7 @@
 
 use super::fixtures::{
     Home, all, conflict, documents, event, events, everything, insert, moved, order, positions, request, schema, step,
+    unchanged,
 };
 use crate::{
     Changes, CommitError, Conflict, Database, Document, DocumentChange, JournalEntry, ReadDatabase, RequestState,
@@ -17,6 +18,7 @@ pub async fn a_commit_does_all_of_it(home: &impl Home) {
     let changes = Changes {
         requests: vec![insert(&asked)],
         documents: vec![order(7, 0, &body)],
+        unchanged: vec![unchanged(7, 0), unchanged(9, 0)],
         journal: vec![event(7), event(8)],
         positions: vec![step("store", 1, 0, 3)],
     };
@@ -49,6 +51,7 @@ pub async fn a_commit_that_is_wrong_about_one_thing_changes_nothing(home: &impl 
         documents: vec![order(1, 0, &body)],
         journal: vec![event(1)],
         positions: vec![step("store", 1, 0, 5)],
+        ..Changes::default()
     };
     database.commit(setup).await.unwrap();
     let good = || Changes {
@@ -57,6 +60,7 @@ pub async fn a_commit_that_is_wrong_about_one_thing_changes_nothing(home: &impl 
             moved(known.id, RequestState::Asking, RequestState::Voiding),
         ],
         documents: vec![order(1, 1, &body), order(2, 0, &body)],
+        unchanged: vec![unchanged(1, 1), unchanged(3, 0)],
         journal: vec![event(1), event(2)],
         positions: vec![step("store", 1, 5, 6), step("payment", 1, 0, 1)],
     };
@@ -64,6 +68,8 @@ pub async fn a_commit_that_is_wrong_about_one_thing_changes_nothing(home: &impl 
 
     let mut wrong_version = good();
     wrong_version.documents[1].expected_version = 4;
+    let mut read_before = good();
+    read_before.unchanged[1].version = 1;
     let mut wrong_state = good();
     wrong_state.requests.push(moved(known.id, RequestState::Done, RequestState::Voided));
     let mut taken_key = good();
@@ -73,6 +79,7 @@ pub async fn a_commit_that_is_wrong_about_one_thing_changes_nothing(home: &impl 
 
     let found = conflict(database.commit(wrong_version).await);
     assert_eq!(found, Conflict::Document { collection: "orders", id: 2 });
+    assert_eq!(conflict(database.commit(read_before).await), Conflict::Document { collection: "orders", id: 3 });
     assert_eq!(conflict(database.commit(wrong_state).await), Conflict::Request { id: known.id });
     assert_eq!(conflict(database.commit(taken_key).await), Conflict::Key);
     let found = conflict(database.commit(wrong_position).await);
@@ -185,6 +192,7 @@ pub async fn what_is_committed_outlives_the_process(home: &impl Home) {
             documents: vec![DocumentChange { shown: id % 5 > 0, ..order(id, 0, &body) }],
             journal: vec![event(id)],
             positions: vec![step(&format!("source {id}"), 3, 0, 1)],
+            ..Changes::default()
         })
     });
     assert!(join_all(commits).await.iter().all(Result::is_ok));

@@ -1,7 +1,7 @@
 //! Documents: pages, totals, scans and ids.
 
 use super::fixtures::{Home, all, documents, filtered, ids, insert, order, request, requests, schema, sorted};
-use crate::{Database, Direction, DocumentChange, Page, Query, ReadDatabase, RequestState, limits};
+use crate::{Database, Direction, DocumentChange, Lookup, Page, Query, ReadDatabase, RequestState, limits};
 use futures_util::future::join_all;
 
 #[doc(hidden)]
@@ -99,6 +99,31 @@ pub async fn pages_are_filtered_by_texts_and_numbers(home: &impl Home) {
     check("nobody's", "7", &[]).await;
     let query = Query { sort: vec![("count".into(), Direction::Descending)], ..filtered("storeName", "스토어99") };
     assert_eq!(ids(&database.page(query).await.unwrap()), [6, 1]);
+}
+
+#[doc(hidden)]
+pub async fn an_index_finds_the_first(home: &impl Home) {
+    let database = home.open(schema(1));
+    let body = |name: &str, count: i64| serde_json::json!({ "storeName": name, "count": count });
+    let rows = (1..=20).map(|id| order(id, 0, &body(if id % 2 == 0 { "가" } else { "나" }, id % 4)));
+    let hidden = DocumentChange { shown: false, ..order(21, 0, &body("가", 2)) };
+    let texts = [order(22, 0, &serde_json::json!({ "storeName": "가", "count": "2" })), hidden];
+    database.commit(documents(rows.chain(texts))).await.unwrap();
+    let first = async |values: [serde_json::Value; 2], after, limit| {
+        let (collection, fields, values) = ("orders", &["storeName", "count"][..], values.to_vec());
+        database.first(Lookup { collection, fields, values, after, limit }).await.unwrap()
+    };
+
+    assert_eq!(first(["가".into(), 2.into()], 0, 2).await, [2, 6]);
+    assert_eq!(first(["가".into(), 2.into()], 6, 10).await, [10, 14, 18]);
+    assert_eq!(first(["가".into(), "2".into()], 0, 10).await, [22]);
+    assert_eq!(first(["가".into(), 3.into()], 0, 10).await, [0; 0]);
+    assert_eq!(first(["가".into(), serde_json::Value::Null], 0, 10).await, [0; 0]);
+    database.commit(documents([order(2, 1, &body("가", 0)), order(3, 1, &body("가", 2))])).await.unwrap();
+    assert_eq!(first(["가".into(), 2.into()], 0, 2).await, [3, 6]);
+    let (collection, fields) = ("orders", &["storeName", "nobody's"][..]);
+    let lookup = Lookup { collection, fields, values: vec!["가".into(), 1.into()], after: 0, limit: 9 };
+    assert_eq!(database.first(lookup).await.unwrap(), [0; 0]);
 }
 
 #[doc(hidden)]

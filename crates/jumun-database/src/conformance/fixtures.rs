@@ -1,9 +1,9 @@
 //! What the tests of the suite, and other tests of adapters, are made of.
 
 use crate::{
-    AskRecord, Changes, Collection, CommitError, Conflict, Database, Direction, Document, DocumentChange, Field,
-    JournalEntry, JournalRecord, Page, Position, PositionChange, Query, Request, RequestChange, RequestFilter,
-    RequestState, Schema, StoredAnswer,
+    AskRecord, Changes, Collection, CommitError, Conflict, Database, Direction, Document, DocumentChange,
+    DocumentVersion, Field, JournalEntry, JournalRecord, Page, Position, PositionChange, Query, Request, RequestChange,
+    RequestFilter, RequestState, Schema, StoredAnswer,
 };
 use std::borrow::Cow;
 use uuid::Uuid;
@@ -27,8 +27,9 @@ pub fn schema(partitions: u16) -> Schema {
             Collection {
                 name: "orders",
                 fields: vec![field("id", false), field("storeName", true), field("count", true), field("note", false)],
+                indexes: vec![&["storeName", "count"]],
             },
-            Collection { name: "menus", fields: vec![] },
+            Collection { name: "menus", fields: vec![], indexes: vec![] },
         ],
     }
 }
@@ -77,6 +78,10 @@ pub(super) fn answer(status: u16) -> StoredAnswer {
 pub(super) fn step(source: &str, epoch: u128, from: u64, to: u64) -> PositionChange {
     let position = Position { source: source.to_owned(), partition: 0, epoch: Uuid::from_u128(epoch), sequence: to };
     PositionChange { position, expected_sequence: from }
+}
+
+pub(super) fn unchanged(id: i64, version: u64) -> DocumentVersion {
+    DocumentVersion { collection: "orders", id, version }
 }
 
 pub(super) fn documents(documents: impl IntoIterator<Item = DocumentChange>) -> Changes {

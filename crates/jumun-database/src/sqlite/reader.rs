@@ -13,7 +13,7 @@ use super::{
     shadow,
 };
 use crate::{
-    Direction, Document, Identity, JournalRecord, OpenError, Page, Position, Query, ReadDatabase, ReadError,
+    Direction, Document, Identity, JournalRecord, Lookup, OpenError, Page, Position, Query, ReadDatabase, ReadError,
     ReadFuture, Request, RequestFilter, RequestState, limits,
     values::{Number, Wanted},
 };
@@ -190,6 +190,24 @@ impl ReadDatabase for SqliteReader {
         self.read(|connection| {
             let sql = format!("SELECT {} FROM {} WHERE id = ?1", rows::DOCUMENT, known.table);
             connection.prepare_cached(&sql)?.query_row([id], rows::document).optional()
+        })
+    }
+
+    fn first(&self, lookup: Lookup) -> ReadFuture<'_, Vec<i64>> {
+        let Lookup { collection, fields, values, after, limit } = lookup;
+        let has = |known: &&Known| fields.iter().all(|field| known.fields.iter().any(|other| other == field));
+        let Some(known) = self.collections.get(collection).filter(has) else { return ready(Ok(Vec::new())).boxed() };
+        let values = values.into_iter().map(|value| match value {
+            serde_json::Value::String(text) => Value::Text(text),
+            serde_json::Value::Number(number) => number.as_i64().map_or(Value::Null, Value::Integer),
+            _ => Value::Null, // equal to nothing
+        });
+        let values: Vec<_> = values.chain([after, i64::from(at_most(limit))].map(Value::Integer)).collect();
+        self.read(move |connection| {
+            let equal: String = fields.iter().map(|name| format!("{} = ? AND ", schema::field(name))).collect();
+            let sql = format!("SELECT id FROM {} WHERE shown = 1 AND {equal}id > ? ORDER BY id LIMIT ?", known.table);
+            let mut statement = connection.prepare_cached(&sql)?;
+            statement.query_map(rusqlite::params_from_iter(values), |row| row.get(0))?.collect()
         })
     }
 

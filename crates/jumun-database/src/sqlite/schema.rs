@@ -286,9 +286,11 @@ pub(super) fn index(collection: &str, field: &str) -> [String; 2] {
     [format!("{collection}_by_{field}"), format!("{collection}_by_{field}~")]
 }
 
-/// Hidden documents are in no list, so they need not be in an index either.
-pub(super) fn index_sql(index: &str, table: &str, name: &str) -> String {
-    format!("CREATE INDEX \"{index}\" ON {table} ({}) WHERE shown = 1", field(name))
+/// Hidden documents are in no list, so they need not be in an index either. `names`: the fields, with `+` between them, which
+/// is in no name.
+pub(super) fn index_sql(index: &str, table: &str, names: &str) -> String {
+    let fields: Vec<_> = names.split('+').map(field).collect();
+    format!("CREATE INDEX \"{index}\" ON {table} ({}) WHERE shown = 1", fields.join(", "))
 }
 
 /// A field of a document. An index is used only where a query says exactly what the index says, so both take it here.
@@ -314,17 +316,21 @@ fn define_collections(connection: &Connection, schema: &Schema) -> rusqlite::Res
                     WHERE NOT EXISTS (SELECT 1 FROM counters WHERE name = 'shown/{name}')"
             ),
         )?;
-        let indexed = || collection.fields.iter().filter(|field| field.indexed && field.name != "id");
+        let fields = collection.fields.iter().filter(|field| field.indexed && field.name != "id");
+        let indexed: Vec<String> = fields
+            .map(|field| field.name.to_string())
+            .chain(collection.indexes.iter().map(|fields| fields.join("+")))
+            .collect();
         let found = indexes_of(connection, &format!("{name}_documents"))?;
         for old in &found {
-            if !indexed().any(|field| index(name, &field.name).contains(old)) {
+            if !indexed.iter().any(|fields| index(name, fields).contains(old)) {
                 run_script(connection, &format!("DROP INDEX \"{old}\""))?;
             }
         }
-        for wanted in indexed() {
-            let [usual, other] = index(name, &wanted.name);
+        for wanted in &indexed {
+            let [usual, other] = index(name, wanted);
             let index = if found.contains(&other) { other } else { usual };
-            define(connection, "INDEX", &index, &index_sql(&index, &table, &wanted.name))?;
+            define(connection, "INDEX", &index, &index_sql(&index, &table, wanted))?;
         }
         let columns: Vec<String> = iter::once("id".to_owned())
             .chain(collection.fields.iter().map(|field| &*field.name).filter(|name| *name != "id").map(column))
@@ -493,7 +499,7 @@ mod tests {
         let schema = Schema {
             service: "order".to_owned(),
             partitions: 1,
-            collections: vec![Collection { name: "orders", fields }],
+            collections: vec![Collection { name: "orders", fields, indexes: vec![] }],
         };
         let body = |date: &str| {
             format!(

@@ -38,15 +38,16 @@
 use super::transport::{Outcome as Reached, Question};
 use crate::{
     crash,
-    engine::{Engine, QueueKey},
+    engine::Engine,
     limits::{
         DECISIONS_MAX, DELAYED_AT_ONCE, DELAYED_CATCH_UP, DELAYED_COMMITS_AT_ONCE, DELAYED_EVERY, DELAYED_PART,
         DELAYED_PAUSE, DELAYED_READ_ROWS, DELAYED_ROUND_ROWS, EXPIRE_EVERY,
     },
     panic_text,
+    reading::Reading,
 };
 use futures_util::{FutureExt, StreamExt, stream::FuturesUnordered};
-use jumun::{Documents, Outcome, Reply, SettleModel, Step};
+use jumun::{Outcome, Reply, SettleModel, Step};
 use jumun_database::{
     Changes, CommitError, Conflict, ReadError, Request, RequestChange, RequestFilter, RequestState,
     limits::PAGE_MAX_ROWS,
@@ -378,12 +379,11 @@ async fn settled(
     origin: &Origin,
 ) -> Attempt {
     let (decider, now) = ((resource, request.subject), engine.core().now());
-    let mut documents = Documents::new();
+    let mut reading = Reading::default();
     for _ in 0..DECISIONS_MAX {
-        let Ok(turn) = engine.turn(QueueKey::Document(decider)).await else { return Attempt::Left };
         let step = Step { decider, command: &settle.command, now, reply: Some(reply) };
         let mut changes = Changes::default();
-        let is_decided = match engine.decide(step, &mut documents, origin).await {
+        let is_decided = match engine.decide(step, &mut reading, origin).await {
             Ok(Outcome::Decided(decided)) => {
                 // An instance that no longer waits decides nothing: it did not take the answer.
                 let is_taken = !decided.documents.is_empty();
@@ -394,7 +394,7 @@ async fn settled(
             }
             // The instance no longer waits for this. What the neighbour did is undone.
             Ok(Outcome::Rejected(_)) => false,
-            Ok(other @ (Outcome::Ask(_) | Outcome::Needs(_))) => {
+            Ok(other @ (Outcome::Ask(_) | Outcome::Needs(_) | Outcome::Find(_))) => {
                 tracing::error!(order = request.subject, ask = %request.id, ?other, "an answer cannot be settled; this is a defect");
                 return Attempt::Left;
             }
@@ -405,7 +405,7 @@ async fn settled(
         let to = if is_taken { RequestState::Done } else { RequestState::Voiding };
         changes.requests.push(RequestChange::Move { id: request.id, from: RequestState::Delayed, to, answer: None });
         crash::point("settle.before-commit");
-        match engine.core().commit_of(origin, changes).await {
+        match reading.commit(engine.core(), origin, changes).await {
             Ok(_) => {
                 crash::point("settle.after-commit");
                 let (trace, order, ask) = (origin.trace.id(), request.subject, request.id);
@@ -416,14 +416,13 @@ async fn settled(
                 return Attempt::Settled;
             }
             Err(CommitError::Conflict(Conflict::Request { id })) if id == request.id => return Attempt::Settled,
-            Err(CommitError::Conflict(_)) => documents.clear(),
+            Err(CommitError::Conflict(_)) => reading.begin_again(),
             // Whether or not the commit was done, the next round finds the state of the request.
             Err(error) => {
                 tracing::debug!(%error, order = request.subject, ask = %request.id, "an answer cannot be settled yet");
                 return Attempt::Left;
             }
         }
-        drop(turn);
     }
     Attempt::Left
 }

@@ -17,12 +17,13 @@ use axum::{
 };
 use bytes::Bytes;
 use http_body_util::{BodyExt, LengthLimitError, Limited};
-use jumun::{BadInput, Verb};
+use jumun::{BadInput, ResourceModel, Verb};
 use jumun_http::{
     Code, EXPIRES, IDEMPOTENCY_KEY, Precondition, Problem, Reply, ask_only, check_json,
     limits::{BODY_MAX_BYTES, BODY_TIME_LIMIT},
 };
 use sha2::{Digest, Sha256};
+use std::borrow::Cow;
 use uuid::Uuid;
 
 /// A command of a client.
@@ -43,7 +44,7 @@ pub(super) async fn command(at: At, mut request: Request) -> Handled {
         reads::document(&at, id).await?; // not there is 404, with conditions or without (RFC 9110, section 13.2.1)
     }
     precondition.check()?;
-    let fingerprint = fingerprint(&method, &path, &body);
+    let fingerprint = fingerprint(&method, &canonical(at.model(), &path), &body);
     let At { resource, origin, .. } = at;
     let success = success.as_u16();
     take(&at.shared, Incoming { resource, id, command, key, fingerprint, success, origin }).await
@@ -103,6 +104,13 @@ fn ask_key(head: &HeaderMap) -> Result<Key, Problem> {
         (Some(id), Some(expires_ms)) => Ok(Key::Ask { id, expires_ms }),
         _ => Err(ask_only()),
     }
+}
+
+/// A path with an alias has the path of its resource: a repeat may come by another one.
+fn canonical<'p>(model: &ResourceModel, path: &'p str) -> Cow<'p, str> {
+    let rest = |alias: &&str| path.strip_prefix(*alias).filter(|rest| rest.is_empty() || rest.starts_with('/'));
+    let rest = model.aliases.iter().find_map(rest);
+    rest.map_or(Cow::Borrowed(path), |rest| Cow::Owned(format!("{}{rest}", model.path)))
 }
 
 /// A hash of all that identifies a request.

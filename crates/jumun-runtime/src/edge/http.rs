@@ -39,7 +39,8 @@ pub(crate) fn router(shared: &Shared) -> Router {
             answer(&shared, &route, Offer::Nothing, request, handle).await
         })
     };
-    for (resource, model) in shared.engine.core().model().resources.iter().enumerate() {
+    let resources = shared.engine.core().model().resources.iter().enumerate();
+    for (resource, model, path) in resources.flat_map(|(at, model)| model.paths().map(move |path| (at, model, path))) {
         let serve_command = |method: Method, path: &str, offer: Offer, command: usize, handler: Handler| {
             let (shared, route) = (shared.clone(), http.route(method.as_str(), path));
             move |request: Request| {
@@ -51,7 +52,6 @@ pub(crate) fn router(shared: &Shared) -> Router {
             }
         };
         let read = |path: &str, handler: Handler| serve_command(Method::GET, path, Offer::Hal, 0, handler);
-        let path = model.path;
         let (one_path, void_path) = (format!("{path}/{{id}}"), format!("{path}/void"));
         let (search_path, finder_path) = (format!("{path}/search"), format!("{path}/search/{{finder}}"));
         let with_allow = |methods, rest: &str| finish(methods, allowed(model, rest).unwrap_or_default());

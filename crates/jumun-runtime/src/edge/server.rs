@@ -98,6 +98,7 @@ pub async fn serve(engine: Engine, serving: Serving) -> Result<(), ServeError> {
     let Serving { listener, unavailable_status, bus, retention, control: socket, start_delay, announce, report, stop } =
         serving;
     require_one_process(engine.core().database().identity())?;
+    engine.core().seed().await;
     let has_events = !engine.core().model().publishes.is_empty();
     let relay = if has_events { Some(Relay::open(engine.core(), bus.clone()).await?) } else { None };
     let name = engine.core().model().name;

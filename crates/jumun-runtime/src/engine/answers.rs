@@ -97,6 +97,10 @@ pub(super) fn asks_twice() -> Problem {
     Problem::new(Code::Internal, "A decision asks twice. This is a defect.")
 }
 
+pub(super) fn crowded() -> Problem {
+    Problem::new(Code::NotDone, "Too many wait for the same thing. Try again a little later.")
+}
+
 pub(super) fn too_many_conflicts() -> Problem {
     Problem::new(Code::NotDone, "Too many change the same thing. Try again a little later.")
 }

@@ -1,7 +1,7 @@
 //! An ask: admitted by its guard, committed, sent, and its outcome committed. See the protocol in [`super`].
 
 use super::{
-    Engine, QueueKey,
+    Engine,
     answers::{asks_twice, given_up, refuse, stored_answer, to_store, too_many_conflicts, unreadable},
     command::Halt,
     incoming::{Answer, Incoming, Key, Success},
@@ -15,9 +15,10 @@ use crate::{
     crash,
     limits::{ATTEMPTS_MAX, DECISIONS_MAX, NESTED_MARGIN, OUTCOME_GRACE, REPEAT_PAUSE},
     metrics::AskOutcome,
+    reading::Reading,
 };
 use jiff::Timestamp;
-use jumun::{Asked, DocumentKey, Documents, Outcome, Reply, Step};
+use jumun::{Asked, DocumentKey, Outcome, Reply, Step};
 use jumun_database::{AskRecord, Changes, CommitError, Conflict, Request, RequestChange, RequestState};
 use jumun_guard::{Admitted, Refusal};
 use jumun_http::{Code, Problem};
@@ -205,22 +206,21 @@ impl Engine {
         mut ended: Ended,
         asked: &Asked,
     ) -> Answer {
-        let mut documents = Documents::new();
+        let mut reading = Reading::default();
         let room = if ended.reply == Reply::Unavailable { self.room(decider, asked) } else { None };
         if room.is_some() {
             ended.reply = Reply::Later;
         }
         for _ in 0..DECISIONS_MAX {
-            let turn = self.turn(QueueKey::Document(decider)).await?;
             let step = Step { decider, command: &incoming.command, now, reply: Some(&ended.reply) };
             let mut changes = Changes::default();
             let mut is_delayed = false;
-            let (answer, is_decided) = match self.decide(step, &mut documents, &incoming.origin).await {
+            let (answer, is_decided) = match self.decide(step, &mut reading, &incoming.origin).await {
                 Ok(Outcome::Decided(mut decided)) => {
                     // A delayed question stays the same question: it keeps its id.
                     let later = decided.later.iter().position(|(key, later)| *key == decider && later == asked);
                     is_delayed = later.map(|at| decided.later.remove(at)).is_some();
-                    let success = self.success(incoming, decider, &decided, &documents);
+                    let success = self.success(incoming, decider, &decided, &reading.documents);
                     match self.core.add(decided, now, &incoming.origin.trace, Some(id), &mut changes).await {
                         Ok(()) => (Ok(success), true),
                         Err(error) => {
@@ -231,7 +231,7 @@ impl Engine {
                     }
                 }
                 Ok(Outcome::Rejected(why)) => (Err(Problem::from(why)), false),
-                Ok(Outcome::Ask(_) | Outcome::Needs(_)) => (Err(asks_twice()), false),
+                Ok(Outcome::Ask(_) | Outcome::Needs(_) | Outcome::Find(_)) => (Err(asks_twice()), false),
                 Err(problem) => (Err(problem), false),
             };
             let kept = to_store(&answer);
@@ -250,7 +250,7 @@ impl Engine {
                 RequestChange::Move { id, from: RequestState::Asking, to, answer: kept }
             });
             crash::point("outcome.before-commit");
-            match self.core.commit_of(&incoming.origin, changes).await {
+            match reading.commit(&self.core, &incoming.origin, changes).await {
                 Ok(receipt) => {
                     crash::point("outcome.after-commit");
                     let Origin { trace, request, .. } = &incoming.origin;
@@ -261,14 +261,13 @@ impl Engine {
                     }
                     return answer.map(|success| Success { seen: self.core.last_event(&receipt), ..success });
                 }
-                Err(CommitError::Conflict(Conflict::Document { .. })) => documents.clear(),
-                Err(CommitError::Conflict(Conflict::Request { id: other })) if other != id => documents.clear(),
+                Err(CommitError::Conflict(Conflict::Document { .. })) => reading.begin_again(),
+                Err(CommitError::Conflict(Conflict::Request { id: other })) if other != id => reading.begin_again(),
                 Err(CommitError::Conflict(_)) => return Err(given_up()), // recovery, or an undo, was first
                 Err(CommitError::Unknown(why)) => return self.read_outcome(id, &why).await,
                 // It stays in doubt until its time is up, and is undone then.
                 Err(error) => return Err(refuse(&error)),
             }
-            drop(turn);
         }
         Err(too_many_conflicts())
     }

@@ -2,7 +2,7 @@
 //! needed.
 
 use super::{
-    Engine, QueueKey,
+    Engine,
     answers::{asks_twice, check_ask, refuse, replay, to_store, too_many_conflicts, unreadable},
     incoming::{Answer, Incoming, Key, Success},
 };
@@ -10,8 +10,9 @@ use crate::{
     asks::{budget::Room, guards::not_asked},
     crash,
     limits::DECISIONS_MAX,
+    reading::Reading,
 };
-use jumun::{Documents, Outcome, Rejection, Reply, Step};
+use jumun::{Outcome, Rejection, Reply, Step};
 use jumun_database::{Changes, CommitError, Conflict, RequestChange, RequestState};
 use jumun_guard::Refusal;
 use jumun_http::{Code, Problem};
@@ -78,7 +79,7 @@ impl Engine {
             return Ok(self.first_answer(incoming, None).await?);
         };
         let stored = key.stored();
-        let _turn = self.turn(QueueKey::Key(stored.clone())).await?;
+        let _turn = self.turn(stored.clone()).await?;
         let in_time = || match key {
             Key::Ask { id, expires_ms } => check_ask(*id, *expires_ms, self.core.now()),
             Key::Client(_) => Ok(()),
@@ -130,15 +131,11 @@ impl Engine {
             None => self.core.new_document_id(incoming.resource).await.map_err(|error| unreadable(&error))?,
         };
         let decider = (incoming.resource, id);
-        let mut documents = Documents::new();
-        if incoming.id.is_none() {
-            documents.insert(decider, None); // a new id: there is no such document yet
-        }
+        let mut reading = if incoming.id.is_none() { Reading::of_new(decider) } else { Reading::default() };
         // A neighbour that must not be asked now is one that does not answer: the business decides without it.
         let mut refused: Option<NotAsked<'_>> = None;
         let takes_over = claim.as_ref().and_then(|claim| claim.takes_over);
         for _ in 0..DECISIONS_MAX {
-            let turn = self.turn(QueueKey::Document(decider)).await?;
             let without = |refused: &NotAsked<'_>| match refused.room {
                 Some(_) => &Reply::Later,
                 None => &Reply::Unavailable,
@@ -146,11 +143,11 @@ impl Engine {
             let reply = refused.as_ref().map(without);
             let step = Step { decider, command: &incoming.command, now, reply };
             let mut changes = Changes::default();
-            let answer = match self.decide(step, &mut documents, &incoming.origin).await? {
-                Outcome::Needs(_) => unreachable!("`decide` reads what is needed"),
+            let answer = match self.decide(step, &mut reading, &incoming.origin).await? {
+                Outcome::Needs(_) | Outcome::Find(_) => unreachable!("`decide` reads what is needed"),
                 Outcome::Ask(_) if refused.is_some() => Err(asks_twice()),
                 Outcome::Ask(asked) => {
-                    drop(turn); // nothing is held while a neighbour is asked
+                    reading.give_up(); // nothing is held while a neighbour is asked
                     let callee = asked.target.service;
                     let (admitted, time_limit) = match self.admit(incoming, callee).await? {
                         Ok(admitted) => admitted,
@@ -170,7 +167,7 @@ impl Engine {
                     (why, _) => Problem::from(why),
                 }),
                 Outcome::Decided(decided) => {
-                    let success = self.success(incoming, decider, &decided, &documents);
+                    let success = self.success(incoming, decider, &decided, &reading.documents);
                     let added = self.core.add(decided, now, &incoming.origin.trace, None, &mut changes).await;
                     added.map_err(|error| unreadable(&error))?;
                     Ok(success)
@@ -186,20 +183,19 @@ impl Engine {
                 changes.requests.push(RequestChange::Insert(Box::new(request)));
             }
             crash::point("decided.before-commit");
-            match self.core.commit_of(&incoming.origin, changes).await {
+            match reading.commit(&self.core, &incoming.origin, changes).await {
                 Ok(receipt) => {
                     crash::point("decided.after-commit");
                     let Origin { trace, request, .. } = &incoming.origin;
                     tracing::debug!(%request, trace = %trace.id(), order = id, is_accepted = answer.is_ok(), "decided");
                     return Ok(Success { seen: self.core.last_event(&receipt), ..answer? });
                 }
-                Err(CommitError::Conflict(Conflict::Document { .. })) => documents.clear(),
+                Err(CommitError::Conflict(Conflict::Document { .. })) => reading.begin_again(),
                 // A question to be taken back was settled meanwhile, or the earlier attempt of the key has gone on.
-                Err(CommitError::Conflict(Conflict::Request { id })) if Some(id) != takes_over => documents.clear(),
+                Err(CommitError::Conflict(Conflict::Request { id })) if Some(id) != takes_over => reading.begin_again(),
                 Err(CommitError::Conflict(_)) => return Err(Halt::KeyTaken),
                 Err(error) => return Err(refuse(&error).into()),
             }
-            drop(turn);
         }
         Err(too_many_conflicts().into())
     }

@@ -39,9 +39,10 @@ use crate::{
     intake::{
         admission::{Admission, AdmissionConfig},
         faults::FaultSwitch,
-        turns::{Turn, Turns},
+        turns::Turn,
     },
     metrics::ServiceMetrics,
+    reading::{QueueKey, Reading},
 };
 use jiff::{Timestamp, tz::TimeZone};
 use jumun::{Behaviour, Decided, DocumentKey, Documents, Outcome, ServiceModel, Step};
@@ -119,15 +120,7 @@ struct Inner {
     transport: Arc<dyn Transport>,
     guards: Guards,
     admission: Admission,
-    turns: Turns<QueueKey>,
     faults: FaultSwitch,
-}
-
-/// What commands queue for.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub(crate) enum QueueKey {
-    Document(DocumentKey),
-    Key(String),
 }
 
 impl Engine {
@@ -154,8 +147,8 @@ impl Engine {
         admission.register(&mut registry);
         let metrics = ServiceMetrics::new(&model, database.clone(), tracer.clone(), registry);
         let core = Core::new(CoreParts { model, behaviour, database, delays, clock, ids, zone, tracer, metrics });
-        let (turns, faults) = (Turns::new(), FaultSwitch::default());
-        Self { core, inner: Arc::new(Inner { transport, guards, admission, turns, faults }) }
+        let faults = FaultSwitch::default();
+        Self { core, inner: Arc::new(Inner { transport, guards, admission, faults }) }
     }
 
     /// What reads, decides and commits.
@@ -219,7 +212,7 @@ impl Engine {
     async fn refusal(&self, incoming: &Incoming, problem: Problem) -> Problem {
         let is_new = match incoming.key.as_ref().map(Key::stored) {
             Some(key) => {
-                let turn = self.turn(QueueKey::Key(key.clone())).await;
+                let turn = self.turn(key.clone()).await;
                 turn.is_ok() && self.request_of(&key).await.is_ok_and(|known| known.is_none())
             }
             None => true,
@@ -249,19 +242,21 @@ impl Engine {
 
     // ---- steps that commands, asks and undoing share
 
-    pub(crate) async fn turn(&self, queue: QueueKey) -> Result<Turn<QueueKey>, Problem> {
-        let turn = self.inner.turns.take(queue).await;
-        turn.map_err(|_| Problem::new(Code::NotDone, "Too many wait for the same thing. Try again a little later."))
+    /// The turn of a key: repeats of the same request queue for it.
+    pub(crate) async fn turn(&self, key: String) -> Result<Turn<QueueKey>, Problem> {
+        let turn = self.core.turns().take(QueueKey::Key(key)).await;
+        turn.map_err(|_| answers::crowded())
     }
 
     /// Takes a step, reading the documents that it needs; what prevents it is a problem for the client.
     pub(crate) async fn decide(
         &self,
         step: Step<'_>,
-        documents: &mut Documents,
+        reading: &mut Reading,
         origin: &Origin,
     ) -> Result<Outcome, Problem> {
-        self.core.decide(step, documents).await.map_err(|error| match error {
+        self.core.decide(step, reading).await.map_err(|error| match error {
+            StepError::Crowded => answers::crowded(),
             StepError::Unreadable(error) => answers::unreadable(&error),
             StepError::Defect(damaged) => answers::defect(&damaged, step.decider.1, origin),
         })

@@ -32,7 +32,7 @@ fn order(engine: &Engine, key: &str) -> Incoming {
 async fn a_refusal_waits_for_the_same_request_in_progress() {
     let (engine, database) = engine("order");
     let incoming = order(&engine, "k");
-    let in_progress = engine.turn(QueueKey::Key("client:k".into())).await.expect("a turn");
+    let in_progress = engine.turn("client:k".into()).await.expect("a turn");
     database.fails(true);
     let mut answer = pin!(engine.take(incoming.clone()));
     assert!(poll!(answer.as_mut()).is_pending(), "whether it is done is not known yet");

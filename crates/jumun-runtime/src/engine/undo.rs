@@ -1,12 +1,12 @@
 //! Undoing: a neighbour takes back what it asked here.
 
 use super::{
-    Engine, QueueKey,
+    Engine,
     answers::{is_older_than_answers, refuse, tombstone, too_many_conflicts, unreadable},
     incoming::ask_key,
 };
-use crate::{crash, limits::DECISIONS_MAX};
-use jumun::{Documents, Outcome, Step};
+use crate::{crash, limits::DECISIONS_MAX, reading::Reading};
+use jumun::{Outcome, Step};
 use jumun_database::{Changes, CommitError, Request, RequestChange, RequestState};
 use jumun_http::{Code, Problem};
 use jumun_telemetry::Origin;
@@ -25,9 +25,10 @@ impl Engine {
                 let why = "The ask is older than answers are kept; whether it was done cannot be told.";
                 return Err(Problem::new(Code::Internal, why));
             }
-            let Some(changes) = self.undoing(resource, known, &key, origin).await? else { return Ok(()) };
+            let mut reading = Reading::default();
+            let Some(changes) = self.undoing(resource, known, &key, origin, &mut reading).await? else { return Ok(()) };
             crash::point("undo.before-commit");
-            match self.core.commit_of(origin, changes).await {
+            match reading.commit(&self.core, origin, changes).await {
                 Ok(_) => {
                     crash::point("undo.after-commit");
                     tracing::debug!(request = %origin.request, trace = %origin.trace.id(), %ask, "undone");
@@ -48,6 +49,7 @@ impl Engine {
         known: Option<Request>,
         key: &str,
         origin: &Origin,
+        reading: &mut Reading,
     ) -> Result<Option<Changes>, Problem> {
         use RequestState::{Asking, Delayed, Done, Voided, Voiding};
         let voided = Some(tombstone());
@@ -79,9 +81,8 @@ impl Engine {
                 let void = self.core.model().resources[resource].ask.as_ref().map(|ask| ask.void.clone());
                 let void = void.ok_or_else(|| Problem::new(Code::NotFound, "Nothing is asked here."))?;
                 let (decider, now) = ((resource, known.subject), self.core.now());
-                let _turn = self.turn(QueueKey::Document(decider)).await?;
                 let step = Step { decider, command: &void, now, reply: None };
-                match self.decide(step, &mut Documents::new(), origin).await? {
+                match self.decide(step, reading, origin).await? {
                     Outcome::Decided(decided) => {
                         let added = self.core.add(decided, now, &origin.trace, Some(known.id), &mut changes).await;
                         added.map_err(|error| unreadable(&error))?;

@@ -27,8 +27,9 @@ use crate::{
         POSITIONS_EVERY, STALL_LOGGED_EVERY, STALL_SHOWN_FOR,
     },
     panic_text,
+    reading::Reading,
 };
-use jumun::{Defect, Documents, NEW_ID, Outcome, ReceivedEvent, Stored};
+use jumun::{Defect, DocumentKey, NEW_ID, Outcome, ReceivedEvent, Stored};
 use jumun_bus::{Bus, BusError, Delivery, Record, Source, Subscription, Wants};
 use jumun_database::{Changes, CommitError, Conflict, DocumentChange, Position, PositionChange, ReadError};
 use jumun_telemetry::{Kind, Span, SpanId, TraceContext};
@@ -188,14 +189,16 @@ pub(super) struct Worker {
     pub(super) to_retry_since: Instant,
     /// Why the one event of the present batch can never be committed.
     over_limit: Option<String>,
+    /// Documents that commands have changed before the present batch could: the next try queues for them.
+    contended: BTreeSet<DocumentKey>,
     show: watch::Sender<Consumption>,
 }
 
 /// The effect of a batch of events.
 #[derive(Default)]
 pub(super) struct Effect {
-    documents: Documents,
-    changed: BTreeMap<jumun::DocumentKey, bool>,
+    reading: Reading,
+    changed: BTreeMap<DocumentKey, bool>,
     /// Events, delayed questions, and withdrawn questions.
     changes: Changes,
     parked: Vec<Parked>,
@@ -253,6 +256,7 @@ impl Worker {
             to_retry: BTreeSet::new(),
             to_retry_since: Instant::now(),
             over_limit: None,
+            contended: BTreeSet::new(),
             show,
         })
     }
@@ -349,6 +353,7 @@ impl Worker {
             match self.apply_batch(batch).await {
                 Ok(()) => {
                     self.over_limit = None;
+                    self.contended.clear();
                     at += at_once;
                 }
                 Err(Halt::Gap(error)) => return Err(error),
@@ -396,6 +401,9 @@ impl Worker {
 
     async fn apply_batch(&mut self, batch: &[Delivery]) -> Result<(), Halt> {
         let mut effect = Effect { applied: self.applied.clone(), ..Effect::default() };
+        if effect.reading.queue_for(&self.core, &self.contended).await.is_err() {
+            return Err(Halt::Database("too many commands wait for the same document".to_owned()));
+        }
         for (nth, delivery) in batch.iter().enumerate() {
             if nth % EVENTS_BETWEEN_YIELDS == EVENTS_BETWEEN_YIELDS - 1 {
                 tokio::task::yield_now().await; // requests are served on the same thread
@@ -475,19 +483,22 @@ impl Worker {
         loop {
             let event = ReceivedEvent { event_type, body, now, new_ids: &new_ids };
             let behaviour = self.core.behaviour();
-            let outcome = catch_unwind(AssertUnwindSafe(|| behaviour.handle(event, &effect.documents)));
+            let outcome = catch_unwind(AssertUnwindSafe(|| behaviour.handle(event, &effect.reading.documents)));
             let decided = match outcome {
                 Ok(Ok(Outcome::Needs(keys))) => {
                     for (resource, id) in keys {
                         if id == NEW_ID {
                             let id = self.core.new_document_id(resource).await?;
                             new_ids.entry(resource).or_default().push(id);
-                            effect.documents.insert((resource, id), None); // a new id: there is no such document yet
+                            effect.reading.documents.insert((resource, id), None); // a new id: there is no such document yet
                             continue;
                         }
-                        let stored = self.core.read((resource, id)).await?;
-                        effect.documents.insert((resource, id), stored);
+                        effect.reading.read(&self.core, (resource, id)).await?;
                     }
+                    continue;
+                }
+                Ok(Ok(Outcome::Find(lookup))) => {
+                    effect.reading.find(&self.core, lookup).await?;
                     continue;
                 }
                 Ok(Ok(Outcome::Decided(decided))) => decided,
@@ -500,7 +511,7 @@ impl Worker {
             effect.dropped += u64::from(decided.dropped);
             for document in self.core.add_consequences(decided, now, trace, None, &mut effect.changes).await? {
                 let version = document.expected_version;
-                effect.documents.insert(document.key, Some(Stored { version, body: document.body }));
+                effect.reading.documents.insert(document.key, Some(Stored { version, body: document.body }));
                 effect.changed.insert(document.key, document.shown);
             }
             return Ok(Ok(()));
@@ -533,11 +544,17 @@ impl Worker {
         if is_effect {
             crash::point("heard.before-commit");
         }
-        match self.core.commit(changes).await {
+        let committed = self.core.commit(changes).await;
+        effect.reading.forget();
+        match committed {
             Ok(_) => {}
-            Err(CommitError::Conflict(Conflict::Document { .. } | Conflict::Request { .. })) => {
+            Err(CommitError::Conflict(Conflict::Document { collection, id })) => {
+                let resources = &self.core.model().resources;
+                let resource = resources.iter().position(|resource| resource.collection == collection);
+                self.contended.extend(resource.map(|resource| (resource, id)));
                 return Err(Halt::Conflict);
             }
+            Err(CommitError::Conflict(Conflict::Request { .. })) => return Err(Halt::Conflict),
             Err(CommitError::Conflict(_) | CommitError::Unknown(_)) => return Err(Halt::Unknown),
             Err(CommitError::Limit(why)) => return Err(Halt::Limit(why)),
             Err(CommitError::NotDone(why)) => return Err(Halt::Database(why)),
@@ -566,7 +583,7 @@ impl Worker {
         let resources = &self.core.model().resources;
         let mut changes = effect.changes.clone();
         for (key, shown) in &effect.changed {
-            if let Some(Some(stored)) = effect.documents.get(key) {
+            if let Some(Some(stored)) = effect.reading.documents.get(key) {
                 changes.documents.push(DocumentChange {
                     collection: resources[key.0].collection,
                     id: key.1,
@@ -576,6 +593,7 @@ impl Worker {
                 });
             }
         }
+        effect.reading.guard(resources, &mut changes);
         for parked in &effect.parked {
             let id = self.core.database().next_id(PARKED).await?;
             let body = serde_json::to_string(parked).unwrap_or_default();

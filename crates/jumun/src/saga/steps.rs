@@ -1,11 +1,12 @@
 //! The steps of a system: commands, asks and events.
 
-use super::state::{Call, Committed, Done, Facts, Memory, ORDER, Published, State, at};
+use super::state::{Call, Committed, Done, Facts, Memory, ORDER, Published, State, at, json};
 use crate::{
     ask::{Asked, Reply},
     input::BadInput,
     model::{
-        Behaviour, Decided, DocumentKey, Documents, ErasedCommand, NEW_ID, Outcome, ReceivedEvent, Step, Stored, Verb,
+        Behaviour, Decided, DocumentKey, Documents, ErasedCommand, Lookup, NEW_ID, Outcome, ReceivedEvent,
+        ServiceModel, Step, Stored, Verb,
     },
     rejection::Rejection,
     system::SystemModel,
@@ -205,9 +206,15 @@ impl Saga {
         self
     }
 
-    /// Nothing has happened.
+    /// Nothing has happened: there is what new databases begin with.
     pub fn nothing(&self) -> State {
-        State::nothing(&self.model)
+        let mut facts = State::nothing(&self.model).facts;
+        for (service, behaviour) in self.behaviours.iter().enumerate() {
+            if let Some(seed) = behaviour.seed(NOW).unwrap_or_else(|defect| panic!("{defect}")) {
+                self.commit(&mut facts, service, seed);
+            }
+        }
+        self.deliver(&self.state(facts))
     }
 
     /// The order is founded; everything that is asked for it is accepted.
@@ -427,7 +434,7 @@ impl Saga {
             }
             Outcome::Rejected(why) => return vec![branch(facts.clone(), Err(why))],
             Outcome::Ask(asked) => asked,
-            Outcome::Needs(_) => unreachable!("every document is read"),
+            Outcome::Needs(_) | Outcome::Find(_) => unreachable!("every document is read"),
         };
         let conclude = |Asking { mut facts, reply, outcomes, accepted }: Asking| match self.decide(
             &facts,
@@ -529,10 +536,17 @@ impl Saga {
     ) -> Outcome {
         let step = Step { decider, command, now: NOW, reply };
         let mut documents = Documents::new();
+        let memory = &facts.services[service];
         loop {
-            let outcome = self.behaviours[service].decide(step, &documents).unwrap_or_else(|defect| panic!("{defect}"));
-            let Outcome::Needs(keys) = outcome else { return outcome };
-            documents.extend(keys.into_iter().map(|key| (key, stored(&facts.services[service], key))));
+            match self.behaviours[service].decide(step, &documents).unwrap_or_else(|defect| panic!("{defect}")) {
+                Outcome::Needs(keys) => {
+                    for key in keys {
+                        documents.insert(key, stored(memory, key));
+                    }
+                }
+                Outcome::Find(lookup) => find(&self.model.services[service], memory, lookup, &mut documents),
+                outcome => return outcome,
+            }
         }
     }
 
@@ -570,6 +584,9 @@ impl Saga {
                             documents.insert(key, stored(memory, key));
                         }
                     }
+                }
+                Outcome::Find(lookup) => {
+                    find(&self.model.services[*listener], memory, lookup, &mut documents);
                 }
                 Outcome::Decided(decided) => return decided,
                 other => panic!("an event must be applied: {other:?}"),
@@ -616,6 +633,19 @@ impl Saga {
 
 fn stored(memory: &Memory, key: DocumentKey) -> Option<Stored> {
     memory.documents.get(&key).map(|body| Stored { version: 1, body: body.to_string() })
+}
+
+/// What an index of a service finds.
+fn find(service: &ServiceModel, memory: &Memory, lookup: Lookup, documents: &mut Documents) {
+    let resource = &service.resources[lookup.resource];
+    let rows = memory.documents.range((lookup.resource, lookup.after + 1)..=(lookup.resource, i64::MAX));
+    let is_found = |body: &str| {
+        let document = json(body);
+        let mut values = lookup.fields.iter().zip(&lookup.values);
+        values.all(|(field, value)| document[*field] == *value) && (resource.is_shown)(body)
+    };
+    let ids = rows.filter(|(_, body)| is_found(body)).map(|((_, id), _)| *id).take(lookup.limit as usize).collect();
+    documents.insert_found(lookup, ids);
 }
 
 /// A service may refuse for reasons of its own.

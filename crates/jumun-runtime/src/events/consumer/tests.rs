@@ -6,7 +6,7 @@ mod scripted;
 use super::*;
 use crate::events::{parked::parked, rebuild::tests::NoNeighbours};
 use crate::{Engine, Parts, schema};
-use jumun::{Behaviour, Step};
+use jumun::{Behaviour, Documents, Step};
 use jumun_bus::{MemoryBus, Publisher, Source};
 use jumun_database::{MemoryDatabase, ReadDatabase};
 use std::sync::atomic::{AtomicBool, Ordering};

@@ -3,7 +3,9 @@
 use std::{env, fmt::Write, fs, io, path::Path};
 
 fn main() -> io::Result<()> {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/errors");
+    let missing = || io::Error::other("cargo names no folder");
+    // As the program runs, not as it was compiled: a copy of the repository has pages of its own.
+    let folder = Path::new(&env::var_os("CARGO_MANIFEST_DIR").ok_or_else(missing)?).join("../../docs/errors");
     println!("cargo::rerun-if-changed={}", folder.display());
     let mut pages = Vec::new();
     for entry in fs::read_dir(folder)? {
@@ -20,6 +22,6 @@ fn main() -> io::Result<()> {
         writeln!(list, "    ({code:?}, include_str!({:?})),", path.display().to_string()).map_err(io::Error::other)?;
     }
     list.push_str("]\n");
-    let out = env::var_os("OUT_DIR").ok_or_else(|| io::Error::other("cargo names no folder"))?;
+    let out = env::var_os("OUT_DIR").ok_or_else(missing)?;
     fs::write(Path::new(&out).join("pages.rs"), list)
 }

@@ -386,12 +386,13 @@ pub fn a_source_may_appear_later(home: &impl Home) {
 #[doc(hidden)]
 pub fn sources_are_listed(home: &impl Home) {
     let bus = home.bus();
-    assert_eq!(bus.sources().unwrap(), []);
+    assert_eq!((bus.sources().unwrap(), bus.source("order").unwrap()), (vec![], None));
     let _publisher = open(home, 2);
     bus.publisher(&source("delivery", 1)).unwrap().append(&records(0, 1, 2)).unwrap();
     let mut subscription = reader(home, &[after("store", 0, 0)]);
     assert_eq!(subscription.poll(1, Duration::ZERO).unwrap(), []);
     assert_eq!(bus.sources().unwrap(), [source("delivery", 1), source("order", 2)]);
+    assert_eq!((bus.source("order").unwrap(), bus.source("store").unwrap()), (Some(source("order", 2)), None));
 }
 
 #[doc(hidden)]

@@ -145,6 +145,11 @@ impl Bus for MemoryBus {
         Ok(Box::new(MemorySubscription { shared, feeds, wants, turn: 0, failed }))
     }
 
+    fn source(&self, service: &str) -> Result<Option<Source>, BusError> {
+        rules::check_service(service)?;
+        Ok(self.shared.logs().get(service).map(|log| Source::clone(&log.source)))
+    }
+
     fn sources(&self) -> Result<Vec<Source>, BusError> {
         Ok(self.shared.logs().values().map(|log| Source::clone(&log.source)).collect())
     }

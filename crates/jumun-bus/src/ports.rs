@@ -48,6 +48,12 @@ pub trait Bus: Send + Sync + 'static {
     /// Only for an invalid position; [`Subscription::poll`] reports what is wrong with a source.
     fn subscribe(&self, from: &[Position], wants: Wants) -> Result<Box<dyn Subscription>, BusError>;
 
+    /// The source that has a log of this service here; None where there is none.
+    ///
+    /// # Errors
+    /// [`BusError::Damaged`] where there is a log and it does not say whose, [`BusError::Unavailable`].
+    fn source(&self, service: &str) -> Result<Option<Source>, BusError>;
+
     /// The sources that have a log here.
     fn sources(&self) -> Result<Vec<Source>, BusError>;
 

@@ -39,6 +39,16 @@ pub enum HostError {
         /// Whether the service can fill it again from the log.
         has_views_only: bool,
     },
+    /// The database of a service is missing, and there is a log of it on a bus outside the data folder.
+    #[error("{path}: there is no database of {service} here, and {bus} has a log of it")]
+    LogOnly {
+        /// The file.
+        path: String,
+        /// The service.
+        service: String,
+        /// The address of the bus.
+        bus: String,
+    },
     /// The database of a service is another one than before.
     #[error("{path}: this is another database of {service}: its epoch is {found}, that of the one before {wanted}")]
     Replaced {
@@ -76,7 +86,7 @@ impl HostError {
             Self::Guard(error) => error.code(),
             Self::Sender(error) => error.code(),
             Self::Telemetry(error) => error.code(),
-            Self::Lost { .. } => "database-lost",
+            Self::Lost { .. } | Self::LogOnly { .. } => "database-lost",
             Self::Replaced { .. } => "database-replaced",
             Self::Database(error) | Self::DamagedViews(error) | Self::TakenAway(error) => error.code(),
             Self::Bus(error) => error.code(),
@@ -102,6 +112,9 @@ impl HostError {
             }
             Self::Lost { .. } => {
                 "Restore the newest copy of this file. If there is none, restore the whole data folder of the system from one backup, or move it away (all of it: the other databases do not fit an empty one) and start the system with nothing."
+            }
+            Self::LogOnly { .. } => {
+                "If that is the bus of another system, give this system a bus of its own with the key `bus`. If not, restore the newest copy of this file; if there is none, restore the whole data folder and the bus of the system from one backup, or move both away and start the system with nothing."
             }
             Self::Replaced { .. } => {
                 "Restore the newest copy of this file. If all databases here come from one backup, move `epochs` and `bus` of this system away and start. If there is no copy, restore the whole data folder of the system from one backup, or move it away (all of it: the other databases do not fit another one) and start the system with nothing."

@@ -9,7 +9,7 @@
 
 use crate::{config::Config, error::HostError};
 use jumun::{ServiceModel, SystemModel};
-use jumun_bus::{Bus, BusError};
+use jumun_bus::{Bus, BusError, Source};
 use jumun_database::{
     BoxFuture, Document, Identity, JournalRecord, Lookup, OpenError, Page, Position, Query, ReadDatabase, ReadError,
     ReadFuture, Request, RequestFilter, Uuid,
@@ -26,7 +26,11 @@ use std::{
 pub(crate) struct Known {
     note: PathBuf,
     epoch: Option<Uuid>,
-    was_there: bool,
+    was_noted: bool,
+    /// Its log, wherever the bus is.
+    log: Result<Option<Source>, BusError>,
+    /// Whether the bus is in the data folder. One elsewhere may be that of another system.
+    is_own_bus: bool,
     has_views_only: bool,
 }
 
@@ -34,31 +38,44 @@ impl Known {
     pub(crate) fn of(service: &ServiceModel, config: &Config) -> Self {
         let note = config.folder.join("epochs").join(service.name);
         let noted = fs::read_to_string(&note).ok();
-        // A bus elsewhere may be that of another system.
         let is_own_bus = config.bus.folder().is_some_and(|bus| bus.starts_with(&config.folder));
-        let on_bus = || {
-            let sources = config.bus.open_reader().ok()?.sources().ok()?;
-            Some(sources.into_iter().find(|source| source.service == service.name)?.epoch)
-        };
         let was_noted = noted.is_some();
-        let epoch = noted.and_then(|text| text.trim().parse().ok()).or_else(|| is_own_bus.then(on_bus)?);
+        let log = match config.bus.open_reader().and_then(|bus| bus.source(service.name)) {
+            Err(BusError::Missing { .. }) => Ok(None),
+            found => found,
+        };
+        let on_bus = || log.as_ref().ok()?.as_ref().filter(|_| is_own_bus).map(|source| source.epoch);
+        let epoch = noted.and_then(|text| text.trim().parse().ok()).or_else(on_bus);
         let has_views_only = service.resources.iter().all(|resource| resource.folds.is_some());
-        Self { note, was_there: was_noted || epoch.is_some(), epoch, has_views_only }
+        Self { note, epoch, was_noted, log, is_own_bus, has_views_only }
     }
 
-    /// Refuses to begin with an empty database where there was one. A service that has views only may: then nothing is known
-    /// of its database any more.
+    /// Refuses to begin with an empty database where there was one, or where that cannot be told. A service that has views
+    /// only may: then nothing is known of its database any more.
     pub(crate) fn check_is_there(&mut self, service: &str, config: &Config) -> Result<(), HostError> {
-        let is_there =
-            !matches!(config.services[service].database.open_reader().err(), Some(OpenError::Missing { .. }));
-        if is_there || !self.was_there {
+        if !matches!(config.services[service].database.open_reader().err(), Some(OpenError::Missing { .. })) {
             return Ok(());
         }
-        if !self.has_views_only {
-            return Err(self.lost(service, config));
+        if self.has_views_only {
+            self.epoch = None;
+            return Ok(());
         }
-        self.epoch = None;
-        Ok(())
+        self.check_was_not(service, config)
+    }
+
+    /// Refuses a database that is missing, unless there was none.
+    fn check_was_not(&self, service: &str, config: &Config) -> Result<(), HostError> {
+        match &self.log {
+            _ if self.was_noted => Err(self.lost(service, config)),
+            Ok(None) => Ok(()),
+            Ok(Some(_)) | Err(BusError::Damaged { .. }) if self.is_own_bus => Err(self.lost(service, config)),
+            Ok(Some(_)) | Err(BusError::Damaged { .. }) => Err(HostError::LogOnly {
+                path: path(service, config),
+                service: service.to_owned(),
+                bus: config.bus.to_string(),
+            }),
+            Err(error) => Err(error.clone().into()),
+        }
     }
 
     fn lost(&self, service: &str, config: &Config) -> HostError {
@@ -88,9 +105,14 @@ impl Known {
         }
     }
 
-    /// Notes the database of a service. The note outlives a power cut. In a data folder that cannot be written, where database
-    /// and bus are elsewhere, it is left out, as the control socket is.
+    /// Notes the database of a service, unless its relay is about to refuse it for its log on the bus. The note outlives a
+    /// power cut. In a data folder that cannot be written, where database and bus are elsewhere, it is left out, as the control
+    /// socket is.
     pub(crate) fn note(&self, identity: &Identity) -> Result<(), HostError> {
+        let is_of_log = |log: &Option<Source>| log.as_ref().is_none_or(|source| source.epoch == identity.epoch);
+        if !self.log.as_ref().is_ok_and(is_of_log) {
+            return Ok(());
+        }
         let text = format!("{}\n", identity.epoch);
         if fs::read_to_string(&self.note).is_ok_and(|noted| noted == text) {
             return Ok(());
@@ -154,8 +176,10 @@ pub fn open_readers(
                 known.check_is_same(reader.identity(), config)?;
                 readers.insert(service.name.to_owned(), Arc::new(NamedReader { reader, file }));
             }
-            Err(OpenError::Missing { .. }) if known.was_there => return Err(known.lost(service.name, config)),
-            Err(error @ OpenError::Missing { .. }) => missing = Some(error),
+            Err(error @ OpenError::Missing { .. }) => {
+                known.check_was_not(service.name, config)?;
+                missing = Some(error);
+            }
             Err(error) => return Err(known.open_error(error)),
         }
     }
@@ -175,7 +199,7 @@ pub fn open_bus_reader(system: &SystemModel, config: &Config) -> Result<Arc<dyn 
     let sources = bus.sources()?;
     let has_log = |service: &&ServiceModel| sources.iter().any(|source| source.service == service.name);
     let mut publishers = system.services.iter().filter(|service| !service.publishes.is_empty());
-    match publishers.find(|service| !has_log(service) && Known::of(service, config).was_there) {
+    match publishers.find(|service| !has_log(service) && Known::of(service, config).was_noted) {
         None => Ok(bus),
         Some(service) => {
             let folder = config.bus.folder().map(|folder| folder.join(service.name).display().to_string());

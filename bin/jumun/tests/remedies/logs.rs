@@ -256,10 +256,18 @@ async fn a_log_of_a_newer_release() {
 async fn two_systems_on_one_bus() {
     let up = Up::running().await;
     let mut other = Up::new();
-    other.set(format!("bus=log://{}", up.data().join("bus").display()));
+    let shared = format!("bus=log://{}", up.data().join("bus").display());
+    let own = format!("bus=log://{}", other.folder().join("own-bus").display());
+    other.set(shared.as_str());
+    let failed = fails(other.command(), "database-lost");
+    failed.says("If that is the bus of another system, give this system a bus of its own with the key `bus`");
+    other.set(own.as_str());
+    other.start().await;
+    other.stop().await;
+    other.set(shared);
     let failed = fails(other.command(), "bus-in-use");
     failed.says("give this system a bus of its own with the key `bus`");
-    other.set(format!("bus=log://{}", other.folder().join("own-bus").display()));
+    other.set(own);
     other.start().await;
     healthy(&other).await;
     healthy(&up).await;

@@ -173,20 +173,26 @@ impl Bus for EmbeddedLog {
         Ok(Box::new(subscription::LogSubscription::new(&self.folder, from, wants)?))
     }
 
+    fn source(&self, service: &str) -> Result<Option<Source>, BusError> {
+        rules::check_service(service)?;
+        let folder = self.folder.join(service);
+        match mark::read(&folder)? {
+            Some(mark) => {
+                Ok(Some(Source { service: service.to_owned(), epoch: mark.epoch, partitions: mark.partitions() }))
+            }
+            None if files::segments(&folder)?.is_empty() => Ok(None),
+            None => Err(mark::missing(&folder)),
+        }
+    }
+
     fn sources(&self) -> Result<Vec<Source>, BusError> {
         let failed = |error| files::unavailable(&self.folder, &error);
         let mut sources = Vec::new();
         for entry in fs::read_dir(&self.folder).map_err(failed)? {
             let entry = entry.map_err(failed)?;
             let Ok(service) = entry.file_name().into_string() else { continue };
-            if rules::check_service(&service).is_err() {
-                continue;
-            }
-            let folder = entry.path();
-            match mark::read(&folder)? {
-                Some(mark) => sources.push(Source { service, epoch: mark.epoch, partitions: mark.partitions() }),
-                None if files::segments(&folder)?.is_empty() => {}
-                None => return Err(mark::missing(&folder)),
+            if rules::check_service(&service).is_ok() {
+                sources.extend(self.source(&service)?);
             }
         }
         sources.sort_unstable_by(|a, b| a.service.cmp(&b.service));

@@ -2,6 +2,8 @@
 
 use super::*;
 use crate::config::{Sources, load};
+use jumun_bus::Source;
+use jumun_database::Uuid;
 use std::{collections::HashMap, path::Path};
 
 fn config(system: &SystemModel, data: &Path, set: &[(&str, &str)]) -> Config {
@@ -79,6 +81,30 @@ async fn a_data_folder_that_cannot_be_written_is_no_reason_not_to_start() {
     for has_data in [false, true] {
         let process = Plan::new(&food, service, &config).expect("a plan").open(0, has_data).expect("a process");
         process.engine.core().database().close().await;
+    }
+}
+
+/// The relay refuses that log; a note of this database would refuse the right one later.
+#[tokio::test]
+async fn a_database_that_does_not_belong_to_its_log_is_not_noted() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let food = food_delivery::system();
+    let service = food.service("order").expect("a service");
+    let config = config(&food, &folder.path().join("data"), &[("bus", &format!("log://{}", folder.path().display()))]);
+    let open = || Plan::new(&food, service, &config).expect("a plan").open(0, false);
+    let note = config.folder.join("epochs/order");
+    let process = open().expect("a process");
+    let made = std::fs::read_to_string(&note).expect("a note");
+    let identity = process.engine.core().database().identity().clone();
+    process.engine.core().database().close().await;
+    for (epoch, is_noted) in [(Uuid::nil(), false), (identity.epoch, true)] {
+        std::fs::remove_file(&note).expect("removed");
+        drop(std::fs::remove_dir_all(folder.path().join("order")));
+        let log = Source { service: "order".into(), epoch, partitions: identity.partitions };
+        drop(config.bus.open(BusOptions::default()).expect("a bus").publisher(&log).expect("a publisher"));
+        open().expect("a process").engine.core().database().close().await;
+        assert_eq!(std::fs::read_to_string(&note).ok(), is_noted.then(|| made.clone()), "{epoch}");
+        std::fs::write(&note, &made).expect("a note");
     }
 }
 

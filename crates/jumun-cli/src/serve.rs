@@ -71,7 +71,7 @@ async fn serve_service(
 ) -> Result<ExitCode, Failure> {
     let plan = Plan::new(system, service, config)?;
     let socket = socket(service.name, options, config.services[service.name].listen)?;
-    plan.open(options.supervised.unwrap_or_default(), options.has_data)?.serve(socket).await?;
+    plan.open(options.supervised.unwrap_or_default(), options.has_data).await?.serve(socket).await?;
     Ok(ExitCode::SUCCESS)
 }
 

@@ -3,7 +3,7 @@
 use jumun::{SettingsError, SystemModel};
 use jumun_bus::BusError;
 use jumun_database::{OpenError, Uuid};
-use jumun_runtime::asks::guards::InvalidConfig;
+use jumun_runtime::{asks::guards::InvalidConfig, events::AHEAD_REMEDY};
 use jumun_telemetry::TelemetryError;
 
 /// Why a process cannot be put together.
@@ -63,6 +63,18 @@ pub enum HostError {
         /// Whether the service can fill an empty one from the log.
         has_views_only: bool,
     },
+    /// The database of a service is older than what another service has applied of its events.
+    #[error("{path}: {consumer} has applied the events of {service} up to {applied}, which are not in this database")]
+    Behind {
+        /// The file.
+        path: String,
+        /// The service.
+        service: String,
+        /// The service that has applied its events.
+        consumer: &'static str,
+        /// The number of the last one.
+        applied: u64,
+    },
     /// The database cannot be opened.
     #[error(transparent)]
     Database(#[from] OpenError),
@@ -88,6 +100,7 @@ impl HostError {
             Self::Telemetry(error) => error.code(),
             Self::Lost { .. } | Self::LogOnly { .. } => "database-lost",
             Self::Replaced { .. } => "database-replaced",
+            Self::Behind { .. } => "bus-ahead",
             Self::Database(error) | Self::DamagedViews(error) | Self::TakenAway(error) => error.code(),
             Self::Bus(error) => error.code(),
         }
@@ -119,6 +132,7 @@ impl HostError {
             Self::Replaced { .. } => {
                 "Restore the newest copy of this file. If all databases here come from one backup, move `epochs` and `bus` of this system away and start. If there is no copy, restore the whole data folder of the system from one backup, or move it away (all of it: the other databases do not fit another one) and start the system with nothing."
             }
+            Self::Behind { .. } => AHEAD_REMEDY,
             Self::Database(error) => error.remedy(),
             Self::Bus(error) => error.remedy(),
         }

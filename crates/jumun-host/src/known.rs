@@ -3,7 +3,8 @@
 //! The ids of orders and the numbers of events begin with a database. If one is lost, and a service began with an empty one,
 //! the others would take new orders for old ones: a payment would answer that the order was paid for already. So a service
 //! notes the epoch of its database in the data folder of the system (`epochs/<service>`), and makes no second one. Where
-//! there is no such note, the log of the service on the bus says so: earlier releases wrote none.
+//! there is no such note, the log of the service on the bus says so: earlier releases wrote none. And what other services have
+//! applied of its events, they say in their databases: one that has not made these events is not the newest.
 //!
 //! A service that has views only owns nothing: it may begin again at any time, and fills its views from the log.
 
@@ -11,8 +12,8 @@ use crate::{config::Config, error::HostError};
 use jumun::{ServiceModel, SystemModel};
 use jumun_bus::{Bus, BusError, Source};
 use jumun_database::{
-    BoxFuture, Document, Identity, JournalRecord, Lookup, OpenError, Page, Position, Query, ReadDatabase, ReadError,
-    ReadFuture, Request, RequestFilter, Uuid,
+    BoxFuture, Database, Document, Identity, JournalRecord, Lookup, OpenError, Page, Position, Query, ReadDatabase,
+    ReadError, ReadFuture, Request, RequestFilter, Uuid,
 };
 use std::{
     collections::BTreeMap,
@@ -34,6 +35,12 @@ pub(crate) struct Known {
     has_views_only: bool,
 }
 
+/// What another service has applied of this one.
+pub(crate) struct Applied {
+    consumer: &'static str,
+    position: Position,
+}
+
 impl Known {
     pub(crate) fn of(service: &ServiceModel, config: &Config) -> Self {
         let note = config.folder.join("epochs").join(service.name);
@@ -52,7 +59,12 @@ impl Known {
 
     /// Refuses to begin with an empty database where there was one, or where that cannot be told. A service that has views
     /// only may: then nothing is known of its database any more.
-    pub(crate) fn check_is_there(&mut self, service: &str, config: &Config) -> Result<(), HostError> {
+    pub(crate) fn check_is_there(
+        &mut self,
+        service: &str,
+        config: &Config,
+        applied: &[Applied],
+    ) -> Result<(), HostError> {
         if !matches!(config.services[service].database.open_reader().err(), Some(OpenError::Missing { .. })) {
             return Ok(());
         }
@@ -60,7 +72,37 @@ impl Known {
             self.epoch = None;
             return Ok(());
         }
+        if !applied.is_empty() {
+            return Err(self.lost(service, config));
+        }
         self.check_was_not(service, config)
+    }
+
+    /// Refuses a database that has not made the events which other services have applied. The log on the bus may be as old as
+    /// the database, or not there.
+    pub(crate) async fn check_has_made(
+        &self,
+        applied: &[Applied],
+        database: &dyn Database,
+        config: &Config,
+    ) -> Result<(), HostError> {
+        let identity = database.identity();
+        for Applied { consumer, position: Position { partition, epoch, sequence, .. } } in applied {
+            if *epoch != identity.epoch {
+                match self.epoch {
+                    Some(_) => continue, // the database of the consumer is the wrong one
+                    None => return Err(self.replaced(identity, *epoch, config)),
+                }
+            }
+            let Some(before) = sequence.checked_sub(1) else { continue };
+            let path = || path(&identity.service, config);
+            let unusable = |error: ReadError| OpenError::Unusable { path: path(), why: error.to_string() };
+            if database.journal(*partition, before, 1).await.map_err(unusable)?.is_empty() {
+                let service = identity.service.clone();
+                return Err(HostError::Behind { path: path(), service, consumer, applied: *sequence });
+            }
+        }
+        Ok(())
     }
 
     /// Refuses a database that is missing, unless there was none.
@@ -94,14 +136,18 @@ impl Known {
     /// Refuses another database than the one that was there.
     pub(crate) fn check_is_same(&self, identity: &Identity, config: &Config) -> Result<(), HostError> {
         match self.epoch {
-            Some(wanted) if wanted != identity.epoch => Err(HostError::Replaced {
-                path: path(&identity.service, config),
-                service: identity.service.clone(),
-                found: identity.epoch,
-                wanted,
-                has_views_only: self.has_views_only,
-            }),
+            Some(wanted) if wanted != identity.epoch => Err(self.replaced(identity, wanted, config)),
             _ => Ok(()),
+        }
+    }
+
+    fn replaced(&self, identity: &Identity, wanted: Uuid, config: &Config) -> HostError {
+        HostError::Replaced {
+            path: path(&identity.service, config),
+            service: identity.service.clone(),
+            found: identity.epoch,
+            wanted,
+            has_views_only: self.has_views_only,
         }
     }
 
@@ -145,6 +191,20 @@ fn is_unwritable(error: &io::Error) -> bool {
         error.kind(),
         io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem | io::ErrorKind::NotADirectory
     )
+}
+
+/// What other services have applied of this one. A database that cannot be read now says nothing: its own service says why.
+pub(crate) async fn applied(service: &str, system: &SystemModel, config: &Config) -> Vec<Applied> {
+    let mut applied = Vec::new();
+    let hears =
+        |other: &&ServiceModel| other.name != service && other.listens.iter().any(|event| event.source == service);
+    for consumer in system.services.iter().filter(hears) {
+        let Ok(reader) = config.services[consumer.name].database.open_reader() else { continue };
+        let positions = reader.positions().await.unwrap_or_default();
+        let of_this = positions.into_iter().filter(|position| position.source == service);
+        applied.extend(of_this.map(|position| Applied { consumer: consumer.name, position }));
+    }
+    applied
 }
 
 fn path(service: &str, config: &Config) -> String {

@@ -8,7 +8,7 @@
 use crate::{
     config::{Config, SENDER, ServiceConfig},
     error::{HostError, check},
-    known::Known,
+    known::{self, Known},
 };
 use jumun::{Behaviour, ServiceModel, SystemModel};
 use jumun_bus::{Bus, BusOptions};
@@ -90,15 +90,17 @@ impl<'a> Plan<'a> {
     ///
     /// # Errors
     /// Where one of them cannot be opened.
-    pub fn open(self, restarts: u32, has_data: bool) -> Result<Process, HostError> {
+    pub async fn open(self, restarts: u32, has_data: bool) -> Result<Process, HostError> {
         let Self { system, service, config, own, behaviour, guards, tracer, sender } = self;
         let mut known = Known::of(service, config);
-        known.check_is_there(service.name, config)?;
+        let applied = known::applied(service.name, system, config).await;
+        known.check_is_there(service.name, config, &applied)?;
         if has_data {
             own.database.require().map_err(HostError::TakenAway)?;
         }
         let database = own.database.open(schema(service)).map_err(|error| known.open_error(error))?;
         known.check_is_same(database.identity(), config)?;
+        known.check_has_made(&applied, database.as_ref(), config).await?;
         known.note(database.identity())?;
         let kept_for = config.retention;
         let bus = config.bus.open(BusOptions { segment_max_age: kept_for.map(Retention::part_max_age) })?;

@@ -124,6 +124,8 @@ async fn a_database_that_is_older_than_its_log() {
     let database = up.data().join("order.db");
     let (older, newest) = (up.folder().join("older.db"), up.folder().join("newest.db"));
     fs::copy(&database, &older).expect("a copy");
+    let (bus, older_bus) = (up.data().join("bus"), up.folder().join("older-bus"));
+    copy_folder(&bus, &older_bus);
     up.start().await;
     healthy(&up).await;
     up.stop().await;
@@ -152,6 +154,17 @@ async fn a_database_that_is_older_than_its_log() {
     fs::copy(&older, &database).expect("restored");
     let failed = fails(up.command(), "bus-ahead");
     failed.says("or move it away (all of it) and start the system with nothing");
+    // The services that have applied its events know them, even if the bus is as old as the database or not there, and no note
+    // says what was there.
+    let (newest_bus, notes) = (up.folder().join("newest-bus"), up.data().join("epochs"));
+    fs::rename(&bus, &newest_bus).expect("moved");
+    copy_folder(&older_bus, &bus);
+    fails(up.command(), "bus-ahead").says("Restore the newest copy of this database");
+    fs::remove_dir_all(&bus).expect("removed");
+    fs::remove_dir_all(&notes).expect("removed");
+    fails(up.command(), "bus-ahead");
+    drop(fs::remove_dir_all(&bus));
+    fs::rename(&newest_bus, &bus).expect("restored");
     // Not even a damaged log makes the service forget what it has published.
     flip(&segment(&up.data().join("bus/order")));
     cut(&up.data().join("bus/order/synced"), |_| 0);

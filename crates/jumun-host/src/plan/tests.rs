@@ -57,12 +57,13 @@ async fn a_plan_touches_the_disk_only_when_it_is_opened() {
     let service = course.service("notification").expect("a service");
     let plan = Plan::new(&course, service, &config).expect("a plan");
     assert_eq!(std::fs::read_dir(folder.path()).expect("a folder").count(), 0);
-    let process = plan.open(0, false).expect("a process");
+    let process = plan.open(0, false).await.expect("a process");
     assert!(file.exists() && config.folder.join("notification.db").exists() && config.folder.join("bus").exists());
     assert!(process.retention.is_some());
     assert_eq!(process.control, config.folder.join("notification.control"));
     let service = course.service("notification").expect("a service");
-    let second = Plan::new(&course, service, &config).expect("a plan").open(0, false).err().expect("it is in use");
+    let second =
+        Plan::new(&course, service, &config).expect("a plan").open(0, false).await.err().expect("it is in use");
     assert_eq!(second.code(), "database-in-use");
     process.engine.core().database().close().await;
 }
@@ -79,7 +80,7 @@ async fn a_data_folder_that_cannot_be_written_is_no_reason_not_to_start() {
     let config = config(&food, &data, &[("order.database", &database), ("bus", &bus)]);
     let service = food.service("order").expect("a service");
     for has_data in [false, true] {
-        let process = Plan::new(&food, service, &config).expect("a plan").open(0, has_data).expect("a process");
+        let process = Plan::new(&food, service, &config).expect("a plan").open(0, has_data).await.expect("a process");
         process.engine.core().database().close().await;
     }
 }
@@ -93,7 +94,7 @@ async fn a_database_that_does_not_belong_to_its_log_is_not_noted() {
     let config = config(&food, &folder.path().join("data"), &[("bus", &format!("log://{}", folder.path().display()))]);
     let open = || Plan::new(&food, service, &config).expect("a plan").open(0, false);
     let note = config.folder.join("epochs/order");
-    let process = open().expect("a process");
+    let process = open().await.expect("a process");
     let made = std::fs::read_to_string(&note).expect("a note");
     let identity = process.engine.core().database().identity().clone();
     process.engine.core().database().close().await;
@@ -102,7 +103,7 @@ async fn a_database_that_does_not_belong_to_its_log_is_not_noted() {
         drop(std::fs::remove_dir_all(folder.path().join("order")));
         let log = Source { service: "order".into(), epoch, partitions: identity.partitions };
         drop(config.bus.open(BusOptions::default()).expect("a bus").publisher(&log).expect("a publisher"));
-        open().expect("a process").engine.core().database().close().await;
+        open().await.expect("a process").engine.core().database().close().await;
         assert_eq!(std::fs::read_to_string(&note).ok(), is_noted.then(|| made.clone()), "{epoch}");
         std::fs::write(&note, &made).expect("a note");
     }

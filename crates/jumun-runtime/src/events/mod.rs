@@ -9,6 +9,6 @@ pub(crate) mod retention;
 pub(crate) mod token;
 
 pub use consumer::Consumer;
-pub use relay::{Relay, RelayError};
+pub use relay::{AHEAD_REMEDY, Relay, RelayError};
 pub use retention::Retention;
 pub use token::Token;

@@ -40,6 +40,9 @@ pub enum RelayError {
     Journal(#[from] ReadError),
 }
 
+/// What to do about a database that lacks events of its service which others have.
+pub const AHEAD_REMEDY: &str = "Restore the newest copy of this database: other services have applied its later events. If there is none, restore the whole data folder of the system from one backup, or move it away (all of it) and start the system with nothing.";
+
 impl RelayError {
     /// A code that stays the same over releases.
     pub const fn code(&self) -> &'static str {
@@ -53,9 +56,7 @@ impl RelayError {
     /// What to do about it.
     pub const fn remedy(&self) -> &'static str {
         match self {
-            Self::BusAhead { .. } => {
-                "Restore the newest copy of this database: other services have applied its later events. If there is none, restore the whole data folder of the system from one backup, or move it away (all of it) and start the system with nothing."
-            }
+            Self::BusAhead { .. } => AHEAD_REMEDY,
             Self::Bus(error) => error.remedy(),
             Self::Journal(error) => error.remedy(),
         }

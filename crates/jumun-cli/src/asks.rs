@@ -19,7 +19,7 @@ pub(crate) struct Options {
 
 pub(crate) fn run(options: &Options, systems: Systems<'_>) -> Result<ExitCode, Failure> {
     let (model, config) = options.system.load(systems)?;
-    let databases = open_readers(&model, &config)?;
+    let databases = block_on(open_readers(&model, &config))??;
     let found = block_on(jumun_audit::in_doubt(&databases))??;
     let now = Timestamp::now();
     let mut lines = Vec::new();

@@ -47,7 +47,7 @@ fn audit(options: &Options, systems: Systems<'_>) -> Result<ExitCode, Failure> {
 }
 
 fn read(model: &SystemModel, config: &Config, wait: Duration) -> Result<Report, Failure> {
-    let databases = open_readers(model, config)?;
+    let databases = block_on(open_readers(model, config))??;
     Ok(block_on(jumun_audit::run(model, &databases, wait))??)
 }
 

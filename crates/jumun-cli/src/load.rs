@@ -209,7 +209,7 @@ fn databases(model: &SystemModel, config: &jumun_host::config::Config, plan: &Pl
     if let Err(missing @ OpenError::Missing { .. }) = config.services[service.name].database.open_reader() {
         return Err(impossible(format!("the audit cannot open the database of the orders: {missing}")));
     }
-    Ok(open_readers(model, config)?)
+    Ok(process::block_on(open_readers(model, config))??)
 }
 
 /// Sends the load and waits for all responses.

@@ -78,8 +78,8 @@ pub(crate) fn run(command: &Command, systems: Systems<'_>) -> Result<ExitCode, F
 
 /// All parked events, by service.
 fn read(model: &SystemModel, config: &Config, order: Option<i64>) -> Result<Vec<(String, Parked)>, Failure> {
-    let databases = open_readers(model, config)?;
     block_on(async {
+        let databases = open_readers(model, config).await?;
         let mut found = Vec::new();
         for service in model.services.iter().filter(|service| !service.listens.is_empty()) {
             if let Some(database) = databases.get(service.name) {

@@ -20,7 +20,7 @@ use std::process::ExitCode;
 pub(crate) fn run(options: &SubjectOptions, systems: Systems<'_>) -> Result<ExitCode, Failure> {
     let (model, config) = options.load(systems)?;
     let order = options.order()?;
-    let databases = open_readers(&model, &config)?;
+    let databases = block_on(open_readers(&model, &config))??;
     let Read { all: mut history, from, .. } =
         events::read_all(&model, &config, &Wants::All, |history: &mut Vec<_>, found| {
             if found.record.key == order {

@@ -212,17 +212,18 @@ fn path(service: &str, config: &Config) -> String {
     url.file().map_or_else(|| url.to_string(), |file| file.display().to_string())
 }
 
-/// Opens the databases of all services of a system for reading. A service that has never run has none.
+/// Opens the databases of all services of a system for reading. A service that has never run has none. That it has, the others
+/// know who have applied its events, even if nothing else was kept.
 ///
 /// # Errors
 /// [`HostError::Lost`] and [`HostError::Replaced`] where a database is not what its service has made, [`HostError::Database`]
 /// where one cannot be read, or none of them is there.
-pub fn open_readers(
+pub async fn open_readers(
     system: &SystemModel,
     config: &Config,
 ) -> Result<BTreeMap<String, Arc<dyn ReadDatabase>>, HostError> {
     let mut readers = BTreeMap::<_, Arc<dyn ReadDatabase>>::new();
-    let mut missing = None;
+    let (mut missing, mut unknown) = (None, BTreeMap::new());
     for service in &system.services {
         let known = Known::of(service, config);
         let file = path(service.name, config);
@@ -234,7 +235,7 @@ pub fn open_readers(
                     return Err(OpenError::Foreign { path: file, why }.into());
                 }
                 known.check_is_same(reader.identity(), config)?;
-                readers.insert(service.name.to_owned(), Arc::new(NamedReader { reader, file }));
+                readers.insert(service.name, Arc::new(NamedReader { reader, file }));
             }
             Err(error @ OpenError::Missing { .. }) => {
                 known.check_was_not(service.name, config)?;
@@ -242,10 +243,24 @@ pub fn open_readers(
             }
             Err(error) => return Err(known.open_error(error)),
         }
+        if known.epoch.is_none() {
+            unknown.insert(service.name, known);
+        }
+    }
+    for reader in readers.values() {
+        // Where its positions cannot be read, the command says why when it reads it.
+        for Position { source, epoch, .. } in reader.positions().await.unwrap_or_default() {
+            let Some(known) = unknown.get(&*source) else { continue };
+            match readers.get(&*source).map(|found| found.identity()) {
+                None => return Err(known.lost(&source, config)),
+                Some(identity) if identity.epoch != epoch => return Err(known.replaced(identity, epoch, config)),
+                Some(_) => {}
+            }
+        }
     }
     match missing {
         Some(error) if readers.is_empty() => Err(error.into()),
-        _ => Ok(readers),
+        _ => Ok(readers.into_iter().map(|(service, reader)| (service.to_owned(), reader)).collect()),
     }
 }
 

@@ -114,6 +114,7 @@ async fn a_database_that_is_gone() {
         // Not even where nothing but databases was kept: other services have applied events of the orders.
         if service == "order" {
             fs::remove_dir_all(up.data().join("epochs")).expect("removed");
+            assert_eq!(fails(up.command_of(READERS[0]), "database-lost").status, 2);
             fails(up.command(), "database-lost");
             drop(fs::remove_dir_all(&bus));
         }
@@ -191,6 +192,14 @@ async fn the_database_of_another_system() {
     assert!(failed.said.contains("order.db"), "{}", failed.said);
     let failed = fails(up.command(), "database-replaced");
     failed.says("Restore the newest copy of this file");
+    // Nor does it fit where nothing but databases was kept.
+    let (bus, kept_bus) = (up.data().join("bus"), up.folder().join("bus"));
+    fs::rename(&bus, &kept_bus).expect("moved");
+    fs::remove_dir_all(up.data().join("epochs")).expect("removed");
+    assert_eq!(fails(up.command_of(READERS[0]), "database-replaced").status, 2);
+    fails(up.command(), "database-replaced");
+    drop(fs::remove_dir_all(&bus));
+    fs::rename(&kept_bus, &bus).expect("restored");
     restore(&up, "order");
     up.start().await;
     healthy(&up).await;

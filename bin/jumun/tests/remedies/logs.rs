@@ -119,6 +119,46 @@ async fn the_log_of_another_database() {
 }
 
 #[tokio::test]
+async fn a_consumer_of_another_database() {
+    let (mut up, other) = (with_orders(10).await, with_orders(5).await);
+    let backup = up.folder().join("backup");
+    copy_folder(&up.data(), &backup);
+    let views = ["dashboard.db", "dashboard.db-wal", "dashboard.db-shm"];
+    let replace = |up: &Up| {
+        for file in views {
+            drop(fs::remove_file(up.data().join(file)));
+        }
+        fs::copy(other.data().join(views[0]), up.data().join(views[0])).expect("a copy");
+        fs::remove_file(up.data().join("epochs/dashboard")).expect("removed");
+    };
+    replace(&up);
+    up.start().await;
+    let failed = says_in_log(&up, "dashboard", "bus-another-epoch").await;
+    let service = [("<service>", "dashboard")];
+    let (stop, start) = (failed.command("jumun stop", &service), failed.command("jumun start", &service));
+    failed.says("move its database and the files beside it (-wal, -shm) away");
+    tell(&up, &stop);
+    for file in views {
+        drop(fs::rename(up.data().join(file), up.folder().join(file)));
+    }
+    tell(&up, &start);
+    healthy(&up).await;
+    assert_whole(&up).await;
+    up.stop().await;
+
+    replace(&up);
+    up.start().await;
+    let failed = says_in_log(&up, "dashboard", "bus-another-epoch").await;
+    failed.says("restore the whole data folder of the system from one backup");
+    up.stop().await;
+    move_all_away(&up);
+    copy_folder(&backup, &up.data());
+    up.start().await;
+    healthy(&up).await;
+    assert_whole(&up).await;
+}
+
+#[tokio::test]
 async fn a_database_that_is_older_than_its_log() {
     let mut up = with_orders(5).await;
     let database = up.data().join("order.db");
@@ -203,11 +243,7 @@ async fn events_that_are_not_kept() {
         drop(fs::remove_file(up.data().join(file)));
     }
     up.start().await;
-    // Nobody asks for it: the consumer says so in its log, and in health.
-    wait_until(LONG, "the consumer says so", async || up.tell(&["logs", "dashboard"]).contains("bus-gone")).await;
-    let said = up.tell(&["logs", "dashboard"]);
-    let remedy = said.lines().find(|line| line.contains("bus-gone")).unwrap_or_default().to_owned();
-    let failed = Failed { status: 1, said, remedy };
+    let failed = says_in_log(&up, "dashboard", "bus-gone").await;
     wait_until(LONG, "it is DOWN", async || up.tell(&["status"]).contains("DOWN")).await;
     let service = [("<service>", "order")];
     let (stop, start) = (failed.command("jumun stop", &service), failed.command("jumun start", &service));
@@ -218,6 +254,14 @@ async fn events_that_are_not_kept() {
     all_up(&up).await;
     healthy(&up).await;
     assert_whole(&up).await;
+}
+
+/// What a service says that nobody asks: in its log, and in health.
+async fn says_in_log(up: &Up, service: &str, code: &str) -> Failed {
+    wait_until(LONG, "the service says so", async || up.tell(&["logs", service]).contains(code)).await;
+    let said = up.tell(&["logs", service]);
+    let remedy = said.lines().find(|line| line.contains(code)).unwrap_or_default().to_owned();
+    Failed { status: 1, said, remedy }
 }
 
 fn fails_rebuild(up: &Up, code: &str) -> Failed {

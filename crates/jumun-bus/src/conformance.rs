@@ -306,7 +306,7 @@ pub fn the_log_of_another_database_is_refused(home: &impl Home) {
 pub fn another_number_of_partitions_is_refused(home: &impl Home) {
     drop(open(home, 2));
     let error = home.bus().publisher(&source("order", 3)).err().unwrap();
-    assert!(error.to_string().contains("2 partitions"), "{error}");
+    assert_eq!((error.code(), error.to_string().contains("2 partitions")), ("bus-partitions", true), "{error}");
 }
 
 #[doc(hidden)]

@@ -21,6 +21,16 @@ pub enum BusError {
         /// The epoch that was expected.
         wanted: Uuid,
     },
+    /// The log of this source has another number of partitions than its database.
+    #[error("{service}: its log has {found} partitions, its database {wanted}")]
+    AnotherPartitions {
+        /// The source.
+        service: String,
+        /// The number of the log.
+        found: u16,
+        /// The number that was expected.
+        wanted: u16,
+    },
     /// A number is missing.
     #[error("{service}/{partition}: after {after} comes {found}")]
     Gap {
@@ -80,6 +90,7 @@ impl BusError {
         match self {
             Self::InUse { .. } => "bus-in-use",
             Self::AnotherEpoch { .. } => "bus-another-epoch",
+            Self::AnotherPartitions { .. } => "bus-partitions",
             Self::Gap { .. } => "bus-gap",
             Self::Gone { .. } => "bus-gone",
             Self::Damaged { .. } => "bus-damaged",
@@ -93,7 +104,7 @@ impl BusError {
     pub const fn remedy(&self) -> &'static str {
         match self {
             Self::InUse { .. } => "Stop the other process, or give this system a bus of its own with the key `bus`.",
-            Self::AnotherEpoch { .. } => {
+            Self::AnotherEpoch { .. } | Self::AnotherPartitions { .. } => {
                 "Move the folder of this log (bus/<service> in the data folder) away while its service is stopped, and start that: it fills the log again from its journal."
             }
             Self::Gone { .. } => {

@@ -53,7 +53,7 @@ pub(crate) fn check_same(found: &Source, wanted: &Source) -> Result<(), BusError
     }
     if found.partitions != wanted.partitions {
         let (found, wanted) = (found.partitions, wanted.partitions);
-        return Err(BusError::Unavailable(format!("{service}: its log has {found} partitions, its database {wanted}")));
+        return Err(BusError::AnotherPartitions { service, found, wanted });
     }
     Ok(())
 }

@@ -96,6 +96,11 @@ const ELSEWHERE: &[(&str, &str, &str)] = &[
         "an_event_on_which_the_code_fails_leaves_the_old_rows",
     ),
     ("database-gone", "bin/jumun/tests/files.rs", "no_order_is_acknowledged_into_a_folder_that_is_gone"),
+    (
+        "parked-full",
+        "crates/jumun-runtime/src/events/consumer/tests.rs",
+        "a_release_that_can_apply_nothing_stalls_before_it_parks_everything",
+    ),
     ("not-done", "bin/jumun/tests/rest.rs", "a_full_disk_of_orders_is_told_and_outlived"),
     ("outcome-unknown", "bin/jumun/tests/gateway.rs", "what_breaks_twice_is_in_doubt_and_the_client_is_told_the_key"),
     ("position-unknown", "bin/jumun/tests/polyglot.rs", "a_position_that_is_not_there_is_refused"),
@@ -111,6 +116,7 @@ const ELSEWHERE: &[(&str, &str, &str)] = &[
 
 /// Codes that cannot be provoked from outside.
 const OUT_OF_REACH: &[(&str, &str)] = &[
+    ("bus-partitions", "every release makes logs and databases of one partition"),
     ("database-not-done", "a disk that is full in the middle of a rebuild, and not before"),
     ("database-unreadable", "a query that takes longer than its limit, or a disk that fails"),
     ("database-shared", "no adapter makes a database for several processes; SQLite refuses one as database-unusable"),

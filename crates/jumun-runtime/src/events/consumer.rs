@@ -131,9 +131,12 @@ impl Consumer {
     }
 }
 
-/// Why a consumer cannot start.
+/// Why a consumer cannot start, or not go on.
 #[derive(Debug, thiserror::Error)]
 pub enum ConsumerError {
+    /// As many orders have parked events as may have some.
+    #[error("events of {PARKED_KEYS_MAX} orders are parked, and one more cannot be applied: {0}")]
+    Full(String),
     /// The bus fails.
     #[error(transparent)]
     Bus(#[from] BusError),
@@ -146,6 +149,7 @@ impl ConsumerError {
     /// A code that stays the same over releases.
     pub const fn code(&self) -> &'static str {
         match self {
+            Self::Full(_) => "parked-full",
             Self::Bus(error) => error.code(),
             Self::Database(error) => error.code(),
         }
@@ -154,6 +158,9 @@ impl ConsumerError {
     /// What to do about it.
     pub const fn remedy(&self) -> &'static str {
         match self {
+            Self::Full(_) => {
+                "Look which events are parked, and why (jumun parked list). Correct what fails on them, mostly the release, and restart the service: it applies them again (so does jumun parked retry). Discard those of an order that nothing else helps (jumun parked discard)."
+            }
             // The source can fill its log again, but never with the events that were applied here.
             Self::Bus(BusError::AnotherEpoch { .. }) => {
                 "If the service of this log says the same, do what it says. Otherwise its database is another one than the one whose events this service has applied: restore the whole data folder of the system from one backup. A service that has only views may begin again: stop it (jumun stop <service>), move its database and the files beside it (-wal, -shm) away, and start it (jumun start <service>)."
@@ -289,7 +296,7 @@ impl Worker {
                 }
                 Err(error) => {
                     // It may skip nothing, so it stalls loudly, and says so in health as long as it lasts.
-                    let why = error.to_string();
+                    let why = format!("{}: {error}", error.code());
                     if logged.as_ref().is_none_or(|(at, said)| at.elapsed() > STALL_LOGGED_EVERY || *said != why) {
                         tracing::error!(%error, code = error.code(), remedy = error.remedy(), "the consumer is stalled");
                         logged = Some((Instant::now(), why.clone()));
@@ -318,7 +325,7 @@ impl Worker {
     }
 
     /// Polls the bus and applies what it delivers. False: it delivered nothing.
-    async fn poll_and_apply(&mut self) -> Result<bool, BusError> {
+    async fn poll_and_apply(&mut self) -> Result<bool, ConsumerError> {
         let deliveries = self.subscription.poll(EVENTS_AT_ONCE as usize, Duration::ZERO)?;
         if deliveries.is_empty() {
             if self.applied != self.positions && self.positions_written.elapsed() >= POSITIONS_EVERY {
@@ -349,7 +356,7 @@ impl Worker {
     }
 
     /// Applies events in as few commits as possible. Retries for as long as the database does not answer.
-    async fn apply_all(&mut self, deliveries: &[Delivery]) -> Result<(), BusError> {
+    async fn apply_all(&mut self, deliveries: &[Delivery]) -> Result<(), ConsumerError> {
         let mut at_once = deliveries.len().max(1);
         let mut at = 0;
         loop {
@@ -360,13 +367,9 @@ impl Worker {
                     self.contended.clear();
                     at += at_once;
                 }
-                Err(Halt::Gap(error)) => return Err(error),
+                Err(Halt::Gap(error)) => return Err(error.into()),
                 Err(Halt::Full(_)) if batch.len() > 1 => at_once = 1, // the events before it still have their effect
-                Err(Halt::Full(why)) => {
-                    let why =
-                        format!("events of {PARKED_KEYS_MAX} orders are parked, and one more cannot be applied: {why}");
-                    return Err(BusError::Unavailable(why));
-                }
+                Err(Halt::Full(why)) => return Err(ConsumerError::Full(why)),
                 Err(Halt::Conflict) => {}
                 Err(Halt::Limit(why)) if batch.len() == 1 => self.over_limit = Some(why), // the next try parks it
                 Err(Halt::Limit(_)) => at_once = 1, // one event is at fault: only that one is parked

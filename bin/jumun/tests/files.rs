@@ -292,8 +292,10 @@ async fn a_bus_that_is_deleted_is_filled_again() {
     fs::remove_dir_all(up.data().join("bus")).expect("a folder");
     for _ in 0..3 {
         let id = gateway.place("치킨", 22_000).await;
+        assert_eq!(up.client("order").get("/actuator/health").await.status, 200);
         gateway.until(&format!("/dashboards/{id}"), "status", "ORDER_CONFIRMED").await;
     }
+    assert!(errors(&up, "order").iter().all(|line| !line.contains("bus-unavailable")), "{:?}", errors(&up, "order"));
     let audit = up.audit("20s");
     assert_eq!(audit.exit_code, 0, "{:#}", audit.report);
 }

@@ -101,7 +101,7 @@ pub trait Publisher: Send {
     /// # Errors
     /// [`BusError::Gap`] for another number; nothing is appended then. [`BusError::Unavailable`] where the disk is full
     /// and the like: some records may have been appended. [`Publisher::last`] returns how far; the caller may retry
-    /// from there.
+    /// from there. [`BusError::Damaged`] where files of the log are gone: drop this publisher and open another one.
     fn append(&mut self, records: &[Record]) -> Result<(), BusError>;
 
     /// Makes what was appended outlive a power cut; returns the last durable number of each partition.

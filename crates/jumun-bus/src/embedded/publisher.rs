@@ -32,7 +32,7 @@ pub(super) struct LogPublisher {
     buffer: Vec<u8>,
     /// Why nothing works any more: after an fsync that failed, what is on the disk is not known, and another one that
     /// succeeds says nothing. Or the files were taken away.
-    failed: Option<String>,
+    failed: Option<BusError>,
     /// The segments whose chain was checked last.
     checked: Vec<u64>,
     lock: File,
@@ -113,12 +113,9 @@ impl LogPublisher {
         if self.failed.is_none() {
             let Segment { path, file, .. } = &self.segment;
             let gone = if files::is_in_place(file, path) { self.mark.gone() } else { Some(&**path) };
-            self.failed = gone.map(|path| format!("{}: it was deleted or replaced", path.display()));
+            self.failed = gone.map(|path| damaged(path, 0, "it was deleted or replaced"));
         }
-        match &self.failed {
-            None => Ok(()),
-            Some(why) => Err(BusError::Unavailable(format!("{why}; another publisher must open the log"))),
-        }
+        self.failed.clone().map_or(Ok(()), Err)
     }
 
     /// Writes the buffer. After an error all records that were written to their end are in the log.
@@ -167,7 +164,8 @@ impl LogPublisher {
         }
         let synced = self.try_sync();
         if let Err(error) = &synced {
-            self.failed = Some(error.to_string());
+            let why = format!("{error}; another publisher must open the log");
+            self.failed = Some(BusError::Unavailable(why));
         }
         synced
     }

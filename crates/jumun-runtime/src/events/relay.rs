@@ -136,10 +136,11 @@ impl Relay {
         if self.core.database().failure().is_some() {
             return Ok(()); // what it still says is published once it is restored
         }
+        let mut is_opened_again = false;
         for partition in 0..self.core.database().identity().partitions {
             loop {
-                let mut publisher = self.publisher.lock().await;
-                let publisher = match &mut *publisher {
+                let mut held = self.publisher.lock().await;
+                let publisher = match &mut *held {
                     Some(publisher) => publisher,
                     closed => closed.insert(open(&self.core, &self.bus, &self.source).await?),
                 };
@@ -153,7 +154,18 @@ impl Relay {
                 let appended = publisher.append(&records);
                 let metrics = self.core.metrics();
                 metrics.on_bus(partition, publisher.last(partition));
-                appended?;
+                match appended {
+                    // Its files are gone: another publisher makes the log again, and nothing is unavailable.
+                    Err(error @ BusError::Damaged { .. }) => {
+                        *held = None;
+                        if is_opened_again {
+                            return Err(error.into());
+                        }
+                        is_opened_again = true;
+                        continue;
+                    }
+                    appended => appended?,
+                }
                 crash::point("relay.after-append");
                 metrics.appended(records.len(), records.iter().map(bytes).sum());
                 if tracing::enabled!(tracing::Level::DEBUG) {

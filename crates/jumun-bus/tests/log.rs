@@ -376,7 +376,7 @@ fn a_segment_that_is_missing_in_the_middle_is_damage() {
 type Damage = fn(&Path, &[PathBuf]);
 
 /// What may happen to the files of a log of several segments.
-const DAMAGE: [(&str, Damage); 13] = [
+const DAMAGE: [(&str, Damage); 15] = [
     ("a byte of the first segment", |_, segments| flip(&segments[0], 700)),
     ("a byte of one in the middle", |_, segments| flip(&segments[2], 700)),
     ("a byte of the newest", |_, segments| flip(segments.last().unwrap(), 120)),
@@ -384,6 +384,8 @@ const DAMAGE: [(&str, Damage); 13] = [
     ("one is cut", |_, segments| cut(&segments[1], 1_000)),
     ("one is empty", |_, segments| cut(&segments[2], 0)),
     ("the first is gone", |_, segments| fs::remove_file(&segments[0]).unwrap()),
+    ("one in the middle cannot be read", |_, segments| replace_by_folder(&segments[1])),
+    ("the newest cannot be read", |_, segments| replace_by_folder(segments.last().unwrap())),
     ("one in the middle is gone", |_, segments| fs::remove_file(&segments[2]).unwrap()),
     ("the newest is gone", |_, segments| fs::remove_file(segments.last().unwrap()).unwrap()),
     ("the mark is gone", |order, _| fs::remove_file(order.join("synced")).unwrap()),
@@ -391,6 +393,12 @@ const DAMAGE: [(&str, Damage); 13] = [
     ("the mark is zeros", |order, _| put(&order.join("synced"), &[0; 8_192])),
     ("all is gone", |order, _| fs::remove_dir_all(order).unwrap()),
 ];
+
+/// A file that the system does not read, as one on a disk that fails.
+fn replace_by_folder(path: &Path) {
+    fs::remove_file(path).unwrap();
+    fs::create_dir(path).unwrap();
+}
 
 /// Reads to the end, as a consumer does: after an error it subscribes again.
 fn read_on(log: &EmbeddedLog, last: &mut u64) {
@@ -469,6 +477,32 @@ fn a_doubt_about_a_log_that_is_whole_is_dropped_and_a_cut_is_no_damage() {
     put(&doubt, b"");
     assert_eq!(log.publisher(&source("order", 1)).unwrap().last(0), 200);
     assert!(!doubt.exists());
+}
+
+/// Earlier releases did not note what they had cut, and left a part of a record at the end of a segment on a full disk.
+#[test]
+fn a_log_that_an_earlier_release_has_cut_is_no_damage() {
+    let (folder, log) = segments_of(5_000);
+    drop(fill_again(&log));
+    assert!(log.retain("order", &[90]).unwrap() > 0);
+    let (left, of_order) = (segments(&folder), folder.path().join("order"));
+    fs::remove_file(of_order.join("cut")).unwrap();
+    let mut bytes = fs::read(&left[1]).unwrap();
+    bytes.extend([7; 100]);
+    put(&left[1], &bytes);
+    let newest = left.last().unwrap().file_stem().unwrap().to_str().unwrap().parse::<u64>().unwrap();
+    assert_eq!(log.keep_since("order", i64::MAX).unwrap(), [newest + 1], "retention goes on behind it");
+    put(&of_order.join("doubt"), b"");
+    let mut publisher = publisher(&log);
+    assert_eq!(publisher.last(0), 200);
+    publisher.append(&records(0, 201, 201)).unwrap();
+    publisher.sync().unwrap();
+    drop(publisher);
+    let from = log.kept_from("order").unwrap()[0];
+    assert_eq!(contents(poll_all(&mut *reader(&log, from - 1))), records(0, from, 201));
+    // From now on it is known what must be there.
+    fs::remove_file(&left[0]).unwrap();
+    assert!(matches!(log.publisher(&source("order", 1)), Err(BusError::Damaged { .. })));
 }
 
 #[test]

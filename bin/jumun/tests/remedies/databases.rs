@@ -145,37 +145,37 @@ async fn a_database_that_is_gone() {
 }
 
 #[tokio::test]
-async fn a_database_that_is_gone_with_its_note_and_whose_log_is_elsewhere() {
+async fn a_data_folder_that_is_gone_and_whose_bus_is_elsewhere() {
     let mut up = Up::new();
     let bus = up.folder().join("bus");
     up.set(format!("bus=log://{}", bus.display()));
     up.start().await;
     healthy(&up).await;
     up.stop().await;
-    move_away(&up, "order");
-    fs::remove_dir_all(up.data().join("epochs")).expect("removed");
+    move_all_away(&up);
     let lost = |up: &Up| {
-        fails(up.command_of(READERS[0]), "database-lost");
-        fails(up.command(), "database-lost")
+        assert_eq!(fails(up.command_of(READERS[0]), "database-lost").status, 2);
+        let failed = fails(up.command(), "database-lost");
+        for named in [bus.display().to_string(), "order.db".to_owned()] {
+            assert!(failed.said.contains(&named), "{named}: {}", failed.said);
+        }
+        assert!(!files_of(up, "order")[0].exists(), "no empty one is made in its place");
+        failed
     };
     // A log that is damaged is one, too.
     let (mark, kept) = (bus.join("order/synced"), up.folder().join("synced"));
     fs::rename(&mark, &kept).expect("moved");
     lost(&up);
     fs::rename(&kept, &mark).expect("restored");
-    let failed = lost(&up);
-    assert!(failed.said.contains(&bus.display().to_string()), "{}", failed.said);
-    failed.says("If not, restore the newest copy of this file");
-    assert!(!files_of(&up, "order")[0].exists(), "no empty one is made in its place");
-    restore(&up, "order");
+    lost(&up).says("If not, restore the newest copy of this file");
+    drop(fs::remove_dir_all(up.data()));
+    fs::rename(up.data().with_extension("away"), up.data()).expect("restored");
     up.start().await;
     healthy(&up).await;
     up.stop().await;
 
-    move_away(&up, "order");
-    fs::remove_dir_all(up.data().join("epochs")).expect("removed");
-    lost(&up).says("or move both away and start the system with nothing");
     move_all_away(&up);
+    lost(&up).says("or move both away and start the system with nothing");
     fs::rename(&bus, up.folder().join("bus.away")).expect("moved");
     up.start().await;
     healthy(&up).await;

@@ -9,7 +9,7 @@
 
 use super::{
     cursor::{Cursor, Next, Opened},
-    end::last_frame,
+    end::{end_of, last_frame},
     files::{self, damaged},
     mark,
 };
@@ -32,24 +32,37 @@ pub(super) fn chain(folder: &Path, source: &Source, segments: &[u64], newest: u6
         if first == newest {
             break; // the publisher reads this one
         }
-        let cursor = open(folder, source, first)?;
-        let Some(last) = last_frame(&cursor)? else {
-            return Err(damaged(&path, cursor.offset, "it does not end with a record"));
-        };
-        expected = last.ordinal + 1;
+        expected = end_of(open(folder, source, first)?)?;
     }
     Ok(())
 }
 
+/// Does this with the segments of a log, and again if it fails while retention deletes one of them.
+pub(super) fn steady<T>(
+    folder: &Path,
+    mut work: impl FnMut(&[u64]) -> Result<T, BusError>,
+) -> Result<T, BusError> {
+    let mut segments = files::segments(folder)?;
+    loop {
+        let done = work(&segments);
+        let now = files::segments(folder)?;
+        if done.is_ok() || now == segments {
+            return done;
+        }
+        segments = now;
+    }
+}
+
 /// That every record of a log is there and right, up to its mark.
 pub(super) fn records(folder: &Path, source: &Source) -> Result<(), BusError> {
+    steady(folder, |segments| records_of(folder, source, segments))
+}
+
+fn records_of(folder: &Path, source: &Source, segments: &[u64]) -> Result<(), BusError> {
     let Some(mark) = mark::read(folder)? else { return Err(mark::missing(folder)) };
-    let segments = files::segments(folder)?;
     let mut numbers: Option<Vec<u64>> = None;
-    let mut ordinal = files::cut(folder);
-    if segments.first().is_some_and(|first| *first <= ordinal) {
-        ordinal = segments[0]; // a cut that was interrupted, or one that goes on right now
-    }
+    files::check_first(folder, segments)?;
+    let mut ordinal = segments.first().copied().unwrap_or_default();
     for first in segments.iter().copied().take_while(|first| *first < mark.end.ordinal) {
         let path = files::segment(folder, first);
         let mut cursor = open(folder, source, first)?;
@@ -71,7 +84,9 @@ pub(super) fn records(folder: &Path, source: &Source) -> Result<(), BusError> {
                         return Err(damaged(&path, place, "a record is not what was written"));
                     }
                 }
-                Next::Nothing { remains: true } if cursor.ordinal < mark.end.ordinal => {
+                Next::Nothing { remains: true }
+                    if cursor.ordinal < mark.end.ordinal && !segments.contains(&cursor.ordinal) =>
+                {
                     return Err(damaged(&path, place, "what was synced cannot be read"));
                 }
                 Next::Nothing { .. } => break,
@@ -97,14 +112,15 @@ pub(super) fn reached(folder: &Path, source: &Source) -> Result<Vec<u64>, BusErr
         }
         Ok(())
     };
-    if let Some(mark) = mark::read(folder)? {
+    if let Some(mark) = read_if_whole(mark::read(folder))?.flatten() {
         let found = Source { service: source.service.clone(), epoch: mark.epoch, partitions: mark.partitions() };
         raise(&found, &mark.end.numbers)?;
     }
     for first in files::segments(folder)? {
-        let Opened::Segment(cursor) = Cursor::open(folder, first, Vec::new())? else { continue };
+        let opened = read_if_whole(Cursor::open(folder, first, Vec::new()))?;
+        let Some(Opened::Segment(cursor)) = opened else { continue };
         let mut numbers = cursor.header.before.clone();
-        if let Some(last) = last_frame(&cursor)?
+        if let Some(last) = read_if_whole(last_frame(&cursor))?.flatten()
             && let Some(number) = numbers.get_mut(usize::from(last.partition))
         {
             *number = last.sequence;
@@ -112,6 +128,15 @@ pub(super) fn reached(folder: &Path, source: &Source) -> Result<Vec<u64>, BusErr
         raise(&cursor.header.source, &numbers)?;
     }
     Ok(reached)
+}
+
+/// None for a part that is damaged.
+fn read_if_whole<T>(read: Result<T, BusError>) -> Result<Option<T>, BusError> {
+    match read {
+        Ok(found) => Ok(Some(found)),
+        Err(BusError::Damaged { .. }) => Ok(None),
+        Err(error) => Err(error),
+    }
 }
 
 fn open(folder: &Path, source: &Source, first: u64) -> Result<Cursor, BusError> {
@@ -127,5 +152,32 @@ fn open(folder: &Path, source: &Source, first: u64) -> Result<Cursor, BusError> 
         }
         Opened::Missing => Err(damaged(&path, 0, "it is missing")),
         Opened::Broken => Err(damaged(&path, 0, "the header of a segment cannot be read")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fs;
+
+    #[test]
+    fn what_fails_while_a_segment_is_deleted_is_done_again() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = |first| files::segment(folder.path(), first);
+        fs::write(path(0), "").unwrap();
+        fs::write(path(5), "").unwrap();
+        let mut seen = Vec::new();
+        let done = steady(folder.path(), |segments| {
+            seen.push(segments.to_vec());
+            drop(fs::remove_file(path(0)));
+            if segments.contains(&0) { Err(damaged(&path(0), 0, "it is missing")) } else { Ok(()) }
+        });
+        assert_eq!((done, seen), (Ok(()), vec![vec![0, 5], vec![5]]));
+        let mut tries = 0;
+        let failed = steady(folder.path(), |_| {
+            tries += 1;
+            Err::<(), _>(damaged(&path(5), 0, "it is empty"))
+        });
+        assert!(failed.is_err() && tries == 1, "nothing has changed");
     }
 }

@@ -44,13 +44,22 @@ pub(super) fn end(folder: &Path) -> Result<u64, BusError> {
     Ok(0)
 }
 
+/// The ordinal of the record that follows a segment.
 pub(super) fn end_of(mut cursor: Cursor) -> Result<u64, BusError> {
-    if let Some(last) = last_frame(&cursor)? {
-        return Ok(last.ordinal + 1);
+    let first = cursor.ordinal;
+    Ok(last_record(&mut cursor)?.map_or(first, |last| last.ordinal + 1))
+}
+
+/// The last whole record of a segment; None where it has none. Behind it may be a part of another one: of the newest segment
+/// one in the making, of others what earlier releases left there if the disk had been full.
+pub(super) fn last_record(cursor: &mut Cursor) -> Result<Option<Frame>, BusError> {
+    let mut last = last_frame(cursor)?;
+    if last.is_none() {
+        while let Next::Record(frame, _) = cursor.next()? {
+            last = Some(frame);
+        }
     }
-    // It is empty, or it ends in the middle of a record.
-    while let Next::Record(..) = cursor.next()? {}
-    Ok(cursor.ordinal)
+    Ok(last)
 }
 
 /// The record that the file ends with; None where it does not end with one.

@@ -25,6 +25,18 @@ pub(super) fn newer(path: &Path, version: u32) -> BusError {
     BusError::Newer { path: path.display().to_string(), version }
 }
 
+/// Why a file of a log cannot be read. What the disk does not give back will not come again, and a folder in place of a
+/// file holds no events: that is damage, and the publisher is to look for it.
+pub(super) fn unread(path: &Path, offset: u64, error: &io::Error) -> BusError {
+    /// `errno` of an input or output error, on all Unix systems. The standard library has no name for it.
+    const EIO: i32 = 5;
+    if error.raw_os_error() != Some(EIO) && error.kind() != ErrorKind::IsADirectory {
+        return unavailable(path, error);
+    }
+    path.parent().into_iter().for_each(note_doubt);
+    damaged(path, offset, &error.to_string())
+}
+
 /// The segment that begins with this record.
 pub(super) fn segment(folder: &Path, first: u64) -> PathBuf {
     folder.join(format!("{first:020}.log"))
@@ -64,7 +76,7 @@ pub(super) fn open(path: &Path) -> Result<Option<File>, BusError> {
     match File::open(path) {
         Ok(file) => Ok(Some(file)),
         Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
-        Err(error) => Err(unavailable(path, &error)),
+        Err(error) => Err(unread(path, 0, &error)),
     }
 }
 
@@ -76,7 +88,7 @@ pub(super) fn read(file: &File, path: &Path, buffer: &mut [u8], offset: u64) -> 
             Ok(0) => break,
             Ok(more) => length += more,
             Err(error) if error.kind() == ErrorKind::Interrupted => {}
-            Err(error) => return Err(unavailable(path, &error)),
+            Err(error) => return Err(unread(path, offset + length as u64, &error)),
         }
     }
     Ok(length)
@@ -101,16 +113,15 @@ pub(super) fn note_cut(folder: &Path, first: u64) -> Result<(), BusError> {
     fs::rename(&made, &path).map_err(|error| unavailable(&path, &error))
 }
 
-/// The first segment that must be there. A note that a power cut took costs no more than filling the log again.
-pub(super) fn cut(folder: &Path) -> u64 {
-    fs::read_to_string(folder.join("cut")).ok().and_then(|text| text.trim().parse().ok()).unwrap_or_default()
+/// The first segment that must be there; None where that is not known: earlier releases did not note it.
+pub(super) fn cut(folder: &Path) -> Option<u64> {
+    fs::read_to_string(folder.join("cut")).ok().and_then(|text| text.trim().parse().ok())
 }
 
 /// That the first segment is there, if any is.
 pub(super) fn check_first(folder: &Path, segments: &[u64]) -> Result<(), BusError> {
-    let cut = cut(folder);
-    match segments.first() {
-        Some(first) if *first > cut => Err(damaged(&segment(folder, cut), 0, "it is missing")),
+    match (segments.first(), cut(folder)) {
+        (Some(first), Some(cut)) if *first > cut => Err(damaged(&segment(folder, cut), 0, "it is missing")),
         _ => Ok(()),
     }
 }

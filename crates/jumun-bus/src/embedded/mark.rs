@@ -91,7 +91,7 @@ fn read_counted(folder: &Path) -> Result<Option<(u64, Mark)>, BusError> {
     let bytes = match fs::read(&path) {
         Ok(bytes) => bytes,
         Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => return Ok(None),
-        Err(error) => return Err(unavailable(&path, &error)),
+        Err(error) => return Err(files::unread(&path, 0, &error)),
     };
     let (first, second) = bytes.split_at(bytes.len() / 2);
     let slots = [Mark::decode(first), Mark::decode(second)];

@@ -60,18 +60,23 @@ impl LogPublisher {
         let folder = bus.join(&source.service);
         fs::create_dir_all(&folder).map_err(|error| unavailable(&folder, &error))?;
         let lock = files::lock(&folder, &source.service)?;
-        let segments = files::segments(&folder)?;
         let mark = match MarkFile::open(&folder)? {
             Some(mark) => mark,
-            None if segments.is_empty() => make(bus, &folder, source)?,
+            None if files::segments(&folder)?.is_empty() => make(bus, &folder, source)?,
             None => return Err(mark::missing(&folder)),
         };
         let found =
             Source { epoch: mark.get().epoch, partitions: mark.get().partitions(), service: source.service.clone() };
         rules::check_same(&found, source)?;
         check_doubt(&folder, source)?;
-        let (mut segment, end) = recover(&folder, source, mark.get(), &segments)?;
-        check::chain(&folder, source, &segments, segment.first)?;
+        let (mut segment, end) = check::steady(&folder, |segments| {
+            let (segment, end) = recover(&folder, source, mark.get(), segments)?;
+            check::chain(&folder, source, segments, segment.first)?;
+            Ok((segment, end))
+        })?;
+        if files::cut(&folder).is_none() {
+            files::note_cut(&folder, files::segments(&folder)?.first().copied().unwrap_or_default())?;
+        }
         segment.since_ms = first_time(&folder, segment.first)?;
         Ok(Self {
             source: source.clone(),
@@ -97,15 +102,12 @@ impl LogPublisher {
         if !files::is_in_place(&self.segment.file, &self.segment.path) {
             return Err(damaged(&self.segment.path, 0, "it was taken away"));
         }
-        let mut segments = files::segments(&self.folder)?;
-        while self.checked != segments {
-            let checked = check::chain(&self.folder, &self.source, &segments, self.segment.first);
-            self.checked = segments;
-            segments = files::segments(&self.folder)?;
-            if self.checked == segments {
-                checked?; // otherwise retention has deleted one meanwhile
+        self.checked = check::steady(&self.folder, |segments| {
+            if self.checked != segments {
+                check::chain(&self.folder, &self.source, segments, self.segment.first)?;
             }
-        }
+            Ok(segments.to_vec())
+        })?;
         check_doubt(&self.folder, &self.source)
     }
 
@@ -285,7 +287,7 @@ fn recover(folder: &Path, source: &Source, mark: &Mark, segments: &[u64]) -> Res
             return begin_again(folder, source, mark);
         }
         Err(error) if error.kind() == ErrorKind::NotFound => return Err(damaged(&path, 0, "it is missing")),
-        Err(error) => return Err(unavailable(&path, &error)),
+        Err(error) => return Err(files::unread(&path, 0, &error)),
     };
     rules::check_same(&cursor.header.source, source)?;
     if cursor.header.source.service != source.service {

@@ -4,7 +4,7 @@
 
 use super::{
     cursor::{Cursor, Opened},
-    end::last_frame,
+    end::last_record,
     files::{self, damaged, unavailable},
 };
 use crate::{BusError, Released, limits, rules};
@@ -61,7 +61,7 @@ fn keep_since_in(folder: &Path, since_ms: i64) -> Result<Option<Vec<u64>>, BusEr
     files::check_first(folder, &segments)?;
     let mut found = Vec::new();
     for first in &segments {
-        let cursor = match Cursor::open(folder, *first, Vec::new())? {
+        let mut cursor = match Cursor::open(folder, *first, Vec::new())? {
             Opened::Segment(cursor) => cursor,
             Opened::Missing => return Ok(None),
             Opened::Broken if segments.last() == Some(first) => break, // in the making, or the remains of a power cut
@@ -71,7 +71,7 @@ fn keep_since_in(folder: &Path, since_ms: i64) -> Result<Option<Vec<u64>>, BusEr
             }
         };
         found = cursor.header.before.iter().map(|before| before + 1).collect();
-        if last_frame(&cursor)?.is_none_or(|last| last.time_ms >= since_ms) {
+        if last_record(&mut cursor)?.is_none_or(|last| last.time_ms >= since_ms) {
             break;
         }
     }

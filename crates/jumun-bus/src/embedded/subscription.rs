@@ -156,14 +156,18 @@ impl Feed {
                 }
                 continue;
             };
-            match reading.cursor.next()? {
-                Next::Record(frame, bytes) => self.take(frame, &bytes, batch)?,
-                Next::Nothing { remains } => {
+            match reading.cursor.next() {
+                Ok(Next::Record(frame, bytes)) => self.take(frame, &bytes, batch)?,
+                Ok(Next::Nothing { remains }) => {
                     if !self.go_on(remains)? {
                         return Ok(false);
                     }
                 }
-                Next::Replaced => self.begin_anew(),
+                Ok(Next::Replaced) => self.begin_anew(),
+                Err(error) => {
+                    self.begin_anew(); // the log may be filled again meanwhile, in other files
+                    return Err(error);
+                }
             }
         }
         Ok(true)
@@ -174,7 +178,7 @@ impl Feed {
     fn seek(&mut self) -> Result<bool, BusError> {
         let segments = files::segments(&self.folder)?;
         if segments.is_empty() && mark::read(&self.folder)?.is_some_and(|mark| mark.end.ordinal > 0) {
-            let path = files::segment(&self.folder, files::cut(&self.folder));
+            let path = files::segment(&self.folder, files::cut(&self.folder).unwrap_or_default());
             return self.doubt((0, 0), files::damaged(&path, 0, "it is missing")).map(|()| true);
         }
         let (mut from, mut to) = (0, segments.len());

@@ -403,6 +403,33 @@ async fn a_client_that_waits_to_be_told_to_go_on_is_refused_instead() {
     }
 }
 
+#[tokio::test]
+async fn a_head_that_cannot_be_read_behind_a_request_is_refused_as_any_other() {
+    let mut lab = Lab::running().await;
+    lab.gateway.start().await;
+    let broken = [
+        (get("").replace("1.1", "3.0"), 505, "version-unsupported"),
+        (format!("GET /{} HTTP/1.1\r\nhost: h\r\n\r\n", "x".repeat(70_000)), 414, "uri-too-long"),
+        (get(&format!("x: {}\r\n", "y".repeat(70_000))), 431, "head-too-large"),
+        ("\x16\x03\x01\x02\0\x01\0\x01".to_owned(), 400, "TLS"),
+        ("nonsense\r\n\r\n".to_owned(), 400, "malformed"),
+        (get("content-length: +1\r\n"), 400, "malformed"),
+        ("GET /orders HTT".to_owned(), 400, "ended before the head"),
+    ];
+    for address in [lab.gateway.address(), lab.order.address()] {
+        for (broken, status, named) in &broken {
+            let mut wire = Wire::to(address).await;
+            wire.say(get("") + broken).await;
+            assert_eq!(wire.message().await.expect("an answer").status(), 200, "{named}");
+            wire.end().await;
+            let answer = wire.message().await.unwrap_or_else(|| panic!("{named}: no second answer"));
+            assert_eq!((answer.status(), answer.header("connection")), (*status, Some("close")), "{named}");
+            assert!(answer.text().contains(named), "{named}: {}", answer.text());
+            assert_eq!(wire.rest().await, b"", "{named}");
+        }
+    }
+}
+
 // ---- an answer that is given early is heard
 
 /// Sends all of a request before it reads anything, as most libraries do. The status, or what went wrong.

@@ -734,7 +734,10 @@ fn files_that_are_deleted_take_no_event_and_the_next_publisher_begins_again() {
         }
         for _ in 0..2 {
             let error = publishing.append(&records(0, 21, 21)).unwrap_err();
-            assert!(matches!(&error, BusError::Damaged { why, .. } if why.contains("it was deleted")), "{gone}: {error}");
+            assert!(
+                matches!(&error, BusError::Damaged { why, .. } if why.contains("it was deleted")),
+                "{gone}: {error}"
+            );
             assert!(publishing.sync().is_err(), "{gone}");
         }
         drop(publishing);

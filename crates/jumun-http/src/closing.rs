@@ -54,9 +54,16 @@ impl Closing {
         Self { lingering: Semaphore::new(LINGERING_MAX), head_time_limit, unreadable, noise: Noise::default() }
     }
 
-    /// Closes a connection that hyper has ended.
-    pub(crate) async fn close(&self, link: &Link, ended: Result<(), hyper::Error>, peer: SocketAddr) {
-        let Some(mut stream) = link.take_socket() else { return };
+    /// Closes a connection that hyper has ended. `unread` is what hyper has received and not used: of a head that it could
+    /// not read, what has arrived.
+    pub(crate) async fn close(
+        &self,
+        link: &Link,
+        mut stream: TcpStream,
+        unread: &[u8],
+        ended: Result<(), hyper::Error>,
+        peer: SocketAddr,
+    ) {
         if link.is_cut() {
             // Ended as usual, the answer would look whole.
             if let Err(error) = stream.set_zero_linger() {
@@ -66,7 +73,7 @@ impl Closing {
         }
         if let Err(error) = &ended {
             tracing::debug!(error = %crate::chain(error), %peer, "a connection broke");
-            if let Some(problem) = self.unreadable(link, error) {
+            if let Some(problem) = self.unreadable(link, unread, error) {
                 self.refuse(&mut stream, &problem, peer).await;
             }
         }
@@ -77,33 +84,36 @@ impl Closing {
     }
 
     /// The problem for a head that hyper could not read. None if there was none: the connection was idle, or it broke.
-    fn unreadable(&self, link: &Link, error: &hyper::Error) -> Option<Problem> {
+    fn unreadable(&self, link: &Link, unread: &[u8], error: &hyper::Error) -> Option<Problem> {
         if !link.is_idle() {
             return None;
         }
-        let first_byte = link.first_byte();
+        // Empty lines before a request are ignored (RFC 9112, section 2.2).
+        let start = unread.iter().position(|byte| !matches!(byte, b'\r' | b'\n')).unwrap_or(unread.len());
+        let head = &unread[start..];
+        let line_end = head.iter().position(|byte| *byte == b'\n');
         if error.is_timeout() {
             let why = || format!("The head of the request did not arrive within {:?}.", self.head_time_limit);
-            return first_byte.map(|_| Problem::new(Code::Timeout, why()));
+            return (!head.is_empty()).then(|| Problem::new(Code::Timeout, why()));
         }
         if error.is_incomplete_message() {
             let why = "The connection ended before the head of the request was complete.";
-            return first_byte.map(|_| Problem::new(Code::Malformed, why));
+            return (!head.is_empty()).then(|| Problem::new(Code::Malformed, why));
         }
         if !error.is_parse() {
             return None;
         }
         Some(if error.is_parse_too_large() {
-            if link.line_bytes() > URI_MAX_BYTES {
+            if line_end.unwrap_or(head.len()) > URI_MAX_BYTES {
                 Problem::new(Code::UriTooLong, "The first line of the request is too long.")
             } else {
                 Problem::new(Code::HeadTooLarge, "The head of the request has too many bytes or too many lines.")
             }
         } else if error.is_parse_version_h2() {
             Problem::new(Code::VersionUnsupported, "This is HTTP/2. Send HTTP/1.1.")
-        } else if link.line_end().is_some_and(is_other_version) {
+        } else if line_end.is_some_and(|end| is_other_version(&head[..end])) {
             Problem::new(Code::VersionUnsupported, "The version of HTTP is not supported. Send HTTP/1.1.")
-        } else if first_byte == Some(TLS_HANDSHAKE) {
+        } else if head.first() == Some(&TLS_HANDSHAKE) {
             Problem::new(Code::Malformed, "This is TLS. The port speaks HTTP without TLS: http://, not https://.")
         } else {
             Problem::new(Code::Malformed, format!("The head of the request cannot be read: {error}."))
@@ -126,10 +136,11 @@ impl Closing {
     }
 }
 
-/// Whether the end of a first line is a version of HTTP that is not spoken here.
-fn is_other_version(end: [u8; 8]) -> bool {
+/// Whether a first line ends with a version of HTTP that is not spoken here.
+fn is_other_version(line: &[u8]) -> bool {
+    let Some(end) = line.trim_ascii_end().last_chunk::<8>() else { return false };
     let is_version = end.starts_with(b"HTTP/") && end[5].is_ascii_digit() && end[6] == b'.' && end[7].is_ascii_digit();
-    is_version && !matches!(&end, b"HTTP/1.0" | b"HTTP/1.1")
+    is_version && !matches!(end, b"HTTP/1.0" | b"HTTP/1.1")
 }
 
 /// The first byte of a TLS connection (RFC 8446, section 5.1).

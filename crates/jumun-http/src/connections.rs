@@ -8,21 +8,19 @@
 
 use crate::{
     closing::Closing,
-    limits::{ACCEPT_PAUSE, CONNECTIONS_MAX, DRAIN_TIME_LIMIT, FAREWELL_LOOK, HEAD_ADDED_BYTES, HEAD_MAX_BYTES},
+    head::is_continue_expected,
+    limits::{ACCEPT_PAUSE, CONNECTIONS_MAX, DRAIN_TIME_LIMIT, HEAD_ADDED_BYTES, HEAD_MAX_BYTES},
     link::{AnswerBody, Link, LinkStream, RequestBody},
 };
 use http::{HeaderValue, Method, Request, Response, Version, header};
 use hyper::{
     body::{Body, Incoming},
-    server::conn::http1,
+    server::conn::http1::{self, Parts},
     service::service_fn,
 };
-use hyper_util::{
-    rt::{TokioIo, TokioTimer},
-    server::graceful::GracefulShutdown,
-};
+use hyper_util::rt::{TokioIo, TokioTimer};
 use jumun_telemetry::Route;
-use std::{convert::Infallible, error::Error, io, net::SocketAddr, sync::Arc, time::Duration};
+use std::{convert::Infallible, error::Error, io, net::SocketAddr, pin::Pin, sync::Arc, time::Duration};
 use tokio::{net::TcpListener, sync::Semaphore};
 use tokio_util::sync::CancellationToken;
 
@@ -80,8 +78,8 @@ pub async fn serve_until<H, F, B>(
         .max_buf_size(head_max_bytes)
         .max_header_size(head_max_bytes);
     let closing = Arc::new(Closing::new(head_time_limit, unreadable));
-    let connections = GracefulShutdown::new();
-    let permits = Arc::new(Semaphore::new(CONNECTIONS_MAX));
+    let draining = CancellationToken::new();
+    let permits = Arc::new(Semaphore::new(CONNECTIONS_MAX as usize));
     loop {
         let next = async {
             let permit = permits.clone().acquire_owned().await;
@@ -97,11 +95,18 @@ pub async fn serve_until<H, F, B>(
                 let stream = TokioIo::new(LinkStream::new(link.clone(), stream));
                 let answered = link.clone();
                 let service = service_fn(move |request| answer(answered.clone(), request, &handler));
-                let connection = connections.watch(builder.serve_connection(stream, service));
+                let (mut connection, draining) = (builder.serve_connection(stream, service), draining.clone());
                 tokio::spawn(async move {
-                    let ended = connection.await;
+                    let ended = match draining.run_until_cancelled(&mut connection).await {
+                        Some(ended) => ended,
+                        None => {
+                            Pin::new(&mut connection).graceful_shutdown();
+                            (&mut connection).await
+                        }
+                    };
                     drop(permit); // a client that goes on sending holds no place of another one
-                    closing.close(&link, ended, peer).await;
+                    let Parts { io, read_buf, .. } = connection.into_parts();
+                    closing.close(&link, io.into_inner().into_stream(), &read_buf, ended, peer).await;
                 });
             }
             Err(error) => {
@@ -116,17 +121,14 @@ pub async fn serve_until<H, F, B>(
     when_stopping();
     drop(listener);
     tracing::info!(
-        open = connections.count(),
+        open = CONNECTIONS_MAX as usize - permits.available_permits(),
         "stopping: accepting no new connections, finishing requests in progress"
     );
-    let all_closed = async {
-        while connections.count() > 0 {
-            tokio::time::sleep(FAREWELL_LOOK).await;
-        }
-    };
+    let all_closed = async || drop(permits.acquire_many(CONNECTIONS_MAX).await);
     // Connections that are still open are closed below: idle ones at once, others after their request.
-    drop(tokio::time::timeout(farewell, all_closed).await);
-    if tokio::time::timeout(DRAIN_TIME_LIMIT, connections.shutdown()).await.is_err() {
+    drop(tokio::time::timeout(farewell, all_closed()).await);
+    draining.cancel();
+    if tokio::time::timeout(DRAIN_TIME_LIMIT, all_closed()).await.is_err() {
         tracing::warn!("some requests did not finish in time; closing their connections");
     }
 }
@@ -143,8 +145,7 @@ where
     B: Body,
 {
     link.begin();
-    let expects = request.headers().get(header::EXPECT);
-    let waits_for_continue = expects.is_some_and(|expects| expects.as_bytes().eq_ignore_ascii_case(b"100-continue"));
+    let waits_for_continue = request.headers().get_all(header::EXPECT).iter().any(is_continue_expected);
     // What follows a CONNECT is no HTTP.
     let (is_last, is_old) = (request.method() == Method::CONNECT, request.version() == Version::HTTP_10);
     let response = handler(request.map(|body| RequestBody::new(body, link.clone())));

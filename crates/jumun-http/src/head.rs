@@ -124,10 +124,22 @@ fn is_host(text: &[u8]) -> bool {
     text[..end].iter().all(is_name) && is_port(&text[end..])
 }
 
+/// Whether `100-continue` is among what is expected.
+pub(crate) fn is_continue_expected(value: &HeaderValue) -> bool {
+    expectations(value).any(is_continue)
+}
+
 /// Whether nothing but `100-continue` is expected: a list, which may be empty (RFC 9110, section 10.1.1).
 fn is_expected(value: &HeaderValue) -> bool {
-    let mut expectations = value.as_bytes().split(|byte| *byte == b',').map(<[u8]>::trim_ascii);
-    expectations.all(|expected| expected.is_empty() || expected.eq_ignore_ascii_case(b"100-continue"))
+    expectations(value).all(|expected| expected.is_empty() || is_continue(expected))
+}
+
+fn expectations(value: &HeaderValue) -> impl Iterator<Item = &[u8]> {
+    value.as_bytes().split(|byte| *byte == b',').map(<[u8]>::trim_ascii)
+}
+
+fn is_continue(expected: &[u8]) -> bool {
+    expected.eq_ignore_ascii_case(b"100-continue")
 }
 
 /// hyper has found that the last coding is `chunked`.

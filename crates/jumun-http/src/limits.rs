@@ -63,13 +63,10 @@ pub const IDLE_CONNECTION_KEPT: Duration = Duration::from_secs(20);
 pub const IDLE_CONNECTIONS_MAX: usize = 1_024;
 
 /// Open client connections. Further ones wait in the operating system's accept queue.
-pub const CONNECTIONS_MAX: usize = 16_384;
+pub const CONNECTIONS_MAX: u32 = 16_384;
 
 /// How long a stop waits for work in progress.
 pub const DRAIN_TIME_LIMIT: Duration = Duration::from_secs(25);
-
-/// How often a draining server checks whether all clients have disconnected.
-pub const FAREWELL_LOOK: Duration = Duration::from_millis(20);
 
 /// Pause after a failed accept: long enough for other connections to end and free a file descriptor.
 pub const ACCEPT_PAUSE: Duration = Duration::from_millis(50);

@@ -3,7 +3,7 @@
 //! # Why it is between hyper and the socket
 //!
 //! * hyper closes a connection as soon as its answer is written. If the client is still sending then, the operating system
-//!   resets the connection, and the reset overtakes the answer. So the socket must survive hyper: see [`crate::closing`].
+//!   resets the connection, and the reset overtakes the answer. So hyper shuts nothing down: see [`crate::closing`].
 //! * hyper answers a head that it cannot parse by itself, with an empty body. The link withholds what hyper writes while no
 //!   request is in progress, and the server writes a problem instead.
 //!
@@ -21,7 +21,7 @@ use std::{
     pin::Pin,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicBool, AtomicU8, AtomicU16, AtomicU64, AtomicUsize, Ordering::Relaxed},
+        atomic::{AtomicBool, AtomicU8, Ordering::Relaxed},
     },
     task::{Context, Poll, ready},
 };
@@ -37,25 +37,15 @@ const OPEN: u8 = 1;
 /// Its answer is complete, but perhaps not flushed.
 const ENDING: u8 = 2;
 
-/// No byte of a head has arrived.
-const NO_BYTE: u16 = 256;
-
 /// A client connection. Only its own task uses it; the atomics and the lock are never contended.
 #[derive(Debug)]
 pub(crate) struct Link {
     phase: AtomicU8,
-    /// The first byte of the head that is being read.
-    first_byte: AtomicU16,
-    /// What has arrived of the first line of the head, in bytes.
-    line_bytes: AtomicUsize,
-    /// The last eight bytes of the first line of the head, once it has arrived; else 0.
-    line_end: AtomicU64,
     /// Whether the present answer ends with the connection: it has no other mark of its end.
     ends_with_connection: AtomicBool,
     /// Whether an answer broke off.
     is_cut: AtomicBool,
     rest: Mutex<Option<Rest>>,
-    socket: Mutex<Option<TcpStream>>,
 }
 
 /// What a handler left of the body of a request.
@@ -71,64 +61,20 @@ impl Link {
     pub(crate) fn new() -> Arc<Self> {
         Arc::new(Self {
             phase: AtomicU8::new(IDLE),
-            first_byte: AtomicU16::new(NO_BYTE),
-            line_bytes: AtomicUsize::new(0),
-            line_end: AtomicU64::new(0),
             ends_with_connection: AtomicBool::new(false),
             is_cut: AtomicBool::new(false),
             rest: Mutex::default(),
-            socket: Mutex::default(),
         })
     }
 
     /// A request begins.
     pub(crate) fn begin(&self) {
         self.phase.store(OPEN, Relaxed);
-        self.first_byte.store(NO_BYTE, Relaxed);
-        self.line_bytes.store(0, Relaxed);
-        self.line_end.store(0, Relaxed);
     }
 
     /// Whether no request is in progress.
     pub(crate) fn is_idle(&self) -> bool {
         self.phase.load(Relaxed) == IDLE
-    }
-
-    /// The first byte of a head that was not read to its end.
-    pub(crate) fn first_byte(&self) -> Option<u8> {
-        u8::try_from(self.first_byte.load(Relaxed)).ok()
-    }
-
-    /// The length in bytes of the first line of a head that was not read to its end, as far as it has arrived.
-    pub(crate) fn line_bytes(&self) -> usize {
-        self.line_bytes.load(Relaxed)
-    }
-
-    /// The last eight bytes of the first line of a head that was not read to its end: `HTTP/1.1`. None if the head ends
-    /// within its first line.
-    pub(crate) fn line_end(&self) -> Option<[u8; 8]> {
-        let end = self.line_end.load(Relaxed);
-        (end != 0).then(|| end.to_be_bytes())
-    }
-
-    /// Notes what arrives of a head.
-    fn note(&self, bytes: &[u8]) {
-        let is_line_end = |byte: &u8| matches!(byte, b'\r' | b'\n');
-        let mut bytes = bytes;
-        if self.first_byte().is_none() {
-            // Empty lines before a request are ignored (RFC 9112, section 2.2).
-            let Some(start) = bytes.iter().position(|byte| !is_line_end(byte)) else { return };
-            bytes = &bytes[start..];
-            self.first_byte.store(bytes[0].into(), Relaxed);
-        }
-        if self.line_end().is_none() {
-            let end = bytes.iter().position(|byte| *byte == b'\n');
-            self.line_bytes.fetch_add(end.unwrap_or(bytes.len()), Relaxed);
-            if let Some(end) = end {
-                let end = bytes[..end].trim_ascii_end().last_chunk().unwrap_or(b"        ");
-                self.line_end.store(u64::from_be_bytes(*end), Relaxed);
-            }
-        }
     }
 
     /// The present answer has no other mark of its end than the end of the connection.
@@ -139,11 +85,6 @@ impl Link {
     /// Whether an answer broke off that its client would take for whole if the connection ended as usual.
     pub(crate) fn is_cut(&self) -> bool {
         self.is_cut.load(Relaxed) && self.ends_with_connection.load(Relaxed)
-    }
-
-    /// The socket, once hyper has ended.
-    pub(crate) fn take_socket(&self) -> Option<TcpStream> {
-        lock(&self.socket).take()
     }
 
     /// Reads what a handler has left of the body of a request, if that is little and comes soon. Whether the connection can
@@ -169,37 +110,27 @@ impl Link {
     }
 }
 
-/// The socket as hyper has it. Dropping it gives the socket back to the link.
+/// The socket as hyper has it.
 #[derive(Debug)]
 pub(crate) struct LinkStream {
     link: Arc<Link>,
-    stream: Option<TcpStream>,
+    stream: TcpStream,
 }
 
 impl LinkStream {
-    pub(crate) fn new(link: Arc<Link>, stream: TcpStream) -> Self {
-        Self { link, stream: Some(stream) }
+    pub(crate) const fn new(link: Arc<Link>, stream: TcpStream) -> Self {
+        Self { link, stream }
     }
 
-    fn stream(&mut self) -> io::Result<Pin<&mut TcpStream>> {
-        self.stream.as_mut().map(Pin::new).ok_or_else(|| io::ErrorKind::NotConnected.into())
-    }
-}
-
-impl Drop for LinkStream {
-    fn drop(&mut self) {
-        *lock(&self.link.socket) = self.stream.take();
+    /// The socket, once hyper has ended.
+    pub(crate) fn into_stream(self) -> TcpStream {
+        self.stream
     }
 }
 
 impl AsyncRead for LinkStream {
     fn poll_read(mut self: Pin<&mut Self>, context: &mut Context<'_>, into: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        let before = into.filled().len();
-        ready!(self.stream()?.poll_read(context, into))?;
-        if self.link.is_idle() {
-            self.link.note(&into.filled()[before..]);
-        }
-        Poll::Ready(Ok(()))
+        Pin::new(&mut self.stream).poll_read(context, into)
     }
 }
 
@@ -208,7 +139,7 @@ impl AsyncWrite for LinkStream {
         if self.link.is_idle() {
             return Poll::Ready(Ok(bytes.len())); // hyper's own answer: the server writes a problem instead
         }
-        self.stream()?.poll_write(context, bytes)
+        Pin::new(&mut self.stream).poll_write(context, bytes)
     }
 
     fn poll_write_vectored(
@@ -219,7 +150,7 @@ impl AsyncWrite for LinkStream {
         if self.link.is_idle() {
             return Poll::Ready(Ok(parts.iter().map(|part| part.len()).sum()));
         }
-        self.stream()?.poll_write_vectored(context, parts)
+        Pin::new(&mut self.stream).poll_write_vectored(context, parts)
     }
 
     fn is_write_vectored(&self) -> bool {
@@ -227,7 +158,7 @@ impl AsyncWrite for LinkStream {
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        ready!(self.stream()?.poll_flush(context))?;
+        ready!(Pin::new(&mut self.stream).poll_flush(context))?;
         if self.link.phase.load(Relaxed) == ENDING {
             self.link.phase.store(IDLE, Relaxed);
         }

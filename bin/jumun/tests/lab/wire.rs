@@ -146,6 +146,11 @@ impl Wire {
         self.stream.write_all(b"x").await.is_ok()
     }
 
+    /// Ends its direction, and goes on reading.
+    pub(crate) async fn end(&mut self) {
+        drop(self.stream.shutdown().await);
+    }
+
     /// Hangs up.
     pub(crate) fn hang_up(self) {
         drop(self);

@@ -38,10 +38,7 @@ pub(super) fn chain(folder: &Path, source: &Source, segments: &[u64], newest: u6
 }
 
 /// Does this with the segments of a log, and again if it fails while retention deletes one of them.
-pub(super) fn steady<T>(
-    folder: &Path,
-    mut work: impl FnMut(&[u64]) -> Result<T, BusError>,
-) -> Result<T, BusError> {
+pub(super) fn steady<T>(folder: &Path, mut work: impl FnMut(&[u64]) -> Result<T, BusError>) -> Result<T, BusError> {
     let mut segments = files::segments(folder)?;
     loop {
         let done = work(&segments);

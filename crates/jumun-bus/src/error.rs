@@ -105,16 +105,16 @@ impl BusError {
         match self {
             Self::InUse { .. } => "Stop the other process, or give this system a bus of its own with the key `bus`.",
             Self::AnotherEpoch { .. } | Self::AnotherPartitions { .. } => {
-                "Move the folder of this log (bus/<service> in the data folder) away while its service is stopped, and start that: it fills the log again from its journal."
+                "Move the folder of this log (bus/<service> in the data folder, or <service> in the folder that the key `bus` names) away while its service is stopped, and start that: it fills the log again from its journal."
             }
             Self::Gone { .. } => {
-                "Stop the service that publishes them (jumun stop <service>), move its folder on the bus away, and start it (jumun start <service>): it fills its log again from its journal."
+                "Stop the service that publishes them (jumun stop <service>), move its folder on the bus (bus/<service> in the data folder, or <service> in the folder that the key `bus` names) away, and start it (jumun start <service>): it fills its log again from its journal."
             }
             Self::Gap { .. } | Self::Damaged { .. } => {
                 "The service of this log fills it again from its journal, within seconds while it runs. Start it if it is stopped (jumun start <service>, or jumun up <system>), then try again."
             }
             Self::Newer { .. } => {
-                "Use the newer release. To stay with this one, stop the system and move the folder of this log (bus/<service> in the data folder) away: the service fills it again from its journal when it starts."
+                "Use the newer release. To stay with this one, stop the system and move the folder of this log (bus/<service> in the data folder, or <service> in the folder that the key `bus` names) away: the service fills it again from its journal when it starts."
             }
             Self::Missing { .. } => {
                 "Start its service (jumun start <service>, or jumun up <system>): it makes its log, or fills it again from its journal. If it runs, check --data and the key `bus`."

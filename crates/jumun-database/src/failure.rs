@@ -63,4 +63,4 @@ impl DatabaseFailure {
 /// What to do about a damaged file, when it is opened and while it is open.
 ///
 /// `SQLite` would play a log that stays behind into the copy, and damage that one, too.
-pub(crate) const DAMAGED_REMEDY: &str = "Move this file and those beside it (-wal, -shm) away, restore the newest copy in its place, and start again; a service that has only views needs no copy. If there is none, restore the whole data folder of the system from one backup, or move it away (all of it) and start the system with nothing.";
+pub(crate) const DAMAGED_REMEDY: &str = "Move this file and those beside it (-wal, -shm) away, restore the newest copy in its place, and start again; a service that has only views needs no copy. If there is none, restore the whole data folder of the system from one backup, or move it away (all of it, and the bus if the key `bus` names another folder) and start the system with nothing.";

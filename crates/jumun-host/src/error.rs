@@ -115,7 +115,7 @@ impl HostError {
             Self::Sender(error) => error.remedy(),
             Self::Telemetry(error) => error.remedy(),
             Self::Lost { has_views_only: true, .. } => {
-                "Start the system (jumun up <system>): this service fills its views again from the log."
+                "Start the system (jumun up <system>): this service fills its views again from the log. If that was cut (key `retention`), the service then says bus-gone, and how to fill the log again."
             }
             Self::Replaced { has_views_only: true, .. } | Self::DamagedViews(_) => {
                 "Move this file and those beside it (-wal, -shm) away, and start the system: this service fills its views again from the log."
@@ -124,13 +124,13 @@ impl HostError {
                 "Stop the system, then start it (jumun up <system>): its services make their databases."
             }
             Self::Lost { .. } => {
-                "Restore the newest copy of this file. If there is none, restore the whole data folder of the system from one backup, or move it away (all of it: the other databases do not fit an empty one) and start the system with nothing."
+                "Restore the newest copy of this file. If there is none, restore the whole data folder of the system from one backup, or move it away (all of it, and the bus if the key `bus` names another folder: the other databases do not fit an empty one) and start the system with nothing."
             }
             Self::LogOnly { .. } => {
                 "If that is the bus of another system, give this system a bus of its own with the key `bus`. If not, restore the newest copy of this file; if there is none, restore the whole data folder and the bus of the system from one backup, or move both away and start the system with nothing."
             }
             Self::Replaced { .. } => {
-                "Restore the newest copy of this file. If all databases here come from one backup, move `epochs` and `bus` of this system away and start. If there is no copy, restore the whole data folder of the system from one backup, or move it away (all of it: the other databases do not fit another one) and start the system with nothing."
+                "Restore the newest copy of this file. If all databases here come from one backup, move `epochs` and `bus` of this system away and start. If there is no copy, restore the whole data folder of the system from one backup, or move it away (all of it, and the bus if the key `bus` names another folder: the other databases do not fit another one) and start the system with nothing."
             }
             Self::Behind { .. } => AHEAD_REMEDY,
             Self::Database(error) => error.remedy(),

@@ -136,7 +136,7 @@ async fn a_database_that_is_gone() {
     move_away(&up, "order");
     let failed = fails(up.command(), "database-lost");
     failed.says(
-        "or move it away (all of it: the other databases do not fit an empty one) and start the system with nothing",
+        "or move it away (all of it, and the bus if the key `bus` names another folder: the other databases do not fit an empty one) and start the system with nothing",
     );
     move_all_away(&up);
     up.start().await;
@@ -225,7 +225,7 @@ async fn the_database_of_another_system() {
 
     fs::copy(other.data().join("order.db"), up.data().join("order.db")).expect("a copy");
     fails(up.command(), "database-replaced").says(
-        "or move it away (all of it: the other databases do not fit another one) and start the system with nothing",
+        "or move it away (all of it, and the bus if the key `bus` names another folder: the other databases do not fit another one) and start the system with nothing",
     );
     move_all_away(&up);
     up.start().await;
@@ -342,7 +342,7 @@ async fn a_database_that_is_damaged() {
     restore_all(&mut up, &backup).await;
 
     fs::write(up.data().join("payment.db"), [7; 8_192]).expect("written");
-    fails(up.command(), "database-damaged").says("or move it away (all of it) and start the system with nothing");
+    fails(up.command(), "database-damaged").says("or move it away (all of it, and the bus if the key `bus` names another folder) and start the system with nothing");
     move_all_away(&up);
     up.start().await;
     healthy(&up).await;

@@ -111,7 +111,7 @@ async fn the_log_of_another_database() {
     fs::remove_dir_all(&order).expect("removed");
     copy_folder(&other.data().join("bus/order"), &order);
     let failed = fails(up.command(), "bus-another-epoch");
-    failed.says("Move the folder of this log (bus/<service> in the data folder) away while its service is stopped");
+    failed.says("Move the folder of this log (bus/<service> in the data folder, or <service> in the folder that the key `bus` names) away while its service is stopped");
     fs::rename(&order, up.folder().join("moved")).expect("moved");
     up.start().await;
     healthy(&up).await;
@@ -193,7 +193,7 @@ async fn a_database_that_is_older_than_its_log() {
 
     fs::copy(&older, &database).expect("restored");
     let failed = fails(up.command(), "bus-ahead");
-    failed.says("or move it away (all of it) and start the system with nothing");
+    failed.says("or move it away (all of it, and the bus if the key `bus` names another folder) and start the system with nothing");
     // The services that have applied its events know them, even if the bus is as old as the database or not there, and no note
     // says what was there.
     let (newest_bus, notes) = (up.folder().join("newest-bus"), up.data().join("epochs"));
@@ -242,12 +242,14 @@ async fn events_that_are_not_kept() {
     for file in ["dashboard.db", "dashboard.db-wal", "dashboard.db-shm"] {
         drop(fs::remove_file(up.data().join(file)));
     }
+    let failed = fails(up.command_of(&["audit", "food-delivery"]), "database-lost");
+    failed.says("If that was cut (key `retention`), the service then says bus-gone, and how to fill the log again");
     up.start().await;
     let failed = says_in_log(&up, "dashboard", "bus-gone").await;
     wait_until(LONG, "it is DOWN", async || up.tell(&["status"]).contains("DOWN")).await;
     let service = [("<service>", "order")];
     let (stop, start) = (failed.command("jumun stop", &service), failed.command("jumun start", &service));
-    failed.says("move its folder on the bus away");
+    failed.says("move its folder on the bus (bus/<service> in the data folder, or <service> in the folder that the key `bus` names) away");
     tell(&up, &stop);
     fs::rename(&order, up.folder().join("moved")).expect("moved");
     tell(&up, &start);
@@ -300,7 +302,7 @@ async fn a_log_of_a_newer_release() {
         fs::write(folder.join(file), bytes).expect("a file");
         let failed = fails(up.command(), "bus-newer");
         assert!(failed.said.contains(file), "it is named: {}", failed.said);
-        failed.says("stop the system and move the folder of this log (bus/<service> in the data folder) away");
+        failed.says("stop the system and move the folder of this log (bus/<service> in the data folder, or <service> in the folder that the key `bus` names) away");
         fs::rename(folder, up.folder().join(format!("{file}.away"))).expect("moved");
         up.start().await;
         healthy(&up).await;

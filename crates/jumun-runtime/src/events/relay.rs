@@ -41,7 +41,7 @@ pub enum RelayError {
 }
 
 /// What to do about a database that lacks events of its service which others have.
-pub const AHEAD_REMEDY: &str = "Restore the newest copy of this database: other services have applied its later events. If there is none, restore the whole data folder of the system from one backup, or move it away (all of it) and start the system with nothing.";
+pub const AHEAD_REMEDY: &str = "Restore the newest copy of this database: other services have applied its later events. If there is none, restore the whole data folder of the system from one backup, or move it away (all of it, and the bus if the key `bus` names another folder) and start the system with nothing.";
 
 impl RelayError {
     /// A code that stays the same over releases.

@@ -770,6 +770,8 @@ fn fill(disk: &Path) {
     fs::write(&ballast, vec![1; 1024 * 1024]).unwrap();
     let log = EmbeddedLog::with_segments_of(&disk.join("bus"), 300_000).unwrap();
     let event = |sequence| Record { body: "x".repeat(2_000), ..record(0, sequence) };
+    // So many that one of them is done in part, wherever the disk ends.
+    const BATCH: u64 = 40;
     let mut publisher = publisher(&log);
     let mut reader = reader(&log, 0);
     let (mut read, mut refused, mut in_part) = (0, 0, 0);
@@ -783,13 +785,13 @@ fn fill(disk: &Path) {
     };
     while refused < 20 {
         let next = publisher.last(0) + 1;
-        let batch: Vec<_> = (next..next + 9).map(event).collect();
+        let batch: Vec<_> = (next..next + BATCH).map(event).collect();
         match publisher.append(&batch) {
-            Ok(()) => assert_eq!(publisher.last(0), next + 8),
+            Ok(()) => assert_eq!(publisher.last(0), next + BATCH - 1),
             Err(BusError::Unavailable(_)) => refused += 1,
             Err(error) => panic!("{error}"),
         }
-        in_part += u64::from((next..next + 8).contains(&publisher.last(0)));
+        in_part += u64::from((next..next + BATCH - 1).contains(&publisher.last(0)));
         check(&*publisher, &mut *reader);
         assert!(publisher.sync().is_ok(), "what is in the log can be synced");
         if refused == 10 {

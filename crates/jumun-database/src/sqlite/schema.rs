@@ -18,7 +18,7 @@
 //! All counters are in one table because that is one page: a commit changes several of them at once.
 
 use super::failure::open_error;
-use crate::{Identity, OpenError, Schema, Sharing};
+use crate::{Identity, OpenError, Schema, Sharing, limits};
 use rusqlite::{Connection, OptionalExtension, params};
 use std::{iter, path::Path};
 use uuid::Uuid;
@@ -146,13 +146,13 @@ pub(super) fn adopt(connection: &Connection, path: &Path, schema: &Schema) -> Re
     let adopted = run_script(connection, "BEGIN IMMEDIATE").map_err(|error| open_error(path, &error)).and_then(|()| {
         check_meta(connection, path, schema)?;
         define_collections(connection, schema).map_err(|error| open_error(path, &error))?;
-        widen_dates(connection, schema).map_err(|error| open_error(path, &error))?;
         run_script(connection, "COMMIT").map_err(|error| open_error(path, &error))
     });
     if adopted.is_err() {
         roll_back(connection);
     }
-    adopted
+    adopted?;
+    widen_dates(connection, schema, limits::WIDENED_AT_ONCE).map_err(|error| open_error(path, &error))
 }
 
 fn check_meta(connection: &Connection, path: &Path, schema: &Schema) -> Result<(), OpenError> {
@@ -343,8 +343,11 @@ fn define_collections(connection: &Connection, schema: &Schema) -> rusqlite::Res
 
 /// Writes the dates of an earlier release, which had as many digits of a second as they needed, with three. Texts of one
 /// width sort by time. It is no migration, because no migration knows which fields are dates.
-fn widen_dates(connection: &Connection, schema: &Schema) -> rusqlite::Result<()> {
-    if connection.execute("DELETE FROM meta WHERE name = 'dates'", [])? == 0 {
+///
+/// At most `at_once` documents are one transaction, and are folded back before the next one: all of them would be in the log a
+/// second time. After a crash the next start goes over all documents again, and writes those that are left.
+fn widen_dates(connection: &Connection, schema: &Schema, at_once: i64) -> rusqlite::Result<()> {
+    if meta(connection, "dates")?.is_none() {
         return Ok(());
     }
     let mut widened = 0;
@@ -355,21 +358,35 @@ fn widen_dates(connection: &Connection, schema: &Schema) -> rusqlite::Result<()>
                 continue;
             }
             for date in collection.fields.iter().filter(|field| field.is_date) {
-                let name = &date.name;
-                let date = field(name);
-                let sql = format!(
-                    "UPDATE \"{table}\" SET body = json_set(body, '$.\"{name}\"',
-                     substr({date}, 1, 19) || '.' || substr(rtrim(substr({date}, 21), 'Z') || '000', 1, 3) || 'Z')
-                     WHERE {date} GLOB '????-??-??T??:??:??*Z' AND length({date}) <> 24"
-                );
-                widened += connection.execute(&sql, [])?;
+                widened += widen(connection, &table, &date.name, at_once)?;
             }
         }
     }
+    connection.execute("DELETE FROM meta WHERE name = 'dates'", [])?;
     if widened > 0 {
         tracing::info!(widened, "dates of an earlier release have three digits of a second now");
     }
     Ok(())
+}
+
+/// The same for one field of the documents in a table. Returns how many it wrote.
+fn widen(connection: &Connection, table: &str, name: &str, at_once: i64) -> rusqlite::Result<usize> {
+    let date = field(name);
+    let next = format!("SELECT max(id) FROM (SELECT id FROM \"{table}\" WHERE id > ?1 ORDER BY id LIMIT ?2)");
+    let update = format!(
+        "UPDATE \"{table}\" SET body = json_set(body, '$.\"{name}\"',
+         substr({date}, 1, 19) || '.' || substr(rtrim(substr({date}, 21), 'Z') || '000', 1, 3) || 'Z')
+         WHERE id > ?1 AND id <= ?2 AND {date} GLOB '????-??-??T??:??:??*Z' AND length({date}) <> 24"
+    );
+    let (mut after, mut widened) = (i64::MIN, 0);
+    while let Some(last) = connection.query_row(&next, [after, at_once], |row| row.get::<_, Option<i64>>(0))? {
+        let count = connection.execute(&update, [after, last])?;
+        if count > 0 {
+            run_script(connection, "PRAGMA wal_checkpoint(PASSIVE)")?;
+        }
+        (after, widened) = (last, widened + count);
+    }
+    Ok(widened)
 }
 
 pub(super) fn indexes_of(connection: &Connection, table: &str) -> rusqlite::Result<Vec<String>> {
@@ -530,6 +547,35 @@ mod tests {
         for table in ["orders_documents", "orders_documents_base"] {
             assert_eq!(bodies(table), dates.map(|(_, after)| body(after)), "{table}");
         }
+        assert_eq!(meta(&connection, "dates").unwrap(), None);
+    }
+
+    #[test]
+    fn dates_of_many_documents_are_not_all_in_the_log_at_once() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("order.db");
+        let connection = Connection::open(&file).unwrap();
+        run_script(&connection, "PRAGMA journal_mode = WAL; PRAGMA wal_autocheckpoint = 0").unwrap();
+        migrate(&connection, path(), &MIGRATIONS[..5]).unwrap();
+        let fields = vec![Field { name: "orderDate".into(), indexed: true, is_date: true }];
+        let collections = vec![Collection { name: "orders", fields }];
+        let schema = Schema { service: "order".to_owned(), partitions: 1, collections };
+        let documents = format!(
+            "CREATE TABLE orders_documents {COLUMNS};
+             WITH RECURSIVE ids (id) AS (VALUES (1) UNION ALL SELECT id + 1 FROM ids WHERE id < 2000)
+             INSERT INTO orders_documents SELECT id, 1, 1, json_object('orderDate', '2026-11-26T17:00:54.3Z', 'note',
+                hex(zeroblob(500))) FROM ids;
+             PRAGMA wal_checkpoint(TRUNCATE)"
+        );
+        run_script(&connection, &documents).unwrap();
+        migrate(&connection, path(), MIGRATIONS).unwrap();
+        define_collections(&connection, &schema).unwrap();
+        run_script(&connection, "PRAGMA wal_checkpoint(TRUNCATE)").unwrap();
+        widen_dates(&connection, &schema, 100).unwrap();
+        let wide = "SELECT count(*) FROM orders_documents WHERE body ->> 'orderDate' = '2026-11-26T17:00:54.300Z'";
+        assert_eq!(connection.query_row(wide, [], |row| row.get::<_, i64>(0)).unwrap(), 2_000);
+        let log = std::fs::metadata(folder.path().join("order.db-wal")).unwrap().len();
+        assert!(log < 1024 * 1024, "{log} bytes, of 2 MiB");
         assert_eq!(meta(&connection, "dates").unwrap(), None);
     }
 

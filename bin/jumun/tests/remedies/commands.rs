@@ -20,7 +20,7 @@ async fn names_that_there_are_not() {
     let up = Up::running().await;
     healthy(&up).await;
     // What is wrong, its code, what the remedy offers, and the command with that.
-    let cases: [(&[&str], &str, &str, &[&str]); 12] = [
+    let cases: [(&[&str], &str, &str, &[&str]); 13] = [
         (
             &["serve", "food-delivry", "order"],
             "system-unknown",
@@ -44,6 +44,12 @@ async fn names_that_there_are_not() {
         ),
         (&["explain", "nonsense"], "code-unknown", "`jumun explain`", &["explain"]),
         (&["events", "show", "order/0/7000"], "event-missing", "`jumun events tail`", &["events", "tail"]),
+        (
+            &["events", "tail", "--type", "OrderCancelled"],
+            "event-type-unknown",
+            "OrderCanceled",
+            &["events", "tail", "--type", "OrderCanceled"],
+        ),
         (&["events", "show", "order-1"], "event-unclear", "order/0/7", &["events", "show", "order/0/1"]),
         (&["why", "seven"], "order-unclear", "`jumun why 7`", &["why", "1"]),
         (

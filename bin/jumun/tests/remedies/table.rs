@@ -41,6 +41,7 @@ const SCENARIOS: &[(&str, &str, &str)] = &[
     ("database-unusable", "databases", "a_database_that_cannot_be_used"),
     ("declined", "problems", "requests_that_can_never_be_done"),
     ("event-missing", "commands", "names_that_there_are_not"),
+    ("event-type-unknown", "commands", "names_that_there_are_not"),
     ("event-unclear", "commands", "names_that_there_are_not"),
     ("expectation-failed", "problems", "heads_that_can_never_be_taken"),
     ("fault", "problems", "requests_that_are_done_a_little_later"),

@@ -620,8 +620,12 @@ fn a_number_that_is_missing_is_a_gap_and_said_loudly() {
     let (found, error) = read_until_error(&mut *reader(&log, 0));
     assert_eq!(contents(found), records(0, 1, 2));
     assert_eq!(error, BusError::Gap { service: "order".to_owned(), partition: 0, after: 2, found: 4 });
+    assert_eq!(error.code(), "bus-gap");
+    assert!(error.remedy().contains("Start it if it is stopped"), "{}", error.remedy());
     let error = log.publisher(&source("order", 1)).err().unwrap();
     assert!(matches!(error, BusError::Damaged { .. }), "{error}");
+    drop(fill_again(&log));
+    assert_eq!(contents(poll_all(&mut *reader(&log, 2))), records(0, 3, 200), "the service has filled it again");
 }
 
 #[test]

@@ -1,21 +1,35 @@
-//! A database that fails when a test says so.
+//! A database that fails, or is slow, when a test says so.
 
-use jumun_database::{Database, DatabaseFailure, MemoryDatabase, ReadDatabase, RebuildDatabase, delegate};
+use jumun_database::{
+    Changes, CommitFuture, Database, DatabaseFailure, MemoryDatabase, ReadDatabase, RebuildDatabase, Receipt, delegate,
+};
 use std::sync::{
     Arc,
     atomic::{AtomicBool, Ordering},
 };
+use tokio::sync::watch;
 
 /// All clones are one database. Reads and commits go on, as they do in a file that is deleted and still open.
 #[derive(Clone)]
 pub(crate) struct Failing {
     inner: MemoryDatabase,
     has_failed: Arc<AtomicBool>,
+    /// How many commits are held; `None`: none is held.
+    held: Arc<watch::Sender<Option<usize>>>,
 }
 
 impl Failing {
     pub(crate) fn new(inner: MemoryDatabase) -> Self {
-        Self { inner, has_failed: Arc::default() }
+        Self { inner, has_failed: Arc::default(), held: Arc::new(watch::Sender::new(None)) }
+    }
+
+    /// From now on commits wait until they are no longer held.
+    pub(crate) fn holds_commits(&self, holds: bool) {
+        self.held.send_replace(holds.then_some(0));
+    }
+
+    pub(crate) fn held_commits(&self) -> usize {
+        self.held.borrow().unwrap_or_default()
     }
 
     pub(crate) fn fails(&self, has_failed: bool) {
@@ -29,7 +43,16 @@ impl Database for Failing {
         self.has_failed.load(Ordering::Relaxed).then(gone)
     }
 
-    delegate!(inner: commit next_id purge_requests stats close);
+    fn commit(&self, changes: Changes) -> CommitFuture<'_, Receipt> {
+        Box::pin(async move {
+            self.held.send_if_modified(|held| held.as_mut().map(|held| *held += 1).is_some());
+            let mut held = self.held.subscribe();
+            drop(held.wait_for(Option::is_none).await);
+            self.inner.commit(changes).await
+        })
+    }
+
+    delegate!(inner: next_id purge_requests stats close);
 }
 
 impl RebuildDatabase for Failing {

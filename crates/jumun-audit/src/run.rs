@@ -4,7 +4,7 @@ use crate::{
     acknowledged::Acknowledged,
     backlog::keys_in_backlog,
     doubts::{is_in_doubt, remaining_doubts},
-    report::Report,
+    report::{Report, Verdict},
     table::{Cursor, Databases, REREAD_EVERY, Table, tables},
 };
 use jumun::{Case, Findings, ResourceModel, SystemModel};
@@ -14,7 +14,19 @@ use tokio::time::Instant;
 
 /// Audits all cases.
 pub async fn run(model: &SystemModel, databases: &Databases, patience: Duration) -> Result<Report, ReadError> {
-    audit(model, databases, None, patience).await
+    let until = Instant::now() + patience;
+    loop {
+        let report = audit(model, databases, None, until.saturating_duration_since(Instant::now())).await?;
+        // Sums over all cases are read over a while, in which orders may have gone on.
+        if model.total.difference(&report.sums) == 0 || report.verdict() == Verdict::Violated {
+            return Ok(report);
+        }
+        if Instant::now() >= until {
+            let difference = model.total.difference(&report.sums);
+            return Ok(Report { difference, ..report });
+        }
+        tokio::time::sleep(REREAD_EVERY).await;
+    }
 }
 
 /// Audits only the cases of acknowledged commands, and checks that none is lost.

@@ -221,7 +221,7 @@ fn ids<E: PublishedLanguage>(services: &[Service<E>]) -> Vec<Problem> {
         .collect();
     if problems.is_empty() {
         for asked in resources().filter(founds) {
-            let Some(ask) = &asked.ask else { continue };
+            let Some(ask) = asked.ask.as_ref().filter(|ask| !ask.is_inquiry) else { continue };
             let askers = services.iter().filter(|service| service.asks.contains(&ask.target));
             let askers = askers.flat_map(|service| &service.resources).filter(founds);
             let sharing = askers.filter(|asker| asker.ids.overlap(asked.ids));

@@ -94,6 +94,11 @@ impl<A: Aggregate> When<A> {
         subscription::folded(self.case.id, self.case.state, &expected)
     }
 
+    /// The events that the decision emits, for tests of properties.
+    pub fn events(self) -> Decision<A::Event> {
+        self.decision
+    }
+
     /// Asserts that the command is rejected.
     #[track_caller]
     pub fn then_rejected(self, why: Rejection) {

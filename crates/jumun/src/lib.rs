@@ -169,7 +169,7 @@ pub use rejection::Rejection;
 pub use service::{ReadModel, Resource, Service};
 pub use system::{System, SystemModel};
 pub use time::Time;
-pub use value::{Confirm, DeclineOver, Id, Name, Quantity, Reference, TextOrNumber, Won};
+pub use value::{Confirm, Count, DeclineOver, Id, Name, Quantity, Reference, TextOrNumber, Won};
 
 #[doc(hidden)]
 pub use {jiff, serde_json};

@@ -272,6 +272,8 @@ pub struct AskModel {
     pub target: AskTarget,
     /// The command that undoes it.
     pub void: ErasedCommand,
+    /// Whether it is about an instance that is there, and changes nothing.
+    pub is_inquiry: bool,
     pub(crate) read: Shared<[u8], Result<(i64, ErasedCommand), BadInput>>,
 }
 

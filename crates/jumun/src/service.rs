@@ -107,8 +107,23 @@ impl<A: Aggregate> Resource<A> {
             let question: Q = input::read(body, Texts::AsTheyAre)?;
             Ok((about(&question).get(), any::<A>(command(question))))
         });
-        self.model.ask = Some(AskModel { target: ask.target(), void: any::<A>(void), read });
+        self.model.ask = Some(AskModel { target: ask.target(), void: any::<A>(void), is_inquiry: false, read });
         self
+    }
+
+    /// Answers an ask about an instance that is there, such as whether it exists. It makes and changes nothing; clients may
+    /// `POST` to the same path. See [`Self::on_ask`].
+    #[must_use]
+    pub fn on_inquiry<Q: Serialize + DeserializeOwned + 'static>(
+        self,
+        ask: &Ask<Q, A>,
+        about: fn(&Q) -> Id<A>,
+        command: fn(Q) -> A::Command,
+        void: A::Command,
+    ) -> Self {
+        let mut answering = self.on_ask(ask, about, command, void);
+        answering.model.ask = answering.model.ask.map(|ask| AskModel { is_inquiry: true, ..ask });
+        answering
     }
 
     /// `GET …/search/findBy<Field>`: finds documents by a field, which gets an index.

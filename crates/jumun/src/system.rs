@@ -18,6 +18,7 @@ pub struct System<E: PublishedLanguage> {
     services: Vec<Service<E>>,
     audit: fn(&Case<'_>) -> Findings,
     ledger: Ledger,
+    total: Ledger,
     load: Option<LoadLine>,
 }
 
@@ -31,6 +32,7 @@ impl<E: PublishedLanguage> System<E> {
             services: Vec::new(),
             audit: |_| Findings::default(),
             ledger: Ledger::default(),
+            total: Ledger::default(),
             load: None,
         }
     }
@@ -49,7 +51,15 @@ impl<E: PublishedLanguage> System<E> {
         self
     }
 
-    /// Sets what must be true of the sums over all orders: `whole = parts[0] + parts[1] + …`.
+    /// Sets what must be true of the sums over all orders together, and not of each one: the stock of a book and what its
+    /// rentals hold.
+    #[must_use]
+    pub fn total(mut self, whole: &'static str, parts: &'static [&'static str]) -> Self {
+        self.total = Ledger { whole, parts };
+        self
+    }
+
+    /// Sets what must be true of the sums of each order, and so of all: `whole = parts[0] + parts[1] + …`.
     #[must_use]
     pub fn ledger(mut self, whole: &'static str, parts: &'static [&'static str]) -> Self {
         self.ledger = Ledger { whole, parts };
@@ -75,6 +85,7 @@ impl<E: PublishedLanguage> System<E> {
             event_types: E::TYPES,
             audit: self.audit,
             ledger: self.ledger,
+            total: self.total,
             load: self.load,
             problems,
         }
@@ -94,6 +105,8 @@ pub struct SystemModel {
     pub audit: fn(&Case<'_>) -> Findings,
     /// What must be true of the sums over all orders.
     pub ledger: Ledger,
+    /// What must be true of the sums over all orders together.
+    pub total: Ledger,
     /// The requests that load tests send, if it declares them.
     pub load: Option<LoadLine>,
     problems: Vec<Problem>,

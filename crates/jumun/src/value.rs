@@ -158,6 +158,16 @@ bounded_number! {
     /// A number of items, 1 to 10^12.
     Quantity, 1, AMOUNT_MAX
 }
+bounded_number! {
+    /// A number of items that may be none, 0 to 10^12.
+    Count, 0, AMOUNT_MAX
+}
+
+impl Default for Count {
+    fn default() -> Self {
+        Self(0)
+    }
+}
 
 /// A short text of one line of which something is visible, at most 255 characters.
 ///

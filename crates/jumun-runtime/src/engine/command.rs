@@ -179,6 +179,9 @@ impl Engine {
                 changes.requests.extend(claim.release());
                 let mut request = self.request(incoming, id, now, Some(claim.key.clone()));
                 request.state = RequestState::Done;
+                if answer.is_err() && incoming.id.is_some() {
+                    request.subject = 0; // an id that a client made up is none that new documents come after
+                }
                 request.answer = Some(kept);
                 changes.requests.push(RequestChange::Insert(Box::new(request)));
             }

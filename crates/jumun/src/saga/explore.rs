@@ -4,7 +4,10 @@ use super::{
     state::{Facts, State, json},
     steps::{ReplyOutcome, Saga},
 };
-use crate::{ask::AskTarget, audit::Case};
+use crate::{
+    ask::AskTarget,
+    audit::{Case, Findings},
+};
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap, VecDeque, hash_map::Entry},
     fmt,
@@ -138,12 +141,17 @@ impl Saga {
     /// twice, findings of the checks.
     pub fn violations(&self, state: &State) -> Vec<String> {
         let mut found = Vec::new();
+        let mut all = Findings::default();
         for case in self.cases(state) {
             let findings = (self.model.audit)(&case);
+            all.merge(findings.clone());
             if findings.violations().is_empty() && self.model.ledger.difference(findings.sums()) != 0 {
                 found.push(format!("the ledger does not balance: {:?}", findings.sums()));
             }
             found.extend_from_slice(findings.violations());
+        }
+        if found.is_empty() && self.model.total.difference(all.sums()) != 0 {
+            found.push(format!("the totals do not balance: {:?}", all.sums()));
         }
         let mut names = BTreeSet::new();
         for (event_type, event) in state.published() {

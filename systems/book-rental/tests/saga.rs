@@ -1,0 +1,103 @@
+//! The saga of one rental: everything that can happen to it, in every order, beside customers who wait for the same book.
+
+use jumun::saga::{Action, Saga, State};
+
+const RENT: Action = Action::post("/rentals", r#"{"bookId":"5","qty":2,"customerId":"kim"}"#);
+const CANCEL: Action = Action::delete("/rentals");
+const RETURN: Action = Action::put("/rentals", "return");
+const KIM_WAITS: Action = Action::post("/reserves", r#"{"bookId":"5","customerId":"kim"}"#);
+const LEE_WAITS: Action = Action::post("/reserves", r#"{"bookId":"5","customerId":"lee"}"#).on(8);
+const KIM_LEAVES: Action = Action::delete("/reserves");
+
+fn saga(actions: impl IntoIterator<Item = Action>) -> Saga {
+    Saga::new(book_rental::system(), RENT)
+        .name_events(|event_type, event| {
+            let of = ["rentalId", "id"].map(|field| event[field].to_string());
+            Some(format!("{event_type} of {}/{}", of[0], of[1]))
+        })
+        .actions(actions)
+}
+
+/// At rest a copy that came back is offered as long as somebody waits: nobody is ready twice, and nobody waits behind an
+/// offer that was given up.
+fn queue(state: &State) -> Vec<String> {
+    let ready = |event: &str| state.published_by("reserve").iter().filter(|(name, _)| *name == event).count();
+    let canceled_ready =
+        state.documents("/reserves").iter().filter(|it| it["status"] == "CANCELED" && !it["readyDt"].is_null()).count();
+    let waiting = state.documents("/reserves").iter().filter(|it| it["status"] == "WAITING").count();
+    let offered_again = ready("ReserveReady") > canceled_ready;
+    if waiting > 0 && canceled_ready > 0 && !offered_again && state.documents("/reserves").len() > 1 {
+        // Who came after the offer was given up waits for the next copy.
+        let came_after = state.published_by("reserve").iter().rposition(|(name, _)| *name == "Reserved")
+            > state.published_by("reserve").iter().position(|(name, _)| *name == "ReserveCanceled");
+        return if came_after { Vec::new() } else { vec!["an offer was given up and did not pass on".to_owned()] };
+    }
+    Vec::new()
+}
+
+#[track_caller]
+fn act(saga: &Saga, state: &State, action: &Action) -> State {
+    saga.deliver(&saga.act(state, action).expect("it is allowed"))
+}
+
+fn stock(state: &State) -> i64 {
+    state.documents("/books")[4]["stock"].as_i64().expect("a number")
+}
+
+#[test]
+fn every_interleaving_of_a_rental_ends_well() {
+    let explored = saga([CANCEL, RETURN]).explore();
+    assert!(explored.states >= 50, "{explored:?}");
+}
+
+#[test]
+fn every_interleaving_with_customers_who_wait_ends_well() {
+    let explored = saga([CANCEL, RETURN, KIM_WAITS, LEE_WAITS, KIM_LEAVES]).check(queue).explore();
+    assert!(explored.states >= 1_000, "{explored:?}");
+}
+
+#[test]
+fn each_step_fails_and_repeats() {
+    let saga = saga([CANCEL, RETURN]);
+    saga.each_step_fails();
+    saga.each_undo_repeats();
+    let rented = saga.deliver(&saga.begin());
+    saga.each_step_repeats(&rented);
+    saga.each_step_repeats(&act(&saga, &rented, &CANCEL));
+    saga.each_step_repeats(&act(&saga, &rented, &RETURN));
+}
+
+#[test]
+fn a_rental_takes_copies_is_delivered_and_gives_them_back_once() {
+    let saga = saga([]);
+    assert_eq!(stock(&saga.nothing()), 50, "a new database has the five books");
+    let rented = saga.deliver(&saga.begin());
+    assert_eq!(stock(&rented), 48);
+    assert_eq!(rented.field("/rentals", "status"), "DELIVERY_CREATED");
+    assert_eq!(rented.field("/rentals", "price"), "100000");
+    assert_eq!(rented.field("/rentalViews", "deliveryStatus"), "CREATED");
+    let returned = act(&saga, &rented, &RETURN);
+    assert_eq!((stock(&returned), returned.field("/deliveries", "status")), (50, "CREATED".to_owned()));
+    let canceled = act(&saga, &rented, &CANCEL);
+    assert_eq!((stock(&canceled), canceled.field("/deliveries", "status")), (50, "CANCELED".to_owned()));
+    assert!(saga.act(&returned, &CANCEL).is_err() && saga.act(&canceled, &RETURN).is_err());
+}
+
+#[test]
+fn a_returned_copy_is_offered_to_the_customer_who_has_waited_longest() {
+    let saga = saga([]);
+    let status = |state: &State| -> Vec<_> {
+        state.documents("/reserves").iter().map(|it| it["status"].as_str().unwrap_or_default().to_owned()).collect()
+    };
+    let state = act(&saga, &saga.deliver(&saga.begin()), &LEE_WAITS);
+    let state = act(&saga, &state, &KIM_WAITS.on(9));
+    let state = act(&saga, &state, &Action::post("/reserves", r#"{"bookId":"5","customerId":"park"}"#).on(10));
+    assert_eq!(status(&state), ["WAITING", "WAITING", "WAITING"]);
+    let returned = act(&saga, &state, &RETURN);
+    assert_eq!(status(&returned), ["READY", "READY", "WAITING"], "two copies, two offers");
+    let left = act(&saga, &returned, &Action::delete("/reserves").on(8));
+    assert_eq!(status(&left), ["CANCELED", "READY", "READY"], "an offer that is given up passes on");
+    let rented = act(&saga, &left, &RENT.on(11));
+    assert_eq!(status(&rented), ["CANCELED", "FULFILLED", "READY"], "a rental fulfils it");
+    saga.each_step_repeats(&rented);
+}

@@ -447,6 +447,9 @@ async fn client(world: Arc<World>, name: String, has_key: bool, body: String) ->
     }
 }
 
+/// What commands other than the founding one get as their body, in each system.
+const CHANGES: &[u8] = br#"{"status":"Order Canceled","state":"Complete","amount":500}"#;
+
 /// Other commands meanwhile: cancel, accept, reject, cook, deliver, whatever the model allows for an order; and payments that
 /// are for no order, where clients may post to the path of an ask.
 async fn disturb(world: Arc<World>) {
@@ -469,7 +472,7 @@ async fn disturb(world: Arc<World>) {
             let incoming = Incoming {
                 resource,
                 id: (command.verb != Verb::Post).then_some(id),
-                command: command.read(br#"{"status":"Order Canceled","amount":500}"#).expect("a valid body"),
+                command: command.read(CHANGES).expect("a valid body"),
                 key: None,
                 fingerprint: [3; 16],
                 success: 200,
@@ -656,6 +659,15 @@ const BREAKFAST: Scenario = Scenario {
     ..AS_IT_IS
 };
 
+const SAUCE_SHOP: Scenario = Scenario {
+    model: sauce_shop::system,
+    bodies: |name, dice| {
+        let price = if dice == 0 { 2_000_000_000 } else { 10_000 }; // over the limit, or not
+        format!(r#"{{"branchId":1,"sauceId":"{name}","qty":1,"price":{price}}}"#)
+    },
+    ..AS_IT_IS
+};
+
 #[test]
 fn an_order_stands_if_and_only_if_it_is_paid_and_a_cancel_undoes_all_that_followed() {
     run(AS_IT_IS, 1_000);
@@ -664,6 +676,11 @@ fn an_order_stands_if_and_only_if_it_is_paid_and_a_cancel_undoes_all_that_follow
 #[test]
 fn an_order_stands_if_and_only_if_it_is_paid_and_its_mileage_is_earned() {
     run(BREAKFAST, 5_000);
+}
+
+#[test]
+fn an_order_of_sauce_stands_if_and_only_if_it_is_paid_and_is_delivered_or_cancelled() {
+    run(SAUCE_SHOP, 1_000);
 }
 
 #[test]
@@ -711,7 +728,9 @@ fn log_of(scenario: Scenario, seed: u64) -> String {
 
 #[test]
 fn a_seed_that_runs_twice_gives_one_log() {
-    for (name, scenario) in [("food delivery", AS_IT_IS), ("course enrollment", course::SCENARIO)] {
+    for (name, scenario) in
+        [("food delivery", AS_IT_IS), ("sauce shop", SAUCE_SHOP), ("course enrollment", course::SCENARIO)]
+    {
         let mut lines = 0;
         for seed in 0..20 {
             let (first, second) = (log_of(scenario, seed), log_of(scenario, seed));

@@ -3,7 +3,8 @@
 
 mod lab;
 
-use lab::{Course, Deed, LONG, Lab, NEVER_PAID, REFUNDED, STANDS, Trap, basket, wait_until};
+use lab::{Any, Course, LONG, NEVER_PAID, Plan, STANDS, Step, Trap, of_each_system, wait_until};
+use std::collections::BTreeSet;
 
 /// Dies twice over an event before it counts, and once after.
 const HEARING: [&str; 3] = ["heard.before-commit", "heard.before-commit", "heard.after-commit"];
@@ -15,140 +16,87 @@ const HEARING_AND_TELLING: [&str; 4] =
 /// Dies over what it tells.
 const TELLING: [&str; 3] = ["relay.before-append", "relay.before-append", "relay.after-append"];
 
-/// A step fails because somebody is down, who comes back.
-#[tokio::test]
-async fn every_step_may_fail_and_goes_on_later() {
-    let mut lab = Lab::all_running().await;
-    for victim in ["store", "delivery", "dashboard", "order"] {
-        let mut id = 0;
-        for deed in Deed::WAY {
-            if deed.done_by() == victim && deed != Deed::Place {
-                lab.service(victim).kill();
-                let somebody = deed.somebody(&lab, id);
-                assert!(somebody.ask_once().await.is_err(), "nobody is there to do it");
-                lab.service(victim).start().await;
-                lab.have_done(deed, id).await;
-                continue;
+/// Each service is down while a step is taken, and comes back. A step that needs it fails; everything else goes on.
+async fn every_step_may_fail_and_goes_on_later(plan: &Plan) {
+    let mut any = Any::running(plan).await;
+    let asked = any.chain();
+    let services: Vec<_> = any.model.services.iter().map(|service| service.name).collect();
+    for way in plan.ways() {
+        for victim in &services {
+            let mut id = 0;
+            for step in &way {
+                any.service(victim).kill();
+                let somebody = any.somebody(step, id);
+                if step.service == *victim {
+                    assert!(somebody.ask_once().await.is_err(), "nobody is there to do it");
+                } else if step.is_founding() && asked.contains(victim) {
+                    let answer = somebody.ask_once().await.expect("an answer");
+                    let expected = if any.takes_orders_unanswered() { 201 } else { 503 };
+                    assert_eq!(answer.status, expected, "{victim} is down: {answer:?}");
+                } else {
+                    let answer = somebody.insist().await.answer;
+                    assert!(answer.status < 300, "{victim} is down, and {step:?} goes on: {answer:?}");
+                }
+                any.service(victim).start().await;
+                let told = somebody.insist().await; // what was done before answers the same
+                id = any.done(step, id, told);
             }
-            if deed.done_by() == victim {
-                lab.store.kill(); // placing needs the order service: it is down when the shop confirms
-                id = lab.order.client().place("삼겹살", 15_000).await;
-                lab.order.stop().await; // who is killed may not have told of it yet
-                lab.store.start().await;
-                lab.store.client().until(&format!("/stores/{id}"), "orderStatus", "ORDER_CONFIRMED").await;
-            } else {
-                lab.service(victim).kill();
-                let somebody = deed.somebody(&lab, id);
-                let told = somebody.insist().await;
-                assert!(told.answer.status < 300, "{victim} is down, {deed:?} goes on: {told:?}");
-                id = if deed == Deed::Place { told.answer.id() } else { id };
-            }
-            lab.service(victim).start().await;
-            lab.wait_until_at(id, deed.leads_to()).await;
         }
     }
-    // The one step that must not go on later, but not at all.
-    lab.payment.kill();
-    assert_eq!(lab.order.client().post("/orders", &basket("삼겹살", 15_000)).await.status, 503);
-    lab.payment.start().await;
-    lab.have_done(Deed::Place, 0).await;
-    lab.assert_the_promise().await;
+    any.assert_the_promise().await;
 }
 
-/// Everybody dies over everything, again and again, and so hears and tells it again and again.
-#[tokio::test]
-async fn every_step_may_be_repeated_and_counts_once() {
-    let mut lab = Lab::all_running().await;
-    for (repeated, victim, deaths) in [
-        (Deed::Place, "order", &TELLING[..]),
-        (Deed::Place, "order", &HEARING),
-        (Deed::Place, "payment", &TELLING),
-        (Deed::Place, "store", &HEARING),
-        (Deed::Place, "store", &HEARING_AND_TELLING),
-        (Deed::Place, "dashboard", &HEARING),
-        (Deed::Cook, "store", &TELLING),
-        (Deed::Cook, "order", &HEARING),
-        (Deed::Cook, "delivery", &HEARING),
-        (Deed::Cook, "delivery", &HEARING_AND_TELLING),
-        (Deed::Cook, "dashboard", &HEARING),
-        (Deed::PickUp, "delivery", &TELLING),
-        (Deed::PickUp, "order", &HEARING),
-        (Deed::HandOver, "delivery", &TELLING),
-        (Deed::HandOver, "dashboard", &HEARING),
-    ] {
+/// Each service dies over each step that it tells or hears of, again and again, and so tells and hears it again and again.
+/// Cancelling an order is a step, too.
+async fn every_step_and_every_undo_may_be_repeated_and_counts_once(plan: &Plan) {
+    let mut any = Any::running(plan).await;
+    for way in plan.ways() {
         let mut id = 0;
-        for deed in Deed::WAY {
-            id = if deed == repeated {
-                lab.die_over(deed, id, victim, deaths).await
-            } else {
-                lab.have_done(deed, id).await
-            };
+        for nth in 0..way.len() {
+            let before = any.journals();
+            id = any.have_done(&way[nth], id).await;
+            let (tell, hear) = any.roles(&before);
+            assert!(!tell.is_empty() && !hear.is_empty(), "{:?} is told and heard", way[nth]);
+            for (victim, deaths) in deaths(&way[nth], &tell, &hear) {
+                let mut id = 0;
+                for step in &way[..nth] {
+                    id = any.have_done(step, id).await;
+                }
+                let somebody = any.somebody(&way[nth], id);
+                let told = any.service(victim).die_over(deaths, async move { somebody.insist().await }).await;
+                any.done(&way[nth], id, told);
+            }
         }
     }
-    lab.assert_the_promise().await;
+    any.assert_the_promise().await;
 }
 
-/// The same when all of it is taken back.
-#[tokio::test]
-async fn every_undo_may_be_repeated_and_counts_once() {
-    let mut lab = Lab::all_running().await;
-    for (victim, deaths) in [
-        ("order", &TELLING[..]),
-        ("payment", &HEARING),
-        ("payment", &HEARING_AND_TELLING),
-        ("store", &HEARING),
-        ("store", &HEARING_AND_TELLING),
-        ("delivery", &HEARING),
-        ("dashboard", &HEARING),
-    ] {
-        let id = lab.have_done(Deed::Place, 0).await;
-        lab.die_over(Deed::Cancel, id, victim, deaths).await;
-    }
-    lab.assert_the_promise().await;
+/// Who dies over a step, and how: over what it hears; over what it tells; over both, if it tells because it has heard.
+fn deaths(
+    step: &Step,
+    tell: &BTreeSet<&'static str>,
+    hear: &BTreeSet<&'static str>,
+) -> Vec<(&'static str, &'static [&'static str])> {
+    // What follows a cancel is no news to the service that cancelled: it commits no effect over which it could die.
+    let has_effect = |service: &&&str| !(step.is_cancel() && **service == step.service);
+    let hearing = hear.iter().filter(has_effect).map(|service| (*service, &HEARING[..]));
+    let telling = tell.iter().map(|service| {
+        let tells_what_follows = hear.contains(service) && step.service != *service;
+        (*service, if tells_what_follows { &HEARING_AND_TELLING[..] } else { &TELLING })
+    });
+    hearing.chain(telling).collect()
 }
 
-// ---- course enrollment
+of_each_system! {
+    every_step_may_fail_and_goes_on_later
+    every_step_and_every_undo_may_be_repeated_and_counts_once
+}
 
-/// A payment, a seat, a message: each step fails because somebody is down, and goes on later.
+// ---- course enrollment: delayed payments and messages
+
 #[tokio::test]
-async fn every_step_of_an_enrollment_may_fail_and_goes_on_later() {
+async fn a_delayed_payment_may_be_asked_for_again_and_counts_once() {
     let mut course = Course::running().await;
-    for victim in ["pay", "reservation", "notification"] {
-        course.service(victim).kill();
-        let id = course.apply(if victim == "pay" { "Payment Delayed" } else { "Ordered" }).await.id();
-        course.service(victim).start().await;
-        course.wait_until_at(id, STANDS).await;
-        course.service(victim).kill();
-        let told = course.quitter(id, None).insist().await;
-        assert_eq!(told.answer.status, 204, "{victim} is down, and the order is cancelled: {told:?}");
-        course.service(victim).start().await;
-        course.wait_until_at(id, REFUNDED).await;
-    }
-    // The order service itself is down when the course starts.
-    let id = course.apply("Ordered").await.id();
-    course.wait_until_at(id, STANDS).await;
-    course.order.kill();
-    assert_eq!(course.reservation.client().put(&format!("/reservations/{id}/start")).await.status, 200);
-    course.order.start().await;
-    course.order.client().until(&format!("/orders/{id}"), "courseStarted", true).await;
-    course.assert_the_promise().await;
-}
-
-#[tokio::test]
-async fn every_step_of_an_enrollment_may_be_repeated_and_counts_once() {
-    let mut course = Course::running().await;
-    for (victim, deaths) in [
-        ("order", &TELLING[..]),
-        ("pay", &TELLING),
-        ("reservation", &HEARING),
-        ("reservation", &HEARING_AND_TELLING),
-        ("notification", &HEARING),
-        ("notification", &HEARING_AND_TELLING),
-    ] {
-        let somebody = course.applicant(Some(&format!("{victim}-{}", deaths.len())));
-        let told = course.service(victim).die_over(deaths, async move { somebody.insist().await }).await;
-        course.wait_until_at(told.answer.id(), STANDS).await;
-    }
     // A payment is asked for again and again: by an order that dies with it, and of a pay that does.
     course.pay.kill();
     let id = course.apply("Payment Delayed").await.id();
@@ -168,23 +116,8 @@ async fn every_step_of_an_enrollment_may_be_repeated_and_counts_once() {
 }
 
 #[tokio::test]
-async fn every_undo_of_an_enrollment_may_be_repeated_and_counts_once() {
+async fn the_undo_of_a_delayed_payment_may_be_repeated_and_counts_once() {
     let mut course = Course::running().await;
-    for (victim, deaths) in [
-        ("order", &TELLING[..]),
-        ("pay", &HEARING),
-        ("pay", &HEARING_AND_TELLING),
-        ("reservation", &HEARING),
-        ("reservation", &HEARING_AND_TELLING),
-        ("notification", &HEARING),
-    ] {
-        let id = course.apply("Ordered").await.id();
-        course.wait_until_at(id, STANDS).await;
-        let somebody = course.quitter(id, Some(&format!("no-{id}")));
-        let told = course.service(victim).die_over(deaths, async move { somebody.insist().await }).await;
-        assert_eq!(told.answer.status, 204, "{told:?}");
-        course.wait_until_at(id, REFUNDED).await;
-    }
     // One that was never paid is taken back by calls.
     course.pay.kill();
     let id = course.apply("Payment Delayed").await.id();

@@ -203,7 +203,7 @@ impl Customer {
         Self { client, key, method, path, body: Value::Null }
     }
 
-    /// The same with a body, which only `POST` sends.
+    /// The same with a body, which only `POST` and `PATCH` send.
     pub(crate) fn with_body(self, body: Value) -> Self {
         Self { body, ..self }
     }
@@ -217,7 +217,8 @@ impl Customer {
     pub(crate) async fn ask_once(&self) -> Result<Answer, String> {
         let mut head = vec![("content-type", "application/json")];
         head.extend(self.key.as_deref().map(|key| ("idempotency-key", key)));
-        let body = if self.method == Method::POST { self.body.to_string() } else { String::new() };
+        let has_body = [Method::POST, Method::PATCH].contains(&self.method);
+        let body = if has_body { self.body.to_string() } else { String::new() };
         self.client.send(self.method.clone(), &self.path, &head, body).await
     }
 

@@ -2,13 +2,14 @@
 //! a lab of its own: a folder, five addresses, nothing left behind. Most tests need `order` and `payment` only; the other
 //! three are started where a test asks for them, and by whoever looks whether the promise is kept.
 
-#![allow(dead_code, unused_imports, reason = "each test file uses a part of it")]
+#![allow(dead_code, unused_imports, unused_macros, reason = "each test file uses a part of it")]
 
 mod breakfast;
 mod client;
 mod course;
 mod deed;
 mod evidence;
+mod plan;
 mod service;
 mod site;
 mod up;
@@ -19,6 +20,7 @@ pub(crate) use client::{Answer, Client, Customer, Told, basket};
 pub(crate) use course::{COURSE_SERVICES, Course, NEVER_PAID, REFUNDED, STANDS, TAKEN_BACK, application};
 pub(crate) use deed::Deed;
 pub(crate) use evidence::Stations;
+pub(crate) use plan::{Any, COURSE_ENROLLMENT, FOOD_DELIVERY, Plan, SAUCE_SHOP, Step, of_each_system, of_system};
 pub(crate) use service::{Service, Trap};
 pub(crate) use site::{Attempt, Audit, Entry, Site};
 pub(crate) use up::{Up, exists};
@@ -71,7 +73,7 @@ pub(crate) async fn wait_for(time: Duration) {
 }
 
 /// The system that most tests run.
-const FOOD_DELIVERY: &str = "food-delivery";
+const USUAL: &str = "food-delivery";
 
 /// All services of food delivery, those without which there is no order first.
 pub(crate) const SERVICES: [&str; 5] = ["payment", "order", "store", "delivery", "dashboard"];
@@ -133,7 +135,7 @@ laboratory! {
 impl Lab {
     /// A lab where nothing runs yet.
     pub(crate) fn new() -> Self {
-        let site = Site::of(FOOD_DELIVERY);
+        let site = Site::of(USUAL);
         let [payment, mut order, store, delivery, dashboard] = SERVICES.map(|name| site.new_service(name));
         order.set(format!("order.calls.payment.url=http://{}", payment.address()));
         let mut gateway = site.new_service("gateway");

@@ -1,7 +1,7 @@
 //! A whole system as its users start it: `jumun up`, the gateway and five services, kept by a supervisor.
 
 use super::{
-    Audit, Client, FOOD_DELIVERY, LONG, SERVICES, run,
+    Audit, Client, LONG, SERVICES, USUAL, run,
     service::{JUMUN, program, set},
     wait_until,
 };
@@ -32,7 +32,7 @@ pub(crate) struct Up {
 impl Up {
     /// A folder where nothing runs yet.
     pub(crate) fn new() -> Self {
-        Self::of(FOOD_DELIVERY, &SERVICES)
+        Self::of(USUAL, &SERVICES)
     }
 
     /// The same for another system.

@@ -1,4 +1,5 @@
-//! Text as people see it: what is visible, what is equal, what is safe to show on a terminal.
+//! Text as people see it and write it: what is visible, what is equal, what is safe to show on a terminal, and how
+//! durations and sizes are written ([`units`]).
 //!
 //! Three kinds of characters show nothing by themselves, and each is treated in its own way:
 //!
@@ -18,6 +19,7 @@ mod canonical;
 mod classes;
 mod context;
 mod escape;
+pub mod units;
 
 pub use canonical::{Unfit, canonical, canonical_or_same};
 pub use escape::{Escaped, Escaping, escape, escape_but_colours};

@@ -22,7 +22,7 @@ const fn layer(package: &'static str, may: &'static [&'static str], tests_may: &
 const LAYERS: [Layer; 20] = [
     layer("jumun-text", &[], &[]),
     layer("jumun", &["jumun-text"], &[]),
-    layer("jumun-config", &[], &[]),
+    layer("jumun-config", &["jumun-text"], &[]),
     layer("jumun-telemetry", &["jumun-config"], &[]),
     layer("jumun-testing", &[], &[]),
     layer("jumun-database", &["jumun-config"], &["jumun-testing"]),

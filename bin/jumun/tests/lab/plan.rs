@@ -238,14 +238,14 @@ impl Any {
     /// The services whose events say what happens to orders: a message may be told more than once.
     fn publishers(&self) -> impl Iterator<Item = &'static str> {
         let is_of_orders = |service: &&ServiceModel| {
-            service.publishes && service.resources.iter().all(|resource| resource.belongs_by.is_none())
+            !service.publishes.is_empty() && service.resources.iter().all(|resource| resource.belongs_by.is_none())
         };
         self.model.services.iter().filter(is_of_orders).map(|service| service.name)
     }
 
     /// All events so far, by service.
     pub(crate) fn journals(&self) -> BTreeMap<&'static str, Vec<Entry>> {
-        let publishes = self.model.services.iter().filter(|service| service.publishes);
+        let publishes = self.model.services.iter().filter(|service| !service.publishes.is_empty());
         publishes.map(|service| (service.name, self.journal(service.name))).collect()
     }
 

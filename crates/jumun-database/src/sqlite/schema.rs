@@ -558,7 +558,7 @@ mod tests {
         run_script(&connection, "PRAGMA journal_mode = WAL; PRAGMA wal_autocheckpoint = 0").unwrap();
         migrate(&connection, path(), &MIGRATIONS[..5]).unwrap();
         let fields = vec![Field { name: "orderDate".into(), indexed: true, is_date: true }];
-        let collections = vec![Collection { name: "orders", fields }];
+        let collections = vec![Collection { name: "orders", indexes: Vec::new(), fields }];
         let schema = Schema { service: "order".to_owned(), partitions: 1, collections };
         let documents = format!(
             "CREATE TABLE orders_documents {COLUMNS};

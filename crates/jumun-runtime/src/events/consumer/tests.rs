@@ -257,8 +257,8 @@ async fn a_release_that_can_apply_nothing_stalls_before_it_parks_everything() {
     store.order("Ordered", 5);
     let mut shown = consumer.shown.clone();
     let stopped = shown.wait_for(|shown| shown.stopped.is_some());
-    let stopped = tokio::time::timeout(Duration::from_secs(10), stopped).await.expect("it stops").expect("it runs");
-    let why = stopped.stopped.clone().unwrap_or_default();
+    let stopped = tokio::time::timeout(Duration::from_secs(10), stopped).await.expect("it stops");
+    let why = stopped.expect("it runs").stopped.clone().unwrap_or_default();
     assert!(why.starts_with("parked-full: events of 100 orders are parked"), "{why}");
     assert!(store.parked().await.len() <= PARKED_KEYS_MAX);
     assert_eq!(store.status_of(5).await, None, "nothing is skipped");

@@ -210,6 +210,7 @@ fn requests() -> Vec<Row> {
         row("9110 13.1.3", "If-Modified-Since is ignored", get("if-modified-since: Sat, 29 Oct 1994 19:43:31 GMT\r\n"), 200, "", Stays),
         row("9110 5.3", "two keys", order_as("application/json", "idempotency-key: a\r\nidempotency-key: b\r\n"), 400, "malformed", Ends),
         row("9110 5.3", "two events", get("jumun-seen: order/0/1\r\njumun-seen: order/0/2\r\n"), 400, "malformed", Ends),
+        row("9110 5.6", "an event of no service", get("jumun-seen: nobody/0/1\r\n"), 400, "malformed", Stays),
         row("9110 5.3", "two ids of a request", get("x-request-id: a\r\nx-request-id: b\r\n"), 400, "malformed", Ends),
         row("9110 5.3", "two credentials", get("authorization: a\r\nauthorization: b\r\n"), 400, "malformed", Ends),
         row("9110 5.3", "two origins", get("origin: http://a\r\norigin: http://b\r\n"), 400, "malformed", Ends),

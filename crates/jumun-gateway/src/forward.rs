@@ -30,7 +30,7 @@ use jumun::SystemModel;
 use jumun_http::{
     Code, IDEMPOTENCY_KEY, Problem, RequestBody, SEEN, Shed, ask_only, check_head,
     limits::{HEAD_ADDED_LINES, HEAD_MAX_LINES},
-    refuse, status_of,
+    no_event, refuse, status_of,
 };
 use jumun_telemetry::{self as telemetry, HttpMetrics, REQUEST_ID, given_request_id};
 use std::{
@@ -216,8 +216,7 @@ impl Forwarder {
             return Ok(pages::not_by_this_method(&head.method, path, allow)?);
         }
         if head.headers.get(SEEN).is_some_and(|seen| !self.routes.has_service_of(seen.as_bytes())) {
-            let why = "Jumun-Seen names an event of a service of this system: order/0/7.";
-            return Err(Problem::new(Code::Malformed, why).into());
+            return Err(no_event().into());
         }
         let service = route.service;
         self.admit(peer, &head, self.routes.service(service))?;

@@ -22,7 +22,7 @@ use jumun_runtime::{
 };
 use jumun_sender::{InvalidConfig, Kind, Sender, SenderConfig};
 use jumun_telemetry::Tracer;
-use std::{path::PathBuf, sync::Arc, time::Duration};
+use std::{collections::BTreeSet, path::PathBuf, sync::Arc, time::Duration};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
@@ -45,6 +45,7 @@ pub struct Process {
     bus: Arc<dyn Bus>,
     retention: Option<Retention>,
     control: PathBuf,
+    services: BTreeSet<&'static str>,
     unavailable_status: StatusCode,
     start_delay: Duration,
 }
@@ -130,6 +131,7 @@ impl<'a> Plan<'a> {
             bus,
             retention,
             control: socket_in(&config.folder, service.name),
+            services: system.services.iter().map(|service| service.name).collect(),
             unavailable_status: unavailable_status(config),
             start_delay: own.faults.start_delay,
         })
@@ -142,10 +144,20 @@ impl Process {
     /// # Errors
     /// Where the service cannot publish or cannot read the bus.
     pub async fn serve(self, socket: Socket) -> Result<(), ServeError> {
-        let Self { engine, bus, retention, control, unavailable_status, start_delay } = self;
+        let Self { engine, bus, retention, control, services, unavailable_status, start_delay } = self;
         let Socket { listener, announce, report, stop } = socket;
-        let serving =
-            Serving { listener, unavailable_status, bus, retention, control, start_delay, announce, report, stop };
+        let serving = Serving {
+            listener,
+            services,
+            unavailable_status,
+            bus,
+            retention,
+            control,
+            start_delay,
+            announce,
+            report,
+            stop,
+        };
         serve(engine, serving).await
     }
 }

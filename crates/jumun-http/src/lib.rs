@@ -26,7 +26,7 @@ pub use headers::{CAPACITY, EXPIRES, IDEMPOTENCY_KEY, SEEN};
 pub use link::RequestBody;
 pub use negotiation::Offer;
 pub use problem::{Code, Problem, TYPE_PREFIX};
-pub use reply::{Reply, ask_only, refuse, respond, status, status_of, word, wrong_method};
+pub use reply::{Reply, ask_only, no_event, refuse, respond, status, status_of, word, wrong_method};
 pub use shedding::{Shed, Shedding};
 
 /// The text of an error followed by its causes. The text of hyper's errors omits them.

@@ -93,6 +93,11 @@ pub fn ask_only() -> Problem {
     Problem::new(Code::AskOnly, "This is asked by other services of the system, as part of a command to them.")
 }
 
+/// The problem for a `Jumun-Seen` that names no event of the system.
+pub fn no_event() -> Problem {
+    Problem::new(Code::Malformed, "Jumun-Seen names an event of a service of this system: order/0/7.")
+}
+
 /// The problem for a method that a path does not support; `allow` has the methods that it supports (RFC 9110, section
 /// 15.5.6).
 pub fn wrong_method(method: &Method, path: &str, allow: impl Into<Cow<'static, str>>) -> Problem {

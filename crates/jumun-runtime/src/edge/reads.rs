@@ -7,7 +7,7 @@ use super::{
 use crate::{engine::failed, events::token::Token, limits::SEEN_TIME_LIMIT};
 use axum::{extract::Request, http::HeaderMap};
 use jumun_database::{Document, Query, ReadError};
-use jumun_http::{Code, Problem, Reply, SEEN};
+use jumun_http::{Code, Problem, Reply, SEEN, no_event};
 use std::fmt::Write;
 
 /// Waits until this service has applied the event that its client has seen. Bounded: a clear 503 is better than a client that
@@ -15,7 +15,7 @@ use std::fmt::Write;
 async fn catch_up(at: &At, head: &HeaderMap) -> Result<(), Problem> {
     let Some(seen) = single(head, SEEN)? else { return Ok(()) };
     let token = seen.to_str().ok().and_then(|token| token.parse::<Token>().ok());
-    let token = token.ok_or_else(|| Problem::new(Code::Malformed, "Jumun-Seen names an event: order/0/7."))?;
+    let token = token.filter(|token| at.shared.services.contains(&*token.service)).ok_or_else(no_event)?;
     let Some(consumer) = &at.shared.consumer else { return Ok(()) };
     let listens = &at.shared.engine.core().model().listens;
     if !listens.iter().any(|event| event.source == token.service) || consumer.has_applied(&token, SEEN_TIME_LIMIT).await

@@ -33,7 +33,7 @@ use jumun_telemetry::{
     limits::{SPAN_EXPORT_TIME_LIMIT, SUMMARY_SECONDS},
 };
 use serde_json::json;
-use std::{path::PathBuf, sync::Arc, time::Duration};
+use std::{collections::BTreeSet, path::PathBuf, sync::Arc, time::Duration};
 use tokio::{net::TcpListener, sync::Semaphore};
 use tokio_util::sync::CancellationToken;
 
@@ -41,6 +41,8 @@ use tokio_util::sync::CancellationToken;
 pub struct Serving {
     /// The socket that takes requests.
     pub listener: TcpListener,
+    /// The services of the system: there are no events of others.
+    pub services: BTreeSet<&'static str>,
     /// The status of answers that mean *not now*.
     pub unavailable_status: StatusCode,
     /// The bus that it publishes on and consumes from.
@@ -95,8 +97,18 @@ impl ServeError {
 
 /// Recovers what an earlier process left, serves until it is stopped, then drains.
 pub async fn serve(engine: Engine, serving: Serving) -> Result<(), ServeError> {
-    let Serving { listener, unavailable_status, bus, retention, control: socket, start_delay, announce, report, stop } =
-        serving;
+    let Serving {
+        listener,
+        services,
+        unavailable_status,
+        bus,
+        retention,
+        control: socket,
+        start_delay,
+        announce,
+        report,
+        stop,
+    } = serving;
     require_one_process(engine.core().database().identity())?;
     engine.core().seed().await;
     let has_events = !engine.core().model().publishes.is_empty();
@@ -129,6 +141,7 @@ pub async fn serve(engine: Engine, serving: Serving) -> Result<(), ServeError> {
     let shared = Shared::new(SharedParts {
         engine: engine.clone(),
         readiness,
+        services,
         unavailable_status,
         followers: Arc::new(Semaphore::new(FOLLOWERS_MAX)),
         stop: stop.clone(),

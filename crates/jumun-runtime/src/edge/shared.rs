@@ -3,7 +3,7 @@
 use super::readiness::Readiness;
 use crate::{engine::Engine, events::Consumer};
 use axum::http::StatusCode;
-use std::sync::Arc;
+use std::{collections::BTreeSet, sync::Arc};
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
@@ -14,6 +14,8 @@ pub(crate) struct Shared(Arc<SharedParts>);
 pub(crate) struct SharedParts {
     pub(crate) engine: Engine,
     pub(crate) readiness: Readiness,
+    /// The services of the system.
+    pub(crate) services: BTreeSet<&'static str>,
     /// The status of answers that mean *not now*.
     pub(crate) unavailable_status: StatusCode,
     /// Places of clients that follow the events.

@@ -30,7 +30,7 @@ use jumun_runtime::{
     },
     events::{Consumer, Relay, RelayError},
     intake::AdmissionConfig,
-    schema,
+    schema, time_outs,
 };
 use jumun_telemetry::Origin;
 use std::{
@@ -215,6 +215,7 @@ impl World {
         engine.core().seed().await;
         recovery::start(engine.core(), engine.transport()).await;
         delayed::start(&engine).await;
+        time_outs::start(&engine);
         if !engine.core().model().publishes.is_empty() {
             // The previous process may still hold the publisher.
             while let Err(error) =
@@ -274,7 +275,7 @@ impl RebuildDatabase for Fragile {
 }
 
 impl ReadDatabase for Fragile {
-    delegate!(inner: identity document first page scan request_by_key request doubts_about journal positions);
+    delegate!(inner: identity document first page scan request_by_key request doubts_about due waits_of journal positions);
 
     fn requests(&self, filter: RequestFilter) -> BoxFuture<'_, Result<Vec<Request>, ReadError>> {
         if self.world.delays.is_empty() {

@@ -11,7 +11,7 @@ use crate::{
 use jiff::Timestamp;
 use jumun_audit::{is_about_its_order, rows_of};
 use jumun_bus::{Position, Wants};
-use jumun_database::{ReadError, Request, RequestState};
+use jumun_database::{ReadError, Request, RequestState, Wait, Waiting};
 use jumun_host::open_readers;
 use jumun_runtime::events::parked::parked;
 use serde_json::Value;
@@ -61,6 +61,8 @@ pub(crate) fn run(options: &SubjectOptions, systems: Systems<'_>) -> Result<Exit
                     }
                 }
             }
+            let waits = database.waits_of(order).await?;
+            rows.extend(waits.iter().map(|waiting| waits_for(service.name, waiting)));
             let doubts = database.doubts_about(order).await?;
             let about_order = doubts.iter().filter(|request| is_about_its_order(&model, service.name, request));
             rows.extend(about_order.map(|request| in_doubt(service.name, request)));
@@ -86,6 +88,13 @@ fn in_doubt(service: &str, request: &Request) -> String {
         }
         _ => format!("  {service:<13} an ask to {asks} is in doubt: {}", request.state),
     }
+}
+
+/// What a document waits for, and until when.
+fn waits_for(service: &str, waiting: &Waiting) -> String {
+    let Waiting { collection, id, wait: Wait { name, due_ms, .. } } = waiting;
+    let due = Timestamp::from_millisecond(*due_ms).map_or_else(|_| due_ms.to_string(), |due| format!("{due:.3}"));
+    format!("  {service:<13} {collection}/{id} waits until {due} at most: {name}")
 }
 
 /// The status in the body of an event.

@@ -14,9 +14,10 @@ mod fixtures;
 mod journal;
 mod requests;
 mod shadows;
+mod waits;
 
 #[doc(hidden)]
-pub use {commits::*, documents::*, journal::*, requests::*, shadows::*};
+pub use {commits::*, documents::*, journal::*, requests::*, shadows::*, waits::*};
 
 pub use fixtures::{Everything, Home, event, everything, order, request, schema};
 
@@ -63,6 +64,8 @@ macro_rules! conformance {
             a_shadow_is_cleared_in_steps_and_filled_within_bounds
             a_base_is_kept_with_its_places_and_nobody_sees_it
             a_base_does_not_get_into_the_way_of_shadows
+            what_is_due_is_listed_with_the_oldest_first
+            a_wait_changes_only_with_its_document
         }
     };
     ($home:expr => $($test:ident)*) => {

@@ -11,7 +11,7 @@
 /// }
 ///
 /// impl ReadDatabase for Double {
-///     delegate!(inner: identity document first page scan request_by_key request requests doubts_about journal positions);
+///     delegate!(inner: identity document first page scan request_by_key request requests doubts_about due waits_of journal positions);
 /// }
 /// impl RebuildDatabase for Double {
 ///     delegate!(inner: rebuild);
@@ -26,7 +26,7 @@
 macro_rules! delegate {
     ($field:ident: read) => {
         $crate::delegate! { $field:
-            identity document first page scan request_by_key request requests doubts_about journal positions
+            identity document first page scan request_by_key request requests doubts_about due waits_of journal positions
         }
     };
     ($field:ident: rebuild) => {
@@ -101,6 +101,16 @@ macro_rules! delegate {
     (@ $field:ident doubts_about) => {
         $crate::delegate! { $field.ReadDatabase:
             doubts_about(subject: i64) -> Result<Vec<$crate::Request>, $crate::ReadError>
+        }
+    };
+    (@ $field:ident due) => {
+        $crate::delegate! { $field.ReadDatabase:
+            due(until_ms: i64, limit: u32) -> Result<Vec<$crate::Waiting>, $crate::ReadError>
+        }
+    };
+    (@ $field:ident waits_of) => {
+        $crate::delegate! { $field.ReadDatabase:
+            waits_of(id: i64) -> Result<Vec<$crate::Waiting>, $crate::ReadError>
         }
     };
     (@ $field:ident journal) => {

@@ -1,5 +1,6 @@
 //! Documents: how collections are declared, read and changed.
 
+use crate::WaitChange;
 use std::borrow::Cow;
 
 /// What a service keeps, as far as a database must know to set itself up.
@@ -62,6 +63,8 @@ pub struct DocumentChange {
     pub shown: bool,
     /// A JSON object.
     pub body: String,
+    /// Whether something is to be done with it in time.
+    pub wait: WaitChange,
 }
 
 /// A document as a step has read it.

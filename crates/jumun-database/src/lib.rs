@@ -29,6 +29,7 @@ mod rules;
 mod sqlite;
 mod url;
 mod values;
+mod waits;
 
 pub use commit::{Changes, CommitError, Conflict, ReadError, Receipt};
 pub use documents::{
@@ -46,4 +47,5 @@ pub use requests::{AskRecord, Request, RequestChange, RequestFilter, RequestStat
 pub use sqlite::{SqliteDatabase, SqliteReader};
 pub use url::DatabaseUrl;
 #[doc(hidden)]
-pub use uuid::Uuid; // for `delegate!`
+pub use uuid::Uuid;
+pub use waits::{Wait, WaitChange, Waiting}; // for `delegate!`

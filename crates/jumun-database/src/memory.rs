@@ -3,12 +3,14 @@
 use crate::{
     Changes, CommitError, CommitFuture, Database, DatabaseFailure, Direction, Document, Identity, JournalRecord,
     Lookup, Page, Position, Query, ReadDatabase, ReadError, ReadFuture, RebuildDatabase, Receipt, Request,
-    RequestChange, RequestFilter, RequestState, Schema, Sharing, Stats, StoredAnswer, limits, partition_of,
+    RequestChange, RequestFilter, RequestState, Schema, Sharing, Stats, StoredAnswer, Wait, WaitChange, Waiting,
+    limits, partition_of,
     rules::{self, Facts, RequestFacts},
     values::{self, Number, Wanted},
 };
 use futures_util::future::{BoxFuture, FutureExt, ready};
 use std::{
+    borrow::Cow,
     cmp::Ordering,
     collections::{BTreeMap, HashMap},
     convert::Infallible,
@@ -38,6 +40,8 @@ struct State {
     shadows: BTreeMap<(&'static str, i64), Document>,
     bases: BTreeMap<(&'static str, i64), Document>,
     base_places: BTreeMap<&'static str, Vec<Position>>,
+    /// By id and collection.
+    waits: BTreeMap<(i64, &'static str), Wait>,
     requests: BTreeMap<Uuid, Request>,
     keys: HashMap<String, Uuid>,
     journal: Vec<Vec<JournalRecord>>,
@@ -60,6 +64,7 @@ impl MemoryDatabase {
             shadows: BTreeMap::new(),
             bases: BTreeMap::new(),
             base_places: BTreeMap::new(),
+            waits: BTreeMap::new(),
             requests: BTreeMap::new(),
             keys: HashMap::new(),
             journal: vec![Vec::new(); usize::from(identity.partitions)],
@@ -172,6 +177,20 @@ impl ReadDatabase for MemoryDatabase {
             let doubts = state.requests.values().filter(|request| request.subject == subject && in_doubt(request));
             doubts.take(rows(limits::PAGE_MAX_ROWS)).cloned().collect()
         })
+    }
+
+    fn due(&self, until_ms: i64, limit: u32) -> ReadFuture<'_, Vec<Waiting>> {
+        self.read(|state| {
+            let due = state.waits.iter().filter(|(_, wait)| wait.due_ms <= until_ms).map(waiting);
+            let mut due: Vec<_> = due.collect();
+            due.sort_by_key(|waiting| waiting.wait.due_ms); // stable: between equals the order of the map
+            due.truncate(rows(limit));
+            due
+        })
+    }
+
+    fn waits_of(&self, id: i64) -> ReadFuture<'_, Vec<Waiting>> {
+        self.read(|state| state.waits.range((id, "")..).take_while(|(key, _)| key.0 == id).map(waiting).collect())
     }
 
     fn journal(&self, partition: u16, after: u64, limit: u32) -> ReadFuture<'_, Vec<JournalRecord>> {
@@ -327,6 +346,11 @@ impl State {
             let version = change.expected_version + 1;
             let document = Document { id: change.id, version, shown: change.shown, body: change.body };
             self.documents.insert((change.collection, change.id), document);
+            match change.wait {
+                WaitChange::Keep => {}
+                WaitChange::Begin(wait) => drop(self.waits.insert((change.id, change.collection), wait)),
+                WaitChange::End => drop(self.waits.remove(&(change.id, change.collection))),
+            }
         }
         let mut receipt = Receipt::default();
         for entry in changes.journal {
@@ -529,6 +553,10 @@ fn take(
     collection: &'static str,
 ) -> Vec<((&'static str, i64), Document)> {
     map.extract_if(of_collection(collection), |_, _| true).collect()
+}
+
+fn waiting(((id, collection), wait): (&(i64, &'static str), &Wait)) -> Waiting {
+    Waiting { collection: Cow::Borrowed(collection), id: *id, wait: wait.clone() }
 }
 
 fn of_collection(name: &'static str) -> RangeInclusive<(&'static str, i64)> {

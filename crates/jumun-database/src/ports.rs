@@ -3,7 +3,7 @@
 
 use crate::{
     Changes, CommitError, DatabaseFailure, Document, Histogram, Identity, JournalRecord, Lookup, Page, Position, Query,
-    ReadError, Receipt, Request, RequestFilter,
+    ReadError, Receipt, Request, RequestFilter, Waiting,
 };
 use futures_util::future::BoxFuture;
 use uuid::Uuid;
@@ -80,6 +80,13 @@ pub trait ReadDatabase: Send + Sync + 'static {
     /// Requests that are about documents of one id and are still in doubt (asking, delayed or voiding), the oldest
     /// first.
     fn doubts_about(&self, subject: i64) -> ReadFuture<'_, Vec<Request>>;
+
+    /// Documents whose wait is due at this time, in milliseconds since 1970 UTC, or was before, the oldest first; between
+    /// equals by id, then by collection.
+    fn due(&self, until_ms: i64, limit: u32) -> ReadFuture<'_, Vec<Waiting>>;
+
+    /// The waits of documents of one id, in all collections.
+    fn waits_of(&self, id: i64) -> ReadFuture<'_, Vec<Waiting>>;
 
     /// Events of a partition with a number after `after`, in order.
     fn journal(&self, partition: u16, after: u64, limit: u32) -> ReadFuture<'_, Vec<JournalRecord>>;

@@ -4,7 +4,7 @@
 
 use jumun_database::{
     Changes, Database, DocumentChange, MemoryDatabase, Position, PositionChange, ReadDatabase, Request, RequestChange,
-    RequestState, SqliteDatabase, StoredAnswer,
+    RequestState, SqliteDatabase, StoredAnswer, Wait, WaitChange,
     conformance::{event, everything, order, request, schema},
 };
 use proptest::{collection::vec, prelude::*};
@@ -50,7 +50,7 @@ fn state() -> impl Strategy<Value = RequestState> {
 }
 
 fn step() -> impl Strategy<Value = Step> {
-    let document = (1..6_i64, belief(), any::<bool>(), 0..3_u8);
+    let document = (1..6_i64, belief(), any::<bool>(), 0..4_u8);
     let insert = (0..8_u8, proptest::option::of(0..4_u8), state(), 1..9_i64, any::<bool>());
     let moved = (0..8_u8, proptest::option::weighted(0.1, state()), state(), any::<bool>());
     prop_oneof![
@@ -93,7 +93,13 @@ async fn changes(steps: &[Step], model: &MemoryDatabase) -> Changes {
                 let version = model.document("orders", id).await.unwrap().map_or(0, |document| document.version);
                 let expected = version_of(belief, version);
                 let body = serde_json::json!({ "id": id, "storeName": format!("스토어{name}"), "count": name });
-                changes.documents.push(DocumentChange { shown, ..order(id, expected, &body) });
+                let begun = Wait { name: "accept_within".into(), due_ms: 100 * i64::from(name) - id, trace: None };
+                let wait = match name {
+                    0 => WaitChange::Keep,
+                    1 => WaitChange::End,
+                    _ => WaitChange::Begin(begun),
+                };
+                changes.documents.push(DocumentChange { shown, wait, ..order(id, expected, &body) });
             }
             Step::Event { key } => changes.journal.push(event(key)),
             Step::Position { source, epoch, belief } => {

@@ -40,7 +40,7 @@ fn one(id: i64) -> Changes {
 /// Two documents of half a megabyte.
 fn large(id: i64) -> Changes {
     let body = json!({ "note": "x".repeat(500_000) }).to_string();
-    let menu = |id| DocumentChange { collection: "menus", id, expected_version: 0, shown: true, body: body.clone() };
+    let menu = |id| DocumentChange { collection: "menus", body: body.clone(), ..order(id, 0, &serde_json::json!({})) };
     Changes { documents: vec![menu(2 * id), menu(2 * id + 1)], ..Changes::default() }
 }
 

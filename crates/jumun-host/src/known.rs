@@ -13,7 +13,7 @@ use jumun::{ServiceModel, SystemModel};
 use jumun_bus::{Bus, BusError, Source};
 use jumun_database::{
     BoxFuture, Database, Document, Identity, JournalRecord, Lookup, OpenError, Page, Position, Query, ReadDatabase,
-    ReadError, ReadFuture, Request, RequestFilter, Uuid,
+    ReadError, ReadFuture, Request, RequestFilter, Uuid, Waiting,
 };
 use std::{
     collections::BTreeMap,
@@ -334,6 +334,14 @@ impl ReadDatabase for NamedReader {
 
     fn doubts_about(&self, subject: i64) -> ReadFuture<'_, Vec<Request>> {
         self.name(self.reader.doubts_about(subject))
+    }
+
+    fn due(&self, until_ms: i64, limit: u32) -> ReadFuture<'_, Vec<Waiting>> {
+        self.name(self.reader.due(until_ms, limit))
+    }
+
+    fn waits_of(&self, id: i64) -> ReadFuture<'_, Vec<Waiting>> {
+        self.name(self.reader.waits_of(id))
     }
 
     fn journal(&self, partition: u16, after: u64, limit: u32) -> ReadFuture<'_, Vec<JournalRecord>> {

@@ -22,6 +22,7 @@
 //! The database records whether it is so ([`Sharing`]), and [`require_one_process`] refuses to serve where it is not.
 
 use crate::{
+    alarm::Alarm,
     asks::budget::DelayBudget,
     events::token::Token,
     intake::turns::Turns,
@@ -33,11 +34,11 @@ use futures_util::{FutureExt, future::BoxFuture};
 use jiff::{Timestamp, tz::TimeZone};
 use jumun::{
     AskTarget, Asked, Behaviour, Decided, Defect, DocumentAfter, DocumentKey, Lookup, Outcome, ServiceModel, Step,
-    Stored,
+    Stored, WaitAfter,
 };
 use jumun_database::{
     AskRecord, Changes, CommitError, Database, DocumentChange, DocumentVersion, Identity, JournalEntry, ReadError,
-    Receipt, Request, RequestChange, RequestState, Sharing,
+    Receipt, Request, RequestChange, RequestState, Sharing, Wait, WaitChange,
 };
 use jumun_telemetry::{Kind, Origin, Span, TraceContext, Tracer};
 use std::{
@@ -75,6 +76,7 @@ struct Inner {
     to_publish: Notify,
     /// Counts commits with events, for those who follow the journal.
     published: watch::Sender<u64>,
+    alarm: Alarm,
     trouble: Mutex<Option<String>>,
     /// Why the relay cannot publish.
     unpublished: Mutex<Option<String>>,
@@ -134,6 +136,17 @@ pub(crate) fn require_one_process(identity: &Identity) -> Result<(), SharedDatab
     }
 }
 
+/// What a step does to the wait of a document, as it is committed.
+pub(crate) fn wait_change(wait: WaitAfter, trace: &TraceContext) -> WaitChange {
+    match wait {
+        WaitAfter::Same => WaitChange::Keep,
+        WaitAfter::Begins { name, due_ms } => {
+            WaitChange::Begin(Wait { name: name.into(), due_ms, trace: Some(trace.to_stored()) })
+        }
+        WaitAfter::Ends => WaitChange::End,
+    }
+}
+
 impl From<ReadError> for StepError {
     fn from(error: ReadError) -> Self {
         Self::Unreadable(error)
@@ -160,6 +173,7 @@ impl Core {
             to_undo: Notify::new(),
             to_publish: Notify::new(),
             published: watch::Sender::new(0),
+            alarm: Alarm::new(),
             trouble: Mutex::new(None),
             unpublished: Mutex::new(None),
             commits: RwLock::new(()),
@@ -258,6 +272,11 @@ impl Core {
     /// Wakes the relay.
     pub(crate) fn to_publish(&self) -> &Notify {
         &self.0.to_publish
+    }
+
+    /// Wakes the worker that decides time-outs.
+    pub(crate) fn alarm(&self) -> &Alarm {
+        &self.0.alarm
     }
 
     // ---- tasks
@@ -393,6 +412,7 @@ impl Core {
             expected_version: document.expected_version,
             shown: document.shown,
             body: document.body,
+            wait: wait_change(document.wait, trace),
         }));
         Ok(())
     }
@@ -518,6 +538,11 @@ impl Core {
             matches!(change, RequestChange::Move { from: RequestState::Delayed, to: RequestState::Voiding, .. })
         });
         let delayed = DelayBudget::difference(&changes.requests);
+        let due_ms = changes.documents.iter().filter_map(|document| match &document.wait {
+            WaitChange::Begin(wait) => Some(wait.due_ms),
+            WaitChange::Keep | WaitChange::End => None,
+        });
+        let due_ms = due_ms.min();
         let running = self.0.commits.read().await;
         let result = self.database().commit(changes).await;
         self.delays().committed(delayed, &result);
@@ -525,6 +550,9 @@ impl Core {
         self.metrics().commit(&result);
         if is_withdrawal && result.is_ok() {
             self.to_undo().notify_one();
+        }
+        if let Some(due_ms) = due_ms.filter(|_| result.is_ok()) {
+            self.alarm().is_due(due_ms);
         }
         if has_events && result.is_ok() {
             self.to_publish().notify_one();

@@ -40,10 +40,12 @@
 //! | rebuild | [`Core`], the bus, the consumer (to keep parked events parked) |
 //! | retention | [`Core`], the bus, the rebuilds (to make bases) |
 //! | recovery: sweep, undo, purge | [`Core`]; the undo worker also the transport |
+//! | time-outs | [`Engine`]: turns |
 //! | delayed asks: one to ask and one to expire for each neighbour | [`Engine`]: guards, turns, calls |
 //!
 //! A worker that panics ends the process. The next process recovers.
 
+mod alarm;
 pub mod asks;
 mod core;
 mod crash;
@@ -56,6 +58,7 @@ pub mod intake;
 pub mod limits;
 pub mod metrics;
 mod reading;
+pub mod time_outs;
 
 pub use self::core::{Core, SharedDatabase};
 pub use ::http::StatusCode;

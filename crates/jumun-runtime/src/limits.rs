@@ -119,6 +119,18 @@ pub const DELAYED_PAUSE: (Duration, Duration) = (Duration::from_millis(50), Dura
 /// How often a worker looks for delayed questions past their deadline.
 pub const EXPIRE_EVERY: Duration = Duration::from_secs(1);
 
+// ---- time-outs
+
+/// Time-outs that are decided at once.
+pub const TIME_OUTS_AT_ONCE: u32 = 16;
+
+/// The shortest interval between two rounds of time-outs, which makes a thousand a second: what is due after a day of standing
+/// still is worked off beside the orders of now, and does not delay them.
+pub const TIME_OUTS_EVERY: Duration = Duration::from_millis(16);
+
+/// How long a time-out is put off on which the code fails.
+pub const DEFECT_PAUSE: Duration = Duration::from_mins(1);
+
 // ---- events: relay
 
 /// Events that the relay appends, or a consumer polls, in one batch.

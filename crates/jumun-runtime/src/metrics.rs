@@ -113,6 +113,7 @@ pub struct ServiceMetrics {
     outbox: Outbox,
     sources: BTreeMap<&'static str, Source>,
     states: States,
+    time_outs: Family<[Label; 1], Counter>,
 }
 
 /// What a service publishes.
@@ -146,6 +147,8 @@ struct States {
     parked_events: Gauge,
     parked_orders: Gauge,
     dropped: Gauge,
+    time_outs_due: Gauge,
+    time_outs_late_seconds: FloatGauge,
 }
 
 impl ServiceMetrics {
@@ -178,6 +181,8 @@ impl ServiceMetrics {
         let commits = Family::<[Label; 1], Counter>::default();
         let commits = registered(&mut registry, "jumun_commits", "Commits, by outcome", commits);
         let of_commits = |outcome: CommitOutcome| commits.get_or_create_owned(&[label("outcome", outcome.word())]);
+        let help = "Time-outs that were decided, by what was not done in time";
+        let time_outs = registered(&mut registry, "jumun_time_outs", help, Family::default());
         let partitions = database.identity().partitions;
         registry.register_collector(Box::new(Elsewhere { database, tracer }));
 
@@ -192,6 +197,7 @@ impl ServiceMetrics {
             outbox: Outbox::register(&mut registry, partitions),
             sources: sources(model, &mut registry),
             states: States::register(&mut registry),
+            time_outs,
             registry,
         }
     }
@@ -271,6 +277,17 @@ impl ServiceMetrics {
         self.states.in_doubt.get_or_create(&[label("state", state)]).set(signed(requests));
     }
 
+    /// How many time-outs are due, and for how many milliseconds the oldest.
+    pub(crate) fn set_due(&self, time_outs: u64, late_ms: i64) {
+        self.states.time_outs_due.set(signed(time_outs));
+        self.states.time_outs_late_seconds.set(millis(late_ms));
+    }
+
+    /// A time-out was decided.
+    pub(crate) fn timed_out(&self, name: &'static str) {
+        self.time_outs.get_or_create(&[label("name", name)]).inc();
+    }
+
     pub(crate) fn set_parked(&self, events: u64, orders: usize, dropped: u64) {
         self.states.parked_events.set(signed(events));
         self.states.parked_orders.set(signed(orders as u64));
@@ -324,6 +341,16 @@ impl States {
             ),
             parked_orders: gauge("jumun_parked_orders", "Orders with parked events"),
             dropped: gauge("jumun_policies_dropped", "Policy commands that the aggregate's state refused, since start"),
+            time_outs_due: gauge(
+                "jumun_time_outs_due",
+                "Time-outs that are due and not decided yet, counted up to 1000",
+            ),
+            time_outs_late_seconds: registered(
+                registry,
+                "jumun_time_outs_late_seconds",
+                "For how long the oldest of them has been due; 0: none is",
+                FloatGauge::default(),
+            ),
         }
     }
 }

@@ -12,6 +12,7 @@ use crate::{
     rejection::Rejection,
     subscription,
     time::Time,
+    time_out::TimeOut,
     value::Id,
 };
 use schemars::JsonSchema;
@@ -55,6 +56,17 @@ pub trait Aggregate: Clone + Debug + Serialize + DeserializeOwned + JsonSchema +
     /// as a cancellation does, the ask is withdrawn and undone.
     fn waits_for(&self, _ask: AskTarget) -> bool {
         false
+    }
+
+    /// The wait of an instance in this state that ends by itself: how long it lasts, and the command that decides then.
+    ///
+    /// The wait begins with the commit in which an instance starts to wait, or to wait under another name. It goes on while
+    /// the name stays the same, and ends when the state waits no longer: a shop that has accepted is not waited for. What is
+    /// due is decided once, also if no process ran when the time was up. A command that emits nothing ends the wait.
+    ///
+    /// If the instance is changed in the same moment, exactly one is first; the other is decided on the state after it.
+    fn time_out(&self, _settings: &Self::Settings) -> Option<TimeOut<Self::Command>> {
+        None
     }
 
     /// Policy: the command that an event causes, for the instance that it concerns. `decide` then sees the state after

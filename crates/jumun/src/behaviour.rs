@@ -9,9 +9,10 @@ use crate::{
     limits::{LOOKUP_ROWS, POLICY_CHAIN_MAX, READS_MAX},
     model::{
         Behaviour, Decided, Defect, DocumentAfter, DocumentKey, Documents, EncodedEvent, ErasedCommand, Folding,
-        Lookup, NEW_ID, Outcome, ReceivedEvent, SettleModel, Step, Stored,
+        Lookup, NEW_ID, Outcome, ReceivedEvent, SettleModel, Step, Stored, TimedOut, WaitAfter,
     },
     subscription,
+    time_out::TimeOut,
     value::Id,
 };
 use jiff::Timestamp;
@@ -55,7 +56,12 @@ pub(crate) trait Cell<E>: Send + Sync {
         step: Step<'_>,
         peers: Peers<'_, E>,
     ) -> Result<(Decision<E>, Vec<Asked>), Defect>;
-    fn evolve(&self, id: i64, body: Option<&str>, event: &E) -> Result<Option<(String, bool)>, Defect>;
+    /// The document after an event. None: there is none.
+    fn evolve(&self, id: i64, body: Option<&str>, event: &E, now: Timestamp) -> Result<Option<Evolved>, Defect>;
+    /// See [`Behaviour::time_out`].
+    fn time_out(&self, _id: i64, _body: &str) -> Result<Option<TimedOut>, Defect> {
+        Ok(None)
+    }
     /// See [`Behaviour::folding`].
     fn folding(&self) -> Option<Box<dyn Folding>> {
         None
@@ -68,6 +74,13 @@ pub(crate) struct Choice {
     choices: Vec<Vec<Value>>,
     at_most: usize,
     command: ErasedCommand,
+}
+
+/// A document after an event.
+pub(crate) struct Evolved {
+    body: String,
+    shown: bool,
+    wait: WaitAfter,
 }
 
 pub(crate) struct TypedCell<A: Aggregate> {
@@ -139,11 +152,27 @@ impl<A: Aggregate> Cell<A::Event> for TypedCell<A> {
         Ok((decision, ctx.later.into_inner()))
     }
 
-    fn evolve(&self, id: i64, body: Option<&str>, event: &A::Event) -> Result<Option<(String, bool)>, Defect> {
+    fn evolve(&self, id: i64, body: Option<&str>, event: &A::Event, now: Timestamp) -> Result<Option<Evolved>, Defect> {
         let state = self.state(id, body)?;
+        let before = state.as_ref().and_then(|state| state.time_out(&self.settings)).map(|waited| waited.name);
         let Some(after) = subscription::evolved(self.typed(id)?, state, event) else { return Ok(None) };
+        let wait = match after.time_out(&self.settings) {
+            Some(waits) if before == Some(waits.name) => WaitAfter::Same,
+            Some(TimeOut { name, after, .. }) => {
+                let after_ms = i64::try_from(after.as_millis()).unwrap_or(i64::MAX);
+                WaitAfter::Begins { name, due_ms: now.as_millisecond().saturating_add(after_ms) }
+            }
+            None if before.is_some() => WaitAfter::Ends,
+            None => WaitAfter::Same,
+        };
         let body = serde_json::to_string(&after).map_err(|error| self.damaged(id, error))?;
-        Ok(Some((body, after.shown())))
+        Ok(Some(Evolved { body, shown: after.shown(), wait }))
+    }
+
+    fn time_out(&self, id: i64, body: &str) -> Result<Option<TimedOut>, Defect> {
+        let state = self.state(id, Some(body))?;
+        let waits = state.and_then(|state| state.time_out(&self.settings));
+        Ok(waits.map(|TimeOut { name, command, .. }| TimedOut { name, command: any::<A>(command) }))
     }
 }
 
@@ -176,12 +205,12 @@ impl<V: View> Cell<V::Event> for ViewCell<V> {
         Err(Defect { collection: self.collection, id: step.decider.1, why: "a view takes no commands".to_owned() })
     }
 
-    fn evolve(&self, id: i64, body: Option<&str>, event: &V::Event) -> Result<Option<(String, bool)>, Defect> {
+    fn evolve(&self, id: i64, body: Option<&str>, event: &V::Event, _: Timestamp) -> Result<Option<Evolved>, Defect> {
         let damaged = |error: serde_json::Error| Defect { collection: self.collection, id, why: error.to_string() };
         let mut row = body.map_or_else(|| Ok(V::row(id)), serde_json::from_str).map_err(damaged)?;
         row.fold(event);
         let body = serde_json::to_string(&row).map_err(damaged)?;
-        Ok(Some((body, row.shown())))
+        Ok(Some(Evolved { body, shown: row.shown(), wait: WaitAfter::Same }))
     }
 
     fn folding(&self) -> Option<Box<dyn Folding>> {
@@ -248,6 +277,10 @@ impl<E: PublishedLanguage> Behaviour for ServiceBehaviour<E> {
             Err(Halt::Defect(defect)) => Err(defect),
             Err(Halt::Outcome(_)) => Ok(None), // every document is there
         }
+    }
+
+    fn time_out(&self, (resource, id): DocumentKey, body: &str) -> Result<Option<TimedOut>, Defect> {
+        self.cells[resource].time_out(id, body)
     }
 
     fn folding(&self, resource: usize) -> Option<Box<dyn Folding>> {
@@ -476,7 +509,12 @@ impl<E: PublishedLanguage> ServiceBehaviour<E> {
             return Err(Halt::needs(missing));
         }
         for (key, event) in self.concerned(events) {
-            if let Some(evolved) = self.cells[key.0].evolve(key.1, progress.body(key), event)? {
+            if let Some(mut evolved) = self.cells[key.0].evolve(key.1, progress.body(key), event, progress.now)? {
+                if evolved.wait == WaitAfter::Same
+                    && let Some(earlier) = progress.after.get(&key)
+                {
+                    evolved.wait = earlier.wait;
+                }
                 progress.after.insert(key, evolved);
             }
         }
@@ -511,7 +549,7 @@ impl aggregate::Documents for Reading<'_> {
 /// The documents during a step.
 struct Progress<'a> {
     before: &'a Documents,
-    after: BTreeMap<DocumentKey, (String, bool)>,
+    after: BTreeMap<DocumentKey, Evolved>,
     /// What decisions have read.
     read: BTreeSet<DocumentKey>,
     later: Vec<(DocumentKey, Asked)>,
@@ -531,7 +569,7 @@ impl<'a> Progress<'a> {
 
     /// The current body of a document.
     fn body(&self, key: DocumentKey) -> Option<&str> {
-        let after = self.after.get(&key).map(|(body, _)| body.as_str());
+        let after = self.after.get(&key).map(|after| after.body.as_str());
         after.or_else(|| self.stored(key).map(|stored| stored.body.as_str()))
     }
 
@@ -539,15 +577,15 @@ impl<'a> Progress<'a> {
         let (after, later) = (std::mem::take(&mut self.after), std::mem::take(&mut self.later));
         // An unchanged document needs no commit.
         let changed =
-            after.into_iter().filter(|(key, (body, _))| self.stored(*key).is_none_or(|stored| stored.body != *body));
+            after.into_iter().filter(|(key, after)| self.stored(*key).is_none_or(|stored| stored.body != after.body));
         let mut withdrawn = Vec::new();
-        let documents = changed.map(|(key, (body, shown))| {
+        let documents = changed.map(|(key, Evolved { body, shown, wait })| {
             let stored = self.stored(key);
             let waited = |settle: &&SettleModel| stored.is_some_and(|stored| (settle.waits)(&stored.body));
             let no_more = settles[key.0].iter().filter(waited).filter(|settle| !(settle.waits)(&body));
             withdrawn.extend(no_more.map(|settle| (key, settle.target)));
             let expected_version = stored.map_or(0, |stored| stored.version);
-            DocumentAfter { key, expected_version, shown, body }
+            DocumentAfter { key, expected_version, shown, body, wait }
         });
         let documents: Vec<_> = documents.collect();
         let is_changed = |key: &DocumentKey| documents.iter().any(|document: &DocumentAfter| document.key == *key);

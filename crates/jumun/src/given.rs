@@ -2,6 +2,8 @@
 //!
 //! ```text
 //! given::<Order>([Event::Ordered(order())]).when(7, Command::Cancel).then([Event::OrderCanceled(cancelled())]);
+//! given::<StoreOrder>([Event::Ordered(order())]).with(limited()).time_out(7, "accept_within")
+//!     .then([Event::StoreCanceled(given_up())]);
 //! given::<Order>([]).when(7, Command::Place(basket()))
 //!     .then_asks(&PAY, &pay()).answered(&payment()).then([Event::Ordered(order())]);
 //! ```
@@ -12,9 +14,11 @@ use crate::{
     rejection::Rejection,
     subscription,
     time::Time,
+    time_out::TimeOut,
     value::Id,
 };
 use serde::{Serialize, de::DeserializeOwned};
+use std::time::Duration;
 
 /// A history of events.
 #[derive(Debug)]
@@ -50,6 +54,24 @@ impl<A: Aggregate> Given<A> {
         let id = Id::new(id).expect("an id is 1 or more");
         let state = subscription::folded(id, None, &self.history);
         Case { id, state, command, given: self }.run(None)
+    }
+
+    /// The time that the instance of this id waits for something is over. Its [wait](Aggregate::time_out) is to have this
+    /// name.
+    #[track_caller]
+    pub fn time_out(self, id: i64, name: &str) -> When<A> {
+        let state = self.state(id);
+        let waits = state.as_ref().and_then(|state| state.time_out(&self.settings));
+        let Some(TimeOut { command, .. }) = waits.filter(|waits| waits.name == name) else {
+            panic!("it does not wait for {name}: {state:?}");
+        };
+        self.when(id, command)
+    }
+
+    /// What the instance of this id waits for, and for how long.
+    pub fn waits(&self, id: i64) -> Option<(&'static str, Duration)> {
+        let waits = self.state(id)?.time_out(&self.settings)?;
+        Some((waits.name, waits.after))
     }
 
     /// The state of the instance of this id after this history.

@@ -118,6 +118,9 @@
 //!   undoes the ask: the service that answers declares how, with [`Resource::on_ask`].
 //! * **Delayed asks.** With [`Context::ask_or_later`] a decision can go on without the answer. The runtime repeats the ask, and
 //!   [`Resource::settle`] names the command that decides on the result.
+//! * **Time-outs.** [`Aggregate::time_out`] says of a state that it waits, for how long, and which command decides if it still
+//!   waits then: a shop that has to accept within ten minutes. It is read off the state, so nobody sets or cancels a timer.
+//!   How long is a setting, a [`TimeLimit`].
 //! * **Problems.** [`System::build`] checks the system. One with [problems](SystemModel::problems) must not start.
 //!
 //! # Where to start
@@ -145,6 +148,7 @@ mod service;
 mod subscription;
 mod system;
 mod time;
+mod time_out;
 mod value;
 
 pub use aggregate::{
@@ -163,12 +167,13 @@ pub use load::{FieldValue, LoadLine};
 pub use model::{
     AskModel, Behaviour, CommandModel, Decided, Defect, DocumentAfter, DocumentKey, Documents, EncodedEvent,
     ErasedCommand, FieldModel, Folded, Folding, Ids, Lookup, NEW_ID, Outcome, ReceivedEvent, ResourceModel,
-    ServiceModel, SettingsError, SettleModel, Step, Stored, Text, Verb,
+    ServiceModel, SettingsError, SettleModel, Step, Stored, Text, TimedOut, Verb, WaitAfter,
 };
 pub use rejection::Rejection;
 pub use service::{ReadModel, Resource, Service};
 pub use system::{System, SystemModel};
 pub use time::Time;
+pub use time_out::{TimeLimit, TimeOut};
 pub use value::{Confirm, Count, DeclineOver, Id, Name, Quantity, Reference, TextOrNumber, Won};
 
 #[doc(hidden)]

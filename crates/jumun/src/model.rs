@@ -470,6 +470,34 @@ pub struct DocumentAfter {
     pub shown: bool,
     /// JSON.
     pub body: String,
+    /// Whether it waits for something that is to be done in time.
+    pub wait: WaitAfter,
+}
+
+/// What a step does to the [wait](crate::Aggregate::time_out) of a document.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum WaitAfter {
+    /// It waits as before, or does not wait as before.
+    #[default]
+    Same,
+    /// It begins to wait; an earlier wait ends.
+    Begins {
+        /// What it waits for.
+        name: &'static str,
+        /// Until when, in milliseconds since 1970 UTC.
+        due_ms: i64,
+    },
+    /// It no longer waits.
+    Ends,
+}
+
+/// What a document waits for, and what is decided if that is not done in time.
+#[derive(Debug, Clone)]
+pub struct TimedOut {
+    /// What it waits for.
+    pub name: &'static str,
+    /// What is decided.
+    pub command: ErasedCommand,
 }
 
 /// A defect: a stored document that this release cannot read, or a decision that breaks the rules of its system.
@@ -491,6 +519,11 @@ pub trait Behaviour: Send + Sync {
 
     /// Applies an event of another service: everything that it concerns evolves, then policies decide on the new state.
     fn handle(&self, event: ReceivedEvent<'_>, documents: &Documents) -> Result<Outcome, Defect>;
+
+    /// What a document in this state waits for. None: it does not wait.
+    fn time_out(&self, _document: DocumentKey, _body: &str) -> Result<Option<TimedOut>, Defect> {
+        Ok(None)
+    }
 
     /// What a new database begins with. None: nothing.
     fn seed(&self, _now: Timestamp) -> Result<Option<Decided>, Defect> {

@@ -421,10 +421,8 @@ async fn a_database_of_the_release_before() {
     let mut up = with_orders(5).await;
     for service in SERVICES {
         let database = Connection::open(&files_of(&up, service)[0]).expect("a database");
-        for column in ["answer_partition", "answer_sequence"] {
-            database.execute(&format!("ALTER TABLE requests DROP COLUMN {column}"), []).expect("dropped");
-        }
-        database.pragma_update(None, "user_version", 5).expect("a version");
+        database.execute("DROP TABLE waits", []).expect("dropped");
+        database.pragma_update(None, "user_version", 6).expect("a version");
     }
     for words in READERS {
         let failed = fails(up.command_of(words), "database-older");

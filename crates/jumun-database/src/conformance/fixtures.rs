@@ -3,7 +3,7 @@
 use crate::{
     AskRecord, Changes, Collection, CommitError, Conflict, Database, Direction, Document, DocumentChange,
     DocumentVersion, Field, JournalEntry, JournalRecord, Page, Position, PositionChange, Query, Request, RequestChange,
-    RequestFilter, RequestState, Schema, StoredAnswer,
+    RequestFilter, RequestState, Schema, StoredAnswer, WaitChange, Waiting,
 };
 use std::borrow::Cow;
 use uuid::Uuid;
@@ -36,7 +36,14 @@ pub fn schema(partitions: u16) -> Schema {
 
 /// A document of `orders`, shown.
 pub fn order(id: i64, expected_version: u64, body: &serde_json::Value) -> DocumentChange {
-    DocumentChange { collection: "orders", id, expected_version, shown: true, body: body.to_string() }
+    DocumentChange {
+        collection: "orders",
+        id,
+        expected_version,
+        shown: true,
+        body: body.to_string(),
+        wait: WaitChange::Keep,
+    }
 }
 
 /// An event about an order; of an odd one with a trace.
@@ -132,6 +139,7 @@ pub struct Everything {
     journal: Vec<JournalRecord>,
     requests: Vec<Request>,
     positions: Vec<Position>,
+    waits: Vec<Waiting>,
 }
 
 /// Reads it, up to a thousand rows of each kind.
@@ -152,5 +160,6 @@ pub async fn everything(database: &impl Database) -> Everything {
         journal,
         requests,
         positions: database.positions().await.unwrap(),
+        waits: database.due(i64::MAX, 1_000).await.unwrap(),
     }
 }

@@ -14,7 +14,7 @@ use super::{
 };
 use crate::{
     Direction, Document, Identity, JournalRecord, Lookup, OpenError, Page, Position, Query, ReadDatabase, ReadError,
-    ReadFuture, Request, RequestFilter, RequestState, limits,
+    ReadFuture, Request, RequestFilter, RequestState, Waiting, limits,
     values::{Number, Wanted},
 };
 use futures_util::future::{FutureExt, ready};
@@ -266,6 +266,26 @@ impl ReadDatabase for SqliteReader {
             );
             let values = [subject, i64::from(limits::PAGE_MAX_ROWS)];
             connection.prepare_cached(&sql)?.query_map(values, rows::request)?.collect()
+        })
+    }
+
+    fn due(&self, until_ms: i64, limit: u32) -> ReadFuture<'_, Vec<Waiting>> {
+        // Another release may have left waits of a collection that this one does not keep.
+        let known: Vec<_> = self.collections.keys().map(|name| format!("'{name}'")).collect();
+        let known = known.join(", ");
+        self.own.run(move |own| {
+            let sql = format!(
+                "SELECT collection, id, name, due_ms, trace FROM waits WHERE due_ms <= ?1 AND collection IN ({known})
+                 ORDER BY due_ms, id, collection LIMIT ?2"
+            );
+            own.connection.prepare_cached(&sql)?.query_map([until_ms, at_most(limit)], rows::waiting)?.collect()
+        })
+    }
+
+    fn waits_of(&self, id: i64) -> ReadFuture<'_, Vec<Waiting>> {
+        self.read(|connection| {
+            let sql = "SELECT collection, id, name, due_ms, trace FROM waits WHERE id = ?1 ORDER BY collection";
+            connection.prepare_cached(sql)?.query_map([id], rows::waiting)?.collect()
         })
     }
 

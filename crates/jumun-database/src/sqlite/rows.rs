@@ -1,6 +1,6 @@
 //! Between rows and values.
 
-use crate::{AskRecord, Document, JournalRecord, Position, Request, RequestState, StoredAnswer};
+use crate::{AskRecord, Document, JournalRecord, Position, Request, RequestState, StoredAnswer, Wait, Waiting};
 use rusqlite::{Row, types::Type};
 use std::borrow::Cow;
 use uuid::Uuid;
@@ -64,6 +64,12 @@ pub(super) fn event(row: &Row<'_>) -> rusqlite::Result<JournalRecord> {
 /// Reads `source, partition, epoch, sequence`.
 pub(super) fn position(row: &Row<'_>) -> rusqlite::Result<Position> {
     Ok(Position { source: row.get(0)?, partition: row.get(1)?, epoch: uuid(row, 2)?, sequence: unsigned(row.get(3)?) })
+}
+
+/// Reads `collection, id, name, due_ms, trace`.
+pub(super) fn waiting(row: &Row<'_>) -> rusqlite::Result<Waiting> {
+    let wait = Wait { name: Cow::Owned(row.get(2)?), due_ms: row.get(3)?, trace: row.get(4)? };
+    Ok(Waiting { collection: Cow::Owned(row.get(0)?), id: row.get(1)?, wait })
 }
 
 pub(super) fn uuid(row: &Row<'_>, column: usize) -> rusqlite::Result<Uuid> {

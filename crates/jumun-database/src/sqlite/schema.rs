@@ -9,6 +9,7 @@
 //!                     shown/<collection>    how many documents are shown
 //!                     requests              how many requests there are
 //! journal, positions, requests, bases
+//! waits               documents in which something is to be done in time, and until when
 //! <name>_documents    one table a collection; an index per indexed field
 //! <name>              a view of it, for people: id and the fields as columns, hidden documents left out
 //! <name>_documents_shadow   where a view is rebuilt, see [`super::shadow`]; mostly not there
@@ -96,10 +97,21 @@ pub(super) const MIGRATIONS: &[&str] = &[
     ALTER TABLE requests ADD COLUMN answer_sequence INTEGER;
     INSERT INTO meta VALUES ('dates', 'of any width');
 ",
+    "
+    CREATE TABLE waits (
+        id INTEGER NOT NULL,
+        collection TEXT NOT NULL,
+        name TEXT NOT NULL,
+        due_ms INTEGER NOT NULL,
+        trace BLOB,
+        PRIMARY KEY (id, collection)
+    ) STRICT, WITHOUT ROWID;
+    CREATE INDEX waits_by_due ON waits (due_ms);
+",
 ];
 
 /// Names that the tables above take from collections.
-const RESERVED: [&str; 6] = ["meta", "counters", "journal", "places", "requests", "bases"];
+const RESERVED: [&str; 7] = ["meta", "counters", "journal", "places", "requests", "bases", "waits"];
 
 /// Looks at the file without changing it: the version of its schema, 0 for an empty one.
 pub(super) fn inspect(connection: &Connection, path: &Path, known: usize) -> Result<u32, OpenError> {

@@ -2,7 +2,8 @@
 
 use super::{counters::Counters, rows, schema};
 use crate::{
-    Changes, DocumentChange, JournalEntry, PositionChange, Receipt, RequestChange, limits, partition_of,
+    Changes, DocumentChange, JournalEntry, PositionChange, Receipt, RequestChange, Wait, WaitChange, limits,
+    partition_of,
     rules::{Facts, RequestFacts},
     values,
 };
@@ -23,6 +24,8 @@ pub(super) struct Statements<'c> {
     release_key: Statement<'c>,
     insert_event: Statement<'c>,
     set_place: Statement<'c>,
+    begin_wait: Statement<'c>,
+    end_wait: Statement<'c>,
     set_counter: Statement<'c>,
     collections: Vec<CollectionStatements<'c>>,
     /// Whether each document of the commit at hand was shown before it; filled while looking for conflicts.
@@ -77,6 +80,11 @@ impl<'c> Statements<'c> {
                 "INSERT INTO places VALUES (?1, ?2, ?3, ?4)
                  ON CONFLICT DO UPDATE SET epoch = excluded.epoch, sequence = excluded.sequence",
             )?,
+            begin_wait: connection.prepare(
+                "INSERT INTO waits VALUES (?1, ?2, ?3, ?4, ?5)
+                 ON CONFLICT DO UPDATE SET name = excluded.name, due_ms = excluded.due_ms, trace = excluded.trace",
+            )?,
+            end_wait: connection.prepare("DELETE FROM waits WHERE id = ?1 AND collection = ?2")?,
             set_counter: connection
                 .prepare("INSERT INTO counters VALUES (?1, ?2) ON CONFLICT DO UPDATE SET value = excluded.value")?,
             collections: collections.iter().map(of_collection).collect::<rusqlite::Result<_>>()?,
@@ -199,6 +207,15 @@ impl<'c> Statements<'c> {
         let statement = if change.expected_version == 0 { &mut collection.insert } else { &mut collection.update };
         statement.execute(values)?;
         counters.document_written(position, change.id, was_shown, change.shown);
+        match &change.wait {
+            WaitChange::Keep => {}
+            WaitChange::Begin(Wait { name, due_ms, trace }) => {
+                self.begin_wait.execute(params![change.id, change.collection, name, due_ms, trace])?;
+            }
+            WaitChange::End => {
+                self.end_wait.execute(params![change.id, change.collection])?;
+            }
+        }
         Ok(())
     }
 

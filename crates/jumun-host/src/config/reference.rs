@@ -12,7 +12,7 @@ use jumun_gateway::{GATEWAY, GatewayConfig};
 use jumun_runtime::asks::CallConfig;
 use jumun_sender::SenderConfig;
 use jumun_telemetry::TelemetryConfig;
-use serde_json::Value;
+use serde_json::{Map, Value};
 use std::fmt::Write;
 
 const INTRODUCTION: &str = "# Configuration
@@ -74,24 +74,41 @@ fn system(page: &mut String, model: &SystemModel) {
     if !defaults.is_empty() {
         let _ = writeln!(page, "\nDefaults of this system: {}.", defaults.join(", "));
     }
-    let settings = model.services.iter().flat_map(|service| {
-        service.default_settings().iter().map(|(key, default)| (format!("{}.{key}", service.name), key, default))
-    });
+    let settings = model
+        .services
+        .iter()
+        .flat_map(|service| service.default_settings().iter().map(move |(key, default)| (service, key, default)));
     let mut settings = settings.peekable();
     if settings.peek().is_none() {
         return;
     }
     page.push_str("\nSettings of the business:\n\n| Key, variable | Holds | Default | |\n|---|---|---|---|\n");
-    for (full, key, default) in settings {
-        let is_secret = without_secret(key, "x".into()) != "x";
+    for (service, key, default) in settings {
+        let full = format!("{}.{key}", service.name);
+        let doc = match is_secret(key) {
+            true => "**Secret.**",
+            false if is_time_limit(service, key) => "Off unless it is set, for example to `10m`.",
+            false => "",
+        };
         let unit = match default {
+            _ if is_time_limit(service, key) => "duration",
             Value::Bool(_) => "true or false",
             Value::Number(_) => "number",
             Value::Array(_) => "list",
             _ => "text",
         };
-        row(page, &full, &full, unit, default, if is_secret { "**Secret.**" } else { "" });
+        row(page, &full, &full, unit, default, doc);
     }
+}
+
+fn is_secret(key: &str) -> bool {
+    without_secret(key, "x".into()) != "x"
+}
+
+/// Settings have no declaration that tells their unit. A time limit takes durations and nothing else.
+fn is_time_limit(service: &ServiceModel, key: &str) -> bool {
+    let takes = |value: &str| service.behaviour(&Map::from_iter([(key.to_owned(), value.into())])).is_ok();
+    takes("10m") && !takes("soon")
 }
 
 fn row(page: &mut String, full: &str, shown: &str, unit: &str, default: &Value, doc: &str) {

@@ -100,12 +100,16 @@ async fn prometheus(shared: &Shared) -> Reply {
         }
     }
     metrics.set_in_doubt(RequestState::Delayed.as_str(), engine.core().delays().standing());
+    let now_ms = engine.core().now().as_millisecond();
+    match engine.core().database().due(now_ms, PAGE_MAX_ROWS).await {
+        Ok(due) => metrics.set_due(due.len() as u64, due.first().map_or(0, |oldest| now_ms - oldest.wait.due_ms)),
+        Err(error) => tracing::debug!(%error, "the time-outs that are due cannot be counted"),
+    }
     metrics.set_backlog();
     engine.guards().set_metrics();
     engine.admission().set_metrics();
     if let Some(consumer) = &shared.consumer {
         let Consumption { lag, parked_keys, dropped, .. } = consumer.consumption();
-        let now_ms = engine.core().now().as_millisecond();
         for (source, events) in lag {
             metrics.set_lag(&source, events, now_ms);
         }

@@ -17,6 +17,7 @@ use crate::{
     },
     limits::{FAILURE_LOOK, FOLLOWERS_MAX},
     metrics::AskOutcome,
+    time_outs,
 };
 use axum::http::StatusCode;
 use hyper::service::Service as HttpService;
@@ -118,6 +119,7 @@ pub async fn serve(engine: Engine, serving: Serving) -> Result<(), ServeError> {
     let readiness = Readiness::new(info.as_object().cloned().unwrap_or_default());
     let given_up = recovery::start(engine.core(), engine.transport()).await;
     delayed::start(&engine).await;
+    time_outs::start(&engine);
     if given_up > 0 {
         tracing::info!(given_up, "an earlier process left requests in doubt; recovery undoes them");
     }

@@ -20,7 +20,7 @@ use super::{
     token::Token,
 };
 use crate::{
-    core::Core,
+    core::{Core, wait_change},
     crash,
     limits::{
         BUSY_PAUSE, DATABASE_PAUSE, EVENTS_AT_ONCE, EVENTS_BETWEEN_YIELDS, IDLE_PAUSE, LAG_EVERY, PARKED_KEYS_MAX,
@@ -29,9 +29,9 @@ use crate::{
     panic_text,
     reading::Reading,
 };
-use jumun::{Defect, DocumentKey, NEW_ID, Outcome, ReceivedEvent, Stored};
+use jumun::{Defect, DocumentAfter, DocumentKey, NEW_ID, Outcome, ReceivedEvent, Stored};
 use jumun_bus::{Bus, BusError, Delivery, Record, Source, Subscription, Wants};
-use jumun_database::{Changes, CommitError, Conflict, DocumentChange, Position, PositionChange, ReadError};
+use jumun_database::{Changes, CommitError, Conflict, DocumentChange, Position, PositionChange, ReadError, WaitChange};
 use jumun_telemetry::{Kind, Span, SpanId, TraceContext};
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -209,7 +209,7 @@ pub(super) struct Worker {
 #[derive(Default)]
 pub(super) struct Effect {
     reading: Reading,
-    changed: BTreeMap<DocumentKey, bool>,
+    changed: BTreeMap<DocumentKey, Changed>,
     /// Events, delayed questions, and withdrawn questions.
     changes: Changes,
     parked: Vec<Parked>,
@@ -219,6 +219,13 @@ pub(super) struct Effect {
     times: Vec<(Arc<Source>, i64)>,
     /// Spans of the events in sampled traces.
     spans: Vec<Span>,
+}
+
+/// What becomes of a document, besides its content.
+#[derive(Default)]
+struct Changed {
+    shown: bool,
+    wait: WaitChange,
 }
 
 /// Why a batch has no effect yet.
@@ -517,9 +524,14 @@ impl Worker {
             };
             effect.dropped += u64::from(decided.dropped);
             for document in self.core.add_consequences(decided, now, trace, None, &mut effect.changes).await? {
-                let version = document.expected_version;
-                effect.reading.documents.insert(document.key, Some(Stored { version, body: document.body }));
-                effect.changed.insert(document.key, document.shown);
+                let DocumentAfter { key, expected_version: version, shown, body, wait } = document;
+                effect.reading.documents.insert(key, Some(Stored { version, body }));
+                let changed = effect.changed.entry(key).or_default();
+                changed.shown = shown;
+                match wait_change(wait, trace) {
+                    WaitChange::Keep => {} // what an earlier event of the batch did stays
+                    wait => changed.wait = wait,
+                }
             }
             return Ok(Ok(()));
         }
@@ -589,14 +601,15 @@ impl Worker {
     pub(super) async fn changes(&self, effect: &Effect) -> Result<Changes, Halt> {
         let resources = &self.core.model().resources;
         let mut changes = effect.changes.clone();
-        for (key, shown) in &effect.changed {
+        for (key, changed) in &effect.changed {
             if let Some(Some(stored)) = effect.reading.documents.get(key) {
                 changes.documents.push(DocumentChange {
                     collection: resources[key.0].collection,
                     id: key.1,
                     expected_version: stored.version,
-                    shown: *shown,
+                    shown: changed.shown,
                     body: stored.body.clone(),
+                    wait: changed.wait.clone(),
                 });
             }
         }
@@ -604,7 +617,15 @@ impl Worker {
         for parked in &effect.parked {
             let id = self.core.database().next_id(PARKED).await?;
             let body = serde_json::to_string(parked).unwrap_or_default();
-            changes.documents.push(DocumentChange { collection: PARKED, id, expected_version: 0, shown: true, body });
+            let (expected_version, wait) = (0, WaitChange::Keep);
+            changes.documents.push(DocumentChange {
+                collection: PARKED,
+                id,
+                expected_version,
+                shown: true,
+                body,
+                wait,
+            });
         }
         Ok(changes)
     }

@@ -3,10 +3,12 @@
 use super::{
     state::{Facts, State, json},
     steps::{ReplyOutcome, Saga},
+    time_outs::TimedOut,
 };
 use crate::{
     ask::AskTarget,
     audit::{Case, Findings},
+    model::DocumentKey,
 };
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap, VecDeque, hash_map::Entry},
@@ -52,9 +54,10 @@ enum Step {
     Delivered { listener: usize, source: usize, nth: usize },
     Acted(usize, Vec<ReplyOutcome>),
     Replied(AskTarget, ReplyOutcome),
+    TimedOut { service: usize, key: DocumentKey, name: &'static str },
 }
 
-/// What happens next by itself, and what people may do next.
+/// What happens next by itself; and what may happen at any time: what people do, and time-outs.
 type Next = (Vec<(Step, Node)>, Vec<(Step, Node)>);
 
 /// A state of an exploration, and what people may still do in it: one bit for each action.
@@ -76,7 +79,7 @@ impl Saga {
         let mut ahead = VecDeque::from([(begin, 0)]); // breadth first: a counterexample is as short as can be
         let mut quiet = 0;
         while let Some((node, at)) = ahead.pop_front() {
-            let (by_itself, by_people) = self.next(&node);
+            let (by_itself, at_any_time) = self.next(&node);
             if by_itself.is_empty() {
                 quiet += 1;
                 let state = self.state(node.0.clone());
@@ -86,7 +89,7 @@ impl Saga {
                     return Err(Box::new(Counterexample { violations, steps, state }));
                 }
             }
-            for (step, next) in by_itself.into_iter().chain(by_people) {
+            for (step, next) in by_itself.into_iter().chain(at_any_time) {
                 let nth = origins.len();
                 if let Entry::Vacant(unknown) = known.entry(next) {
                     ahead.push_back((unknown.key().clone(), nth));
@@ -105,16 +108,21 @@ impl Saga {
         let replied = self.replies(facts).into_iter();
         let replied = replied.map(|(call, outcome, after)| (Step::Replied(call.target, outcome), (after, *left)));
         let by_itself = delivered.chain(replied).collect();
-        let mut by_people = Vec::new();
+        let timed_out = self.time_outs(facts).into_iter();
+        let timed_out = timed_out.filter(|out| out.facts != *facts).map(|out| {
+            let TimedOut { service, key, name, facts } = out;
+            (Step::TimedOut { service, key, name }, (facts, *left))
+        });
+        let mut at_any_time: Vec<_> = timed_out.collect();
         for (at, action) in self.actions.iter().enumerate().filter(|(at, _)| left & (1 << at) != 0) {
             for branch in self.acts(facts, action) {
                 // What is refused may be tried again.
                 if branch.result.is_ok() || branch.facts != *facts {
-                    by_people.push((Step::Acted(at, branch.outcomes), (branch.facts, left & !(1 << at))));
+                    at_any_time.push((Step::Acted(at, branch.outcomes), (branch.facts, left & !(1 << at))));
                 }
             }
         }
-        (by_itself, by_people)
+        (by_itself, at_any_time)
     }
 
     /// The steps that lead to a state. Journals only grow, so it has every event on the way.
@@ -129,6 +137,10 @@ impl Saga {
                 }
                 Step::Acted(action, outcomes) if outcomes.is_empty() => self.actions[*action].to_string(),
                 Step::Acted(action, outcomes) => format!("{}, asks: {outcomes:?}", self.actions[*action]),
+                Step::TimedOut { service, key: (resource, id), name } => {
+                    let path = self.model.services[*service].resources[*resource].path;
+                    format!("{path}/{id} is not done in time: {name}")
+                }
                 Step::Replied(target, outcome) => format!("ask {}{}: {outcome:?}", target.service, target.path),
             });
             at = *before;

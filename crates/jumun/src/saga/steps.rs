@@ -1,6 +1,9 @@
 //! The steps of a system: commands, asks and events.
 
-use super::state::{Call, Committed, Done, Facts, Memory, ORDER, Published, State, at, json};
+use super::{
+    state::{Call, Committed, Done, Facts, Memory, ORDER, Published, State, at, json},
+    time_outs::TimeOuts,
+};
 use crate::{
     ask::{Asked, Reply},
     input::BadInput,
@@ -92,7 +95,7 @@ pub enum ReplyOutcome {
 pub struct Saga {
     pub(super) model: Arc<SystemModel>,
     settings: Vec<Map<String, Value>>,
-    behaviours: Vec<Arc<dyn Behaviour>>,
+    pub(super) behaviours: Vec<Arc<dyn Behaviour>>,
     /// The services to which no other one subscribes.
     unheard: Vec<bool>,
     /// What founds the order, then what else people may do.
@@ -100,7 +103,7 @@ pub struct Saga {
     pub(super) name: Box<Name>,
     pub(super) checks: Vec<Box<Check>>,
     /// What was computed before: services are pure functions, and most steps meet a memory that is known.
-    cache: Cache,
+    pub(super) cache: Cache,
 }
 
 /// A service that applies the nth event of another.
@@ -114,10 +117,11 @@ struct Hearing {
 }
 
 #[derive(Default)]
-struct Cache {
+pub(super) struct Cache {
     memories: RefCell<HashSet<Committed>>,
     heard: RefCell<HashMap<Hearing, Decided>>,
     acted: RefCell<HashMap<(Action, Committed), Outcome>>,
+    pub(super) time_outs: TimeOuts,
 }
 
 pub(super) type Name = dyn Fn(&str, &Value) -> Option<String>;
@@ -534,9 +538,19 @@ impl Saga {
         command: &ErasedCommand,
         reply: Option<&Reply>,
     ) -> Outcome {
+        self.decide_on(&facts.services[service], service, decider, command, reply)
+    }
+
+    pub(super) fn decide_on(
+        &self,
+        memory: &Memory,
+        service: usize,
+        decider: DocumentKey,
+        command: &ErasedCommand,
+        reply: Option<&Reply>,
+    ) -> Outcome {
         let step = Step { decider, command, now: NOW, reply };
         let mut documents = Documents::new();
-        let memory = &facts.services[service];
         loop {
             match self.behaviours[service].decide(step, &documents).unwrap_or_else(|defect| panic!("{defect}")) {
                 Outcome::Needs(keys) => {
@@ -605,7 +619,7 @@ impl Saga {
         memory
     }
 
-    fn commit(&self, facts: &mut Facts, service: usize, decided: Decided) {
+    pub(super) fn commit(&self, facts: &mut Facts, service: usize, decided: Decided) {
         let mut memory = (*facts.services[service]).clone();
         memory.documents.extend(decided.documents.into_iter().map(|after| (after.key, after.body.into())));
         let events = decided.events.into_iter();

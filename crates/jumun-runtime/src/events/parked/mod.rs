@@ -7,7 +7,7 @@ pub use record::{PARKED, Parked, parked};
 
 use super::consumer::{Effect, Halt, Instruction, Worker};
 use crate::limits::{DECISIONS_MAX, RETRY_PAUSE};
-use jumun_database::{CommitError, Document, DocumentChange};
+use jumun_database::{CommitError, Document, DocumentChange, WaitChange};
 use jumun_telemetry::TraceContext;
 use std::collections::BTreeSet;
 use tokio::time::Instant;
@@ -141,6 +141,7 @@ impl Worker {
             expected_version: document.version,
             shown: false,
             body: serde_json::to_string(&concluded).unwrap_or_else(|_| document.body.clone()),
+            wait: WaitChange::Keep,
         });
         match self.core.commit(changes).await {
             Ok(_) => Ok(()),

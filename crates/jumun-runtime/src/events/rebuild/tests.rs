@@ -15,7 +15,9 @@ use jumun::{
 };
 use jumun_bus::{MemoryBus, Publisher, Record, Source};
 
-use jumun_database::{Changes, Database, Document, DocumentChange, MemoryDatabase, ReadDatabase, RebuildDatabase};
+use jumun_database::{
+    Changes, Database, Document, DocumentChange, MemoryDatabase, ReadDatabase, RebuildDatabase, WaitChange,
+};
 use jumun_telemetry::Origin;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -246,8 +248,14 @@ impl Shop {
     pub(crate) async fn spoil(&self, id: i64, shown: bool, body: &str) {
         let version =
             self.database.document("tallies", id).await.expect("memory can be read").map_or(0, |row| row.version);
-        let change =
-            DocumentChange { collection: "tallies", id, expected_version: version, shown, body: body.to_owned() };
+        let change = DocumentChange {
+            collection: "tallies",
+            id,
+            expected_version: version,
+            shown,
+            body: body.to_owned(),
+            wait: WaitChange::Keep,
+        };
         self.database.commit(Changes { documents: vec![change], ..Changes::default() }).await.expect("a commit");
     }
 

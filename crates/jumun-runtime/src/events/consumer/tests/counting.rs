@@ -192,6 +192,7 @@ async fn a_retry_that_fails_because_of_the_database_is_repeated() {
             expected_version: first.0.version,
             shown: false,
             body: first.0.body.clone(),
+            wait: jumun_database::WaitChange::Keep,
         };
         let changes = jumun_database::Changes { documents: vec![hidden], ..jumun_database::Changes::default() };
         house.database.inner_commit(changes).await;

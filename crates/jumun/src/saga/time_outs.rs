@@ -1,0 +1,73 @@
+//! Time-outs: the time that a document waits for something is over. That may happen at any moment.
+
+use super::{
+    state::{Committed, Facts, ORDER, State, at},
+    steps::Saga,
+};
+use crate::{
+    ask::Reply,
+    model::{Decided, DocumentKey, Outcome},
+};
+use std::{cell::RefCell, collections::HashMap, sync::Arc};
+
+/// The time-out of a document, decided.
+#[derive(Debug)]
+pub(super) struct TimeOut {
+    key: DocumentKey,
+    name: &'static str,
+    decided: Decided,
+}
+
+/// The time-outs of each memory of a service, decided once: a service is a pure function.
+pub(super) type TimeOuts = RefCell<HashMap<(usize, Committed), Arc<[TimeOut]>>>;
+
+/// A time-out that may happen next.
+pub(super) struct TimedOut {
+    pub(super) service: usize,
+    pub(super) key: DocumentKey,
+    pub(super) name: &'static str,
+    /// The facts after it.
+    pub(super) facts: Facts,
+}
+
+impl Saga {
+    /// The time is over that the document at this path with the order's id waits for something. None: it does not wait.
+    #[must_use]
+    pub fn time_out(&self, state: &State, path: &str) -> Option<State> {
+        let (service, resource) = at(&self.model, path);
+        let mut time_outs = self.time_outs(&state.facts).into_iter();
+        let is_it = |out: &TimedOut| (out.service, out.key) == (service, (resource, ORDER));
+        time_outs.find(is_it).map(|out| self.state(out.facts))
+    }
+
+    /// Every time-out that can happen next and changes something.
+    pub(super) fn time_outs(&self, facts: &Facts) -> Vec<TimedOut> {
+        let mut found = Vec::new();
+        for (service, memory) in facts.services.iter().enumerate() {
+            for TimeOut { key, name, decided } in self.time_outs_of(service, memory).iter() {
+                let mut after = facts.clone();
+                self.commit(&mut after, service, decided.clone());
+                found.push(TimedOut { service, key: *key, name, facts: after });
+            }
+        }
+        found
+    }
+
+    fn time_outs_of(&self, service: usize, memory: &Committed) -> Arc<[TimeOut]> {
+        let key = (service, memory.clone());
+        if let Some(known) = self.cache.time_outs.borrow().get(&key) {
+            return Arc::clone(known);
+        }
+        let time_out = |(key, body): (&DocumentKey, &Arc<str>)| {
+            let waits = self.behaviours[service].time_out(*key, body).unwrap_or_else(|defect| panic!("{defect}"))?;
+            match self.decide_on(memory, service, *key, &waits.command, Some(&Reply::OnlyLater)) {
+                Outcome::Decided(decided) => Some(TimeOut { key: *key, name: waits.name, decided }),
+                Outcome::Rejected(_) => None,
+                other => panic!("a command that times out must decide: {other:?}"),
+            }
+        };
+        let found: Arc<[TimeOut]> = memory.documents.iter().filter_map(time_out).collect();
+        self.cache.time_outs.borrow_mut().insert(key, Arc::clone(&found));
+        found
+    }
+}

@@ -22,7 +22,7 @@ jumun::published_language! {
             Reserved(Reservation),
             /// The course has started.
             CourseStarted(Reservation),
-            /// The reservation ended: the order was cancelled, or the manager has rejected it.
+            /// The reservation ended: the order was cancelled, or the manager has rejected it or not confirmed it in time.
             ReservationCanceled(Reservation);
         notification(by enrollment_id):
             /// A message is to be sent to the customer.

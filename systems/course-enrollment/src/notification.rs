@@ -5,7 +5,7 @@ use crate::{
     events::{Event, EventKind as On},
     order::{Order, OrderStatus},
     pay::{Payment, PaymentStatus},
-    reservation::{Reservation, ReservationStatus},
+    reservation::{Reason, Reservation, ReservationStatus},
     values::EduNo,
 };
 use jumun::{
@@ -46,6 +46,9 @@ pub struct Fields {
     pub edu_no: EduNo,
     /// The status.
     pub status: Told,
+    /// Why it was cancelled, if nobody cancelled it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reason: Option<Reason>,
 }
 
 /// The sender has accepted a message. Other fields of its answer are ignored.
@@ -83,6 +86,9 @@ pub struct News {
     pub kind: Kind,
     /// The status after it.
     pub told: Told,
+    /// Why it was cancelled, if nobody cancelled it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<Reason>,
 }
 
 /// The kind of change, which is the name of the template: the event, or its status if it can have two.
@@ -166,6 +172,7 @@ impl News {
                     edu_no,
                     kind: Kind::PaymentCanceled,
                     told: Told::Payment(payment.status),
+                    reason: None,
                 }]
             }
             Event::Reserved(seat) if seat.status == ReservationStatus::Requested => Self::of_seat(seat, Kind::Reserved),
@@ -177,20 +184,21 @@ impl News {
     }
 
     fn of_order(order: &Order, told: &[(Kind, Told)]) -> Vec<News> {
-        let Order { order_id, customer_id, edu_no, .. } = order;
+        let Order { order_id, customer_id, edu_no, reason, .. } = order;
         let news = |(kind, told): &(Kind, Told)| News {
             order_id: order_id.clone(),
             customer_id: customer_id.clone(),
             edu_no: *edu_no,
             kind: *kind,
             told: *told,
+            reason: *reason,
         };
         told.iter().map(news).collect()
     }
 
     fn of_seat(seat: &Reservation, kind: Kind) -> Vec<News> {
-        let Reservation { order_id, customer_id, edu_no, status, .. } = seat.clone();
-        vec![News { order_id, customer_id, edu_no, kind, told: Told::Reservation(status) }]
+        let Reservation { order_id, customer_id, edu_no, status, reason, .. } = seat.clone();
+        vec![News { order_id, customer_id, edu_no, kind, told: Told::Reservation(status), reason }]
     }
 }
 
@@ -201,14 +209,14 @@ impl Notification {
 
     /// The message: the same in each attempt.
     pub fn message(&self) -> Message {
-        let News { order_id, customer_id, edu_no, kind, told } = self.news.clone();
+        let News { order_id, customer_id, edu_no, kind, told, reason } = self.news.clone();
         let time_ms = self.requested_dt.as_millisecond();
         Message {
             // Ids start at 1 in every database. The time makes the message id unique across databases.
             id: format!("{}-{kind:?}-{}-{time_ms}", self.enrollment_id, self.id),
             recipient: customer_id.as_ref().map_or_else(String::new, Reference::to_string),
             template: kind,
-            fields: Fields { order_id, customer_id, edu_no, status: told },
+            fields: Fields { order_id, customer_id, edu_no, status: told, reason },
             time_ms,
         }
     }

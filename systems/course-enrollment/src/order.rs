@@ -4,6 +4,7 @@
 use crate::{
     events::{Event, EventKind as On},
     pay::{PAY, Pay, PaymentStatus},
+    reservation::Reason,
     values::{CardNumber, EduNo},
 };
 use jumun::{
@@ -33,6 +34,9 @@ pub struct Order {
     /// Whether its course has started, so that it cannot be cancelled.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub course_started: bool,
+    /// Why it was cancelled, if nobody cancelled it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<Reason>,
 }
 
 /// What the customer sends.
@@ -83,15 +87,15 @@ pub enum Command {
     Change(Change),
     /// The customer cancels it.
     Cancel,
-    /// The course's manager has rejected the reservation.
-    TurnDown,
+    /// The course's manager has rejected the reservation, or not confirmed it in time.
+    TurnDown(Option<Reason>),
 }
 
 impl Order {
     fn new(id: Id<Order>, application: Application) -> Order {
         let Application { order_id, customer_id, edu_no, card_no, guest } = application;
         let (order_id, status) = (order_id.unwrap_or(Reference::Number(id.get())), OrderStatus::PaymentDelayed);
-        Order { id, order_id, customer_id, edu_no, card_no, guest, status, course_started: false }
+        Order { id, order_id, customer_id, edu_no, card_no, guest, status, course_started: false, reason: None }
     }
 
     fn at(&self, status: OrderStatus) -> Order {
@@ -130,7 +134,10 @@ impl Aggregate for Order {
     }
 
     fn react(event: &Event) -> Option<Command> {
-        matches!(event, Event::ReservationCanceled(_)).then_some(Command::TurnDown)
+        match event {
+            Event::ReservationCanceled(seat) => Some(Command::TurnDown(seat.reason)),
+            _ => None,
+        }
     }
 
     fn decide(order: Option<&Order>, command: Command, ctx: &Context<'_, Order>) -> Decision<Event> {
@@ -154,10 +161,10 @@ impl Aggregate for Order {
             (Command::Change(_), Some(_)) => {
                 conflict("status words follow what happens; ask for `Order Canceled` only")
             }
-            (Command::TurnDown, Some(order)) if order.status != Canceled => {
-                emit(Event::OrderCanceled(order.at(Canceled)))
+            (Command::TurnDown(reason), Some(order)) if order.status != Canceled => {
+                emit(Event::OrderCanceled(Order { reason, ..order.at(Canceled) }))
             }
-            (Command::TurnDown, Some(_)) => nothing(), // the reservation was cancelled because the order was
+            (Command::TurnDown(_), Some(_)) => nothing(), // the reservation was cancelled because the order was
             (_, None) => not_found(),
         }
     }
@@ -165,7 +172,7 @@ impl Aggregate for Order {
     fn evolve(known: Option<Order>, event: &Event) -> Option<Order> {
         match event {
             Event::Ordered(order) | Event::PaymentSettled(order) | Event::OrderCanceled(order) => Some(match known {
-                Some(known) => known.at(known.status.max(order.status)),
+                Some(known) => Order { reason: order.reason, ..known.at(known.status.max(order.status)) },
                 None => order.clone(),
             }),
             Event::CourseStarted(_) => known.map(|order| Order { course_started: true, ..order }),

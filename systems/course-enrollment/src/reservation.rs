@@ -8,7 +8,9 @@ use crate::{
     order::{Order, OrderStatus},
     values::EduNo,
 };
-use jumun::{Aggregate, Confirm, Context, Decision, Id, Reference, conflict, emit, not_found, nothing};
+use jumun::{
+    Aggregate, Confirm, Context, Decision, Id, Reference, TimeLimit, TimeOut, conflict, emit, not_found, nothing,
+};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -26,6 +28,17 @@ pub struct Reservation {
     pub edu_no: EduNo,
     /// Its status.
     pub status: ReservationStatus,
+    /// Why it ended, if nobody ended it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<Reason>,
+}
+
+/// Why something ended that nobody ended: it was not done in time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum Reason {
+    /// The course's manager did not confirm the reservation.
+    #[serde(rename = "Not Confirmed In Time")]
+    NotConfirmedInTime,
 }
 
 /// The status of a reservation. It only rises, in this order.
@@ -57,6 +70,8 @@ pub enum Command {
     Confirm,
     /// The manager rejects it.
     Reject,
+    /// The manager has not confirmed it in time.
+    GiveUp,
     /// The manager starts the course.
     Start,
     /// The order is cancelled.
@@ -68,12 +83,14 @@ pub enum Command {
 pub struct Settings {
     /// Who confirms reservations: the service, or the manager of the course with `confirm`.
     pub confirm: Confirm,
+    /// How long the manager has to confirm a reservation. One that the service confirms does not wait.
+    pub confirm_within: TimeLimit,
 }
 
 impl Reservation {
     fn new(order: &Order, status: ReservationStatus) -> Self {
         let Order { id, order_id, customer_id, edu_no, .. } = order.clone();
-        Self { id: id.cast(), order_id, customer_id, edu_no, status }
+        Self { id: id.cast(), order_id, customer_id, edu_no, status, reason: None }
     }
 
     fn at(&self, status: ReservationStatus) -> Self {
@@ -91,6 +108,13 @@ impl Aggregate for Reservation {
 
     fn is_ending(command: &Command) -> bool {
         matches!(command, Command::Reject)
+    }
+
+    fn time_out(&self, settings: &Settings) -> Option<TimeOut<Command>> {
+        match self.status {
+            ReservationStatus::Requested => settings.confirm_within.time_out("confirm_within", Command::GiveUp),
+            _ => None,
+        }
     }
 
     fn react(event: &Event) -> Option<Command> {
@@ -118,6 +142,10 @@ impl Aggregate for Reservation {
         match (command, reservation.status) {
             (Command::Confirm, Requested) => emit(Event::Reserved(reservation.at(Confirmed))),
             (Command::Reject, Requested | Confirmed) => emit(Event::ReservationCanceled(reservation.at(Canceled))),
+            (Command::GiveUp, Requested) => {
+                let reason = Some(Reason::NotConfirmedInTime);
+                emit(Event::ReservationCanceled(Reservation { reason, ..reservation.at(Canceled) }))
+            }
             (Command::Start, Confirmed) => emit(Event::CourseStarted(reservation.at(CourseStarted))),
             (Command::Cancel, Canceled) => nothing(),
             (Command::Cancel, _) => emit(Event::ReservationCanceled(reservation.at(Canceled))),

@@ -27,6 +27,11 @@ fn saga(confirm: &str) -> Saga {
         })
 }
 
+/// A manager who may be late.
+fn impatient() -> Saga {
+    saga("manual").set("reservation", "confirm_within", "3d")
+}
+
 /// An event, by its status where it may have two. A message may be sent more than once.
 fn name(event_type: &str, event: &Value) -> Option<String> {
     let name = match (event_type, event["status"].as_str()) {
@@ -102,10 +107,29 @@ mod every_interleaving_ends_well {
         let explored = saga("manual").explore();
         assert!(explored.states >= 1_359 + 2_224, "{explored:?}");
     }
+
+    #[test]
+    fn when_the_manager_may_be_late() {
+        let explored = impatient().explore();
+        assert!(explored.states >= 1_359 + 2_224, "{explored:?}");
+    }
 }
 
 mod an_order {
     use super::*;
+
+    #[test]
+    fn that_its_manager_does_not_confirm_in_time_is_undone() {
+        let saga = impatient();
+        let begun = ends_with(&saga, &saga.begin(), ["Ordered", "Paid", "Reservation Requested"]);
+        let state = ends_with(&saga, &saga.time_out(&begun, "/reservations").expect("it waits"), CANCELED);
+        for path in ["/reservations", "/orders"] {
+            assert_eq!(state.field(path, "reason"), "Not Confirmed In Time", "{path}");
+        }
+        saga.each_step_repeats(&state);
+        let confirmed = act(&saga, &begun, CONFIRM);
+        assert_eq!(saga.time_out(&confirmed, "/reservations"), None);
+    }
 
     #[test]
     fn that_is_not_disturbed_is_reserved_and_its_course_starts() {

@@ -9,11 +9,12 @@ use course_enrollment::{
     notification::{self, Fields, Kind, Message, News, Notification, NotificationStatus, SEND, Told},
     order::{self, Application, Change, Order, OrderStatus},
     pay::{self, PAY, Pay, Payment, PaymentStatus},
-    reservation::{self, Reservation, ReservationStatus},
+    reservation::{self, Reason, Reservation, ReservationStatus},
     values::{CardNumber, EduNo},
 };
 use jiff::Timestamp;
-use jumun::{Aggregate, Confirm, Quantity, Reference, Rejection, Time, given::given};
+use jumun::{Aggregate, Confirm, Quantity, Reference, Rejection, Time, TimeLimit, given::given};
+use std::time::Duration;
 use support::{conflict, id};
 
 fn edu_no() -> EduNo {
@@ -41,7 +42,7 @@ fn application() -> Application {
 fn order_at(status: OrderStatus) -> Order {
     let Application { customer_id, edu_no, card_no, guest, .. } = application();
     let order_id = Reference::Number(2);
-    Order { id: id(7), order_id, customer_id, edu_no, card_no, guest, status, course_started: false }
+    Order { id: id(7), order_id, customer_id, edu_no, card_no, guest, status, course_started: false, reason: None }
 }
 
 fn question() -> Pay {
@@ -56,7 +57,7 @@ fn payment_at(status: PaymentStatus) -> Payment {
 
 fn reservation_at(status: ReservationStatus) -> Reservation {
     let Order { id, order_id, customer_id, edu_no, .. } = order_at(OrderStatus::Ordered);
-    Reservation { id: id.cast(), order_id, customer_id, edu_no, status }
+    Reservation { id: id.cast(), order_id, customer_id, edu_no, status, reason: None }
 }
 
 fn ordered() -> Event {
@@ -381,10 +382,12 @@ mod an_order {
 
     #[test]
     fn is_cancelled_when_its_manager_turns_it_down_but_only_once() {
-        assert!(matches!(Order::react(&reservation_canceled()), Some(order::Command::TurnDown)));
-        given::<Order>([ordered(), reservation_canceled()]).when(7, order::Command::TurnDown).then([order_canceled()]);
+        assert!(matches!(Order::react(&reservation_canceled()), Some(order::Command::TurnDown(None))));
+        given::<Order>([ordered(), reservation_canceled()])
+            .when(7, order::Command::TurnDown(None))
+            .then([order_canceled()]);
         given::<Order>([ordered(), order_canceled(), reservation_canceled()])
-            .when(7, order::Command::TurnDown)
+            .when(7, order::Command::TurnDown(None))
             .then([]);
     }
 
@@ -481,13 +484,43 @@ mod a_reservation {
 
     #[test]
     fn waits_for_its_manager_if_so_configured() {
-        let manual = || reservation::Settings { confirm: Confirm::Manual };
+        let manual = || reservation::Settings { confirm: Confirm::Manual, confirm_within: TimeLimit::OFF };
         given::<Reservation>([ordered()]).with(manual()).when(7, reserve()).then([requested()]);
         given::<Reservation>([requested()]).with(manual()).when(7, Command::Confirm).then([confirmed()]);
         given::<Reservation>([requested()]).with(manual()).when(7, Command::Reject).then([reservation_canceled()]);
         given::<Reservation>([requested()])
             .when(7, Command::Start)
             .then_rejected(conflict("this reservation is not confirmed yet"));
+    }
+
+    #[test]
+    fn that_its_manager_does_not_confirm_in_time_ends_and_cancels_its_order_and_says_why() {
+        let ten_minutes = Duration::from_mins(10);
+        let confirm_within = TimeLimit::new(ten_minutes).expect("a limit");
+        let seat = |history: &[Event]| {
+            let settings = reservation::Settings { confirm: Confirm::Manual, confirm_within };
+            given::<Reservation>(history.to_vec()).with(settings)
+        };
+        assert_eq!(given::<Reservation>([requested()]).waits(7), None, "no limit is set");
+        assert_eq!(seat(&[requested()]).waits(7), Some(("confirm_within", ten_minutes)));
+        let reason = Some(Reason::NotConfirmedInTime);
+        let late = Event::ReservationCanceled(Reservation { reason, ..reservation_at(ReservationStatus::Canceled) });
+        seat(&[requested()]).time_out(7, "confirm_within").then([late.clone()]);
+        let over = [vec![confirmed()], vec![reservation_canceled()], vec![confirmed(), started()], vec![late.clone()]];
+        for after in over {
+            assert_eq!(seat(&[vec![requested()], after].concat()).waits(7), None);
+        }
+        assert_eq!(seat(&[order_canceled()]).waits(7), None);
+
+        let canceled = Event::OrderCanceled(Order { reason, ..order_at(OrderStatus::Canceled) });
+        let turn_down = || Order::react(&late).expect("a command");
+        given::<Order>([ordered(), late.clone()]).when(7, turn_down()).then([canceled.clone()]);
+        given::<Order>([ordered(), order_canceled(), late.clone()]).when(7, turn_down()).then([]);
+        for event in [&late, &canceled] {
+            let told = Notification::react_anew(event);
+            let says_why = |command: &notification::Command| matches!(command, notification::Command::Tell(_, News { reason: said, .. }) if *said == reason);
+            assert!(told.len() == 1 && told.iter().all(says_why), "{told:?}");
+        }
     }
 
     #[test]
@@ -569,6 +602,7 @@ mod a_notification {
             edu_no: edu_no(),
             kind: Kind::Ordered,
             told: Told::Order(OrderStatus::Ordered),
+            reason: None,
         }
     }
 
@@ -583,7 +617,13 @@ mod a_notification {
             id: "7-Ordered-31-1663830408990".to_owned(),
             recipient: "kim".to_owned(),
             template: Kind::Ordered,
-            fields: Fields { order_id, customer_id, edu_no: edu_no(), status: Told::Order(OrderStatus::Ordered) },
+            fields: Fields {
+                order_id,
+                customer_id,
+                edu_no: edu_no(),
+                status: Told::Order(OrderStatus::Ordered),
+                reason: None,
+            },
             time_ms: 1_663_830_408_990,
         }
     }
@@ -853,7 +893,14 @@ mod the_system {
 
     fn message_of(kind: Kind) -> Notification {
         let (order_id, customer_id) = (Reference::Number(2), Some(text("kim")));
-        let news = News { order_id, customer_id, edu_no: edu_no(), kind, told: Told::Order(OrderStatus::Ordered) };
+        let news = News {
+            order_id,
+            customer_id,
+            edu_no: edu_no(),
+            kind,
+            told: Told::Order(OrderStatus::Ordered),
+            reason: None,
+        };
         let requested_dt = Time::EPOCH;
         Notification { id: id(31), enrollment_id: id(7), news, status: NotificationStatus::Sent, requested_dt }
     }

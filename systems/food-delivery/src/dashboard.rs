@@ -105,7 +105,7 @@ impl View for Dashboard {
             }
             Event::PaymentCanceled(payment) => self.payment_status = self.payment_status.max(Some(payment.status)),
             Event::StoreConfirmed(_) => self.reach(Status::OrderConfirmed),
-            Event::StoreCanceled(_) => {} // `OrderCanceled` follows, or came first
+            Event::StoreCanceled(_) | Event::DeliveryCanceled(_) => {} // `OrderCanceled` follows, or came first
             Event::CookCompleted(order) => {
                 self.reach(Status::CookCompleted);
                 self.cooked_comp_dt = order.completed_date;

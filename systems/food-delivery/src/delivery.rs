@@ -2,9 +2,9 @@
 
 use crate::{
     events::{Event, EventKind as On},
-    order::Order,
+    order::{Order, Reason},
 };
-use jumun::{Aggregate, Context, Decision, Id, NoSettings, Time, conflict, emit, not_found, nothing};
+use jumun::{Aggregate, Context, Decision, Id, Time, TimeLimit, TimeOut, conflict, emit, not_found, nothing};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -24,6 +24,9 @@ pub struct Delivery {
     pub picked_up_dt: Option<Time>,
     /// When it was delivered.
     pub comp_dt: Option<Time>,
+    /// Why it was cancelled, if its order was not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<Reason>,
 }
 
 /// The status of a delivery.
@@ -36,7 +39,7 @@ pub enum DeliveryStatus {
     PickedUp,
     /// It is delivered.
     DeliveryCompleted,
-    /// The order was cancelled.
+    /// The order was cancelled, or no rider picked it up in time.
     Canceled,
 }
 
@@ -49,11 +52,21 @@ pub enum Command {
     PickUp,
     /// The rider delivers it.
     Complete,
+    /// No rider has picked it up in time.
+    GiveUp,
+}
+
+/// What an operator can set.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+pub struct Settings {
+    /// How long a rider has to pick the order up.
+    pub pickup_within: TimeLimit,
 }
 
 impl Delivery {
     fn new(order_id: Id<Order>, status: DeliveryStatus) -> Self {
-        Self { id: order_id.cast(), order_id, status, start_dt: None, picked_up_dt: None, comp_dt: None }
+        let (start_dt, picked_up_dt, comp_dt, reason) = (None, None, None, None);
+        Self { id: order_id.cast(), order_id, status, start_dt, picked_up_dt, comp_dt, reason }
     }
 
     fn at(&self, status: DeliveryStatus) -> Self {
@@ -64,10 +77,23 @@ impl Delivery {
 impl Aggregate for Delivery {
     type Command = Command;
     type Event = Event;
-    type Settings = NoSettings;
+    type Settings = Settings;
 
-    const HEARS: &'static [On] =
-        &[On::CookCompleted, On::OrderCanceled, On::DeliveryStarted, On::PickedUp, On::DeliveryCompleted];
+    const HEARS: &'static [On] = &[
+        On::CookCompleted,
+        On::OrderCanceled,
+        On::DeliveryStarted,
+        On::PickedUp,
+        On::DeliveryCompleted,
+        On::DeliveryCanceled,
+    ];
+
+    fn time_out(&self, settings: &Settings) -> Option<TimeOut<Command>> {
+        match self.status {
+            DeliveryStatus::DeliveryStarted => settings.pickup_within.time_out("pickup_within", Command::GiveUp),
+            _ => None,
+        }
+    }
 
     fn react(event: &Event) -> Option<Command> {
         matches!(event, Event::CookCompleted(_)).then_some(Command::Start)
@@ -91,8 +117,12 @@ impl Aggregate for Delivery {
                     comp_dt: Some(ctx.now),
                     ..delivery.at(DeliveryCompleted)
                 })),
+                (Command::GiveUp, DeliveryStarted) => {
+                    let reason = Some(Reason::NotPickedUpInTime);
+                    emit(Event::DeliveryCanceled(Delivery { reason, ..delivery.at(Canceled) }))
+                }
                 (_, Canceled) => conflict("this delivery is cancelled"),
-                (Command::PickUp, _) => conflict("the rider has it already"),
+                (Command::PickUp | Command::GiveUp, _) => conflict("the rider has it already"),
                 (_, _) => conflict("the rider does not have it"),
             },
         }
@@ -100,9 +130,10 @@ impl Aggregate for Delivery {
 
     fn evolve(known: Option<Delivery>, event: &Event) -> Option<Delivery> {
         match event {
-            Event::DeliveryStarted(delivery) | Event::PickedUp(delivery) | Event::DeliveryCompleted(delivery) => {
-                Some(delivery.clone())
-            }
+            Event::DeliveryStarted(delivery)
+            | Event::PickedUp(delivery)
+            | Event::DeliveryCompleted(delivery)
+            | Event::DeliveryCanceled(delivery) => Some(delivery.clone()),
             Event::OrderCanceled(order) => {
                 let canceled = DeliveryStatus::Canceled;
                 Some(known.map_or_else(|| Delivery::new(order.id, canceled), |known| known.at(canceled)))

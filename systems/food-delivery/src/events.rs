@@ -18,7 +18,8 @@ jumun::published_language! {
         store(by order_id):
             /// The shop has confirmed the order.
             StoreConfirmed(StoreOrder),
-            /// The shop does not cook the order: the order was cancelled, or the shop has rejected it.
+            /// The shop does not cook the order: the order was cancelled, or the shop has rejected it or not
+            /// accepted it in time.
             StoreCanceled(StoreOrder),
             /// The order is cooked.
             CookCompleted(StoreOrder);
@@ -28,6 +29,8 @@ jumun::published_language! {
             /// The rider has picked the order up.
             PickedUp(Delivery),
             /// The order is delivered.
-            DeliveryCompleted(Delivery);
+            DeliveryCompleted(Delivery),
+            /// No rider picked the order up in time. A delivery that ends because its order was cancelled publishes nothing.
+            DeliveryCanceled(Delivery);
     }
 }

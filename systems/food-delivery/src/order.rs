@@ -23,6 +23,19 @@ pub struct Order {
     pub order_status: OrderStatus,
     /// When the order was placed.
     pub order_date: Time,
+    /// Why it was cancelled, if nobody cancelled it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<Reason>,
+}
+
+/// Why something was cancelled that nobody cancelled: it was not done in time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
+pub enum Reason {
+    /// The shop did not accept it.
+    NotAcceptedInTime,
+    /// No rider picked it up.
+    NotPickedUpInTime,
 }
 
 /// What the customer sends.
@@ -66,8 +79,8 @@ pub enum Command {
     Place(Basket),
     /// The customer cancels it.
     Cancel,
-    /// The shop has rejected it.
-    TurnDown,
+    /// The shop has rejected it, or something was not done in time.
+    TurnDown(Option<Reason>),
 }
 
 impl Order {
@@ -90,10 +103,15 @@ impl Aggregate for Order {
         On::DeliveryStarted,
         On::PickedUp,
         On::DeliveryCompleted,
+        On::DeliveryCanceled,
     ];
 
     fn react(event: &Event) -> Option<Command> {
-        matches!(event, Event::StoreCanceled(_)).then_some(Command::TurnDown)
+        match event {
+            Event::StoreCanceled(order) => Some(Command::TurnDown(order.reason)),
+            Event::DeliveryCanceled(delivery) => Some(Command::TurnDown(delivery.reason)),
+            _ => None,
+        }
     }
 
     fn decide(order: Option<&Order>, command: Command, ctx: &Context<'_, Order>) -> Decision<Event> {
@@ -105,6 +123,7 @@ impl Aggregate for Order {
                     basket,
                     order_status: OrderStatus::Ordered,
                     order_date: ctx.now,
+                    reason: None,
                 }))
             }
             (Command::Place(_), Some(_)) => conflict("this order was placed already"),
@@ -113,24 +132,29 @@ impl Aggregate for Order {
                 status if status >= OrderStatus::DeliveryStarted => conflict("its delivery has started"),
                 _ => emit(Event::OrderCanceled(order.at(OrderStatus::Canceled))),
             },
-            (Command::TurnDown, Some(order)) if order.order_status != OrderStatus::Canceled => {
-                emit(Event::OrderCanceled(order.at(OrderStatus::Canceled)))
+            (Command::TurnDown(reason), Some(order)) if order.order_status != OrderStatus::Canceled => {
+                emit(Event::OrderCanceled(Order { reason, ..order.at(OrderStatus::Canceled) }))
             }
-            (Command::TurnDown, Some(_)) => nothing(), // the shop cancelled because the order was
-            (Command::Cancel | Command::TurnDown, None) => not_found(),
+            (Command::TurnDown(_), Some(_)) => nothing(), // the shop cancelled because the order was
+            (Command::Cancel | Command::TurnDown(_), None) => not_found(),
         }
     }
 
     fn evolve(order: Option<Order>, event: &Event) -> Option<Order> {
         let status = match event {
             Event::Ordered(order) => return Some(order.clone()),
-            Event::OrderCanceled(_) => OrderStatus::Canceled,
+            Event::OrderCanceled(canceled) => {
+                return order.map(|order| Order { reason: canceled.reason, ..order.at(OrderStatus::Canceled) });
+            }
             Event::StoreConfirmed(_) => OrderStatus::OrderConfirmed,
             Event::CookCompleted(_) => OrderStatus::CookCompleted,
             Event::DeliveryStarted(_) => OrderStatus::DeliveryStarted,
             Event::PickedUp(_) => OrderStatus::PickedUp,
             Event::DeliveryCompleted(_) => OrderStatus::DeliveryCompleted,
-            Event::StoreCanceled(_) | Event::PaymentApproved(_) | Event::PaymentCanceled(_) => return order,
+            Event::StoreCanceled(_)
+            | Event::DeliveryCanceled(_)
+            | Event::PaymentApproved(_)
+            | Event::PaymentCanceled(_) => return order,
         };
         order.map(|order| order.at(order.order_status.max(status)))
     }

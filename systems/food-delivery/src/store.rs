@@ -2,9 +2,12 @@
 
 use crate::{
     events::{Event, EventKind as On},
-    order::{Order, OrderStatus},
+    order::{Order, OrderStatus, Reason},
 };
-use jumun::{Aggregate, Confirm, Context, Decision, Id, Name, Quantity, Time, Won, conflict, emit, not_found, nothing};
+use jumun::{
+    Aggregate, Confirm, Context, Decision, Id, Name, Quantity, Time, TimeLimit, TimeOut, Won, conflict, emit,
+    not_found, nothing,
+};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -30,6 +33,9 @@ pub struct StoreOrder {
     pub order_date: Option<Time>,
     /// When it was cooked.
     pub completed_date: Option<Time>,
+    /// Why it was cancelled, if nobody cancelled it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<Reason>,
 }
 
 /// The commands of a store order.
@@ -41,6 +47,8 @@ pub enum Command {
     Accept,
     /// The owner rejects it.
     Reject,
+    /// The owner has not accepted it in time.
+    GiveUp,
     /// It is cooked.
     CompleteCooking,
     /// The order is cancelled.
@@ -52,15 +60,28 @@ pub enum Command {
 pub struct Settings {
     /// Who confirms orders: the service, or the owner with `accept`.
     pub confirm: Confirm,
+    /// How long the owner has to accept an order. An order that the service confirms does not wait.
+    pub accept_within: TimeLimit,
 }
 
 impl StoreOrder {
     /// A store order before `Ordered` has arrived.
     fn without_order(id: Id<Order>, order_status: OrderStatus) -> Self {
         let (store_name, item_name, item_qty, item_price) = (None, None, None, None);
-        let (order_date, completed_date) = (None, None);
+        let (order_date, completed_date, reason) = (None, None, None);
         let (id, order_id) = (id.cast(), id);
-        Self { id, order_id, store_name, item_name, item_qty, item_price, order_status, order_date, completed_date }
+        Self {
+            id,
+            order_id,
+            store_name,
+            item_name,
+            item_qty,
+            item_price,
+            order_status,
+            order_date,
+            completed_date,
+            reason,
+        }
     }
 
     /// Adds what was ordered. An earlier cancellation stays.
@@ -98,6 +119,13 @@ impl Aggregate for StoreOrder {
         matches!(command, Command::Reject)
     }
 
+    fn time_out(&self, settings: &Settings) -> Option<TimeOut<Command>> {
+        match self.order_status {
+            OrderStatus::Ordered => settings.accept_within.time_out("accept_within", Command::GiveUp),
+            _ => None,
+        }
+    }
+
     fn react(event: &Event) -> Option<Command> {
         match event {
             Event::Ordered(_) => Some(Command::Open),
@@ -117,6 +145,10 @@ impl Aggregate for StoreOrder {
             (Command::Open, Canceled) => emit(Event::StoreCanceled(order.clone())), // the cancellation arrived first
             (Command::Open, _) => nothing(),
             (Command::Reject, Ordered | OrderConfirmed) => emit(Event::StoreCanceled(order.at(Canceled))),
+            (Command::GiveUp, Ordered) => {
+                let reason = Some(Reason::NotAcceptedInTime);
+                emit(Event::StoreCanceled(StoreOrder { reason, ..order.at(Canceled) }))
+            }
             (Command::CompleteCooking, OrderConfirmed) => {
                 let cooked = order.at(CookCompleted);
                 emit(Event::CookCompleted(StoreOrder { completed_date: Some(ctx.now), ..cooked }))
@@ -124,7 +156,7 @@ impl Aggregate for StoreOrder {
             (Command::Cancel, Canceled) => nothing(),
             (Command::Cancel, _) => emit(Event::StoreCanceled(order.at(Canceled))),
             (_, Canceled) => conflict("this order is cancelled"),
-            (Command::Accept, _) => conflict("this order is confirmed already"),
+            (Command::Accept | Command::GiveUp, _) => conflict("this order is confirmed already"),
             (Command::Reject, _) => conflict("this order is cooked already"),
             (Command::CompleteCooking, Ordered) => conflict("this order is not confirmed yet"),
             (Command::CompleteCooking, _) => conflict("this order is cooked already"),

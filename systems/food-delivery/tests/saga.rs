@@ -36,6 +36,37 @@ fn every_interleaving_ends_well_when_the_owner_confirms() {
     assert!(explored.states >= 25_667, "{explored:?}");
 }
 
+/// A shop that does not accept in time, a rider that does not pick up in time.
+fn impatient() -> Saga {
+    saga("manual").set("store", "accept_within", "10m").set("delivery", "pickup_within", "30m")
+}
+
+#[test]
+fn every_interleaving_ends_well_when_shop_and_rider_may_be_late() {
+    let explored = impatient().explore();
+    assert!(explored.states >= 25_667, "{explored:?}");
+}
+
+#[test]
+fn an_order_that_shop_or_rider_are_late_for_is_cancelled_and_refunded() {
+    let saga = impatient();
+    let begun = saga.deliver(&saga.begin());
+    assert_eq!(saga.time_out(&begun, "/deliveries"), None, "no rider is waited for yet");
+    let accepted = act(&saga, &begun, &Action::put("/stores", "accept"));
+    assert_eq!(saga.time_out(&accepted, "/stores"), None, "the shop has accepted");
+    let cooked = act(&saga, &accepted, &COOK);
+    for (state, path, reason) in
+        [(&begun, "/stores", "NOT_ACCEPTED_IN_TIME"), (&cooked, "/deliveries", "NOT_PICKED_UP_IN_TIME")]
+    {
+        let state = saga.deliver(&saga.time_out(state, path).expect("it waits"));
+        assert_eq!(saga.violations(&state), Vec::<String>::new(), "{path}");
+        assert_eq!(state.field("/orders", "orderStatus"), "CANCELED");
+        assert_eq!((state.field("/orders", "reason"), state.field(path, "reason")), (reason.into(), reason.into()));
+        assert_eq!(state.field("/payinfos", "status"), "ORDER_CANCELED");
+        assert_eq!(state.field("/dashboards", "status"), "ORDER_CANCELED");
+    }
+}
+
 #[test]
 fn each_step_fails_and_repeats() {
     for confirm in ["automatic", "manual"] {

@@ -6,12 +6,13 @@ use food_delivery::{
     dashboard::{Dashboard, Status},
     delivery::{self, Delivery, DeliveryStatus},
     events::Event,
-    order::{self, Basket, Order, OrderStatus},
+    order::{self, Basket, Order, OrderStatus, Reason},
     payment::{self, PAY, Pay, Payinfo, PaymentStatus},
     store::{self, StoreOrder},
 };
 use jiff::Timestamp;
-use jumun::{Aggregate, Confirm, DeclineOver, Name, Quantity, Rejection, Time, Won, given::given};
+use jumun::{Aggregate, Confirm, DeclineOver, Name, Quantity, Rejection, Time, TimeLimit, Won, given::given};
+use std::time::Duration;
 use support::{conflict, id};
 
 fn basket() -> Basket {
@@ -28,7 +29,7 @@ fn won(amount: i64) -> Won {
 }
 
 fn order_at(order_status: OrderStatus) -> Order {
-    Order { id: id(7), basket: basket(), order_status, order_date: Time::EPOCH }
+    Order { id: id(7), basket: basket(), order_status, order_date: Time::EPOCH, reason: None }
 }
 
 fn pay() -> Pay {
@@ -67,6 +68,7 @@ fn store_at(order_status: OrderStatus) -> StoreOrder {
         order_status,
         order_date: Some(Time::EPOCH),
         completed_date: (order_status == OrderStatus::CookCompleted).then_some(Time::EPOCH),
+        reason: None,
     }
 }
 
@@ -95,6 +97,7 @@ fn delivery_at(status: DeliveryStatus) -> Delivery {
         start_dt: Some(Time::EPOCH),
         picked_up_dt: picked_up.then_some(Time::EPOCH),
         comp_dt: completed.then_some(Time::EPOCH),
+        reason: None,
     }
 }
 
@@ -170,8 +173,8 @@ mod an_order {
     #[test]
     fn is_cancelled_when_its_shop_turns_it_down_but_only_once() {
         let order = || [ordered(), turned_down()];
-        given::<Order>(order()).when(7, order::Command::TurnDown).then([order_canceled()]);
-        given::<Order>(order().into_iter().chain([order_canceled()])).when(7, order::Command::TurnDown).then([]);
+        given::<Order>(order()).when(7, order::Command::TurnDown(None)).then([order_canceled()]);
+        given::<Order>(order().into_iter().chain([order_canceled()])).when(7, order::Command::TurnDown(None)).then([]);
     }
 
     #[test]
@@ -258,7 +261,7 @@ mod a_shop {
 
     #[test]
     fn waits_for_its_owner_if_so_configured() {
-        let manual = || store::Settings { confirm: Confirm::Manual };
+        let manual = || store::Settings { confirm: Confirm::Manual, accept_within: TimeLimit::OFF };
         given::<StoreOrder>([ordered()]).with(manual()).when(7, store::Command::Open).then([]);
         given::<StoreOrder>([ordered()]).with(manual()).when(7, store::Command::Accept).then([confirmed()]);
         given::<StoreOrder>([ordered()]).with(manual()).when(7, store::Command::Reject).then([turned_down()]);
@@ -348,6 +351,76 @@ mod a_delivery {
     }
 }
 
+mod what_is_not_done_in_time {
+    use super::*;
+
+    const TEN_MINUTES: Duration = Duration::from_mins(10);
+
+    fn limit() -> TimeLimit {
+        TimeLimit::new(TEN_MINUTES).expect("a limit")
+    }
+
+    fn not_accepted() -> Event {
+        let reason = Some(Reason::NotAcceptedInTime);
+        Event::StoreCanceled(StoreOrder { reason, ..store_at(OrderStatus::Canceled) })
+    }
+
+    fn not_picked_up() -> Event {
+        let reason = Some(Reason::NotPickedUpInTime);
+        Event::DeliveryCanceled(Delivery { reason, ..delivery_at(DeliveryStatus::Canceled) })
+    }
+
+    #[test]
+    fn is_not_waited_for_unless_a_limit_is_set() {
+        assert_eq!(given::<StoreOrder>([ordered()]).waits(7), None);
+        assert_eq!(given::<Delivery>([started()]).waits(7), None);
+    }
+
+    #[test]
+    fn by_the_shop_is_turned_down_unless_it_has_accepted_or_the_order_is_cancelled() {
+        let shop = |history: &[Event]| {
+            let settings = store::Settings { confirm: Confirm::Manual, accept_within: limit() };
+            given::<StoreOrder>(history.to_vec()).with(settings)
+        };
+        assert_eq!(shop(&[ordered()]).waits(7), Some(("accept_within", TEN_MINUTES)));
+        shop(&[ordered()]).time_out(7, "accept_within").then([not_accepted()]);
+        let over = [vec![confirmed()], vec![turned_down()], vec![confirmed(), cooked()], vec![not_accepted()]];
+        for after in over {
+            assert_eq!(shop(&[vec![ordered()], after].concat()).waits(7), None);
+        }
+        assert_eq!(shop(&[order_canceled()]).waits(7), None, "there is nothing to accept yet");
+        assert_eq!(shop(&[order_canceled(), ordered()]).waits(7), None);
+    }
+
+    #[test]
+    fn by_the_rider_ends_the_delivery_unless_it_is_picked_up_or_the_order_is_cancelled() {
+        let rider =
+            |history: &[Event]| given::<Delivery>(history.to_vec()).with(delivery::Settings { pickup_within: limit() });
+        assert_eq!(rider(&[started()]).waits(7), Some(("pickup_within", TEN_MINUTES)));
+        rider(&[started()]).time_out(7, "pickup_within").then([not_picked_up()]);
+        for after in [vec![picked_up()], vec![order_canceled()], vec![not_picked_up()], vec![picked_up(), delivered()]]
+        {
+            assert_eq!(rider(&[vec![started()], after].concat()).waits(7), None);
+        }
+        assert_eq!(rider(&[order_canceled()]).waits(7), None);
+    }
+
+    #[test]
+    fn cancels_the_order_which_says_why_but_only_once() {
+        for (event, reason) in
+            [(not_accepted(), Reason::NotAcceptedInTime), (not_picked_up(), Reason::NotPickedUpInTime)]
+        {
+            let canceled = Order { reason: Some(reason), ..order_at(OrderStatus::Canceled) };
+            let command = || Order::react(&event).expect("a command");
+            let state = given::<Order>([ordered(), event.clone()])
+                .when(7, command())
+                .then([Event::OrderCanceled(canceled.clone())]);
+            assert_eq!(state, Some(canceled));
+            given::<Order>([ordered(), order_canceled(), event.clone()]).when(7, command()).then([]);
+        }
+    }
+}
+
 mod the_dashboard {
     use super::*;
     use jumun::View;
@@ -381,6 +454,7 @@ mod the_dashboard {
             Just(vec![started()]),
             Just(vec![started(), picked_up()]),
             Just(vec![started(), picked_up(), delivered()]),
+            Just(vec![started(), Event::DeliveryCanceled(delivery_at(DeliveryStatus::Canceled))]),
         ];
         (order, payment, store, delivery)
             .prop_map(|(order, payment, store, delivery)| vec![order, payment, store, delivery])

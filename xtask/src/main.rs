@@ -29,7 +29,7 @@ enum Task {
   JUMUN_KILLS=1000 cargo xtask test --release --package jumun-program --file kills
 
 Packages: jumun (kernel), jumun-audit, -bus, -cli, -config, -control, -database, -gateway, -guard, -host, -http, -runtime,
--sender, -supervisor, -telemetry, -text; jumun-program (bin/jumun), jumun-simulation; food-delivery, sauce-shop, breakfast-mileage,
+-sender, -supervisor, -telemetry, -text; jumun-program (bin/jumun), jumun-simulation; food-delivery, sauce-shop, breakfast-mileage, book-rental,
 course-enrollment, book-rental; xtask.")]
     Test {
         /// With optimisations, as users run it.

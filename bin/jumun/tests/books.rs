@@ -71,7 +71,8 @@ async fn the_last_copies_are_never_oversold_and_stock_is_exact_after_kills_cance
         };
         Customer::new(gateway.clone(), Some(format!("end-{id}")), method, path)
     });
-    let ends: Vec<_> = ends.map(|customer| tokio::spawn(async move { customer.insist().await.answer.status })).collect();
+    let ends: Vec<_> =
+        ends.map(|customer| tokio::spawn(async move { customer.insist().await.answer.status })).collect();
     up.tell(&["kill", "book"]);
     assert!(join_all(ends).await.into_iter().all(|status| status.is_ok_and(|status| status < 300)));
     gateway.until("/books/1", "stock", 40).await;
@@ -165,9 +166,8 @@ async fn a_book_that_is_unknown_or_out_or_away_is_said_so() {
 
     let rental = gateway.post("/rental", &json!({ "bookId": 1, "qty": 10, "customerId": "kim" })).await;
     assert_eq!(rental.status, 201, "{rental:?}");
-    let reserve = async |customer: &str| {
-        gateway.post("/reserves", &json!({ "bookId": 1, "customerId": customer })).await.id()
-    };
+    let reserve =
+        async |customer: &str| gateway.post("/reserves", &json!({ "bookId": 1, "customerId": customer })).await.id();
     let (lee, park) = (reserve("lee").await, reserve("park").await);
     assert_eq!(gateway.get(&format!("/reserves/{lee}")).await.json()["status"], "WAITING");
     set_stock(&gateway, 1, 1).await;

@@ -25,16 +25,14 @@ use crate::{
     alarm::Alarm,
     asks::budget::DelayBudget,
     events::token::Token,
-    intake::turns::Turns,
+    intake::turns::{QueueKey, Turns},
     limits::DATABASE_PAUSE,
     metrics::ServiceMetrics,
-    reading::{QueueKey, Reading},
 };
 use futures_util::{FutureExt, future::BoxFuture};
 use jiff::{Timestamp, tz::TimeZone};
 use jumun::{
-    AskTarget, Asked, Behaviour, Decided, Defect, DocumentAfter, DocumentKey, Lookup, Outcome, ServiceModel, Step,
-    Stored, WaitAfter,
+    AskTarget, Asked, Behaviour, Decided, Defect, DocumentAfter, DocumentKey, Lookup, ServiceModel, Stored, WaitAfter,
 };
 use jumun_database::{
     AskRecord, Changes, CommitError, Database, DocumentChange, DocumentVersion, Identity, JournalEntry, ReadError,
@@ -349,19 +347,6 @@ impl Core {
         let Lookup { resource, fields, values, after, limit } = lookup.clone();
         let collection = self.model().resources[resource].collection;
         self.database().first(jumun_database::Lookup { collection, fields, values, after, limit }).await
-    }
-
-    /// Takes a step, reading the documents that it needs in turn with other steps.
-    pub(crate) async fn decide(&self, step: Step<'_>, reading: &mut Reading) -> Result<Outcome, StepError> {
-        reading.take(self, vec![step.decider]).await?;
-        loop {
-            match self.behaviour().decide(step, &reading.documents) {
-                Ok(Outcome::Needs(keys)) => reading.take(self, keys).await?,
-                Ok(Outcome::Find(lookup)) => reading.find(self, lookup).await?,
-                Ok(outcome) => return Ok(outcome),
-                Err(damaged) => return Err(StepError::Defect(damaged)),
-            }
-        }
     }
 
     /// Adds to a commit what was decided, all but its documents, which it returns: events, questions asked later, and

@@ -10,10 +10,10 @@
 
 use crate::{
     core::{Core, StepError},
-    intake::turns::Turn,
+    intake::turns::{QueueKey, Turn},
 };
 use futures_util::poll;
-use jumun::{DocumentKey, Documents, Lookup, ResourceModel, Stored};
+use jumun::{DocumentKey, Documents, Lookup, Outcome, ResourceModel, Step, Stored};
 use jumun_database::{Changes, CommitError, DocumentVersion, ReadError, Receipt};
 use jumun_telemetry::Origin;
 use std::{
@@ -21,15 +21,6 @@ use std::{
     pin::pin,
     task::Poll,
 };
-
-/// What steps queue for.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub(crate) enum QueueKey {
-    /// A document.
-    Document(DocumentKey),
-    /// An idempotency key.
-    Key(String),
-}
 
 /// The documents of a step.
 #[derive(Default)]
@@ -51,8 +42,21 @@ impl Reading {
         Self { new, ..Self::default() }
     }
 
+    /// Takes a step, reading the documents that it needs in turn with other steps.
+    pub(crate) async fn decide(&mut self, core: &Core, step: Step<'_>) -> Result<Outcome, StepError> {
+        self.take(core, vec![step.decider]).await?;
+        loop {
+            match core.behaviour().decide(step, &self.documents) {
+                Ok(Outcome::Needs(keys)) => self.take(core, keys).await?,
+                Ok(Outcome::Find(lookup)) => self.find(core, lookup).await?,
+                Ok(outcome) => return Ok(outcome),
+                Err(damaged) => return Err(StepError::Defect(damaged)),
+            }
+        }
+    }
+
     /// Waits for the turns of these documents, and reads them.
-    pub(crate) async fn take(&mut self, core: &Core, keys: Vec<DocumentKey>) -> Result<(), StepError> {
+    async fn take(&mut self, core: &Core, keys: Vec<DocumentKey>) -> Result<(), StepError> {
         self.wanted.extend(keys);
         let last = self.turns.last_key_value().map(|(key, _)| *key);
         let is_before = |key: &DocumentKey| !self.turns.contains_key(key) && last.is_some_and(|last| *key < last);

@@ -79,7 +79,7 @@ pub trait Aggregate: Clone + Debug + Serialize + DeserializeOwned + JsonSchema +
     /// has waited longest. `decide` then sees the state after the event, as with [`react`](Self::react).
     ///
     /// [first]: First
-    fn react_first(_event: &Self::Event) -> Option<First<Self>> {
+    fn react_first(_event: &Self::Event) -> Option<First<Self::Command>> {
         None
     }
 

@@ -1,6 +1,6 @@
 //! The first instances that an index finds: for policies that serve those who wait, in order.
 
-use crate::{aggregate::Aggregate, limits::CHOSEN_MAX};
+use crate::limits::CHOSEN_MAX;
 use serde::Serialize;
 use serde_json::Value;
 
@@ -17,16 +17,16 @@ pub type Index = &'static [&'static str];
 /// Ids rise in the order in which instances are made, so the smallest id has waited longest. Hidden instances are not
 /// found. Where no instance is found, nothing happens.
 #[derive(Debug, Clone)]
-pub struct First<A: Aggregate> {
+pub struct First<C> {
     pub(crate) index: Index,
     pub(crate) choices: Vec<Value>,
     pub(crate) at_most: usize,
-    pub(crate) command: A::Command,
+    pub(crate) command: C,
 }
 
-impl<A: Aggregate> First<A> {
+impl<C> First<C> {
     /// The first instance whose fields have these values (a tuple, in the order of the index).
-    pub fn by(index: Index, values: impl Serialize, command: A::Command) -> Self {
+    pub fn by(index: Index, values: impl Serialize, command: C) -> Self {
         Self { index, choices: Vec::new(), at_most: 1, command }.or(values)
     }
 

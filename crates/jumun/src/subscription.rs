@@ -23,7 +23,7 @@ pub(crate) fn reaction<A: Aggregate>(event: &A::Event) -> Option<(Id<A>, A::Comm
 }
 
 /// The instances that an event chooses, and their command.
-pub(crate) fn reaction_first<A: Aggregate>(event: &A::Event) -> Option<First<A>> {
+pub(crate) fn reaction_first<A: Aggregate>(event: &A::Event) -> Option<First<A::Command>> {
     if hears::<A>(event) { A::react_first(event) } else { None }
 }
 

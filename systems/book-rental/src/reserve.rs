@@ -83,7 +83,7 @@ impl Reserve {
     }
 
     /// A copy for the customer who has waited longest.
-    fn offer(book: Id<Book>) -> First<Reserve> {
+    fn offer(book: Id<Book>) -> First<Command> {
         First::by(QUEUE, (book, ReserveStatus::Waiting), Command::Offer)
     }
 }
@@ -106,7 +106,7 @@ impl Aggregate for Reserve {
         }
     }
 
-    fn react_first(event: &Event) -> Option<First<Reserve>> {
+    fn react_first(event: &Event) -> Option<First<Command>> {
         match event {
             Event::StockReturned(returned) if returned.status == HoldStatus::Returned => {
                 Some(Reserve::offer(returned.book_id).at_most(returned.qty.get()))

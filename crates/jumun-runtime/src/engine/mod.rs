@@ -39,10 +39,10 @@ use crate::{
     intake::{
         admission::{Admission, AdmissionConfig},
         faults::FaultSwitch,
-        turns::Turn,
+        turns::{QueueKey, Turn},
     },
     metrics::ServiceMetrics,
-    reading::{QueueKey, Reading},
+    reading::Reading,
 };
 use jiff::{Timestamp, tz::TimeZone};
 use jumun::{Behaviour, Decided, DocumentKey, Documents, Outcome, ServiceModel, Step};
@@ -255,7 +255,7 @@ impl Engine {
         reading: &mut Reading,
         origin: &Origin,
     ) -> Result<Outcome, Problem> {
-        self.core.decide(step, reading).await.map_err(|error| match error {
+        reading.decide(&self.core, step).await.map_err(|error| match error {
             StepError::Crowded => answers::crowded(),
             StepError::Unreadable(error) => answers::unreadable(&error),
             StepError::Defect(damaged) => answers::defect(&damaged, step.decider.1, origin),

@@ -13,13 +13,22 @@
 //! Turns are of one process: see *One process per database* in `core.rs`.
 
 use crate::limits::TURNS_WAITING_MAX;
-use jumun::Stored;
+use jumun::{DocumentKey, Stored};
 use std::{
     collections::HashMap,
     hash::Hash,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 use tokio::sync::OwnedMutexGuard;
+
+/// What steps queue for.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(crate) enum QueueKey {
+    /// A document.
+    Document(DocumentKey),
+    /// An idempotency key.
+    Key(String),
+}
 
 type Queues<K> = Mutex<HashMap<K, Arc<Queue>>>;
 

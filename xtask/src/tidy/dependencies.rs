@@ -42,8 +42,8 @@ const LAYERS: [Layer; 20] = [
         "jumun-gateway", "jumun-host", "jumun-http", "jumun-runtime", "jumun-supervisor", "jumun-text"], &[]),
     layer("jumun-program", &["jumun-cli", "book-rental", "breakfast-mileage", "course-enrollment", "food-delivery", "sauce-shop"],
         &["jumun", "jumun-bus", "jumun-http"]),
-    layer("jumun-simulation", &[], &["breakfast-mileage", "course-enrollment", "food-delivery", "jumun", "jumun-audit",
-        "jumun-bus", "jumun-database", "jumun-guard", "jumun-http", "jumun-runtime", "jumun-telemetry", "sauce-shop"]),
+    layer("jumun-simulation", &[], &["book-rental", "breakfast-mileage", "course-enrollment", "food-delivery", "jumun",
+        "jumun-audit", "jumun-bus", "jumun-database", "jumun-guard", "jumun-http", "jumun-runtime", "jumun-telemetry", "sauce-shop"]),
     layer("xtask", &[], &[]),
 ];
 

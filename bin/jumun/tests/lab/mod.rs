@@ -20,7 +20,9 @@ pub(crate) use client::{Answer, Client, Customer, Told, basket};
 pub(crate) use course::{COURSE_SERVICES, Course, NEVER_PAID, REFUNDED, STANDS, TAKEN_BACK, application};
 pub(crate) use deed::Deed;
 pub(crate) use evidence::Stations;
-pub(crate) use plan::{Any, COURSE_ENROLLMENT, FOOD_DELIVERY, Plan, SAUCE_SHOP, Step, of_each_system, of_system};
+pub(crate) use plan::{
+    Any, BOOK_RENTAL, COURSE_ENROLLMENT, FOOD_DELIVERY, Plan, SAUCE_SHOP, Step, of_each_system, of_system,
+};
 pub(crate) use service::{Service, Trap};
 pub(crate) use site::{Attempt, Audit, Entry, Site};
 pub(crate) use up::{Up, exists};

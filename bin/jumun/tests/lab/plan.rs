@@ -41,12 +41,16 @@ pub(crate) const COURSE_ENROLLMENT: Plan = Plan {
     people: &[(Method::PUT, "/reservations/{id}/start", "")],
 };
 
+pub(crate) const BOOK_RENTAL: Plan =
+    Plan { system: book_rental::system, founding: "Rented", people: &[(Method::PUT, "/rentals/{id}/return", "")] };
+
 /// Makes a test of each of these functions for each system: they take its plan.
 macro_rules! of_each_system {
     ($($play:ident)+) => {
         $crate::lab::of_system! { food_delivery FOOD_DELIVERY $($play)+ }
         $crate::lab::of_system! { sauce_shop SAUCE_SHOP $($play)+ }
         $crate::lab::of_system! { course_enrollment COURSE_ENROLLMENT $($play)+ }
+        $crate::lab::of_system! { book_rental BOOK_RENTAL $($play)+ }
     };
 }
 pub(crate) use of_each_system;
@@ -127,7 +131,8 @@ fn names(model: &SystemModel) -> Vec<&'static str> {
 /// The service that serves a path.
 fn service_at<'a>(model: &'a SystemModel, path: &str) -> &'a ServiceModel {
     let serves = |service: &&ServiceModel| {
-        service.resources.iter().any(|it| path == it.path || path.starts_with(&format!("{}/", it.path)))
+        let mut paths = service.resources.iter().flat_map(|it| it.paths());
+        paths.any(|known| path == known || path.starts_with(&format!("{known}/")))
     };
     model.services.iter().find(serves).unwrap_or_else(|| panic!("nobody serves {path}"))
 }

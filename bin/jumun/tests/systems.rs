@@ -2,6 +2,7 @@
 
 mod lab;
 
+use jumun::Verb;
 use lab::{LONG, Up};
 use lab::{Plan, SAUCE_SHOP, of_each_system, wait_until};
 use serde_json::Value;
@@ -36,10 +37,13 @@ async fn an_order_goes_its_way_is_cancelled_and_leaves_a_clean_audit(plan: &Plan
     assert_eq!((again.status, &*again.problem()), (409, "conflict"));
     assert_eq!(up.audit("20s").exit_code, 0);
 
-    // What services ask each other is nothing for clients.
-    let resources = model.services.iter().flat_map(|service| &service.resources);
-    let asked = resources.filter(|it| it.commands.iter().all(|command| command.verb != jumun::Verb::Post));
-    for ask in asked.filter_map(|it| it.ask.as_ref()).map(|ask| ask.target) {
+    // What services ask each other is nothing for clients, unless they may post there themselves.
+    let of_clients = |path: &str| {
+        let mut resources = model.services.iter().flat_map(|service| &service.resources);
+        resources.any(|it| it.path == path && it.commands.iter().any(|command| command.verb == Verb::Post))
+    };
+    let asks = model.services.iter().flat_map(|service| &service.asks);
+    for ask in asks.filter(|ask| !ask.is_external() && !of_clients(ask.path)) {
         let own = up.client(ask.service).post_text(ask.path, "{}").await;
         assert_eq!((own.status, &*own.problem()), (403, "ask-only"), "{ask:?}");
     }
@@ -48,6 +52,19 @@ async fn an_order_goes_its_way_is_cancelled_and_leaves_a_clean_audit(plan: &Plan
 async fn every_command_works_for_it(plan: &Plan) {
     let (model, _) = plan.model();
     let up = plan.up().await;
+    assert!(!model.about.is_empty(), "it says what it is for");
+    let list = run(&up, &["list", model.name]);
+    let start = format!("jumun up {}", model.name);
+    for said in [model.name, model.about, &start] {
+        assert!(list.contains(said), "{said} is not in: {list}");
+    }
+    let listed: Value = serde_json::from_str(&run(&up, &["list", model.name, "--json"])).expect("JSON");
+    for (service, listed) in model.services.iter().zip(listed["services"].as_array().expect("a list")) {
+        assert_eq!((listed["name"].as_str(), listed["port"].as_u64()), (Some(service.name), Some(service.port.into())));
+        for resource in &service.resources {
+            assert!(list.contains(resource.path), "{} is not in: {list}", resource.path);
+        }
+    }
     let url = format!("http://{}", up.address("gateway"));
     let load = ["load", model.name, "--url", &url, "--requests", "30", "--concurrency", "4", "--json"];
     let load = run(&up, &[&load[..], &["--cancel", "20%", "--watch", "50%"]].concat());

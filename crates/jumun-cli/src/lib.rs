@@ -15,6 +15,7 @@ mod events;
 mod explain;
 mod failure;
 mod fault;
+mod list;
 mod load;
 mod log;
 mod logs;
@@ -50,6 +51,11 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    /// Lists the systems: what each is for, its services with their ports and paths, how to start it.
+    #[command(after_help = "Examples:
+  jumun list
+  jumun list food-delivery --json")]
+    List(list::Options),
     /// Starts all processes of a system on this machine, one process per service, and keeps them running until Ctrl-C.
     #[command(after_help = "Examples:
   jumun up food-delivery
@@ -155,6 +161,7 @@ pub fn main(systems: &[fn() -> SystemModel]) -> ExitCode {
 
 fn run(cli: Cli, systems: Systems<'_>) -> Result<ExitCode, Failure> {
     match cli.command {
+        Command::List(options) => list::run(&options, systems),
         Command::Up(options) => up::run(&options, systems),
         Command::Status(options) => operate::status(&options),
         Command::Kill(options) => operate::kill(&options),

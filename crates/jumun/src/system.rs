@@ -14,6 +14,7 @@ use serde_json::Map;
 /// from it.
 pub struct System<E: PublishedLanguage> {
     name: &'static str,
+    about: &'static str,
     examples: &'static str,
     services: Vec<Service<E>>,
     audit: fn(&Case<'_>) -> Findings,
@@ -28,6 +29,7 @@ impl<E: PublishedLanguage> System<E> {
     pub fn new(name: &'static str, examples: &'static str) -> Self {
         Self {
             name,
+            about: "",
             examples,
             services: Vec::new(),
             audit: |_| Findings::default(),
@@ -35,6 +37,13 @@ impl<E: PublishedLanguage> System<E> {
             total: Ledger::default(),
             load: None,
         }
+    }
+
+    /// Says in one sentence what the system is for. `jumun list` shows it.
+    #[must_use]
+    pub fn about(mut self, about: &'static str) -> Self {
+        self.about = about;
+        self
     }
 
     /// Adds a service.
@@ -81,6 +90,7 @@ impl<E: PublishedLanguage> System<E> {
         problems.extend(defaults.map(|error| Problem::DefaultSettings(error.to_string())));
         SystemModel {
             name: self.name,
+            about: self.about,
             services,
             event_types: E::TYPES,
             audit: self.audit,
@@ -97,6 +107,8 @@ impl<E: PublishedLanguage> System<E> {
 pub struct SystemModel {
     /// `food-delivery`; also the name of its topic.
     pub name: &'static str,
+    /// What it is for, in one sentence; empty where its team did not say.
+    pub about: &'static str,
     /// Its services, in the order of their declaration.
     pub services: Vec<ServiceModel>,
     /// Every kind of event.

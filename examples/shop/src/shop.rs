@@ -202,6 +202,7 @@ pub fn system() -> SystemModel {
     let payments =
         Resource::<Payment>::at("/payments").on_ask(&PAY, |pay| pay.order.cast(), pay, PaymentCommand::Return);
     System::new("shop", include_str!("examples.jsonl"))
+        .about("A customer orders and pays; a cancelled order gets its money back.")
         .service(Service::new("order", 8081).aggregate(orders).asks(&PAY))
         .service(Service::new("payment", 8082).aggregate(payments))
         .service(Service::new("receipt", 8083).view(ReadModel::<Receipt>::at("/receipts")))

@@ -31,6 +31,7 @@ pub fn system() -> SystemModel {
     let view = ReadModel::<MileageView>::at("/mileageViews").find_by("payId");
 
     System::new("breakfast-mileage", include_str!("examples.jsonl"))
+        .about("A customer orders breakfast and pays; a payment earns mileage, and a cancelled one takes it away.")
         .service(Service::new("order", 8081).aggregate(order).asks(&PAY).default_of("shed", "all"))
         .service(Service::new("payment", 8084).aggregate(payment).asks(&EARN).default_of("shed", "all"))
         .service(Service::new("mileage", 8087).aggregate(mileage).view(view).default_of("shed", "all"))

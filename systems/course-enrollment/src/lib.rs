@@ -58,6 +58,7 @@ pub fn system() -> SystemModel {
     let infomation = ReadModel::<Infomation>::at("/infomations").find_by("orderId");
 
     System::new("course-enrollment", include_str!("examples.jsonl"))
+        .about("A customer applies for a course and pays, now or later; the manager confirms the seat and starts the course.")
         .service(Service::new("order", 8081).aggregate(order).asks(&PAY))
         .service(Service::new("pay", 8082).aggregate(pay))
         .service(Service::new("reservation", 8083).aggregate(reservation))

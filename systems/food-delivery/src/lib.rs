@@ -40,6 +40,7 @@ pub fn system() -> SystemModel {
     let dashboard = ReadModel::<Dashboard>::at("/dashboards");
 
     System::new("food-delivery", include_str!("examples.jsonl"))
+        .about("A customer orders and pays, the shop confirms and cooks, a rider delivers.")
         .service(Service::new("order", 8081).aggregate(order).asks(&PAY))
         .service(Service::new("store", 8082).aggregate(store))
         .service(Service::new("delivery", 8083).aggregate(delivery))

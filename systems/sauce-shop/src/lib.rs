@@ -26,6 +26,7 @@ pub fn system() -> SystemModel {
     let dashboard = ReadModel::<OrderDashboard>::at("/orderDashboards").find_by("orderId");
 
     System::new("sauce-shop", include_str!("examples.jsonl"))
+        .about("A branch orders sauce and pays; the sauce is delivered; a dashboard shows payment and delivery.")
         .service(Service::new("order", 8084).aggregate(order).asks(&PAY))
         .service(Service::new("payment", 8085).aggregate(payment))
         .service(Service::new("delivery", 8086).aggregate(delivery))

@@ -21,7 +21,8 @@ pub(crate) use course::{COURSE_SERVICES, Course, NEVER_PAID, REFUNDED, STANDS, T
 pub(crate) use deed::Deed;
 pub(crate) use evidence::Stations;
 pub(crate) use plan::{
-    Any, BOOK_RENTAL, COURSE_ENROLLMENT, FOOD_DELIVERY, Plan, SAUCE_SHOP, Step, of_each_system, of_system,
+    Any, BOOK_RENTAL, BREAKFAST_MILEAGE, COURSE_ENROLLMENT, FOOD_DELIVERY, Plan, SAUCE_SHOP, Step, of_each_system,
+    of_system,
 };
 pub(crate) use service::{Service, Trap};
 pub(crate) use site::{Attempt, Audit, Entry, Site};

@@ -35,6 +35,8 @@ pub(crate) const SAUCE_SHOP: Plan = Plan {
     people: &[(Method::PATCH, "/deliveries/{id}", r#"{"state":"Complete"}"#)],
 };
 
+pub(crate) const BREAKFAST_MILEAGE: Plan = Plan { system: breakfast_mileage::system, founding: "Ordered", people: &[] };
+
 pub(crate) const COURSE_ENROLLMENT: Plan = Plan {
     system: course_enrollment::system,
     founding: "Ordered",
@@ -49,6 +51,7 @@ macro_rules! of_each_system {
     ($($play:ident)+) => {
         $crate::lab::of_system! { food_delivery FOOD_DELIVERY $($play)+ }
         $crate::lab::of_system! { sauce_shop SAUCE_SHOP $($play)+ }
+        $crate::lab::of_system! { breakfast_mileage BREAKFAST_MILEAGE $($play)+ }
         $crate::lab::of_system! { course_enrollment COURSE_ENROLLMENT $($play)+ }
         $crate::lab::of_system! { book_rental BOOK_RENTAL $($play)+ }
     };

@@ -56,7 +56,7 @@ async fn every_step_and_every_undo_may_be_repeated_and_counts_once(plan: &Plan) 
             let before = any.journals();
             id = any.have_done(&way[nth], id).await;
             let (tell, hear) = any.roles(&before);
-            assert!(!tell.is_empty() && !hear.is_empty(), "{:?} is told and heard", way[nth]);
+            assert!(!tell.is_empty(), "{:?} is told", way[nth]);
             for (victim, deaths) in deaths(&way[nth], &tell, &hear) {
                 let mut id = 0;
                 for step in &way[..nth] {

@@ -48,7 +48,8 @@ const LAYERS: [Layer; 20] = [
 ];
 
 /// Dependencies of crates on systems: of their tests only, each with its reason.
-const ON_SYSTEMS: [(&str, &str, &str); 4] = [
+const ON_SYSTEMS: [(&str, &str, &str); 5] = [
+    ("jumun-host", "breakfast-mileage", "tests of the configuration need a system with defaults of its own"),
     ("jumun-runtime", "course-enrollment", "tests of messages and delayed asks need a system that has them"),
     ("jumun-runtime", "food-delivery", "tests of consumer, rebuild and retention need a system with five services"),
     ("jumun-host", "course-enrollment", "tests of the configuration need delayed asks and a sender"),

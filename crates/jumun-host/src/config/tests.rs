@@ -34,6 +34,22 @@ fn url(order: &ServiceConfig) -> Option<String> {
 }
 
 #[test]
+fn a_system_has_defaults_of_its_own_which_every_source_overrides() {
+    let model = breakfast_mileage::system();
+    let shed = |sources: &Sources| {
+        let config = load(&model, sources).expect("a configuration");
+        let entries = explain(&model, sources).expect("a configuration");
+        let entry = entries.into_iter().find(|entry| entry.key == "payment.shed").expect("a key");
+        (config.services["payment"].shed, entry.value, entry.origin.to_string())
+    };
+    assert_eq!(shed(&sources(&[])), (Shed::All, json!("all"), "default of the system".to_owned()));
+    assert_eq!(shed(&sources(&[("payment.shed", "new")])), (Shed::New, json!("new"), "flag".to_owned()));
+    let food = explained(&sources(&[]));
+    assert_eq!(food["payment.shed"], (json!("new"), Origin::Default), "another system has them not");
+    assert!(reference(&[model]).contains("Defaults of this system: `order.shed = all`, `payment.shed = all`"));
+}
+
+#[test]
 fn the_defaults_are_what_the_readme_says() {
     let config = with(&[], &[]).expect("a configuration");
     let order = &config.services["order"];

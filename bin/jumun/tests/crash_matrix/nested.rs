@@ -61,6 +61,24 @@ async fn placing(victim: &str, point: &'static str, left: Option<[&str; 4]>) {
     assert_eq!((again.status, again.body), (201, told.answer.body), "the same key, the same answer, byte by byte");
 }
 
+/// Payment dies at a point, and the next process gets the same question again at once. The customer may have to ask again, and
+/// is never refused.
+async fn placing_again(point: &'static str) {
+    let mut lab = lab();
+    lab.order.set("order.calls.payment.time_limit=20s");
+    lab.payment.start_with(Trap::Dies(point)).await;
+    lab.start_all().await;
+    let customer = lab.customer("a-key");
+    let insisting = tokio::spawn(async move { customer.insist().await });
+    lab.payment.wait_until_dead().await;
+    lab.start_all().await;
+    let told = insisting.await.expect("a customer");
+    assert_eq!(told.answer.status, 201, "{told:?}");
+    lab.wait_until_at(told.answer.id(), STANDS).await;
+    lab.assert_the_promise().await;
+    assert_eq!(lab.order.client().all("/orders").await.len(), 1);
+}
+
 /// The order service has died with its payment made; then a service dies at a point while that is undone.
 async fn undoing(victim: &str, point: &'static str) {
     let mut lab = lab();
@@ -120,6 +138,10 @@ cells! {
     payment_dies_with_the_answer_in_hand: placing("payment", "call.after-answer", Some(EARNED));
     payment_dies_before_the_payment_stands: placing("payment", "outcome.before-commit", Some(EARNED));
     payment_dies_before_it_has_said_that_the_payment_stands: placing("payment", "outcome.after-commit", Some(PAID));
+
+    payment_is_asked_again_after_it_has_asked: placing_again("asking.after-commit");
+    payment_is_asked_again_after_it_has_its_answer: placing_again("call.after-answer");
+    payment_is_asked_again_after_the_payment_stands: placing_again("outcome.after-commit");
 
     mileage_dies_before_it_has_looked_at_the_question: placing("mileage", "ask.received", Some(NOTHING));
     mileage_dies_before_it_is_earned: placing("mileage", "decided.before-commit", Some(NOTHING));

@@ -2,6 +2,8 @@
 //! while what it left behind is undone, from the inside out.
 
 use crate::lab::{Breakfast, LONG, Trap, wait_until};
+use http::Method;
+use uuid::Uuid;
 
 const STANDS: [&str; 4] = ["Ordered", "Paid", "Earned", "Earned"];
 const CANCELLED: [&str; 4] = ["Cancelled", "Cancelled", "Removed", "Removed"];
@@ -61,22 +63,25 @@ async fn placing(victim: &str, point: &'static str, left: Option<[&str; 4]>) {
     assert_eq!((again.status, again.body), (201, told.answer.body), "the same key, the same answer, byte by byte");
 }
 
-/// Payment dies at a point, and the next process gets the same question again at once. The customer may have to ask again, and
-/// is never refused.
-async fn placing_again(point: &'static str) {
+/// Payment dies at a point, and the next process gets the same question again, as a caller that waits in its socket sends it.
+/// It answers this, and never refuses for good what only a crash has prevented.
+async fn asked_again(point: &'static str, status: u16) {
     let mut lab = lab();
-    lab.order.set("order.calls.payment.time_limit=20s");
+    lab.mileage.start().await;
     lab.payment.start_with(Trap::Dies(point)).await;
-    lab.start_all().await;
-    let customer = lab.customer("a-key");
-    let insisting = tokio::spawn(async move { customer.insist().await });
+    let (id, client) = (Uuid::now_v7().to_string(), lab.payment.client());
+    let head = [("content-type", "application/json"), ("idempotency-key", &*id), ("jumun-expires", "99999999999999")];
+    let ask = async |path| client.send(Method::POST, path, &head, r#"{"orderId":7,"amount":500}"#).await;
+    assert!(ask("/pays").await.is_err(), "it dies over it");
     lab.payment.wait_until_dead().await;
-    lab.start_all().await;
-    let told = insisting.await.expect("a customer");
-    assert_eq!(told.answer.status, 201, "{told:?}");
-    lab.wait_until_at(told.answer.id(), STANDS).await;
+    lab.payment.start().await;
+    for _ in 0..2 {
+        let answer = ask("/pays").await.expect("an answer");
+        assert_eq!(answer.status, status, "{answer:?}");
+    }
+    assert_eq!(ask("/pays/void").await.expect("an answer").status, 204, "there is no such order");
     lab.assert_the_promise().await;
-    assert_eq!(lab.order.client().all("/orders").await.len(), 1);
+    assert_eq!(lab.payment.client().get("/pays/7").await.status, if status == 201 { 200 } else { 404 });
 }
 
 /// The order service has died with its payment made; then a service dies at a point while that is undone.
@@ -139,9 +144,9 @@ cells! {
     payment_dies_before_the_payment_stands: placing("payment", "outcome.before-commit", Some(EARNED));
     payment_dies_before_it_has_said_that_the_payment_stands: placing("payment", "outcome.after-commit", Some(PAID));
 
-    payment_is_asked_again_after_it_has_asked: placing_again("asking.after-commit");
-    payment_is_asked_again_after_it_has_its_answer: placing_again("call.after-answer");
-    payment_is_asked_again_after_the_payment_stands: placing_again("outcome.after-commit");
+    payment_is_asked_again_after_it_has_asked: asked_again("asking.after-commit", 201);
+    payment_is_asked_again_after_it_has_its_answer: asked_again("call.after-answer", 503);
+    payment_is_asked_again_after_the_payment_stands: asked_again("outcome.after-commit", 201);
 
     mileage_dies_before_it_has_looked_at_the_question: placing("mileage", "ask.received", Some(NOTHING));
     mileage_dies_before_it_is_earned: placing("mileage", "decided.before-commit", Some(NOTHING));

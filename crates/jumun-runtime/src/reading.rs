@@ -56,7 +56,7 @@ impl Reading {
     }
 
     /// Waits for the turns of these documents, and reads them.
-    async fn take(&mut self, core: &Core, keys: Vec<DocumentKey>) -> Result<(), StepError> {
+    pub(crate) async fn take(&mut self, core: &Core, keys: Vec<DocumentKey>) -> Result<(), StepError> {
         self.wanted.extend(keys);
         let last = self.turns.last_key_value().map(|(key, _)| *key);
         let is_before = |key: &DocumentKey| !self.turns.contains_key(key) && last.is_some_and(|last| *key < last);

@@ -120,7 +120,7 @@ async fn time_out(engine: &Engine, waiting: &Waiting) -> Ended {
             None => Decided::default(), // its limit was turned off
             Some(waits) => {
                 let step = Step { decider, command: &waits.command, now, reply: Some(&Reply::OnlyLater) };
-                match core.decide(step, &mut reading).await {
+                match reading.decide(core, step).await {
                     Ok(Outcome::Decided(decided)) => decided,
                     Ok(Outcome::Rejected(why)) => {
                         tracing::warn!(order = waiting.id, name = waits.name, ?why, "the state refuses a time-out");

@@ -12,7 +12,7 @@ use crate::{
     limits::{EVENTS_AT_ONCE, RELAY_PAUSE, SYNC_EVERY},
 };
 use jumun_bus::{Bus, BusError, Publisher, Record, Source};
-use jumun_database::{JournalRecord, ReadError};
+use jumun_database::{Changes, CommitError, JournalRecord, ReadError};
 use jumun_telemetry::{TRACEPARENT, TraceContext};
 use std::sync::Arc;
 use tokio::{sync::Mutex, time::Instant};
@@ -162,6 +162,9 @@ impl Relay {
                             return Err(error.into());
                         }
                         is_opened_again = true;
+                        if self.has_database_gone().await {
+                            return Ok(());
+                        }
                         continue;
                     }
                     appended => appended?,
@@ -174,6 +177,13 @@ impl Relay {
             }
         }
         Ok(())
+    }
+
+    /// Whether files of the log have gone together with the database, which looks when it commits. Then no log is made again
+    /// where the data folder was.
+    async fn has_database_gone(&self) -> bool {
+        let looked = self.core.database().commit(Changes::default()).await;
+        matches!(looked, Err(CommitError::Failed(_)))
     }
 
     async fn sync_often(&self) {
@@ -202,7 +212,11 @@ impl Relay {
         match synced.await {
             Ok(Ok(_)) => self.core.metrics().synced(began.elapsed()),
             // The relay opens the log again, and says what it does about it.
-            Ok(Err(BusError::Damaged { .. })) => self.core.to_publish().notify_one(),
+            Ok(Err(BusError::Damaged { .. })) => {
+                if !self.has_database_gone().await {
+                    self.core.to_publish().notify_one();
+                }
+            }
             Ok(Err(error)) => tracing::warn!(%error, "the bus cannot be synced; the journal keeps its events"),
             Err(error) => tracing::error!(%error, "the sync of the bus has failed"),
         }

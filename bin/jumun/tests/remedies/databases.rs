@@ -148,13 +148,15 @@ async fn a_database_that_is_gone() {
 async fn a_data_folder_that_is_gone_and_whose_bus_is_elsewhere() {
     let mut up = Up::new();
     let bus = up.folder().join("bus");
-    up.set(format!("bus=log://{}", bus.display()));
+    let setting = format!("bus=log://{}", bus.display());
+    up.set(setting.as_str());
     up.start().await;
     healthy(&up).await;
     up.stop().await;
     move_all_away(&up);
     let lost = |up: &Up| {
-        assert_eq!(fails(up.command_of(READERS[0]), "database-lost").status, 2);
+        let audit = up.command_of(&["audit", "food-delivery", "--set", &setting]);
+        assert_eq!(fails(audit, "database-lost").status, 2);
         let failed = fails(up.command(), "database-lost");
         for named in [bus.display().to_string(), "order.db".to_owned()] {
             assert!(failed.said.contains(&named), "{named}: {}", failed.said);

@@ -568,6 +568,7 @@ async fn case(scenario: Scenario, seed: u64) -> BTreeMap<&'static str, u64> {
     let report = audit::run(&world.model, &readers, Duration::from_mins(1)).await.expect("memory can be read");
     assert_eq!(report.verdict(), Verdict::Clean, "seed {seed}: {report:#?}\n{answered:#?}");
     promises(&world, seed, &answered).await;
+    in_time(&world, seed).await;
     published_once(&world, seed).await;
     assert!(!delayed.is_finished(), "seed {seed}: {:?}", delayed.await);
     delayed.abort();
@@ -612,6 +613,29 @@ async fn promises(world: &World, seed: u64, clients: &[Client]) {
             finals.is_empty() || acknowledged.is_empty(),
             "seed {seed}: {name} was accepted and refused: {answers:?}"
         );
+    }
+}
+
+/// Nothing is due any more, and nothing was given up before its time.
+async fn in_time(world: &World, seed: u64) {
+    let mut began = BTreeMap::new();
+    let mut ended = Vec::new();
+    for (name, database) in &world.databases {
+        let due = database.due(now().as_millisecond() - 2_000, 1_000).await.expect("memory can be read");
+        assert!(due.is_empty(), "seed {seed}: {name} has not decided {due:?}");
+        for event in database.journal(0, 0, 1_000).await.expect("memory can be read") {
+            match event.event_type.as_str() {
+                "Ordered" => drop(began.insert(("StoreCanceled", event.key), event.time_ms + 3_000)),
+                "DeliveryStarted" => drop(began.insert(("DeliveryCanceled", event.key), event.time_ms + 2_000)),
+                "StoreCanceled" | "DeliveryCanceled" if event.body.contains("_IN_TIME") => ended.push(event),
+                _ => {}
+            }
+        }
+    }
+    for event in ended {
+        let due_ms = began[&(event.event_type.as_str(), event.key)];
+        assert!(event.time_ms >= due_ms, "seed {seed}: {event:?} before {due_ms}");
+        *world.faults.lock().expect("one thread").entry("not done in time").or_default() += 1;
     }
 }
 
@@ -699,6 +723,19 @@ fn a_rental_stands_if_and_only_if_it_holds_its_copies_and_no_copy_is_lost() {
 #[test]
 fn an_order_stands_if_and_only_if_it_is_paid_and_a_cancel_undoes_all_that_followed() {
     run(AS_IT_IS, 1_000);
+}
+
+#[test]
+fn an_order_that_shop_or_rider_are_late_for_is_cancelled_once_and_not_before_its_time() {
+    let settings = |service: &str| {
+        let settings = match service {
+            "store" => serde_json::json!({ "confirm": "manual", "accept_within": "3s" }),
+            "delivery" => serde_json::json!({ "pickup_within": "2s" }),
+            _ => serde_json::json!({}),
+        };
+        settings.as_object().expect("an object").clone()
+    };
+    run(Scenario { settings, ..AS_IT_IS }, 300);
 }
 
 #[test]

@@ -235,3 +235,6 @@ fn key(engine: &Engine, waiting: &Waiting) -> Option<DocumentKey> {
     let mut resources = engine.core().model().resources.iter();
     Some((resources.position(|resource| resource.collection == waiting.collection)?, waiting.id))
 }
+
+#[cfg(test)]
+mod tests;

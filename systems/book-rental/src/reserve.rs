@@ -7,8 +7,8 @@ use crate::{
     hold::HoldStatus,
 };
 use jumun::{
-    Aggregate, Context, Decision, First, Id, Index, NoSettings, Quantity, Reference, Time, conflict, emit, not_found,
-    nothing,
+    Aggregate, Context, Decision, First, Id, Index, Quantity, Reference, Time, TimeLimit, TimeOut, conflict, emit,
+    not_found, nothing,
 };
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -31,6 +31,24 @@ pub struct Reserve {
     pub status: ReserveStatus,
     /// When a copy was offered.
     pub ready_dt: Option<Time>,
+    /// Why it was cancelled, if the customer did not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<Reason>,
+}
+
+/// Why a reservation was cancelled.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
+pub enum Reason {
+    /// The customer has not rented the book in time.
+    NotFetchedInTime,
+}
+
+/// What an operator can set.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+pub struct Settings {
+    /// How long an offer holds until it passes on.
+    pub hold_for: TimeLimit,
 }
 
 /// What the customer sends.
@@ -75,6 +93,8 @@ pub enum Command {
     Fulfil,
     /// The customer no longer waits.
     Cancel,
+    /// The customer has not rented the book in time.
+    Expire,
 }
 
 impl Reserve {
@@ -91,7 +111,7 @@ impl Reserve {
 impl Aggregate for Reserve {
     type Command = Command;
     type Event = Event;
-    type Settings = NoSettings;
+    type Settings = Settings;
 
     const HEARS: &'static [On] =
         &[On::Reserved, On::ReserveReady, On::ReserveFulfilled, On::ReserveCanceled, On::StockReturned, On::Rented];
@@ -102,6 +122,13 @@ impl Aggregate for Reserve {
             | Event::ReserveReady(own)
             | Event::ReserveFulfilled(own)
             | Event::ReserveCanceled(own) => Some(own.id),
+            _ => None,
+        }
+    }
+
+    fn time_out(&self, settings: &Settings) -> Option<TimeOut<Command>> {
+        match self.status {
+            ReserveStatus::Ready => settings.hold_for.time_out("hold_for", Command::Expire),
             _ => None,
         }
     }
@@ -127,7 +154,7 @@ impl Aggregate for Reserve {
         match (command, reserve) {
             (Command::Reserve(wish), None) => {
                 ctx.ask(&LOOK, Look { book_id: wish.book_id })?;
-                emit(Event::Reserved(Reserve { id: ctx.id, wish, status: Waiting, ready_dt: None }))
+                emit(Event::Reserved(Reserve { id: ctx.id, wish, status: Waiting, ready_dt: None, reason: None }))
             }
             (Command::Reserve(_), Some(_)) => conflict("this reservation was made already"),
             (command, Some(reserve)) => match (command, reserve.status) {
@@ -136,6 +163,10 @@ impl Aggregate for Reserve {
                 }
                 (Command::Fulfil, Waiting | Ready) => emit(Event::ReserveFulfilled(reserve.at(Fulfilled))),
                 (Command::Cancel, Waiting | Ready) => emit(Event::ReserveCanceled(reserve.at(Canceled))),
+                (Command::Expire, Ready) => {
+                    let reason = Some(Reason::NotFetchedInTime);
+                    emit(Event::ReserveCanceled(Reserve { reason, ..reserve.at(Canceled) }))
+                }
                 (Command::Cancel, Fulfilled) => conflict("the customer has rented the book"),
                 (Command::Cancel, Canceled) => conflict("this reservation is cancelled already"),
                 (_, _) => nothing(),

@@ -58,6 +58,13 @@ fn every_interleaving_with_customers_who_wait_ends_well() {
 }
 
 #[test]
+fn every_interleaving_with_an_offer_that_ends_by_itself_ends_well() {
+    let saga = saga([RETURN, KIM_WAITS, LEE_WAITS]).set("reserve", "hold_for", "1h").check(offers);
+    let explored = saga.explore();
+    assert!(explored.states >= 500, "{explored:?}");
+}
+
+#[test]
 fn each_step_fails_and_repeats() {
     let saga = saga([CANCEL, RETURN]);
     saga.each_step_fails();

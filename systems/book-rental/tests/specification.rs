@@ -85,7 +85,7 @@ fn delivery_at(status: DeliveryStatus) -> Delivery {
 fn reserve_at(status: ReserveStatus) -> Reserve {
     let wish = reserve::Wish { book_id: id(5), qty: qty(1), customer_id: None };
     let ready_dt = (status != ReserveStatus::Waiting).then_some(Time::EPOCH);
-    Reserve { id: id(3), wish, status, ready_dt }
+    Reserve { id: id(3), wish, status, ready_dt, reason: None }
 }
 
 #[test]
@@ -290,6 +290,16 @@ mod a_reservation {
     fn is_offered_a_copy_once() {
         given::<Reserve>([reserved()]).when(3, reserve::Command::Offer).then([ready()]);
         given::<Reserve>([reserved(), ready()]).when(3, reserve::Command::Offer).then([]);
+    }
+
+    #[test]
+    fn that_is_not_fetched_in_time_is_cancelled_with_the_reason() {
+        let reason = Some(reserve::Reason::NotFetchedInTime);
+        let expired = Event::ReserveCanceled(Reserve { reason, ..reserve_at(ReserveStatus::Canceled) });
+        given::<Reserve>([reserved(), ready()]).when(3, reserve::Command::Expire).then([expired.clone()]);
+        for history in [vec![reserved()], vec![reserved(), ready(), expired]] {
+            given::<Reserve>(history).when(3, reserve::Command::Expire).then([]);
+        }
     }
 
     #[test]

@@ -10,7 +10,6 @@ use crate::{
     first::First,
     model::DocumentKey,
     rejection::Rejection,
-    subscription,
     time::Time,
     time_out::TimeOut,
     value::Id,
@@ -186,19 +185,6 @@ impl<'a, A: Aggregate> Context<'a, A> {
         peers: Peers<'a, A::Event>,
     ) -> Self {
         Self { id, now, settings, reply, peers, later: RefCell::default() }
-    }
-
-    /// Reads another instance of the same service, also a hidden one. None: it does not exist.
-    ///
-    /// The decision is committed only if that instance has not changed until then. Decisions that read the same instance
-    /// queue for it, so read few: at most [`READS_MAX`](crate::limits::READS_MAX).
-    pub fn read<B: Aggregate<Event = A::Event>>(&self, id: Id<B>) -> Result<Option<B>, Stop> {
-        let body = match self.peers {
-            Peers::Documents(documents) => documents.body(TypeId::of::<B>(), id.get()).map_err(Stop::Read)?,
-            Peers::History(events) => return Ok(subscription::folded(id, None, events)),
-        };
-        let read = body.map(serde_json::from_str).transpose();
-        read.map_err(|error: serde_json::Error| Stop::Read(Unread(Err(format!("it reads {id}: {error}")))))
     }
 
     /// Asks another service and returns its answer, for a decision that has a fallback. The first run of the decision stops

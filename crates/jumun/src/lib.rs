@@ -142,6 +142,7 @@ mod input;
 pub mod limits;
 mod load;
 mod model;
+mod reading;
 mod rejection;
 pub mod saga;
 mod service;

@@ -152,3 +152,32 @@ async fn orders_of_sauce_go_on_without_their_delivery_which_catches_up() {
     gateway.until(&format!("/deliveries/{}", ids[4]), "state", "Canceled").await;
     assert_eq!(up.audit("20s").exit_code, 0);
 }
+
+#[tokio::test]
+async fn the_address_of_payment_has_its_old_name_and_each_service_shows_what_it_was_given() {
+    let model = (SAUCE_SHOP.system)();
+    let mut up = SAUCE_SHOP.prepared();
+    let payment = format!("http://{}", up.address("payment"));
+    up.env("configurl", &payment);
+    up.env("LOCATION", "seoul");
+    up.start().await;
+    let info = up.client("order").get("/actuator/info").await.json();
+    assert_eq!(info["values"], serde_json::json!({ "LOCATION": "seoul", "api.payment.url": payment }));
+    let others = model.services.iter().filter(|service| service.name != "order");
+    for service in others {
+        let info = up.client(service.name).get("/actuator/info").await.json();
+        assert_eq!(info["values"], serde_json::json!({ "LOCATION": "seoul" }), "{}", service.name);
+    }
+    let (_, line) = SAUCE_SHOP.model();
+    assert_eq!(up.client("gateway").post_text(line.path, line.body).await.status, 201);
+
+    let mut config = up.command_of(&["config", model.name]);
+    let output = config.env("configurl", &payment).output().expect("a process");
+    let said = String::from_utf8_lossy(&output.stdout).into_owned();
+    let line = said.lines().find(|line| line.starts_with("order.calls.payment.url")).unwrap_or_default();
+    assert!(line.contains(&payment) && line.ends_with("# environment"), "{line}");
+    let mut config = up.command_of(&["config", model.name, "--set", "order.api.payment.url=http://127.0.0.1:1"]);
+    let output = config.env("configurl", &payment).output().expect("a process");
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(said.contains("configurl") && said.contains("order.api.payment.url"), "{said}");
+}

@@ -40,11 +40,13 @@
 //! * [`BackendUrl`]: the address of a database or a bus, which never shows its password.
 //! * [`Sources`], [`Layers`]: where values come from (`jumun.toml`, a mounted folder, the environment, flags), and
 //!   which source set a key.
+//! * [`Alias`]: another name of a key.
 
 // So that the tests of this crate can use `section!`, which names it.
 #[cfg(test)]
 extern crate self as jumun_config;
 
+mod alias;
 pub mod check;
 pub mod limits;
 mod section;
@@ -53,6 +55,7 @@ mod sources;
 pub mod units;
 mod url;
 
+pub use alias::Alias;
 pub use check::Invalid;
 pub use section::{Description, Section, describe, flatten, read};
 #[doc(hidden)]

@@ -1,5 +1,5 @@
-//! Where values come from: defaults, those of the system among them, then `jumun.toml`, then a folder of files that are named as their keys, then the
-//! environment (`JUMUN__ORDER__CALLS__PAYMENT__TIME_LIMIT=610ms`), then flags. The later source wins.
+//! Where values come from: defaults, those of the system among them, then `jumun.toml`, then a folder of files that are named
+//! as their keys, then the environment (`JUMUN__ORDER__CALLS__PAYMENT__TIME_LIMIT=610ms`), then flags. The later source wins.
 
 use crate::{Invalid, limits::VALUE_MAX_BYTES};
 use config::{File, FileFormat};
@@ -133,7 +133,7 @@ pub struct Layers(Vec<Layer>);
 
 /// What one source says.
 #[derive(Debug, Clone)]
-struct Layer {
+pub(crate) struct Layer {
     origin: Origin,
     values: config::Config,
     /// The keys that it sets.
@@ -206,6 +206,11 @@ impl Layers {
         Ok(self)
     }
 
+    /// Each source, the weakest first.
+    pub(crate) fn layers(&mut self) -> impl Iterator<Item = &mut Layer> {
+        self.0.iter_mut()
+    }
+
     /// All values in one table.
     ///
     /// # Errors
@@ -239,6 +244,22 @@ impl Layer {
         let mut keys = Vec::new();
         keys_of("", &Value::Object(values.clone().try_deserialize()?), &mut keys);
         Ok(Self { origin, values, keys })
+    }
+
+    /// Whether it is the environment.
+    pub(crate) fn is_environment(&self) -> bool {
+        self.origin == Origin::Environment
+    }
+
+    /// What it says, in one table.
+    pub(crate) fn table(&self) -> Result<Map<String, Value>, ConfigError> {
+        Ok(self.values.clone().try_deserialize()?)
+    }
+
+    /// Says this instead.
+    pub(crate) fn replace(&mut self, table: &Map<String, Value>) -> Result<(), ConfigError> {
+        *self = Self::new(self.origin.clone(), config::Config::try_from(table)?)?;
+        Ok(())
     }
 }
 

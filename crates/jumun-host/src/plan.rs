@@ -6,7 +6,7 @@
 //! 3. [`Plan::open`] opens the disk, and [`Process::serve`] serves.
 
 use crate::{
-    config::{Config, SENDER, ServiceConfig},
+    config::{Config, SENDER, ServiceConfig, values_of},
     error::{HostError, check},
     known::{self, Known},
 };
@@ -22,6 +22,7 @@ use jumun_runtime::{
 };
 use jumun_sender::{InvalidConfig, Kind, Sender, SenderConfig};
 use jumun_telemetry::Tracer;
+use serde_json::{Map, Value};
 use std::{collections::BTreeSet, path::PathBuf, sync::Arc, time::Duration};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
@@ -48,6 +49,7 @@ pub struct Process {
     services: BTreeSet<&'static str>,
     unavailable_status: StatusCode,
     start_delay: Duration,
+    values: Map<String, Value>,
 }
 
 /// Where a process listens, and how the program follows it.
@@ -134,6 +136,7 @@ impl<'a> Plan<'a> {
             services: system.services.iter().map(|service| service.name).collect(),
             unavailable_status: unavailable_status(config),
             start_delay: own.faults.start_delay,
+            values: values_of(service, config),
         })
     }
 }
@@ -144,7 +147,7 @@ impl Process {
     /// # Errors
     /// Where the service cannot publish or cannot read the bus.
     pub async fn serve(self, socket: Socket) -> Result<(), ServeError> {
-        let Self { engine, bus, retention, control, services, unavailable_status, start_delay } = self;
+        let Self { engine, bus, retention, control, services, unavailable_status, start_delay, values } = self;
         let Socket { listener, announce, report, stop } = socket;
         let serving = Serving {
             listener,
@@ -154,6 +157,7 @@ impl Process {
             retention,
             control,
             start_delay,
+            values,
             announce,
             report,
             stop,

@@ -166,9 +166,9 @@ pub use first::{First, Index};
 pub use input::BadInput;
 pub use load::{FieldValue, LoadLine};
 pub use model::{
-    AskModel, Behaviour, CommandModel, Decided, Defect, DocumentAfter, DocumentKey, Documents, EncodedEvent,
-    ErasedCommand, FieldModel, Folded, Folding, Ids, Lookup, NEW_ID, Outcome, ReceivedEvent, ResourceModel,
-    ServiceModel, SettingsError, SettleModel, Step, Stored, Text, TimedOut, Verb, WaitAfter,
+    AliasModel, AskModel, Behaviour, CommandModel, Decided, Defect, DocumentAfter, DocumentKey, Documents,
+    EncodedEvent, ErasedCommand, FieldModel, Folded, Folding, Ids, Lookup, NEW_ID, Outcome, ReceivedEvent,
+    ResourceModel, ServiceModel, SettingsError, SettleModel, Step, Stored, Text, TimedOut, Verb, WaitAfter,
 };
 pub use rejection::Rejection;
 pub use service::{ReadModel, Resource, Service};

@@ -48,8 +48,21 @@ pub struct ServiceModel {
     pub publishes: BTreeSet<EventType>,
     /// The keys of the runtime for which the service has defaults of its own.
     pub defaults: Vec<(&'static str, &'static str)>,
+    /// Other names of keys in its table.
+    pub aliases: Vec<AliasModel>,
     pub(crate) settings: Map<String, Value>,
     pub(crate) start: Shared<Map<String, Value>, Result<Arc<dyn Behaviour>, SettingsError>>,
+}
+
+/// Another name of a key in the table of a service.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct AliasModel {
+    /// `api.payment.url`
+    pub name: &'static str,
+    /// `configurl`: the variable of the environment that sets it, too.
+    pub variable: &'static str,
+    /// `calls.payment.url`
+    pub key: &'static str,
 }
 
 impl ServiceModel {

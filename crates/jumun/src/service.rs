@@ -8,8 +8,8 @@ use crate::{
     first::Index,
     input::{self, Texts},
     model::{
-        AskModel, Behaviour, CommandModel, ErasedCommand, FieldModel, Ids, ResourceModel, ServiceModel, SettingsError,
-        SettleModel, Text, Verb,
+        AliasModel, AskModel, Behaviour, CommandModel, ErasedCommand, FieldModel, Ids, ResourceModel, ServiceModel,
+        SettingsError, SettleModel, Text, Verb,
     },
     value::Id,
 };
@@ -220,6 +220,7 @@ pub struct Service<E: PublishedLanguage> {
     pub(crate) asks: Vec<AskTarget>,
     texts: &'static [Text],
     defaults: Vec<(&'static str, &'static str)>,
+    aliases: Vec<AliasModel>,
     settings: Map<String, Value>,
     /// The subscriptions of each aggregate and view, by the path.
     pub(crate) hears: Vec<(&'static str, &'static [E::Kind])>,
@@ -230,8 +231,8 @@ pub struct Service<E: PublishedLanguage> {
 impl<E: PublishedLanguage> Service<E> {
     /// A service and its public port.
     pub fn new(name: &'static str, port: u16) -> Self {
-        let (resources, asks, defaults, settings, hears, cells) = Default::default();
-        Self { name, port, resources, asks, texts: &[], defaults, settings, hears, cells, seed: Vec::new() }
+        let (resources, asks, defaults, aliases, settings, hears, cells) = Default::default();
+        Self { name, port, resources, asks, texts: &[], defaults, aliases, settings, hears, cells, seed: Vec::new() }
     }
 
     /// Adds an aggregate.
@@ -298,8 +299,16 @@ impl<E: PublishedLanguage> Service<E> {
         self
     }
 
+    /// Gives a key of the runtime in the table of this service another name, and a variable of the environment that sets it
+    /// without a prefix: for operators who know the spelling of an earlier implementation. `/actuator/info` shows its value.
+    #[must_use]
+    pub fn alias(mut self, name: &'static str, variable: &'static str, key: &'static str) -> Self {
+        self.aliases.push(AliasModel { name, variable, key });
+        self
+    }
+
     pub(crate) fn into_model(self) -> ServiceModel {
-        let Self { name, port, resources, asks, texts, defaults, settings, hears, cells, seed } = self;
+        let Self { name, port, resources, asks, texts, defaults, aliases, settings, hears, cells, seed } = self;
         let listens: BTreeSet<_> = hears.iter().flat_map(|(_, kinds)| *kinds).map(|kind| (*kind).into()).collect();
         let listens = listens.into_iter().filter(|event: &EventType| event.source != name).collect();
         let may_ask = asks.clone();
@@ -314,7 +323,7 @@ impl<E: PublishedLanguage> Service<E> {
             Ok(Arc::new(behaviour) as Arc<dyn Behaviour>)
         });
         let publishes = E::TYPES.iter().copied().filter(|event| event.source == name).collect();
-        ServiceModel { name, port, resources, asks, texts, listens, publishes, defaults, settings, start }
+        ServiceModel { name, port, resources, asks, texts, listens, publishes, defaults, aliases, settings, start }
     }
 }
 

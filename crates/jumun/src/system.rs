@@ -21,6 +21,7 @@ pub struct System<E: PublishedLanguage> {
     ledger: Ledger,
     total: Ledger,
     load: Option<LoadLine>,
+    values: Vec<&'static str>,
 }
 
 impl<E: PublishedLanguage> System<E> {
@@ -36,6 +37,7 @@ impl<E: PublishedLanguage> System<E> {
             ledger: Ledger::default(),
             total: Ledger::default(),
             load: None,
+            values: Vec::new(),
         }
     }
 
@@ -82,6 +84,14 @@ impl<E: PublishedLanguage> System<E> {
         self
     }
 
+    /// Declares a value that operators may set, such as `superuser.userId`: a text that each service shows at
+    /// `/actuator/info`, under this name.
+    #[must_use]
+    pub fn value(mut self, name: &'static str) -> Self {
+        self.values.push(name);
+        self
+    }
+
     /// Builds the system as a runtime sees it, and checks it: see [`SystemModel::problems`].
     pub fn build(self) -> SystemModel {
         let mut problems = check::system(self.examples, &self.services, self.load.as_ref());
@@ -97,6 +107,7 @@ impl<E: PublishedLanguage> System<E> {
             ledger: self.ledger,
             total: self.total,
             load: self.load,
+            values: self.values,
             problems,
         }
     }
@@ -121,6 +132,8 @@ pub struct SystemModel {
     pub total: Ledger,
     /// The requests that load tests send, if it declares them.
     pub load: Option<LoadLine>,
+    /// The values that operators may set and services show.
+    pub values: Vec<&'static str>,
     problems: Vec<Problem>,
 }
 

@@ -25,9 +25,16 @@ pub fn system() -> SystemModel {
     let delivery = Resource::<Delivery>::at("/deliveries").on_patch(delivery::Command::Change).find_by("orderId");
     let dashboard = ReadModel::<OrderDashboard>::at("/orderDashboards").find_by("orderId");
 
+    // The first implementation called the address of payment so.
+    let order = Service::new("order", 8084).aggregate(order).asks(&PAY).alias(
+        "api.payment.url",
+        "configurl",
+        "calls.payment.url",
+    );
+
     System::new("sauce-shop", include_str!("examples.jsonl"))
         .about("A branch orders sauce and pays; the sauce is delivered; a dashboard shows payment and delivery.")
-        .service(Service::new("order", 8084).aggregate(order).asks(&PAY))
+        .service(order)
         .service(Service::new("payment", 8085).aggregate(payment))
         .service(Service::new("delivery", 8086).aggregate(delivery))
         .service(Service::new("orderdashboard", 8087).view(dashboard))

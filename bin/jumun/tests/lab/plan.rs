@@ -103,10 +103,15 @@ impl Plan {
         (model, line)
     }
 
+    /// It as users start it, before they do.
+    pub(crate) fn prepared(&self) -> Up {
+        let (model, _) = self.model();
+        Up::of(model.name, &names(&model))
+    }
+
     /// It as users start it.
     pub(crate) async fn up(&self) -> Up {
-        let (model, _) = self.model();
-        let mut up = Up::of(model.name, &names(&model));
+        let mut up = self.prepared();
         up.start().await;
         up
     }

@@ -25,6 +25,7 @@ pub(crate) struct Up {
     /// Hold the ports without listening, so that nobody else gets them.
     _reserved: Vec<TcpSocket>,
     settings: Vec<String>,
+    environment: Vec<(&'static str, String)>,
     child: Option<Child>,
     folder: TempDir,
 }
@@ -53,7 +54,16 @@ impl Up {
             addresses.insert(name, address);
             reserved.push(socket);
         }
-        Self { program: program.into(), system, addresses, _reserved: reserved, settings, child: None, folder }
+        Self {
+            program: program.into(),
+            system,
+            addresses,
+            _reserved: reserved,
+            settings,
+            environment: Vec::new(),
+            child: None,
+            folder,
+        }
     }
 
     /// A system that is up.
@@ -66,6 +76,11 @@ impl Up {
     /// Sets a configuration key, from the next start on.
     pub(crate) fn set(&mut self, key_and_value: impl Into<String>) {
         set(&mut self.settings, key_and_value.into());
+    }
+
+    /// Sets a variable of the environment, from the next start on.
+    pub(crate) fn env(&mut self, name: &'static str, value: impl Into<String>) {
+        self.environment.push((name, value.into()));
     }
 
     pub(crate) fn folder(&self) -> &Path {
@@ -85,6 +100,7 @@ impl Up {
     pub(crate) fn command(&self) -> Command {
         let mut command = program(&self.program, self.folder.path());
         command.args(["up", self.system]).args(self.settings.iter().flat_map(|setting| ["--set", setting]));
+        command.envs(self.environment.iter().map(|(name, value)| (name, value)));
         command
     }
 

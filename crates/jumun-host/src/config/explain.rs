@@ -4,6 +4,8 @@ use super::{
     load::{Config, TELEMETRY, assemble, layers},
     service::{CALLS, NEIGHBOUR_KEYS, SENDER, ServiceConfig, ServiceKeys},
     system::SystemKeys,
+    tables::without_secret,
+    values::key_of,
 };
 use jumun::{ServiceModel, SystemModel};
 use jumun_config::{ConfigError, Entry, Section, Sources, flatten};
@@ -25,11 +27,28 @@ pub fn explain(model: &SystemModel, sources: &Sources) -> Result<Vec<Entry>, Con
 
 /// Destructures every struct, so that the compiler refuses a field that is not listed.
 fn values(model: &SystemModel, config: &Config) -> Values {
-    let Config { port_offset, unavailable_status, folder: _, bus, retention, gateway, telemetry, services, zone: _ } =
-        config;
+    let Config {
+        port_offset,
+        unavailable_status,
+        location,
+        folder: _,
+        bus,
+        retention,
+        gateway,
+        telemetry,
+        shown,
+        services,
+        zone: _,
+    } = config;
     let (port_offset, unavailable_status, retention) = (*port_offset, *unavailable_status, *retention);
-    let system = SystemKeys { port_offset, unavailable_status, bus: Some(bus.clone()), retention };
+    let location = location.clone();
+    let system = SystemKeys { port_offset, unavailable_status, location, bus: Some(bus.clone()), retention };
     let mut values = flatten(&system);
+    values.extend(model.values.iter().map(|name| {
+        let key = key_of(name);
+        let value = shown.get(*name).map_or(Value::Null, |text| text.clone().into());
+        (key.clone(), without_secret(&key, value))
+    }));
     values.extend(below(GATEWAY, gateway));
     values.extend(below(TELEMETRY, &TelemetryConfig::in_effect(telemetry.as_ref())));
     for service in &model.services {
@@ -58,12 +77,4 @@ fn of_service(service: &ServiceModel, config: &ServiceConfig) -> impl Iterator<I
 
 fn below<S: Section>(table: &str, section: &S) -> Values {
     flatten(section).into_iter().map(|(key, value)| (format!("{table}.{key}"), value)).collect()
-}
-
-/// Redacts a setting of the business whose name looks like that of a secret: settings have no declaration that says so. All
-/// other keys are redacted by their declaration.
-pub(super) fn without_secret(key: &str, value: Value) -> Value {
-    let words = ["password", "secret", "token", "credential", "api_key", "card"];
-    let is_secret = words.iter().any(|word| key.contains(word)) && !value.is_null();
-    if is_secret { "***".into() } else { value }
 }

@@ -4,6 +4,7 @@ use super::{
     service::{self, ServiceConfig},
     system::{self, SystemKeys},
     tables::{default_listen, section, table},
+    values,
 };
 use jiff::tz::TimeZone;
 use jumun::{ServiceModel, SystemModel};
@@ -30,6 +31,8 @@ pub struct Config {
     pub port_offset: u16,
     /// The HTTP status of answers that say *not now*.
     pub unavailable_status: u16,
+    /// The place where the system runs.
+    pub location: Option<String>,
     /// The folder of all data of this system.
     pub folder: PathBuf,
     /// The bus.
@@ -40,6 +43,8 @@ pub struct Config {
     pub gateway: GatewayConfig,
     /// The collector that takes spans, if there is one.
     pub telemetry: Option<OtlpConfig>,
+    /// The values that every service shows, by the name that users know.
+    pub shown: BTreeMap<&'static str, String>,
     /// The services, by name.
     pub services: BTreeMap<String, ServiceConfig>,
     /// The time zone that dates are shown in, from the variable `TZ` or the settings of the machine.
@@ -56,7 +61,8 @@ pub fn load(model: &SystemModel, sources: &Sources) -> Result<Config, ConfigErro
 
 /// What the sources say, over the defaults of the system.
 pub(super) fn layers(model: &SystemModel, sources: &Sources) -> Result<Layers, ConfigError> {
-    sources.layers()?.over(&defaults_of(model).collect::<Vec<_>>())
+    let layers = sources.layers()?.over(&defaults_of(model).collect::<Vec<_>>())?;
+    layers.resolve(&values::aliases(model), sources)
 }
 
 /// The keys of the runtime for which a system has defaults of its own.
@@ -71,11 +77,12 @@ pub(super) fn defaults_of(model: &SystemModel) -> impl Iterator<Item = (String, 
 pub(super) fn assemble(model: &SystemModel, sources: &Sources, layers: &Layers) -> Result<Config, ConfigError> {
     let mut given = layers.merged()?;
     let folder = sources.data.as_deref().unwrap_or(Path::new("data")).join(model.name);
-    let SystemKeys { port_offset, unavailable_status, bus, retention } = system::read(&mut given)?;
+    let SystemKeys { port_offset, unavailable_status, location, bus, retention } = system::read(&mut given)?;
     let bus = bus.unwrap_or_else(|| BusUrl::embedded(folder.join("bus")));
     let mut gateway = gateway(model, table(&mut given, GATEWAY)?, port_offset)?;
     let telemetry: TelemetryConfig = section(TELEMETRY, table(&mut given, TELEMETRY)?)?;
     let telemetry = telemetry.otlp(|name| sources.variable(name))?;
+    let shown = values::read(model, &mut given)?;
     let mut services = BTreeMap::new();
     for service in &model.services {
         let read = service::read(service, table(&mut given, service.name)?, &folder, port_offset)?;
@@ -85,7 +92,20 @@ pub(super) fn assemble(model: &SystemModel, sources: &Sources, layers: &Layers) 
         return Err(ConfigError::UnknownKey(key.clone()));
     }
     set_open_addresses(&mut gateway, &mut services);
-    Ok(Config { port_offset, unavailable_status, folder, bus, retention, gateway, telemetry, services, zone: zone()? })
+    let zone = zone()?;
+    Ok(Config {
+        port_offset,
+        unavailable_status,
+        location,
+        folder,
+        bus,
+        retention,
+        gateway,
+        telemetry,
+        shown,
+        services,
+        zone,
+    })
 }
 
 /// The time zone of the process. A machine without any has UTC; a `TZ` that names none is an error.

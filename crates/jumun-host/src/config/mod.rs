@@ -12,14 +12,17 @@ mod explain;
 mod load;
 mod reference;
 mod service;
+mod shown;
 mod system;
 mod tables;
+mod values;
 
 pub use explain::explain;
 pub use jumun_config::{ConfigError, Entry, Origin, Sources};
 pub use load::{Config, load};
 pub use reference::reference;
 pub use service::{SENDER, ServiceConfig};
+pub(crate) use shown::shown as values_of;
 
 #[cfg(test)]
 mod tests;

@@ -1,10 +1,10 @@
 //! The page of all keys for users, made from their declarations.
 
 use super::{
-    explain::without_secret,
     load::{TELEMETRY, defaults_of},
     service::{CALLS, SENDER, ServiceKeys},
     system::SystemKeys,
+    tables::without_secret,
 };
 use jumun::{ServiceModel, SystemModel};
 use jumun_config::{Section, describe};
@@ -73,6 +73,20 @@ fn system(page: &mut String, model: &SystemModel) {
     let defaults: Vec<_> = defaults_of(model).map(|(key, value)| format!("`{key} = {value}`")).collect();
     if !defaults.is_empty() {
         let _ = writeln!(page, "\nDefaults of this system: {}.", defaults.join(", "));
+    }
+    for service in &model.services {
+        for alias in &service.aliases {
+            let (name, key, variable) = (alias.name, alias.key, alias.variable);
+            let _ = writeln!(
+                page,
+                "\n`{0}.{name}`, and the variable or the file `{variable}`, are other names of `{0}.{key}`.",
+                service.name
+            );
+        }
+    }
+    if !model.values.is_empty() {
+        let values: Vec<_> = model.values.iter().map(|name| format!("`{name}`")).collect();
+        let _ = writeln!(page, "\nValues that each service shows at `/actuator/info`: {}.", values.join(", "));
     }
     let settings = model
         .services

@@ -35,3 +35,11 @@ pub(super) fn below(table: &str, error: ConfigError) -> ConfigError {
         error @ ConfigError::Unreadable(_) => error,
     }
 }
+
+/// Redacts a setting of the business whose name looks like that of a secret: settings have no declaration that says so. All
+/// other keys are redacted by their declaration.
+pub(super) fn without_secret(key: &str, value: Value) -> Value {
+    let words = ["password", "secret", "token", "credential", "api_key", "card"];
+    let is_secret = words.iter().any(|word| key.contains(word)) && !value.is_null();
+    if is_secret { "***".into() } else { value }
+}

@@ -1,6 +1,6 @@
 //! Defaults, sources, errors and the explanation of the keys of whole systems.
 
-use super::{explain::without_secret, *};
+use super::{tables::without_secret, *};
 use jumun_bus::BusUrl;
 use jumun_database::DatabaseUrl;
 use jumun_gateway::{GatewayConfig, RateConfig};
@@ -466,4 +466,72 @@ fn the_reference_has_every_key_that_may_be_set() {
         }
     }
     assert!(page.contains("| **Secret.** The password. |"), "{page}");
+}
+
+/// Food delivery with a value, and with a key that has another name.
+fn with_values() -> jumun::SystemModel {
+    let mut model = food_delivery::system();
+    model.values = vec!["superuser.userId", "superuser.password"];
+    let alias = jumun::AliasModel { name: "api.payment.url", variable: "configurl", key: "calls.payment.url" };
+    model.services[0].aliases.push(alias);
+    model
+}
+
+/// What order shows.
+fn shown(toml: &str, environment: &[(&str, &str)], mounted: &[(&str, &str)]) -> Value {
+    let (model, folder) = (with_values(), tempfile::tempdir().expect("a folder"));
+    let (file, values) = (folder.path().join("jumun.toml"), folder.path().join("values"));
+    fs::write(&file, toml).expect("a file");
+    fs::create_dir(&values).expect("a folder");
+    for (name, value) in mounted {
+        fs::write(values.join(name), value).expect("a file");
+    }
+    let environment = environment.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+    let (file, folder) = (Some(file), Some(values));
+    let sources = Sources { file, folder, environment: Some(environment.collect()), ..Sources::default() };
+    let config = load(&model, &sources).expect("a configuration");
+    Value::Object(values_of(model.service("order").expect("a service"), &config))
+}
+
+#[test]
+fn values_come_from_every_source_and_are_shown_without_secrets() {
+    let usual = json!({ "api.payment.url": "http://127.0.0.1:8084" });
+    assert_eq!(shown("", &[], &[]), usual, "what is not set is not shown");
+    let all = json!({
+        "LOCATION": "seoul", "superuser.userId": "kim", "superuser.password": "***", "api.payment.url": "http://pay:80",
+    });
+    let toml = "location = \"seoul\"\n[superuser]\nuserId = \"kim\"\npassword = \"p\"\n[order]\napi.payment.url = \"http://pay:80\"";
+    assert_eq!(shown(toml, &[], &[]), all);
+    let environment = [
+        ("LOCATION", "seoul"),
+        ("JUMUN__SUPERUSER__USERID", "kim"),
+        ("JUMUN__SUPERUSER__PASSWORD", "p"),
+        ("configurl", "http://pay:80"),
+    ];
+    assert_eq!(shown("", &environment, &[]), all);
+    let mounted = [
+        ("LOCATION", "seoul"),
+        ("superuser.userId", "kim"),
+        ("superuser.password", "p"),
+        ("order.api.payment.url", "http://pay:80"),
+    ];
+    assert_eq!(shown("", &[], &mounted), all);
+}
+
+#[test]
+fn a_key_with_another_name_is_explained_by_its_own_and_both_must_agree() {
+    let model = with_values();
+    let environment = [("configurl", "http://pay:80"), ("LOCATION", "seoul")];
+    let environment = environment.map(|(name, value)| (name.to_owned(), value.to_owned()));
+    let from = |set: &[(&str, &str)]| Sources { environment: Some(HashMap::from(environment.clone())), ..sources(set) };
+    let entries = explain(&model, &from(&[])).expect("a configuration");
+    for (key, value) in [("order.calls.payment.url", "http://pay:80"), ("location", "seoul")] {
+        let entry = entries.iter().find(|entry| entry.key == key).expect(key);
+        assert_eq!((&entry.value, &entry.origin), (&json!(value), &Origin::Environment), "{key}");
+    }
+    let error = load(&model, &from(&[("order.calls.payment.url", "http://other:80")])).expect_err("they differ");
+    let error = error.to_string();
+    assert!(error.contains("`order.calls.payment.url`") && error.contains("`configurl`"), "{error}");
+    let error = load(&model, &from(&[("order.api.payment.uri", "http://pay:80")])).expect_err("unknown");
+    assert_eq!(error.to_string(), "the key `order.api` is unknown");
 }

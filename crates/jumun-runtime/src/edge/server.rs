@@ -33,7 +33,7 @@ use jumun_telemetry::{
     Summary, Traffic, Window,
     limits::{SPAN_EXPORT_TIME_LIMIT, SUMMARY_SECONDS},
 };
-use serde_json::json;
+use serde_json::{Map, Value, json};
 use std::{collections::BTreeSet, path::PathBuf, sync::Arc, time::Duration};
 use tokio::{net::TcpListener, sync::Semaphore};
 use tokio_util::sync::CancellationToken;
@@ -54,6 +54,8 @@ pub struct Serving {
     pub control: PathBuf,
     /// How long it stays not ready after it could serve, for drills.
     pub start_delay: Duration,
+    /// The values that `/actuator/info` shows. No secrets.
+    pub values: Map<String, Value>,
     /// Called once it can surely serve: from then on requests may come, and the socket queues them.
     pub announce: Box<dyn FnOnce() + Send>,
     /// Called once the database has failed, with what happened and what to do: from then on no order is taken.
@@ -106,6 +108,7 @@ pub async fn serve(engine: Engine, serving: Serving) -> Result<(), ServeError> {
         retention,
         control: socket,
         start_delay,
+        values,
         announce,
         report,
         stop,
@@ -115,7 +118,7 @@ pub async fn serve(engine: Engine, serving: Serving) -> Result<(), ServeError> {
     let has_events = !engine.core().model().publishes.is_empty();
     let relay = if has_events { Some(Relay::open(engine.core(), bus.clone()).await?) } else { None };
     let name = engine.core().model().name;
-    let info = json!({ "service": name, "version": env!("CARGO_PKG_VERSION") });
+    let info = json!({ "service": name, "version": env!("CARGO_PKG_VERSION"), "values": values });
     let readiness = Readiness::new(info.as_object().cloned().unwrap_or_default());
     let given_up = recovery::start(engine.core(), engine.transport()).await;
     delayed::start(&engine).await;

@@ -385,7 +385,9 @@ impl State {
         match change {
             RequestChange::Insert(mut request) => {
                 request.answer = stored(request.answer.take());
-                self.raise_last_id(&request.collection, request.subject);
+                if request.takes_its_subject() {
+                    self.raise_last_id(&request.collection, request.subject);
+                }
                 if let Some(key) = &request.key {
                     self.keys.insert(key.clone(), request.id);
                 }

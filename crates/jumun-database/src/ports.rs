@@ -145,8 +145,8 @@ pub trait Database: ReadDatabase + RebuildDatabase {
     /// Applies all changes, durably, or none.
     fn commit(&self, changes: Changes) -> CommitFuture<'_, Receipt>;
 
-    /// An id for a new document: larger than the ids of all documents and of all requests' subjects in this collection,
-    /// those of purged requests included. Ids have gaps. None is given out twice, except that one which was in no
+    /// An id for a new document: larger than the ids of all documents in this collection, and than the subjects of all
+    /// requests that were not done at once, those of purged requests included. Ids have gaps. None is given out twice, except that one which was in no
     /// commit may come again after a restart.
     fn next_id(&self, collection: &'static str) -> ReadFuture<'_, i64>;
 

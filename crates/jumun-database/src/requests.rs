@@ -83,6 +83,14 @@ pub struct Request {
     pub trace: Option<Trace>,
 }
 
+impl Request {
+    /// Whether no new document may get the id of its subject: its neighbour may know something of this id. A request that is
+    /// done at once has left its document, or nothing; and of the id of nothing a client decides.
+    pub(crate) fn takes_its_subject(&self) -> bool {
+        self.state != RequestState::Done
+    }
+}
+
 /// Whom a request asks.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AskRecord {

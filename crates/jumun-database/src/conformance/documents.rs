@@ -197,7 +197,12 @@ pub async fn an_id_is_never_given_twice(home: &impl Home) {
     database.commit(requests([insert(&request(None, RequestState::Asking, 70))])).await.unwrap();
     assert_eq!(database.next_id("orders").await.unwrap(), 71);
     assert_eq!(database.next_id("menus").await.unwrap(), 2);
-    // What is refused uses up nothing.
+    // What is refused uses up nothing: a client may name any id.
+    let mut refused = request(None, RequestState::Done, 1);
+    refused.subject = i64::MAX;
+    refused.answer = Some(super::fixtures::answer(404));
+    database.commit(requests([insert(&refused)])).await.unwrap();
+    assert_eq!(database.next_id("orders").await.unwrap(), 72);
     database.commit(documents([order(900, 3, &body)])).await.unwrap_err();
     assert!(database.next_id("orders").await.unwrap() < 900);
 
@@ -209,7 +214,7 @@ pub async fn an_id_is_never_given_twice(home: &impl Home) {
 
     let voided = request(None, RequestState::Voided, 200);
     database.commit(requests([insert(&voided)])).await.unwrap();
-    assert_eq!(database.purge_requests(i64::MAX, 0).await.unwrap(), 1);
+    assert_eq!(database.purge_requests(i64::MAX, 0).await.unwrap(), 2);
     database.close().await;
     drop(database);
     let database = home.open(schema(1));

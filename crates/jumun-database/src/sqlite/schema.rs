@@ -5,7 +5,7 @@
 //!                     JSON, so that a reader needs no configuration; dates, while those of an earlier release are still
 //!                     to be written in three digits of a second
 //! counters            journal/<partition>   the last number given out
-//!                     ids/<collection>      the largest subject of any request; survives the purge of the request
+//!                     ids/<collection>      the largest subject of a request that was not done at once; survives its purge
 //!                     shown/<collection>    how many documents are shown
 //!                     requests              how many requests there are
 //! journal, positions, requests, bases

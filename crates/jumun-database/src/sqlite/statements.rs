@@ -160,7 +160,8 @@ impl<'c> Statements<'c> {
                     answer.and(partition),
                     answer.and(sequence),
                 ])?;
-                counters.request_added(&request.collection, request.subject);
+                let subject = request.takes_its_subject().then_some(request.subject);
+                counters.request_added(&request.collection, subject.unwrap_or_default());
             }
             RequestChange::Move { id, to, answer: None, .. } => {
                 self.move_request.execute(params![id.as_bytes(), to.as_str()])?;

@@ -36,10 +36,10 @@ pub(super) async fn parameter(request: &mut Request) -> String {
     parameters.ok().and_then(|all| all.iter().next().map(|(_, value)| value.to_owned())).unwrap_or_default()
 }
 
-/// The id in the path. `+1` and `01` are numbers too, but no document has such a path.
+/// The id in the path: 1 or more. `+1` and `01` are numbers too, but no document has such a path.
 pub(super) async fn id(request: &mut Request) -> Result<i64, Problem> {
     let segment = parameter(request).await;
-    segment.parse().ok().filter(|id: &i64| id.to_string() == segment).ok_or_else(not_there)
+    segment.parse().ok().filter(|id: &i64| *id >= 1 && id.to_string() == segment).ok_or_else(not_there)
 }
 
 /// A header that has one value. Which of several counts is not ours to choose.

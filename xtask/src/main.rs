@@ -1,11 +1,12 @@
 //! Build, test and release automation, in Rust so that it runs wherever the project builds.
 
+mod api;
 mod tidy;
 
 use clap::{Parser, Subcommand};
 use std::{
     env, fs,
-    path::PathBuf,
+    path::{Path, PathBuf},
     process::{Command, ExitCode, Stdio},
 };
 
@@ -48,8 +49,10 @@ course-enrollment, book-rental; xtask.")]
     Lint,
     /// The rules of the repository that are code: dependencies, sizes, purity, clocks, imports, documents, machine.
     Tidy,
-    /// Makes docs/configuration.md from the declarations of the keys.
+    /// Makes docs/configuration.md and docs/models from the code.
     Docs,
+    /// Validates the documents in docs/models, and runs schemathesis against every process of every system.
+    Api,
     /// All benchmarks. They print tables; nothing fails by being slow.
     Bench,
 }
@@ -86,6 +89,7 @@ fn main() -> ExitCode {
         }
         Task::Tidy => tidy(),
         Task::Docs => docs(),
+        Task::Api => api::check(&root()),
         Task::Bench => ["jumun-database", "jumun-bus", "jumun-guard", "jumun-program"]
             .iter()
             .all(|package| cargo(&["bench", "--package", package, "--benches"])),
@@ -105,13 +109,29 @@ fn root() -> PathBuf {
     folder.parent().map_or_else(|| PathBuf::from("."), PathBuf::from)
 }
 
-/// Writes what the program says about its configuration into the page. A test of the program compares the two.
+/// The documents of a system: the file and the format.
+const MODEL_DOCUMENTS: [(&str, &str); 4] =
+    [("model.json", "json"), ("board.mmd", "mermaid"), ("asyncapi.json", "asyncapi"), ("openapi.json", "openapi")];
+
+/// Writes what the program says about its configuration and its systems. Tests of the program compare the two.
 fn docs() -> bool {
-    const PAGE: &str = "docs/configuration.md";
+    let root = root();
+    let Ok(systems) = api::folders(&root.join("systems")) else { return false };
+    let names = systems.iter().filter_map(|system| system.file_name()?.to_str());
+    let models = names.flat_map(|system| {
+        MODEL_DOCUMENTS
+            .map(|(file, format)| (format!("docs/models/{system}/{file}"), vec!["model", system, "--format", format]))
+    });
+    let configuration = ("docs/configuration.md".to_owned(), vec!["config", "--reference"]);
+    models.chain([configuration]).all(|(file, arguments)| write_output(&root.join(file), &arguments))
+}
+
+/// Writes what the program prints into a file.
+fn write_output(file: &Path, arguments: &[&str]) -> bool {
     let program = env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-    let arguments = ["run", "--quiet", "--package", "jumun-program", "--", "config", "--reference"];
-    eprintln!("cargo {} > {PAGE}", arguments.join(" "));
-    let page = match Command::new(program).args(arguments).stderr(Stdio::inherit()).output() {
+    let arguments = [&["run", "--quiet", "--package", "jumun-program", "--"], arguments].concat();
+    eprintln!("cargo {} > {}", arguments.join(" "), file.display());
+    let printed = match Command::new(program).args(arguments).stderr(Stdio::inherit()).output() {
         Ok(output) if output.status.success() => output.stdout,
         Ok(_) => return false,
         Err(error) => {
@@ -119,10 +139,11 @@ fn docs() -> bool {
             return false;
         }
     };
-    match fs::write(root().join(PAGE), page) {
+    let folder = file.parent().map_or(Ok(()), fs::create_dir_all);
+    match folder.and_then(|()| fs::write(file, printed)) {
         Ok(()) => true,
         Err(error) => {
-            eprintln!("{PAGE} cannot be written: {error}");
+            eprintln!("{} cannot be written: {error}", file.display());
             false
         }
     }

@@ -465,6 +465,23 @@ async fn wrong_paths_are_404_and_wrong_methods_405_with_what_is_allowed() {
 }
 
 #[tokio::test]
+async fn a_client_who_names_any_id_uses_up_none() {
+    let mut lab = Lab::running().await;
+    let orders = lab.order.client();
+    for id in ["0", "9223372036854775807"] {
+        let key = [("idempotency-key", format!("cancel-{id}"))];
+        let key: Vec<_> = key.iter().map(|(name, value)| (*name, value.as_str())).collect();
+        let answer = orders.send(Method::DELETE, &format!("/orders/{id}"), &key, "").await.expect("an answer");
+        assert_eq!((answer.status, &*answer.problem()), (404, "not-found"), "{id}");
+    }
+    order(&orders, "냉면", 1).await;
+    lab.order.kill();
+    lab.order.start().await;
+    order(&orders, "냉면", 1).await;
+    assert_eq!(orders.get("/orders/2").await.status, 200);
+}
+
+#[tokio::test]
 async fn a_number_has_one_path() {
     let lab = Lab::running().await;
     let orders = lab.order.client();
@@ -961,4 +978,38 @@ async fn outlive_a_full_disk(whose: &str, what_customers_hear: &str) {
         lab.assert_the_promise().await;
         assert_eq!(shown().await, acknowledged);
     }
+}
+
+#[tokio::test]
+async fn a_service_documents_its_api_and_shows_it_without_a_network() {
+    let mut lab = Lab::running().await;
+    lab.gateway.start().await;
+    for client in [lab.payment.client(), lab.gateway.client()] {
+        let api = client.get("/openapi.json").await;
+        assert_eq!((api.status, api.header("content-type")), (200, Some("application/json")));
+        assert_eq!(api.json()["openapi"], "3.1.0");
+        let page = client.get("/docs").await;
+        assert_eq!((page.status, page.header("content-type")), (200, Some("text/html; charset=utf-8")));
+        assert!(page.header("content-security-policy").is_some_and(|policy| policy.starts_with("default-src 'none'")));
+        let text = String::from_utf8_lossy(&page.body);
+        assert!(!text.contains("//"), "it names another server: {text}");
+        for file in ["/docs/start.js", "/docs/swagger-ui.css", "/docs/swagger-ui-bundle.js"] {
+            assert!(text.contains(&file[1..]), "the page uses {file}");
+            assert_eq!(client.get(file).await.status, 200, "{file}");
+        }
+        assert_eq!(client.get("/docs/nothing").await.status, 404);
+        assert_eq!(client.send(Method::POST, "/docs", &[], "").await.expect("an answer").status, 405);
+    }
+    let paths = |api: &Value, path: &str| {
+        let item = api["paths"][path].as_object().cloned().unwrap_or_default();
+        item.keys().cloned().collect::<Vec<_>>()
+    };
+    let own = lab.payment.client().get("/openapi.json").await.json();
+    let joined = lab.gateway.client().get("/openapi.json").await.json();
+    assert_eq!(
+        (paths(&own, "/payinfos"), paths(&own, "/payinfos/void")),
+        (vec!["get".into(), "post".into()], vec!["post".into()])
+    );
+    assert_eq!((paths(&joined, "/payinfos"), paths(&joined, "/payinfos/void")), (vec!["get".to_owned()], vec![]));
+    assert!(own["paths"]["/orders"].is_null() && joined["paths"]["/orders"].is_object());
 }

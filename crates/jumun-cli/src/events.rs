@@ -85,7 +85,7 @@ pub(crate) fn run(command: &Command, systems: Systems<'_>) -> Result<ExitCode, F
 
 fn tail(options: &Tail, systems: Systems<'_>) -> Result<ExitCode, Failure> {
     let (model, config) = options.system.load(systems)?;
-    let types = || model.event_types.iter().map(|event_type| event_type.name);
+    let types = || model.events.iter().map(|event| event.kind.name);
     if let Some(unknown) = options.types.iter().find(|wanted| !types().any(|known| known == **wanted)) {
         let why = format!("{} has no events of the type `{unknown}`", model.name);
         let remedy = format!("Its types: {}.", types().collect::<Vec<_>>().join(", "));

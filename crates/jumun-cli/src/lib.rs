@@ -19,6 +19,7 @@ mod list;
 mod load;
 mod log;
 mod logs;
+mod model;
 mod operate;
 mod options;
 mod output;
@@ -135,6 +136,12 @@ Data is stored in ./data/<system>/<service>.db. Set the log levels with JUMUN_LO
 
 Exit status: 0 availability reached and audit clean; 1 one of them is not; 2 cannot be determined.")]
     Load(load::Options),
+    /// Prints the model of a system, read off its code: services, commands, events, policies, views, asks.
+    #[command(after_help = "Examples:
+  jumun model food-delivery
+  jumun model food-delivery --format mermaid > board.mmd
+  jumun model food-delivery --format asyncapi > asyncapi.json")]
+    Model(model::Options),
     /// Explains an error: what it means, when it happens, what to do.
     Explain(explain::Options),
     /// Shows every key of the configuration with its value in effect and the source that set it.
@@ -180,6 +187,7 @@ fn run(cli: Cli, systems: Systems<'_>) -> Result<ExitCode, Failure> {
         Command::View(command) => view::run(&command, systems),
         Command::Why(options) => why::run(&options, systems),
         Command::Load(options) => load::run(&options, systems),
+        Command::Model(options) => model::run(&options, systems),
         Command::Explain(options) => explain::run(&options),
         Command::Config(options) => config::run(&options, systems),
     }

@@ -57,7 +57,7 @@ fn to_json(model: &SystemModel) -> Value {
 
 /// The paths of a service, and whether each is a view.
 fn paths(service: &ServiceModel) -> impl Iterator<Item = (&'static str, bool)> {
-    service.resources.iter().map(|resource| (resource.path, resource.folds.is_some()))
+    service.resources.iter().map(|resource| (resource.path, resource.is_view))
 }
 
 fn start(model: &SystemModel) -> String {

@@ -55,7 +55,7 @@ fn rebuild(options: &Rebuild, systems: Systems<'_>) -> Result<ExitCode, Failure>
 fn service_with<'a>(model: &'a SystemModel, wanted: &str) -> Result<&'a ServiceModel, Failure> {
     model.services.iter().find(|service| views_named(service, wanted).is_ok()).ok_or_else(|| {
         let views = model.services.iter().flat_map(|service| {
-            let views = service.resources.iter().filter(|resource| resource.folds.is_some());
+            let views = service.resources.iter().filter(|resource| resource.is_view);
             views.map(move |view| format!("{} of {}", view.collection, service.name))
         });
         let views: Vec<_> = views.collect();

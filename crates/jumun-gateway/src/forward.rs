@@ -115,6 +115,7 @@ impl Forwarder {
         config: &GatewayConfig,
         restarts: u32,
         unavailable_status: StatusCode,
+        openapi: String,
         shed: &BTreeMap<String, Shed>,
     ) -> Self {
         let mut registry = telemetry::registry(GATEWAY, restarts);
@@ -133,7 +134,7 @@ impl Forwarder {
             own_pages: metrics.route("*", pages::BASE),
             unrouted: metrics.route("*", "elsewhere"),
             metrics,
-            pages: Pages::new(model.name, registry),
+            pages: Pages::new(model.name, openapi, registry),
             commands: TaskTracker::new(),
             buffered_bytes: Arc::default(),
         }
@@ -241,6 +242,11 @@ impl Forwarder {
         };
         let mut response = answer?;
         head::prepare_response(&mut response, request_id);
+        if route.is_for_services(&Method::POST, path)
+            && let (Some(allow), Some(allowed)) = (response.headers_mut().get_mut(header::ALLOW), route.allowed(path))
+        {
+            *allow = value_of(allowed); // the service names the method that is not for clients
+        }
         if let Some(key) = key
             && response.status().is_server_error()
         {

@@ -49,14 +49,16 @@ pub struct Gateway {
     pub restarts: u32,
     /// The status of answers that mean *temporarily unavailable*.
     pub unavailable_status: StatusCode,
+    /// The OpenAPI document of the gateway, JSON.
+    pub openapi: String,
     /// Which requests to each service are shed under overload. A service that is missing has the default.
     pub shed: BTreeMap<String, Shed>,
 }
 
 /// Serves until the stop, then drains.
 pub async fn serve(model: &SystemModel, config: &GatewayConfig, gateway: Gateway) {
-    let Gateway { listener, announce, stop, restarts, unavailable_status, shed } = gateway;
-    let forwarder = Arc::new(Forwarder::new(model, config, restarts, unavailable_status, &shed));
+    let Gateway { listener, announce, stop, restarts, unavailable_status, openapi, shed } = gateway;
+    let forwarder = Arc::new(Forwarder::new(model, config, restarts, unavailable_status, openapi, &shed));
     let mut background = tokio::task::JoinSet::new();
     for upstream in forwarder.routes.services().iter().flat_map(|service| &service.upstreams.all) {
         background.spawn(upstream.clone().probe());

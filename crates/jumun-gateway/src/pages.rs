@@ -1,24 +1,28 @@
-//! The gateway's own pages: health, information, metrics.
+//! The gateway's own pages: health, information, metrics, documentation. No resource may have their paths.
 
 use crate::{body::Body, config::GATEWAY, routes::Routes, shedding::LoadShedding, slots::Slots};
 use http::{Method, Response, request::Parts};
-use jumun_http::{ALL_METHODS, Code, Offer, Precondition, Problem, READ_ONLY, Reply, respond, wrong_method};
+use jumun_http::{
+    ALL_METHODS, Code, DOCS, DOCS_FILES, OPENAPI, Offer, Precondition, Problem, READ_ONLY, Reply, respond, wrong_method,
+};
 use jumun_telemetry as telemetry;
 use prometheus_client::registry::Registry;
 use serde_json::{Value, json};
 use std::borrow::Cow;
 
-/// Where the pages are.
+/// Where most pages are.
 pub(crate) const BASE: &str = "/actuator";
 
 /// Whether a path is that of a page, or below it.
 pub(crate) fn is_one(path: &str) -> bool {
-    path.strip_prefix(BASE).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+    let is_below = |base: &str| path.strip_prefix(base).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
+    [BASE, DOCS, OPENAPI].into_iter().any(is_below)
 }
 
 /// What the pages show besides the state of the forwarder.
 pub(crate) struct Pages {
     info: Value,
+    openapi: String,
     registry: Registry,
 }
 
@@ -31,9 +35,9 @@ pub(crate) struct State<'a> {
 }
 
 impl Pages {
-    pub(crate) fn new(system: &str, registry: Registry) -> Self {
+    pub(crate) fn new(system: &str, openapi: String, registry: Registry) -> Self {
         let info = json!({ "service": GATEWAY, "system": system, "version": env!("CARGO_PKG_VERSION") });
-        Self { info, registry }
+        Self { info, openapi, registry }
     }
 
     /// Answers a request for a page.
@@ -44,22 +48,25 @@ impl Pages {
         if path == "*" || *method == Method::CONNECT {
             return not_by_this_method(method, path, ALL_METHODS); // the server as a whole
         }
-        let offer = match path {
-            "/actuator/health" | "/actuator/health/liveness" | "/actuator/health/readiness" | "/actuator/info" => {
-                Offer::Json
-            }
-            "/actuator/prometheus" => Offer::Metrics,
+        let file = DOCS_FILES.iter().find(|file| file.path == path);
+        let offer = match (path, file) {
+            (_, Some(file)) => file.offer,
+            ("/actuator/health" | "/actuator/health/liveness" | "/actuator/health/readiness", None) => Offer::Json,
+            ("/actuator/info" | OPENAPI, None) => Offer::Json,
+            ("/actuator/prometheus", None) => Offer::Metrics,
             _ => return Err(Problem::new(Code::NotFound, format!("Nothing is served at {path}."))),
         };
         if method != Method::GET && method != Method::HEAD {
             return not_by_this_method(method, path, READ_ONLY);
         }
         let media_type = offer.choose(&head.headers)?;
-        let reply = match path {
-            "/actuator/health" => jumun_http::status(state.is_ready, Some(state.routes.components())),
-            "/actuator/health/readiness" => jumun_http::status(state.is_ready, None),
-            "/actuator/info" => Reply::Found(self.info.to_string()),
-            "/actuator/prometheus" => {
+        let reply = match (path, file) {
+            (_, Some(file)) => Reply::Found(file.content.to_owned()),
+            (OPENAPI, _) => Reply::Found(self.openapi.clone()),
+            ("/actuator/health", _) => jumun_http::status(state.is_ready, Some(state.routes.components())),
+            ("/actuator/health/readiness", _) => jumun_http::status(state.is_ready, None),
+            ("/actuator/info", _) => Reply::Found(self.info.to_string()),
+            ("/actuator/prometheus", _) => {
                 state.shedding.set_in_progress(state.slots.taken());
                 Reply::Found(telemetry::page(&self.registry))
             }

@@ -110,17 +110,23 @@ impl Routes {
 }
 
 impl Route {
-    /// The methods of a path, as `Allow` has them. None if the service has no such path.
+    /// The methods of a path, as `Allow` has them: what clients may send. None if there is no such path for them.
     pub(crate) fn allowed(&self, path: &str) -> Option<String> {
-        allowed(&self.resource, path.strip_prefix(self.path)?)
+        let methods = allowed(&self.resource, path.strip_prefix(self.path)?)?;
+        if !self.is_for_services(&Method::POST, path) {
+            return Some(methods);
+        }
+        let methods: Vec<_> = methods.split(", ").filter(|method| *method != "POST").collect();
+        (methods != ["OPTIONS"]).then(|| methods.join(", "))
     }
 
     /// Whether only other services may send this request, as an ask. A path may take asks and commands of clients: then
     /// headers that only services send make the difference, and the gateway removes them.
     pub(crate) fn is_for_services(&self, method: &Method, path: &str) -> bool {
-        let mut commands = self.resource.commands.iter();
-        let is_for_clients = path == self.path && commands.any(|command| command.verb == Verb::Post);
-        self.resource.ask.is_some() && method == Method::POST && !is_for_clients
+        let rest = path.strip_prefix(self.path).map(|rest| rest.trim_end_matches('/'));
+        let takes_clients = || self.resource.commands.iter().any(|command| command.verb == Verb::Post);
+        let is_theirs = rest == Some("/void") || (rest == Some("") && !(path == self.path && takes_clients()));
+        self.resource.ask.is_some() && method == Method::POST && is_theirs
     }
 }
 

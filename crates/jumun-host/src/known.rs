@@ -53,7 +53,7 @@ impl Known {
         };
         let on_bus = || log.as_ref().ok()?.as_ref().filter(|_| is_own_bus).map(|source| source.epoch);
         let epoch = noted.and_then(|text| text.trim().parse().ok()).or_else(on_bus);
-        let has_views_only = service.resources.iter().all(|resource| resource.folds.is_some());
+        let has_views_only = service.resources.iter().all(|resource| resource.is_view);
         Self { note, epoch, was_noted, log, is_own_bus, has_views_only }
     }
 

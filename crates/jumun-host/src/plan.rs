@@ -14,6 +14,7 @@ use jumun::{Behaviour, ServiceModel, SystemModel};
 use jumun_bus::{Bus, BusOptions};
 use jumun_control::socket_in;
 use jumun_gateway::{self as gateway, Gateway};
+use jumun_model::openapi;
 use jumun_runtime::{
     Engine, Parts, ServeError, Serving, StatusCode,
     asks::{CallConfig, DelayBudget, Guards, messages::SenderAdapter, transport::HttpTransport},
@@ -43,6 +44,7 @@ pub struct Plan<'a> {
 /// A service whose disk is open.
 pub struct Process {
     engine: Engine,
+    openapi: String,
     bus: Arc<dyn Bus>,
     retention: Option<Retention>,
     control: PathBuf,
@@ -128,8 +130,10 @@ impl<'a> Plan<'a> {
             ..Parts::new(service.clone(), behaviour, database, Arc::new(transport))
         });
         engine.faults().set(own.faults, None);
+        let openapi = openapi::of_service(system, service, unavailable_status(config).as_u16()).to_string();
         Ok(Process {
             engine,
+            openapi,
             bus,
             retention,
             control: socket_in(&config.folder, service.name),
@@ -147,12 +151,13 @@ impl Process {
     /// # Errors
     /// Where the service cannot publish or cannot read the bus.
     pub async fn serve(self, socket: Socket) -> Result<(), ServeError> {
-        let Self { engine, bus, retention, control, services, unavailable_status, start_delay, values } = self;
+        let Self { engine, openapi, bus, retention, control, services, unavailable_status, start_delay, values } = self;
         let Socket { listener, announce, report, stop } = socket;
         let serving = Serving {
             listener,
             services,
             unavailable_status,
+            openapi,
             bus,
             retention,
             control,
@@ -171,7 +176,8 @@ pub async fn serve_gateway(system: &SystemModel, config: &Config, restarts: u32,
     let Socket { listener, announce, stop, .. } = socket;
     let unavailable_status = unavailable_status(config);
     let shed = config.services.iter().map(|(name, service)| (name.clone(), service.shed)).collect();
-    let gateway = Gateway { listener, announce, stop, restarts, unavailable_status, shed };
+    let openapi = openapi::of_gateway(system, unavailable_status.as_u16()).to_string();
+    let gateway = Gateway { listener, announce, stop, restarts, unavailable_status, shed, openapi };
     gateway::serve(system, &config.gateway, gateway).await;
 }
 

@@ -97,18 +97,20 @@ fn check_target(method: &Method, uri: &Uri) -> Result<(), Problem> {
 }
 
 fn is_known(method: &Method) -> bool {
-    matches!(
-        *method,
-        Method::GET
-            | Method::HEAD
-            | Method::POST
-            | Method::PUT
-            | Method::PATCH
-            | Method::DELETE
-            | Method::OPTIONS
-            | Method::TRACE
-            | Method::CONNECT
-    )
+    // Known, and for no path: QUERY, a safe method with a body.
+    method.as_str() == "QUERY"
+        || matches!(
+            *method,
+            Method::GET
+                | Method::HEAD
+                | Method::POST
+                | Method::PUT
+                | Method::PATCH
+                | Method::DELETE
+                | Method::OPTIONS
+                | Method::TRACE
+                | Method::CONNECT
+        )
 }
 
 /// Whether a text is a host with or without a port (RFC 3986, section 3.2.2), possibly empty.
@@ -271,6 +273,7 @@ mod tests {
             ("OPTIONS", "*"),
             ("CONNECT", "h:80"),
             ("TRACE", "/"),
+            ("QUERY", "/orders"),
         ] {
             assert_eq!(refusal(method, uri, &host), None, "{method} {uri}");
         }

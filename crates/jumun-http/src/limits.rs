@@ -70,3 +70,12 @@ pub const DRAIN_TIME_LIMIT: Duration = Duration::from_secs(25);
 
 /// Pause after a failed accept: long enough for other connections to end and free a file descriptor.
 pub const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+
+/// The longest idempotency key, in bytes.
+pub const KEY_MAX_BYTES: usize = 255;
+
+/// Resources on a page, by default.
+pub const PAGE_SIZE: u32 = 20;
+
+/// Resources on a page at most.
+pub const PAGE_SIZE_MAX: u32 = 1_000;

@@ -17,12 +17,21 @@ pub enum Offer {
     Metrics,
     /// Server-sent events.
     Events,
+    /// A page for browsers.
+    Page,
+    /// A script of such a page.
+    Script,
+    /// A style sheet of such a page.
+    Style,
     /// No content, or the choice of another server.
     Nothing,
 }
 
 /// The media type of HAL.
 pub(crate) const HAL: &str = "application/hal+json";
+
+/// The media type of pages.
+pub(crate) const HTML: &str = "text/html; charset=utf-8";
 
 /// The media type of plain JSON.
 pub(crate) const JSON: &str = "application/json";
@@ -34,6 +43,9 @@ impl Offer {
             Self::Json => &[JSON],
             Self::Metrics => &[jumun_telemetry::CONTENT_TYPE],
             Self::Events => &["text/event-stream"],
+            Self::Page => &[HTML],
+            Self::Script => &["text/javascript; charset=utf-8"],
+            Self::Style => &["text/css; charset=utf-8"],
             Self::Nothing => &[""],
         }
     }

@@ -1,8 +1,9 @@
 //! Replies of handlers, and their conversion to HTTP responses.
 
 use crate::{
+    docs::POLICY,
     headers::SEEN,
-    negotiation::JSON,
+    negotiation::{HTML, JSON},
     problem::{Code, Problem},
 };
 use http::{HeaderValue, Method, Response, StatusCode, header};
@@ -41,6 +42,9 @@ pub fn respond<B: From<String>>(reply: Reply, media_type: &'static str) -> Respo
     let head = response.headers_mut();
     if !matches!(status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED) {
         head.insert(header::CONTENT_TYPE, HeaderValue::from_static(media_type));
+    }
+    if media_type == HTML {
+        head.insert(header::CONTENT_SECURITY_POLICY, HeaderValue::from_static(POLICY));
     }
     if let Some(location) = location.and_then(|location| HeaderValue::try_from(location).ok()) {
         head.insert(header::LOCATION, location);

@@ -210,9 +210,6 @@ pub const RETENTION_LOOKS: (Duration, Duration) = (Duration::from_millis(50), Du
 
 // ---- edge: HTTP
 
-/// The longest idempotency key, in bytes.
-pub const KEY_MAX_BYTES: usize = 255;
-
 /// How long a read waits until its service has applied the event that the client names.
 pub const SEEN_TIME_LIMIT: Duration = Duration::from_secs(1);
 
@@ -227,12 +224,6 @@ pub const HEARTBEAT_EVERY: Duration = Duration::from_secs(15);
 
 /// How long a client should wait before it reconnects, in milliseconds.
 pub const RECONNECT_MS: u64 = 500;
-
-/// Resources on a page, by default.
-pub const PAGE_SIZE: u32 = 20;
-
-/// Resources on a page at most.
-pub const PAGE_SIZE_MAX: u32 = 1_000;
 
 /// How often a service looks whether its database has failed, to report that to its supervisor. Commits know it at once.
 pub const FAILURE_LOOK: Duration = Duration::from_millis(500);

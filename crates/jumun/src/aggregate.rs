@@ -24,7 +24,7 @@ use std::{any::TypeId, cell::RefCell, fmt::Debug};
 /// A service keeps one document for each instance. The runtime reads it, calls these functions, commits what follows.
 pub trait Aggregate: Clone + Debug + Serialize + DeserializeOwned + JsonSchema + Send + Sync + 'static {
     /// What clients, policies and other services can request of it.
-    type Command: Clone + Send + Sync + 'static;
+    type Command: Clone + Debug + Send + Sync + 'static;
     /// The published language of its system.
     type Event: PublishedLanguage;
     /// What an operator can set; the defaults are those of its `Default`.

@@ -69,10 +69,10 @@ pub enum Problem {
 }
 
 /// The paths that every service serves itself.
-const RESERVED_PATHS: [&str; 2] = ["/actuator", "/events"];
+const RESERVED_PATHS: [&str; 4] = ["/actuator", "/docs", "/events", "/openapi.json"];
 
 pub(crate) fn system<E: PublishedLanguage>(
-    examples: &str,
+    examples: &'static str,
     services: &[Service<E>],
     load: Option<&LoadLine>,
 ) -> Vec<Problem> {
@@ -106,12 +106,12 @@ fn load_line<E: PublishedLanguage>(line: &LoadLine, services: &[Service<E>]) -> 
     line.finished.map_or(Ok(()), |(path, (field, _))| has(at(path)?, field))
 }
 
-fn language<E: PublishedLanguage>(examples: &str, services: &[Service<E>]) -> Vec<Problem> {
+fn language<E: PublishedLanguage>(examples: &'static str, services: &[Service<E>]) -> Vec<Problem> {
     let mut problems = Vec::new();
     let mut events = Vec::new();
     for example in self::examples::<E>(examples) {
         match example {
-            Ok(event) => events.push(event),
+            Ok((event, _)) => events.push(event),
             Err(problem) => problems.push(problem),
         }
     }
@@ -136,10 +136,15 @@ fn language<E: PublishedLanguage>(examples: &str, services: &[Service<E>]) -> Ve
     problems
 }
 
-/// The examples of a system, one event a line.
-fn examples<E: PublishedLanguage>(lines: &str) -> impl Iterator<Item = Result<E, Problem>> {
+/// The examples of a system, one event a line, each with its line.
+pub(crate) fn examples<E: PublishedLanguage>(
+    lines: &'static str,
+) -> impl Iterator<Item = Result<(E, &'static str), Problem>> {
     let lines = lines.lines().enumerate().filter(|(_, line)| !line.trim().is_empty());
-    lines.map(|(at, line)| read_example(line).map_err(|why| Problem::UnreadableExample { line: at + 1, why }))
+    lines.map(|(at, line)| {
+        let event = read_example(line).map_err(|why| Problem::UnreadableExample { line: at + 1, why })?;
+        Ok((event, line))
+    })
 }
 
 fn read_example<E: PublishedLanguage>(line: &str) -> Result<E, String> {

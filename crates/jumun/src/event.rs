@@ -2,7 +2,9 @@
 
 use crate::value::Id;
 use jiff::Timestamp;
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::Serialize;
+use serde_json::Value;
 use std::fmt::Debug;
 
 /// The name of a kind of event on the wire and the service that publishes it.
@@ -24,6 +26,12 @@ pub trait PublishedLanguage: Clone + Debug + PartialEq + Send + Sync + 'static {
 
     /// The names and sources of all kinds, in the same order.
     const TYPES: &'static [EventType];
+
+    /// What an event of a kind says, as its declaration documents it.
+    fn about(kind: Self::Kind) -> &'static str;
+
+    /// The schema of the fields of an event of a kind: all but `eventType` and `timestamp`.
+    fn schema(kind: Self::Kind, generator: &mut SchemaGenerator) -> Schema;
 
     /// The kind of this event.
     fn kind(&self) -> Self::Kind;
@@ -66,6 +74,20 @@ pub fn encode<P: Serialize>(event_type: &'static str, time: Timestamp, payload: 
     serde_json::to_string(&envelope).expect("an aggregate is a struct with named fields")
 }
 
+/// The schema of a payload whose field `hidden` is published as `null`. Used by
+/// [`published_language!`](crate::published_language).
+#[doc(hidden)]
+pub fn payload_schema<P: JsonSchema>(generator: &mut SchemaGenerator, hidden: Option<&str>) -> Schema {
+    let payload = generator.subschema_for::<P>();
+    let Some(hidden) = hidden else { return payload };
+    let plain = |name: &str| name.replace('_', "").to_ascii_lowercase(); // the field may be renamed: card_no, cardNo
+    let properties = P::json_schema(generator).get("properties").and_then(Value::as_object).cloned();
+    let name =
+        properties.unwrap_or_default().into_iter().map(|(name, _)| name).find(|name| plain(name) == plain(hidden));
+    let name = name.unwrap_or_else(|| hidden.to_owned());
+    json_schema!({ "allOf": [payload, { "type": "object", "properties": { name: { "type": "null" } } }] })
+}
+
 /// Declares the events of a system: which service publishes them, which field of their payload is the correlation key,
 /// and what they carry.
 ///
@@ -73,11 +95,12 @@ pub fn encode<P: Serialize>(event_type: &'static str, time: Timestamp, payload: 
 /// hides card_no` publishes `null` in place of a field (an `Option`) that only the service itself may know.
 ///
 /// ```
+/// # use schemars::JsonSchema;
 /// # use serde::{Serialize, Deserialize};
 /// use jumun::{Id, PublishedLanguage};
 ///
-/// # #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)] pub struct Order { id: Id<Order> }
-/// # #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)] pub struct Payinfo { order_id: Id<Order> }
+/// # #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)] pub struct Order { id: Id<Order> }
+/// # #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)] pub struct Payinfo { order_id: Id<Order> }
 /// jumun::published_language! {
 ///     /// An event of food delivery.
 ///     pub enum Event, EventKind {
@@ -96,13 +119,13 @@ macro_rules! published_language {
     (
         $(#[$meta:meta])*
         $vis:vis enum $name:ident, $kind:ident {
-            $( $source:ident (by $key:ident): $( $(#[$doc:meta])* $event:ident ($payload:ty) $(hides $hidden:ident)? ),+ $(,)? ; )+
+            $( $source:ident (by $key:ident): $( $(#[doc = $doc:literal])* $event:ident ($payload:ty) $(hides $hidden:ident)? ),+ $(,)? ; )+
         }
     ) => {
         $(#[$meta])*
         #[derive(Debug, Clone, PartialEq)]
         $vis enum $name { $($(
-            $(#[$doc])*
+            $(#[doc = $doc])*
             #[doc = concat!("Published by `", stringify!($source), "`.")]
             $event($payload),
         )+)+ }
@@ -110,7 +133,7 @@ macro_rules! published_language {
         #[doc = concat!("The kind of an [`", stringify!($name), "`]: the event without its payload.")]
         #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
         $vis enum $kind { $($(
-            $(#[$doc])*
+            $(#[doc = $doc])*
             #[doc = concat!("Published by `", stringify!($source), "`.")]
             $event,
         )+)+ }
@@ -131,6 +154,17 @@ macro_rules! published_language {
             const TYPES: &'static [$crate::EventType] = &[ $($(
                 $crate::EventType { name: stringify!($event), source: stringify!($source) },
             )+)+ ];
+
+            fn about(kind: $kind) -> &'static str {
+                match kind { $($( $kind::$event => concat!("", $($doc,)* "").trim(), )+)+ }
+            }
+
+            fn schema(kind: $kind, generator: &mut $crate::schemars::SchemaGenerator) -> $crate::schemars::Schema {
+                match kind { $($( $kind::$event => {
+                    let hidden: Option<&str> = None $( .or(Some(stringify!($hidden))) )?;
+                    $crate::payload_schema::<$payload>(generator, hidden)
+                } )+)+ }
+            }
 
             fn kind(&self) -> $kind {
                 match self { $($( Self::$event(_) => $kind::$event, )+)+ }

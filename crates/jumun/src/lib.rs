@@ -26,7 +26,7 @@
 //! }
 //!
 //! /// What a client posts.
-//! #[derive(Debug, Clone, Deserialize)]
+//! #[derive(Debug, Clone, Deserialize, JsonSchema)]
 //! struct Basket {
 //!     item: Name,
 //! }
@@ -134,6 +134,7 @@ mod audit;
 mod behaviour;
 mod check;
 mod decimal;
+mod describe;
 mod event;
 mod first;
 mod folding;
@@ -159,9 +160,10 @@ pub use aggregate::{
 pub use ask::{Answer, Answers, Ask, AskTarget, Asked, Reply};
 pub use audit::{Case, Findings, Ledger};
 pub use check::Problem;
-#[doc(hidden)]
-pub use event::encode as encode_event;
+pub use describe::{EventModel, Instances, PolicyModel, SchemaOf};
 pub use event::{EventType, PublishedLanguage};
+#[doc(hidden)]
+pub use event::{encode as encode_event, payload_schema};
 pub use first::{First, Index};
 pub use input::BadInput;
 pub use load::{FieldValue, LoadLine};
@@ -175,7 +177,7 @@ pub use service::{ReadModel, Resource, Service};
 pub use system::{System, SystemModel};
 pub use time::Time;
 pub use time_out::{TimeLimit, TimeOut};
-pub use value::{Confirm, Count, DeclineOver, Id, Name, Quantity, Reference, TextOrNumber, Won};
+pub use value::{Confirm, Count, DeclineOver, Id, Name, Quantity, Reference, TextOrNumber, VISIBLE_LINE, Won};
 
 #[doc(hidden)]
-pub use {jiff, serde_json};
+pub use {jiff, schemars, serde_json};

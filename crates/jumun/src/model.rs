@@ -2,6 +2,7 @@
 
 use crate::{
     ask::{AskTarget, Asked, Reply},
+    describe::{PoliciesOf, PolicyModel, SchemaOf},
     event::EventType,
     first::Index,
     input::BadInput,
@@ -51,6 +52,7 @@ pub struct ServiceModel {
     /// Other names of keys in its table.
     pub aliases: Vec<AliasModel>,
     pub(crate) settings: Map<String, Value>,
+    pub(crate) policies_of: PoliciesOf,
     pub(crate) start: Shared<Map<String, Value>, Result<Arc<dyn Behaviour>, SettingsError>>,
 }
 
@@ -79,6 +81,13 @@ impl ServiceModel {
         (self.start)(settings)
     }
 
+    /// A policy that an event sets off and that no example of the system shows.
+    pub(crate) fn unlisted_policy(&self, event_type: &str, body: &str) -> Option<PolicyModel> {
+        let policies = (self.policies_of)(event_type, body).unwrap_or_default();
+        let unlisted = policies.into_iter().find(|(at, policy)| !self.resources[*at].policies.contains(policy));
+        unlisted.map(|(_, policy)| policy)
+    }
+
     /// The position in [`Self::resources`] of a path such as `/orders`.
     pub fn resource_at(&self, path: &str) -> Option<usize> {
         self.resources.iter().position(|resource| resource.paths().any(|known| known == path))
@@ -104,6 +113,8 @@ pub struct SettingsError {
 /// An aggregate or a view as a collection of documents with commands.
 #[derive(Clone)]
 pub struct ResourceModel {
+    /// The name of the type of its documents: `Order`.
+    pub name: String,
     /// `/orders`
     pub path: &'static str,
     /// `orders`: the name in lists and in the database.
@@ -124,8 +135,14 @@ pub struct ResourceModel {
     pub indexes: Vec<Index>,
     /// Other paths of the collection, such as `/order`. Links always have `path`.
     pub aliases: Vec<&'static str>,
-    /// For a view: the events that it hears, of its own and of other services. None for an aggregate.
-    pub folds: Option<BTreeSet<EventType>>,
+    /// Whether it is a view.
+    pub is_view: bool,
+    /// The events that it hears, of its own and of other services.
+    pub hears: BTreeSet<EventType>,
+    /// The policies of an aggregate.
+    pub policies: Vec<PolicyModel>,
+    /// The schema of its documents.
+    pub schema: SchemaOf,
     /// Finders that name a field which its documents do not have.
     pub(crate) missing_fields: Vec<&'static str>,
     pub(crate) type_id: TypeId,
@@ -151,6 +168,11 @@ impl ResourceModel {
             Some(known) => known.is_finder = true,
             None => self.missing_fields.push(field),
         }
+    }
+
+    /// For a view: the events that it folds.
+    pub fn folds(&self) -> Option<&BTreeSet<EventType>> {
+        self.is_view.then_some(&self.hears)
     }
 
     /// Whether this release can read a stored document.
@@ -266,8 +288,12 @@ impl Verb {
 /// A command of clients.
 #[derive(Clone)]
 pub struct CommandModel {
+    /// Its name: `Place`.
+    pub name: String,
     /// The request that carries it.
     pub verb: Verb,
+    /// The schema of the body, if it reads one.
+    pub input: Option<SchemaOf>,
     pub(crate) read: Shared<[u8], Result<ErasedCommand, BadInput>>,
 }
 
@@ -283,6 +309,12 @@ impl CommandModel {
 pub struct AskModel {
     /// The service and the path.
     pub target: AskTarget,
+    /// The name of its command: `Pay`.
+    pub name: String,
+    /// The schema of the question.
+    pub question: SchemaOf,
+    /// The name of the command that undoes it: `Void`.
+    pub void_name: String,
     /// The command that undoes it.
     pub void: ErasedCommand,
     /// Whether it is about an instance that is there, and changes nothing.
@@ -304,6 +336,8 @@ pub struct SettleModel {
     pub target: AskTarget,
     /// Whether the second body is an answer to the first.
     pub is_answer: fn(&str, &str) -> bool,
+    /// The name of the command: `Settle`.
+    pub name: String,
     /// The command whose decision gets the answer, or learns that the deadline has passed without one.
     pub command: ErasedCommand,
     /// Whether a document waits for the answer.
@@ -594,6 +628,7 @@ mod tests {
 
     fn resource() -> ResourceModel {
         ResourceModel {
+            name: "Order".into(),
             path: "/orders",
             collection: "orders",
             fields: vec![FieldModel { name: "orderDate".into(), is_date: true, is_finder: false }],
@@ -604,7 +639,10 @@ mod tests {
             belongs_by: None,
             indexes: Vec::new(),
             aliases: Vec::new(),
-            folds: None,
+            is_view: false,
+            hears: BTreeSet::new(),
+            policies: Vec::new(),
+            schema: crate::describe::schema_of::<()>(),
             missing_fields: Vec::new(),
             type_id: TypeId::of::<()>(),
             is_readable: |_| true,

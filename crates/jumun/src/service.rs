@@ -4,6 +4,7 @@ use crate::{
     aggregate::{Aggregate, View},
     ask::{Ask, AskTarget},
     behaviour::{Cell, ServiceBehaviour, TypedCell, ViewCell, any},
+    describe::{PolicyModel, name_of, name_of_function, policies, schema_of},
     event::{EventType, PublishedLanguage},
     first::Index,
     input::{self, Texts},
@@ -42,37 +43,53 @@ impl<A: Aggregate> Resource<A> {
 
     /// `POST`: a command that makes an instance from what the client sends.
     #[must_use]
-    pub fn on_post<I: DeserializeOwned + 'static>(self, command: fn(I) -> A::Command) -> Self {
+    pub fn on_post<I, F>(self, command: F) -> Self
+    where
+        I: DeserializeOwned + JsonSchema + 'static,
+        F: Fn(I) -> A::Command + Send + Sync + 'static,
+    {
         self.on_body(Verb::Post, command)
     }
 
     /// `DELETE`: a command that ends an instance. Clients can still read it.
     #[must_use]
-    pub fn on_delete(mut self, command: A::Command) -> Self {
+    pub fn on_delete(self, command: A::Command) -> Self {
+        let name = name_of(&command);
         let command = ErasedCommand { is_ending: true, ..any::<A>(command) };
-        self.model.commands.push(CommandModel { verb: Verb::Delete, read: Arc::new(move |_| Ok(command.clone())) });
-        self
+        self.on(Verb::Delete, name, command)
     }
 
     /// `PUT /{id}/<action>`: a command that a person gives, such as `accept`.
     #[must_use]
-    pub fn on_put(mut self, action: &'static str, command: A::Command) -> Self {
-        let command = any::<A>(command);
-        self.model
-            .commands
-            .push(CommandModel { verb: Verb::Put(action), read: Arc::new(move |_| Ok(command.clone())) });
+    pub fn on_put(self, action: &'static str, command: A::Command) -> Self {
+        let name = name_of(&command);
+        self.on(Verb::Put(action), name, any::<A>(command))
+    }
+
+    fn on(mut self, verb: Verb, name: String, command: ErasedCommand) -> Self {
+        let read = Arc::new(move |_: &[u8]| Ok(command.clone()));
+        self.model.commands.push(CommandModel { name, verb, input: None, read });
         self
     }
 
     /// `PATCH /{id}`: a command that changes what the client sends.
     #[must_use]
-    pub fn on_patch<I: DeserializeOwned + 'static>(self, command: fn(I) -> A::Command) -> Self {
+    pub fn on_patch<I, F>(self, command: F) -> Self
+    where
+        I: DeserializeOwned + JsonSchema + 'static,
+        F: Fn(I) -> A::Command + Send + Sync + 'static,
+    {
         self.on_body(Verb::Patch, command)
     }
 
-    fn on_body<I: DeserializeOwned + 'static>(mut self, verb: Verb, command: fn(I) -> A::Command) -> Self {
+    fn on_body<I, F>(mut self, verb: Verb, command: F) -> Self
+    where
+        I: DeserializeOwned + JsonSchema + 'static,
+        F: Fn(I) -> A::Command + Send + Sync + 'static,
+    {
+        let name = name_of_function::<F, I>();
         let read = Arc::new(move |body: &[u8]| input::read(body, Texts::OfPeople).map(|sent| any::<A>(command(sent))));
-        self.model.commands.push(CommandModel { verb, read });
+        self.model.commands.push(CommandModel { name, verb, input: Some(schema_of::<I>()), read });
         self
     }
 
@@ -85,6 +102,7 @@ impl<A: Aggregate> Resource<A> {
         self.model.settles.push(SettleModel {
             target,
             is_answer: ask.is_answer(),
+            name: name_of(&command),
             command: any::<A>(command),
             waits: Arc::new(move |body: &str| {
                 serde_json::from_str(body).is_ok_and(|instance: A| instance.waits_for(target))
@@ -96,31 +114,35 @@ impl<A: Aggregate> Resource<A> {
     /// Answers an ask with a command for the instance that the question is `about`. `void` undoes it: also if it was never
     /// done, and more than once.
     #[must_use]
-    pub fn on_ask<Q: Serialize + DeserializeOwned + 'static>(
-        mut self,
-        ask: &Ask<Q, A>,
-        about: fn(&Q) -> Id<A>,
-        command: fn(Q) -> A::Command,
-        void: A::Command,
-    ) -> Self {
+    pub fn on_ask<Q, F>(mut self, ask: &Ask<Q, A>, about: fn(&Q) -> Id<A>, command: F, void: A::Command) -> Self
+    where
+        Q: Serialize + DeserializeOwned + JsonSchema + 'static,
+        F: Fn(Q) -> A::Command + Send + Sync + 'static,
+    {
         let read = Arc::new(move |body: &[u8]| {
             let question: Q = input::read(body, Texts::AsTheyAre)?;
             Ok((about(&question).get(), any::<A>(command(question))))
         });
-        self.model.ask = Some(AskModel { target: ask.target(), void: any::<A>(void), is_inquiry: false, read });
+        self.model.ask = Some(AskModel {
+            target: ask.target(),
+            name: name_of_function::<F, Q>(),
+            question: schema_of::<Q>(),
+            void_name: name_of(&void),
+            void: any::<A>(void),
+            is_inquiry: false,
+            read,
+        });
         self
     }
 
     /// Answers an ask about an instance that is there, such as whether it exists. It makes and changes nothing; clients may
     /// `POST` to the same path. See [`Self::on_ask`].
     #[must_use]
-    pub fn on_inquiry<Q: Serialize + DeserializeOwned + 'static>(
-        self,
-        ask: &Ask<Q, A>,
-        about: fn(&Q) -> Id<A>,
-        command: fn(Q) -> A::Command,
-        void: A::Command,
-    ) -> Self {
+    pub fn on_inquiry<Q, F>(self, ask: &Ask<Q, A>, about: fn(&Q) -> Id<A>, command: F, void: A::Command) -> Self
+    where
+        Q: Serialize + DeserializeOwned + JsonSchema + 'static,
+        F: Fn(Q) -> A::Command + Send + Sync + 'static,
+    {
         let mut answering = self.on_ask(ask, about, command, void);
         answering.model.ask = answering.model.ask.map(|ask| AskModel { is_inquiry: true, ..ask });
         answering
@@ -179,6 +201,7 @@ impl<V: View> ReadModel<V> {
 
 fn resource_model<T: JsonSchema + DeserializeOwned + 'static>(path: &'static str) -> ResourceModel {
     ResourceModel {
+        name: T::schema_name().into_owned(),
         path,
         collection: path.trim_start_matches('/'),
         fields: fields_of::<T>(),
@@ -189,7 +212,10 @@ fn resource_model<T: JsonSchema + DeserializeOwned + 'static>(path: &'static str
         belongs_by: None,
         indexes: Vec::new(),
         aliases: Vec::new(),
-        folds: None,
+        is_view: false,
+        hears: BTreeSet::new(),
+        policies: Vec::new(),
+        schema: schema_of::<T>(),
         missing_fields: Vec::new(),
         type_id: TypeId::of::<T>(),
         is_readable: |body| serde_json::from_str::<T>(body).is_ok(),
@@ -226,13 +252,16 @@ pub struct Service<E: PublishedLanguage> {
     pub(crate) hears: Vec<(&'static str, &'static [E::Kind])>,
     cells: Vec<Start<E>>,
     pub(crate) seed: Vec<E>,
+    /// The policies of each aggregate and view that an event sets off.
+    policies: Vec<fn(&E) -> Vec<PolicyModel>>,
 }
 
 impl<E: PublishedLanguage> Service<E> {
     /// A service and its public port.
     pub fn new(name: &'static str, port: u16) -> Self {
-        let (resources, asks, defaults, aliases, settings, hears, cells) = Default::default();
-        Self { name, port, resources, asks, texts: &[], defaults, aliases, settings, hears, cells, seed: Vec::new() }
+        let (resources, asks, defaults, aliases, settings, hears, cells, policies) = Default::default();
+        let (texts, seed): (&[Text], _) = (&[], Vec::new());
+        Self { name, port, resources, asks, texts, defaults, aliases, settings, hears, cells, seed, policies }
     }
 
     /// Adds an aggregate.
@@ -243,7 +272,8 @@ impl<E: PublishedLanguage> Service<E> {
         let defaults = as_object(&A::Settings::default());
         self.settings.extend(defaults.clone());
         self.hears.push((resource.model.path, A::HEARS));
-        self.resources.push(resource.model);
+        self.resources.push(ResourceModel { hears: event_types::<E>(A::HEARS), ..resource.model });
+        self.policies.push(policies::<A>);
         self.cells.push(Box::new(move |given| {
             let mut settings = defaults.clone();
             for (key, value) in &mut settings {
@@ -262,9 +292,9 @@ impl<E: PublishedLanguage> Service<E> {
     #[must_use]
     pub fn view<V: View<Event = E>>(mut self, view: ReadModel<V>) -> Self {
         let collection = view.model.collection;
-        let folds = Some(V::HEARS.iter().map(|kind| (*kind).into()).collect());
         self.hears.push((view.model.path, V::HEARS));
-        self.resources.push(ResourceModel { folds, ..view.model });
+        self.resources.push(ResourceModel { is_view: true, hears: event_types::<E>(V::HEARS), ..view.model });
+        self.policies.push(|_| Vec::new());
         self.cells.push(Box::new(move |_| Ok(Box::new(ViewCell::<V>::new(collection)) as Box<dyn Cell<E>>)));
         self
     }
@@ -307,10 +337,34 @@ impl<E: PublishedLanguage> Service<E> {
         self
     }
 
-    pub(crate) fn into_model(self) -> ServiceModel {
-        let Self { name, port, resources, asks, texts, defaults, aliases, settings, hears, cells, seed } = self;
-        let listens: BTreeSet<_> = hears.iter().flat_map(|(_, kinds)| *kinds).map(|kind| (*kind).into()).collect();
-        let listens = listens.into_iter().filter(|event: &EventType| event.source != name).collect();
+    pub(crate) fn into_model(self, examples: &[(E, &'static str)]) -> ServiceModel {
+        let Self {
+            name,
+            port,
+            mut resources,
+            asks,
+            texts,
+            defaults,
+            aliases,
+            settings,
+            hears: _,
+            cells,
+            seed,
+            policies,
+        } = self;
+        let listens = resources.iter().flat_map(|resource| &resource.hears).copied();
+        let listens = listens.filter(|event| event.source != name).collect();
+        for (resource, policies) in resources.iter_mut().zip(&policies) {
+            let shown: BTreeSet<_> = examples.iter().flat_map(|(event, _)| policies(event)).collect();
+            resource.policies = shown.into_iter().collect();
+        }
+        let policies_of = Arc::new(move |event_type: &str, body: &str| {
+            let event = E::decode(event_type, body).ok()??;
+            let of = |(at, policies): (usize, &fn(&E) -> Vec<PolicyModel>)| {
+                policies(&event).into_iter().map(move |policy| (at, policy)).collect::<Vec<_>>()
+            };
+            Some(policies.iter().enumerate().flat_map(of).collect())
+        });
         let may_ask = asks.clone();
         let settles: Vec<_> = resources.iter().map(|resource| resource.settles.clone()).collect();
         let kinds: Vec<_> = resources.iter().map(|resource| resource.type_id).collect();
@@ -323,8 +377,25 @@ impl<E: PublishedLanguage> Service<E> {
             Ok(Arc::new(behaviour) as Arc<dyn Behaviour>)
         });
         let publishes = E::TYPES.iter().copied().filter(|event| event.source == name).collect();
-        ServiceModel { name, port, resources, asks, texts, listens, publishes, defaults, aliases, settings, start }
+        ServiceModel {
+            name,
+            port,
+            resources,
+            asks,
+            texts,
+            listens,
+            publishes,
+            defaults,
+            aliases,
+            settings,
+            policies_of,
+            start,
+        }
     }
+}
+
+fn event_types<E: PublishedLanguage>(kinds: &[E::Kind]) -> BTreeSet<EventType> {
+    kinds.iter().map(|kind| (*kind).into()).collect()
 }
 
 fn as_object<T: Serialize>(value: &T) -> Map<String, Value> {

@@ -3,12 +3,14 @@
 use crate::{
     audit::{Case, Findings, Ledger},
     check::{self, Problem},
-    event::{EventType, PublishedLanguage},
+    describe::EventModel,
+    event::PublishedLanguage,
     load::LoadLine,
     model::ServiceModel,
     service::Service,
 };
 use serde_json::Map;
+use std::sync::Arc;
 
 /// A system as its team declares it: services, published language, audit. Routes, ports, collections and checks derive
 /// from it.
@@ -26,7 +28,8 @@ pub struct System<E: PublishedLanguage> {
 
 impl<E: PublishedLanguage> System<E> {
     /// A system, and examples of every event that it has ever published, one a line. Each release must be able to read
-    /// them. They are a fixture: the running system does not use them.
+    /// them: a line stays for good. They are a fixture: the running system does not use them, but the model of the system is
+    /// read off them, too (which event sets off which policy).
     pub fn new(name: &'static str, examples: &'static str) -> Self {
         Self {
             name,
@@ -95,14 +98,21 @@ impl<E: PublishedLanguage> System<E> {
     /// Builds the system as a runtime sees it, and checks it: see [`SystemModel::problems`].
     pub fn build(self) -> SystemModel {
         let mut problems = check::system(self.examples, &self.services, self.load.as_ref());
-        let services: Vec<_> = self.services.into_iter().map(Service::into_model).collect();
+        let examples: Vec<_> = check::examples::<E>(self.examples).filter_map(Result::ok).collect();
+        let services: Vec<_> = self.services.into_iter().map(|service| service.into_model(&examples)).collect();
+        let events = E::KINDS.iter().map(|kind| EventModel {
+            kind: (*kind).into(),
+            about: E::about(*kind),
+            schema: Arc::new(|generator| E::schema(*kind, generator)),
+            examples: examples.iter().filter(|(event, _)| event.kind() == *kind).map(|(_, line)| *line).collect(),
+        });
         let defaults = services.iter().filter_map(|service| service.behaviour(&Map::new()).err());
         problems.extend(defaults.map(|error| Problem::DefaultSettings(error.to_string())));
         SystemModel {
             name: self.name,
             about: self.about,
             services,
-            event_types: E::TYPES,
+            events: events.collect(),
             audit: self.audit,
             ledger: self.ledger,
             total: self.total,
@@ -122,8 +132,8 @@ pub struct SystemModel {
     pub about: &'static str,
     /// Its services, in the order of their declaration.
     pub services: Vec<ServiceModel>,
-    /// Every kind of event.
-    pub event_types: &'static [EventType],
+    /// Every kind of event, in the order of their declaration.
+    pub events: Vec<EventModel>,
     /// What must be true of one order.
     pub audit: fn(&Case<'_>) -> Findings,
     /// What must be true of the sums over all orders.
@@ -145,7 +155,7 @@ impl SystemModel {
 
     /// What is wrong with the system: events that no service publishes or hears, examples that this release cannot read,
     /// asks that no service answers, that form a circle or nest too deep, names that occur twice, finders for fields that do
-    /// not exist, a load line that would be refused. Do not start a system that has problems.
+    /// not exist, paths that services need themselves, a load line that would be refused. Do not start a system that has problems.
     pub fn problems(&self) -> &[Problem] {
         &self.problems
     }

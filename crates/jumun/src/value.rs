@@ -89,20 +89,27 @@ impl<T> JsonSchema for Id<T> {
     fn inline_schema() -> bool {
         true
     }
-    fn json_schema(_: &mut SchemaGenerator) -> Schema {
-        json_schema!({ "type": "integer", "format": "int64", "minimum": 1 })
+    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+        number_schema(generator, 1, i64::MAX)
     }
 }
 
-/// Describes a value type by a JSON schema, which stands wherever the type is used.
+/// Describes a value type by a JSON schema, which stands wherever the type is used. A type that reads more than it writes has
+/// two: what it writes, then what it reads.
 ///
 /// ```
 /// struct Color(String);
 /// jumun::inline_schema!(Color: { "type": "string", "minLength": 1 });
+///
+/// struct Size(i64);
+/// jumun::inline_schema!(Size: { "type": "integer" }, reads { "type": ["integer", "string"] });
 /// ```
 #[macro_export]
 macro_rules! inline_schema {
-    ($Type:ident: $($schema:tt)+) => {
+    ($Type:ident: $schema:tt) => {
+        $crate::inline_schema!($Type: $schema, reads $schema);
+    };
+    ($Type:ident: $written:tt, reads $read:tt) => {
         impl ::schemars::JsonSchema for $Type {
             fn schema_name() -> ::std::borrow::Cow<'static, str> {
                 ::core::stringify!($Type).into()
@@ -110,8 +117,12 @@ macro_rules! inline_schema {
             fn inline_schema() -> bool {
                 true
             }
-            fn json_schema(_: &mut ::schemars::SchemaGenerator) -> ::schemars::Schema {
-                ::schemars::json_schema!($($schema)+)
+            fn json_schema(generator: &mut ::schemars::SchemaGenerator) -> ::schemars::Schema {
+                if generator.contract().is_deserialize() {
+                    ::schemars::json_schema!($read)
+                } else {
+                    ::schemars::json_schema!($written)
+                }
             }
         }
     };
@@ -146,7 +157,17 @@ macro_rules! bounded_number {
                 integer(deserializer, $least, $most).map(Self)
             }
         }
-        inline_schema!($name: { "type": "integer", "format": "int64", "minimum": $least, "maximum": $most });
+        impl JsonSchema for $name {
+            fn schema_name() -> Cow<'static, str> {
+                stringify!($name).into()
+            }
+            fn inline_schema() -> bool {
+                true
+            }
+            fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+                number_schema(generator, $least, $most)
+            }
+        }
     };
 }
 
@@ -199,7 +220,31 @@ impl<'de> Deserialize<'de> for Name {
             .ok_or_else(|| de::Error::custom(format!("must be a text of 1 to {NAME_MAX_CHARS} characters")))
     }
 }
-inline_schema!(Name: { "type": "string", "minLength": 1, "maxLength": NAME_MAX_CHARS });
+inline_schema!(
+    Name: { "type": "string", "minLength": 1, "maxLength": NAME_MAX_CHARS },
+    reads { "type": "string", "minLength": 1, "maxLength": NAME_MAX_CHARS, "pattern": VISIBLE_LINE }
+);
+
+/// A pattern of texts that are one line of which something is visible. It is a little wider than
+/// [`jumun_text::canonical()`]: a text of nothing but combining marks or rare blanks fits it, and is refused.
+pub const VISIBLE_LINE: &str = concat!(
+    r"^[^\u0000-\u001f\u007f-\u009f\u2028-\u202e\u2066-\u206f]*",
+    r"[^\u0000-\u0020\u007f-\u00a0\u00ad\u1160\u180e\u2000-\u206f\u2800\u3000\u3164\ufeff]",
+    r"[^\u0000-\u001f\u007f-\u009f\u2028-\u202e\u2066-\u206f]*$",
+);
+
+/// The schema of a whole number within bounds. Clients may send it as a text, too.
+fn number_schema(generator: &SchemaGenerator, least: i64, most: i64) -> Schema {
+    let number = json_schema!({ "type": "integer", "format": "int64", "minimum": least, "maximum": most });
+    if generator.contract().is_serialize() {
+        return number;
+    }
+    // As many digits as are within bounds whatever they are.
+    let more = most.ilog10().saturating_sub(1);
+    let first = if least > 0 { "[1-9]" } else { "[0-9]" };
+    let pattern = format!(r"^ *0*{first}[0-9]{{0,{more}}}(\.0+)? *$");
+    json_schema!({ "anyOf": [number, { "type": "string", "pattern": pattern }] })
+}
 
 /// A text or a whole number, as clients send it: what values that may be either are made from.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
@@ -245,7 +290,13 @@ impl TryFrom<TextOrNumber> for Reference {
     }
 }
 
-inline_schema!(Reference: { "type": ["string", "integer"], "minLength": 1, "maxLength": REFERENCE_MAX_CHARS });
+inline_schema!(
+    Reference: { "type": ["string", "integer"], "minLength": 1, "maxLength": REFERENCE_MAX_CHARS },
+    reads { "anyOf": [
+        { "type": "string", "minLength": 1, "maxLength": REFERENCE_MAX_CHARS, "pattern": VISIBLE_LINE },
+        { "type": "integer", "format": "int64", "minimum": i64::MIN, "maximum": i64::MAX }
+    ] }
+);
 
 /// Reads a whole number between `least` and `most` from `7`, `"7"` or `"7.0"`. A body of a client also has `7.0`: that is
 /// read as 7 before it comes here. A float is refused: it may have been another number once.

@@ -45,10 +45,10 @@ jumun::published_language! {
     }
 }
 
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
 struct Question {}
 
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
 struct Sent {
     qty: u32,
 }
@@ -186,5 +186,13 @@ fn a_load_line_must_be_one_that_is_taken_and_whose_outcome_can_be_seen() {
     ] {
         let why = of(line).unwrap_or_else(|| panic!("{line:?} is taken"));
         assert!(why.contains(named), "{why} names {named}");
+    }
+}
+
+#[test]
+fn a_path_that_services_need_themselves_is_no_resource() {
+    for path in ["/docs", "/actuator", "/openapi.json", "/events"] {
+        let service = Service::new("a", 1).aggregate(Resource::<A>::at(path));
+        assert_eq!(check([service]), [Problem::ReservedPath(path)]);
     }
 }

@@ -103,8 +103,8 @@ fn are_declared_and_do_not_depend_on_examples() {
     for examples in ["", "nonsense", r#"{"eventType":"Painted","timestamp":1,"id":1}"#] {
         let shop = shop(examples);
         assert_eq!(shop.listens.iter().map(|event| event.name).collect::<Vec<_>>(), ["Moved"]);
-        assert_eq!(shop.resources[0].folds, None);
-        assert_eq!(shop.resources[1].folds.as_ref().expect("a view").len(), 1);
+        assert_eq!(shop.resources[0].folds(), None);
+        assert_eq!(shop.resources[1].folds().expect("a view").len(), 1);
     }
 }
 

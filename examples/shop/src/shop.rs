@@ -32,7 +32,7 @@ pub enum Stage {
 }
 
 /// What a customer sends.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
 pub struct Basket {
     item: Name,
     price: Won,
@@ -81,7 +81,7 @@ impl Aggregate for Order {
 const PAY: Ask<Pay, Payment> = Ask::post("payment", "/payments");
 
 /// Take this amount for this order.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 pub struct Pay {
     order: Id<Order>,
     amount: Won,

@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 pub const LOOK: Ask<Look, Book> = Ask::post("book", "/books");
 
 /// The book that may be there.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Look {
     /// The book.
@@ -51,7 +51,7 @@ impl Answers<Look> for Book {
 }
 
 /// What makes a book.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct NewBook {
     /// The title.
@@ -66,7 +66,7 @@ pub struct NewBook {
 }
 
 /// What changes of a book; the rest stays.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Change {
     /// The title.
@@ -80,7 +80,7 @@ pub struct Change {
 }
 
 /// Copies are bought in, or written off.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct StockAdded {
     /// The book.

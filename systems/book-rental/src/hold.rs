@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 pub const TAKE: Ask<Take, Hold> = Ask::post("book", "/holds");
 
 /// The copies to take, and the rental that they are for.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Take {
     /// The rental.
@@ -73,7 +73,7 @@ pub enum HoldStatus {
 }
 
 /// Copies are taken for a rental.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct StockTaken {
     /// The rental.
@@ -89,7 +89,7 @@ pub struct StockTaken {
 }
 
 /// The copies of a rental are back.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct StockReturned {
     /// The rental.

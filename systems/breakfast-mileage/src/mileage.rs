@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 pub const EARN: Ask<Earn, Mileage> = Ask::post("mileage", "/mileages");
 
 /// The payment, and what it counts.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Earn {
     /// The payment.

@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 pub const PAY: Ask<PayForOrder, Pay> = Ask::post("payment", "/pays");
 
 /// The amount to pay, and the order that it is for.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct PayForOrder {
     /// The order.
@@ -30,7 +30,7 @@ impl PayForOrder {
 }
 
 /// What a customer sends who pays directly. The names of the first implementation are accepted, too.
-#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct DirectPayment {
     /// The amount.

@@ -40,7 +40,7 @@ pub struct Order {
 }
 
 /// What the customer sends.
-#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Application {
     /// The client's own reference.
@@ -57,7 +57,7 @@ pub struct Application {
 }
 
 /// A change of an order.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
 pub struct Change {
     /// The status that it is to have.
     pub status: OrderStatus,

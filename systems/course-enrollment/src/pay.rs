@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 pub const PAY: Ask<Pay, Payment> = Ask::post("pay", "/pays");
 
 /// The order to pay for, and the customer who pays.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Pay {
     /// The order.

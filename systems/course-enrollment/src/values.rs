@@ -43,4 +43,10 @@ impl fmt::Debug for CardNumber {
     }
 }
 
-jumun::inline_schema!(CardNumber: { "type": ["string", "integer"], "minLength": 4, "maxLength": CARD_NUMBER_MAX_CHARS });
+jumun::inline_schema!(
+    CardNumber: { "type": "string", "pattern": "^[0-9]{4}$" },
+    reads { "anyOf": [
+        { "type": "string", "maxLength": CARD_NUMBER_MAX_CHARS, "pattern": "^[ -]*([0-9][ -]*){4,}$" },
+        { "type": "integer", "format": "int64", "minimum": 1000, "maximum": i64::MAX }
+    ] }
+);

@@ -41,14 +41,14 @@ pub enum DeliveryState {
 }
 
 /// What a client may change.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
 pub struct Change {
     /// The state that the delivery is to have.
     pub state: Reached,
 }
 
 /// The states that a client may set.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
 pub enum Reached {
     /// The branch has the sauce.
     Complete,

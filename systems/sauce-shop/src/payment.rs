@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 pub const PAY: Ask<Pay, Payment> = Ask::post("payment", "/payments");
 
 /// The amount to pay, and the order that it is for.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Pay {
     /// The order.

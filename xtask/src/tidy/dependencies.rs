@@ -19,7 +19,7 @@ const fn layer(package: &'static str, may: &'static [&'static str], tests_may: &
 
 /// All packages but the systems, from the bottom up.
 #[rustfmt::skip]
-const LAYERS: [Layer; 20] = [
+const LAYERS: [Layer; 21] = [
     layer("jumun-text", &[], &[]),
     layer("jumun", &["jumun-text"], &[]),
     layer("jumun-config", &["jumun-text"], &[]),
@@ -31,15 +31,16 @@ const LAYERS: [Layer; 20] = [
     layer("jumun-control", &["jumun-config", "jumun-guard"], &[]),
     layer("jumun-sender", &["jumun-config", "jumun-text"], &[]),
     layer("jumun-http", &["jumun", "jumun-config", "jumun-telemetry", "jumun-text"], &[]),
+    layer("jumun-model", &["jumun", "jumun-http"], &[]),
     layer("jumun-audit", &["jumun", "jumun-database"], &[]),
     layer("jumun-supervisor", &["jumun-control"], &[]),
     layer("jumun-gateway", &["jumun", "jumun-config", "jumun-http", "jumun-telemetry"], &[]),
     layer("jumun-runtime", &["jumun", "jumun-bus", "jumun-config", "jumun-control", "jumun-database", "jumun-guard",
         "jumun-http", "jumun-sender", "jumun-telemetry", "jumun-text"], &[]),
     layer("jumun-host", &["jumun", "jumun-bus", "jumun-config", "jumun-control", "jumun-database", "jumun-gateway",
-        "jumun-http", "jumun-runtime", "jumun-sender", "jumun-telemetry"], &["jumun-guard"]),
+        "jumun-http", "jumun-model", "jumun-runtime", "jumun-sender", "jumun-telemetry"], &["jumun-guard"]),
     layer("jumun-cli", &["jumun", "jumun-audit", "jumun-bus", "jumun-config", "jumun-control", "jumun-database",
-        "jumun-gateway", "jumun-host", "jumun-http", "jumun-runtime", "jumun-supervisor", "jumun-text"], &[]),
+        "jumun-gateway", "jumun-host", "jumun-http", "jumun-model", "jumun-runtime", "jumun-supervisor", "jumun-text"], &[]),
     layer("jumun-program", &["jumun-cli", "book-rental", "breakfast-mileage", "course-enrollment", "food-delivery", "sauce-shop"],
         &["jumun", "jumun-bus", "jumun-http"]),
     layer("jumun-simulation", &[], &["book-rental", "breakfast-mileage", "course-enrollment", "food-delivery", "jumun",

@@ -137,7 +137,7 @@ mod broken {
         id: Id<Bell>,
     }
 
-    #[derive(Debug, Clone, Serialize, Deserialize)]
+    #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
     pub(super) struct Ring {}
 
     impl Aggregate for Bell {

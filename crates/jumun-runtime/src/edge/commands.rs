@@ -8,7 +8,6 @@ use super::{
 use crate::{
     crash,
     engine::{Incoming, Key, Success},
-    limits::KEY_MAX_BYTES,
 };
 use axum::{
     body::HttpBody,
@@ -20,7 +19,7 @@ use http_body_util::{BodyExt, LengthLimitError, Limited};
 use jumun::{BadInput, ResourceModel, Verb};
 use jumun_http::{
     Code, EXPIRES, IDEMPOTENCY_KEY, Precondition, Problem, Reply, ask_only, check_json,
-    limits::{BODY_MAX_BYTES, BODY_TIME_LIMIT},
+    limits::{BODY_MAX_BYTES, BODY_TIME_LIMIT, KEY_MAX_BYTES},
 };
 use sha2::{Digest, Sha256};
 use std::borrow::Cow;

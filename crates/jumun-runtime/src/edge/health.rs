@@ -10,13 +10,13 @@ use crate::{
 };
 use futures_util::future::BoxFuture;
 use jumun_database::{Query, ReadError, RequestFilter, RequestState, limits::PAGE_MAX_ROWS};
-use jumun_http::{Offer, Reply, status, word};
+use jumun_http::{OPENAPI, Offer, Reply, status, word};
 use serde_json::{Map, json};
 
 type Page = fn(&Shared) -> BoxFuture<'_, Reply>;
 
 /// The pages, where they are, and in which media types.
-pub(crate) const PAGES: [(&str, Offer, Page); 5] = [
+pub(crate) const PAGES: [(&str, Offer, Page); 6] = [
     ("/actuator/health", Offer::Json, |shared| Box::pin(health(shared))),
     // A restart heals neither a damaged file nor one that is gone: the process stays alive and answers why.
     ("/actuator/health/liveness", Offer::Json, |_| Box::pin(async { status(true, None) })),
@@ -24,6 +24,7 @@ pub(crate) const PAGES: [(&str, Offer, Page); 5] = [
     ("/actuator/info", Offer::Json, |shared| {
         Box::pin(async { Reply::Found(json!(shared.readiness.info).to_string()) })
     }),
+    (OPENAPI, Offer::Json, |shared| Box::pin(async { Reply::Found(shared.openapi.clone()) })),
     ("/actuator/prometheus", Offer::Metrics, |shared| Box::pin(prometheus(shared))),
 ];
 

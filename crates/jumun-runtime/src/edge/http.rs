@@ -17,7 +17,7 @@ use axum::{
 use futures_util::future::BoxFuture;
 use jumun::Verb;
 use jumun_http::{
-    ALL_METHODS, CAPACITY, Code, Offer, Precondition, Problem, READ_ONLY, Reply, allowed, check_head,
+    ALL_METHODS, CAPACITY, Code, DOCS_FILES, Offer, Precondition, Problem, READ_ONLY, Reply, allowed, check_head,
     limits::HEAD_MAX_LINES, refuse, respond, status_of, wrong_method,
 };
 use jumun_telemetry::{Kind, Origin, REQUEST_ID, Route, Span};
@@ -129,6 +129,15 @@ pub(crate) fn router(shared: &Shared) -> Router {
             async move { answer(&shared, &route, offer, request, async |_, _| Ok(page(&shared).await)).await }
         };
         router = router.route(path, finish(get(serve), READ_ONLY.to_owned()));
+    }
+    for file in DOCS_FILES {
+        let (shared, route) = (shared.clone(), http.route("GET", file.path));
+        let serve = move |request: Request| {
+            let (shared, route) = (shared.clone(), route.clone());
+            let content = async |_: Request, _| Ok(Reply::Found(file.content.to_owned()));
+            async move { answer(&shared, &route, file.offer, request, content).await }
+        };
+        router = router.route(file.path, finish(get(serve), READ_ONLY.to_owned()));
     }
     let nothing_here = shared.clone();
     router.fallback(async move |request: Request| {

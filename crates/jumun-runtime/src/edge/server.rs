@@ -46,6 +46,8 @@ pub struct Serving {
     pub services: BTreeSet<&'static str>,
     /// The status of answers that mean *not now*.
     pub unavailable_status: StatusCode,
+    /// The OpenAPI document of the service, JSON.
+    pub openapi: String,
     /// The bus that it publishes on and consumes from.
     pub bus: Arc<dyn Bus>,
     /// How long it keeps its log. `None`: forever.
@@ -104,6 +106,7 @@ pub async fn serve(engine: Engine, serving: Serving) -> Result<(), ServeError> {
         listener,
         services,
         unavailable_status,
+        openapi,
         bus,
         retention,
         control: socket,
@@ -148,6 +151,7 @@ pub async fn serve(engine: Engine, serving: Serving) -> Result<(), ServeError> {
         readiness,
         services,
         unavailable_status,
+        openapi,
         followers: Arc::new(Semaphore::new(FOLLOWERS_MAX)),
         stop: stop.clone(),
         consumer,

@@ -22,6 +22,8 @@ pub(crate) struct SharedParts {
     pub(crate) followers: Arc<Semaphore>,
     /// Ends what has no end of its own.
     pub(crate) stop: CancellationToken,
+    /// The OpenAPI document of the service.
+    pub(crate) openapi: String,
     /// The consumer, if the service listens to any source.
     pub(crate) consumer: Option<Consumer>,
 }

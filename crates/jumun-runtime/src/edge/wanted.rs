@@ -4,10 +4,12 @@
 //! Other parameters are ignored, as unknown fields of a body are.
 
 use super::request::invalid;
-use crate::limits::{PAGE_SIZE, PAGE_SIZE_MAX};
 use jumun::ResourceModel;
 use jumun_database::Direction;
-use jumun_http::{Code, Problem};
+use jumun_http::{
+    Code, Problem,
+    limits::{PAGE_SIZE, PAGE_SIZE_MAX},
+};
 
 /// What a client requests of a list.
 #[derive(Debug, PartialEq)]

@@ -78,7 +78,7 @@ impl Retention {
 
 /// The sources whose logs a service needs: those that it listens to, and those that its views fold.
 fn sources(service: &ServiceModel) -> BTreeSet<&'static str> {
-    let folded = service.resources.iter().filter_map(|resource| resource.folds.as_ref()).flatten();
+    let folded = service.resources.iter().filter_map(|resource| resource.folds()).flatten();
     service.listens.iter().chain(folded).map(|event| event.source).collect()
 }
 
@@ -183,7 +183,7 @@ impl Keeper {
         let (model, database) = (self.core.model(), self.core.database());
         let positions = database.positions().await?;
         let mut bases = Vec::new();
-        for view in model.resources.iter().filter(|resource| resource.folds.is_some()) {
+        for view in model.resources.iter().filter(|resource| resource.is_view) {
             bases.push((view, database.base(view.collection).await?.unwrap_or_default()));
         }
         let identity = database.identity();
@@ -232,7 +232,7 @@ struct Need {
 }
 
 fn folds(view: &jumun::ResourceModel, source: &str) -> bool {
-    view.folds.iter().flatten().any(|event| event.source == source)
+    view.folds().into_iter().flatten().any(|event| event.source == source)
 }
 
 #[cfg(test)]

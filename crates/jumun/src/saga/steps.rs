@@ -579,6 +579,9 @@ impl Saga {
 
     fn heard(&self, Hearing { listener, memory, source, nth, event }: &Hearing) -> Decided {
         let Published { event_type, body } = event;
+        if let Some(policy) = self.model.services[*listener].unlisted_policy(event_type, body) {
+            panic!("no example shows that {policy:?}: add an event like this one to the examples: {body}");
+        }
         let mut documents = Documents::new();
         // The same event always makes the same ids, so that states do not differ by the order of what happened.
         let first = i64::try_from(1_000 * (source + 1) + 10 * nth).expect("a small number");

@@ -38,13 +38,13 @@ pub(crate) struct Settings {
     defect: Defect,
 }
 
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub(crate) struct Pay {
     id: Id<Order>,
     price: Won,
 }
 
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
 pub(crate) struct Basket {
     customer: Name,
     price: Won,

@@ -39,7 +39,7 @@ pub(super) struct Order {
     paid: bool,
 }
 
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 pub(super) struct Basket {
     /// Whether it is an order without its payment, too.
     on_credit: bool,

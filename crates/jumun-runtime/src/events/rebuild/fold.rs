@@ -124,7 +124,7 @@ impl<'a> Work<'a> {
     ) -> Result<Self, RebuildError> {
         let Scope { views, goal, base } = *scope;
         let model = core.model();
-        let folds = || views.iter().filter_map(|view| model.resources[*view].folds.as_ref()).flatten();
+        let folds = || views.iter().filter_map(|view| model.resources[*view].folds()).flatten();
         let wanted: BTreeSet<_> = folds().map(|event| event.name.to_owned()).collect();
         let sources: BTreeSet<_> = folds().map(|event| event.source.to_owned()).collect();
         let identity = core.database().identity();

@@ -94,7 +94,7 @@ pub(crate) struct Rebuilds {
 /// The views of a service, by their index among its resources: the view with this name, or all views for the name of the
 /// service.
 pub fn views_named(service: &ServiceModel, wanted: &str) -> Result<Vec<usize>, RebuildError> {
-    let views = || service.resources.iter().enumerate().filter(|(_, resource)| resource.folds.is_some());
+    let views = || service.resources.iter().enumerate().filter(|(_, resource)| resource.is_view);
     let meant = views().filter(|(_, view)| wanted == service.name || wanted == view.collection);
     let meant: Vec<_> = meant.map(|(position, _)| position).collect();
     if !meant.is_empty() {

@@ -45,7 +45,7 @@ pub(super) struct Note {
     tally: i64,
 }
 
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
 pub(super) struct Write {
     tally: i64,
 }

@@ -5,7 +5,7 @@ use crate::{
     order::{Order, OrderStatus},
     payment::{Pay, PayStatus},
 };
-use jumun::{Aggregate, Case, Findings};
+use jumun::{Aggregate, Case, Findings, Won};
 
 /// All payments that were ever taken.
 pub const MONEY_IN: &str = "money in";
@@ -39,7 +39,7 @@ fn ordered(order: &Order, pay: Option<&Pay>, findings: &mut Findings) {
         OrderStatus::Ordered => (STANDING, PayStatus::Paid),
         OrderStatus::Cancelled => (REFUNDED, PayStatus::Cancelled),
     };
-    findings.add(sum, amount.map_or(0, |amount| amount.get()));
+    findings.add(sum, amount.map_or(0, Won::get));
     match pay {
         Some(pay) if pay.direct => findings.violation("the payment of the order is a direct one"),
         Some(pay) if pay.status == due => {}

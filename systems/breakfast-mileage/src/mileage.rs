@@ -5,7 +5,7 @@ use crate::{
     order::Order,
     payment::Pay,
 };
-use jumun::{Aggregate, Answers, Ask, Context, Decision, Id, Rejection, View, Won, emit, nothing};
+use jumun::{Aggregate, Answers, Ask, Context, Decision, Id, View, Won, conflict, emit, nothing};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -110,8 +110,7 @@ impl Aggregate for Mileage {
                 let (cnt, status) = (cnt.get() * i64::from(rate), MileageStatus::Earned);
                 emit(Event::MileageAdded(Mileage { id: ctx.id, pay_id, order_id, cnt, rate, status }))
             }
-            // A payment that died over it asks again. What the first ask did is being undone: nothing is refused for good.
-            (Command::Earn(_), Some(_)) => Err(Rejection::Unavailable(EARN.service()).into()),
+            (Command::Earn(_), Some(_)) => conflict("this payment has earned its mileage already"),
             (Command::Remove, Some(mileage)) if mileage.status == MileageStatus::Earned => {
                 emit(Event::MileageRemoved(Mileage { status: MileageStatus::Removed, ..mileage.clone() }))
             }

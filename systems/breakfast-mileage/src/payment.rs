@@ -5,7 +5,9 @@ use crate::{
     mileage::{EARN, Earn},
     order::Order,
 };
-use jumun::{Aggregate, Answers, Ask, Context, Decision, Id, Won, conflict, declined, emit, not_found, nothing};
+use jumun::{
+    Aggregate, Answers, Ask, Context, Decision, Id, Rejection, Stop, Won, conflict, declined, emit, not_found, nothing,
+};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -121,7 +123,11 @@ impl Aggregate for Pay {
             if amount > ctx.settings.decline_over {
                 return declined("the amount is over the limit");
             }
-            ctx.ask(&EARN, Earn { pay_id: ctx.id, order_id, cnt: amount })?;
+            ctx.ask(&EARN, Earn { pay_id: ctx.id, order_id, cnt: amount }).map_err(|stop| match stop {
+                // A process that died over this payment has asked before, and that is being undone: not now, but not never.
+                Stop::Reject(Rejection::Conflict(_)) => Rejection::Unavailable(EARN.service()).into(),
+                stop => stop,
+            })?;
             emit(Event::Paid(Pay { id: ctx.id, amount, status: PayStatus::Paid, order_id, direct }))
         };
         match (command, pay) {

@@ -147,7 +147,9 @@ mod a_payment {
     fn is_not_taken_without_mileage() {
         let asking = || given::<Pay>([]).when(7, ForOrder(ask())).then_asks(&EARN, &earn());
         asking().unavailable().then_rejected(Rejection::Unavailable("mileage"));
-        asking().refused(conflict("no")).then_rejected(conflict("no"));
+        asking().refused(Rejection::Declined("no".into())).then_rejected(Rejection::Declined("no".into()));
+        // An earlier attempt earned it, and that is being undone.
+        asking().refused(conflict("earned already")).then_rejected(Rejection::Unavailable("mileage"));
     }
 
     #[test]
@@ -208,7 +210,9 @@ mod mileage_of_a_payment {
 
     #[test]
     fn is_earned_once_and_removed_once() {
-        given::<Mileage>([added()]).when(7, EarnIt(earn())).then_rejected(Rejection::Unavailable("mileage"));
+        given::<Mileage>([added()])
+            .when(7, EarnIt(earn()))
+            .then_rejected(conflict("this payment has earned its mileage already"));
         given::<Mileage>([added()]).when(7, Remove).then([removed()]);
         given::<Mileage>([added(), removed()]).when(7, Remove).then([]);
         given::<Mileage>([]).when(7, Remove).then([]);

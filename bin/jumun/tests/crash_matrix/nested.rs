@@ -108,9 +108,10 @@ async fn undoing(victim: &str, point: &'static str) {
 async fn cancelling(victim: &str, deaths: &[&'static str], with_its_payment: bool) {
     let mut lab = lab().started().await;
     let id = lab.customer("a-key").insist().await.answer.id();
-    let quitter = match with_its_payment {
-        true => lab.quitter(&lab.payment, format!("/pays/{id}")),
-        false => lab.quitter(&lab.order, format!("/orders/{id}")),
+    let quitter = if with_its_payment {
+        Breakfast::quitter(&lab.payment, format!("/pays/{id}"))
+    } else {
+        Breakfast::quitter(&lab.order, format!("/orders/{id}"))
     };
     let told = lab.service(victim).die_over(deaths, async move { quitter.insist().await }).await;
     assert_eq!(told.answer.status, 204, "{told:?}");

@@ -52,7 +52,7 @@ impl Breakfast {
     }
 
     /// Somebody who gives something up: an order, or a payment.
-    pub(crate) fn quitter(&self, service: &Service, path: String) -> Customer {
+    pub(crate) fn quitter(service: &Service, path: String) -> Customer {
         Customer::new(service.client(), Some(format!("no-{path}")), Method::DELETE, path)
     }
 

@@ -65,7 +65,9 @@ impl Plan {
             cancel: Share::new(options.cancel),
             watch_share: Share::new(options.watch),
             watch: if options.watch > 0.0 { Some(Watch::new(options, model)?) } else { None },
-            collection: resources().find(|at| at.path == message.path.path()).map_or("", |at| at.collection),
+            collection: resources()
+                .find(|at| at.paths().any(|path| path == message.path.path()))
+                .map_or("", |at| at.collection),
             canceled: line.filter(|line| line.path == path).and_then(|line| line.canceled),
             message,
         })

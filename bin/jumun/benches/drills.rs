@@ -1,4 +1,4 @@
-//! Drills: how course enrollment fares while its payment is slow, narrow, or dead. Each prints what `docs/drills.md` shows.
+//! Drills: how course enrollment fares while its payment is slow, narrow, or dead, and each other system while it is slow. Each prints what `docs/drills.md` shows.
 //!
 //! `cargo bench -p jumun-program --bench drills`, or one of them: `-- overload`. `JUMUN_BENCH_SECONDS=120` takes longer than the
 //! usual minute. Where siege is installed, the first two are done with it, too, as they were first done.
@@ -28,6 +28,10 @@ const SYSTEM: &str = "course-enrollment";
 /// Payment takes 400 to 620 ms, and is waited for 610.
 const SLOW: [&str; 2] = ["pay.faults.delay=400ms..620ms", "order.calls.pay.time_limit=610ms"];
 
+/// How slow payment is in the drill of each other system, and how long it is waited for, as its contract says.
+const SLOW_ELSEWHERE: [(&str, [&str; 2]); 1] =
+    [("sauce-shop", ["payment.faults.delay=400ms..700ms", "order.calls.payment.time_limit=680ms"])];
+
 /// Payments that can be made a second when 30 are at work at once, of 510 ms each.
 const CAPACITY: f64 = 30.0 / 0.510;
 
@@ -37,13 +41,14 @@ type Drill = fn(u64) -> Done;
 fn main() -> Done {
     let wanted: Vec<_> = env::args().skip(1).filter(|word| !word.starts_with("--")).collect();
     let seconds = env::var("JUMUN_BENCH_SECONDS").ok().and_then(|text| text.parse().ok()).unwrap_or(60_u64);
-    let drills: [(&str, Drill); 6] = [
+    let drills: [(&str, Drill); 7] = [
         ("accept", accept),
         ("reject", reject),
         ("overload", overload),
         ("untold", untold),
         ("dead", dead),
         ("open", open),
+        ("slow", slow),
     ];
     for (name, drill) in drills {
         if wanted.is_empty() || wanted.iter().any(|word| word == name) {
@@ -76,6 +81,18 @@ fn customers(seconds: u64, fallback: &str) -> Done {
     let load = system.load(&["--concurrency", "70", "--for", &time, "--availability", "1%"])?;
     tell_load(&load);
     say(&system.audit("2m")?);
+    Ok(())
+}
+
+/// 70 customers at once, payment slow, in each other system.
+fn slow(seconds: u64) -> Done {
+    for (name, keys) in SLOW_ELSEWHERE {
+        say(&format!("  {name}"));
+        let system = System::start(name, &keys)?;
+        let time = format!("{seconds}s");
+        tell_load(&system.load(&["--concurrency", "70", "--for", &time, "--availability", "1%"])?);
+        say(&system.audit("2m")?);
+    }
     Ok(())
 }
 

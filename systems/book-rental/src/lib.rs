@@ -48,11 +48,13 @@ pub fn system() -> SystemModel {
     let view = ReadModel::<RentalView>::at("/rentalViews").find_by("bookId").find_by("customerId");
 
     System::new("book-rental", include_str!("examples.jsonl"))
+        .about("A customer rents books from stock and returns them, and reserves one that is out; a delivery follows a rental.")
         .service(Service::new("book", 8081).aggregate(book).aggregate(hold).seed(Book::seed()))
         .service(Service::new("rent", 8082).aggregate(rental).asks(&TAKE))
         .service(Service::new("delivery", 8083).aggregate(delivery))
         .service(Service::new("reserve", 8084).aggregate(reserve).asks(&LOOK))
         .service(Service::new("viewer", 8085).view(view))
+        .value("superuser.userId")
         .audit(audit::audit)
         .total(audit::OWNED, &[audit::IN_STOCK, audit::RENTED])
         .load(LoadLine {

@@ -5,8 +5,8 @@ use crate::{
     events::{Event, EventKind as On},
     order::{Order, OrderStatus},
     pay::{Payment, PaymentStatus},
-    reservation::{Reason, Reservation, ReservationStatus},
-    values::EduNo,
+    reservation::{Reservation, ReservationStatus},
+    values::{EduNo, Reason},
 };
 use jumun::{
     Aggregate, Answer, Ask, AskTarget, Context, Decision, Id, NoSettings, PublishedLanguage, Reference, Time, conflict,

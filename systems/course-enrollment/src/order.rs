@@ -4,8 +4,7 @@
 use crate::{
     events::{Event, EventKind as On},
     pay::{PAY, Pay, PaymentStatus},
-    reservation::Reason,
-    values::{CardNumber, EduNo},
+    values::{CardNumber, EduNo, Reason},
 };
 use jumun::{
     Aggregate, Answer, AskTarget, Context, Decision, Id, NoSettings, Reference, conflict, emit, not_found, nothing,

@@ -6,7 +6,7 @@
 use crate::{
     events::{Event, EventKind as On},
     order::{Order, OrderStatus},
-    values::EduNo,
+    values::{EduNo, Reason},
 };
 use jumun::{
     Aggregate, Confirm, Context, Decision, Id, Reference, TimeLimit, TimeOut, conflict, emit, not_found, nothing,
@@ -31,14 +31,6 @@ pub struct Reservation {
     /// Why it ended, if nobody ended it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<Reason>,
-}
-
-/// Why something ended that nobody ended: it was not done in time.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-pub enum Reason {
-    /// The course's manager did not confirm the reservation.
-    #[serde(rename = "Not Confirmed In Time")]
-    NotConfirmedInTime,
 }
 
 /// The status of a reservation. It only rises, in this order.

@@ -10,6 +10,14 @@ use std::fmt;
 #[serde(transparent)]
 pub struct EduNo(pub Quantity);
 
+/// Why something ended that nobody ended: it was not done in time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum Reason {
+    /// The course's manager did not confirm the reservation.
+    #[serde(rename = "Not Confirmed In Time")]
+    NotConfirmedInTime,
+}
+
 /// A card number of which only the last four digits are kept.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "TextOrNumber")]

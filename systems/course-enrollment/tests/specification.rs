@@ -9,8 +9,8 @@ use course_enrollment::{
     notification::{self, Fields, Kind, Message, News, Notification, NotificationStatus, SEND, Told},
     order::{self, Application, Change, Order, OrderStatus},
     pay::{self, PAY, Pay, Payment, PaymentStatus},
-    reservation::{self, Reason, Reservation, ReservationStatus},
-    values::{CardNumber, EduNo},
+    reservation::{self, Reservation, ReservationStatus},
+    values::{CardNumber, EduNo, Reason},
 };
 use jiff::Timestamp;
 use jumun::{Aggregate, Confirm, Quantity, Reference, Rejection, Time, TimeLimit, given::given};

@@ -1,9 +1,14 @@
 //! The state of a whole system.
 
-use crate::{ask::AskTarget, model::DocumentKey, system::SystemModel};
+use crate::{
+    ask::AskTarget,
+    model::{Decided, DocumentKey},
+    system::SystemModel,
+};
 use serde_json::Value;
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    cell::RefCell,
+    collections::{BTreeMap, BTreeSet, HashMap},
     fmt,
     hash::{BuildHasher, BuildHasherDefault, DefaultHasher, Hash, Hasher},
     ops::Deref,
@@ -97,6 +102,17 @@ pub(super) struct Done {
     /// What it asked of others for that.
     pub(super) asks: Vec<Call>,
 }
+
+/// The time-out of a document, decided.
+#[derive(Debug)]
+pub(super) struct TimeOut {
+    pub(super) key: DocumentKey,
+    pub(super) name: &'static str,
+    pub(super) decided: Decided,
+}
+
+/// The time-outs of each memory of a service, decided once: a service is a pure function.
+pub(super) type TimeOuts = RefCell<HashMap<(usize, Committed), Arc<[TimeOut]>>>;
 
 impl State {
     pub(super) fn nothing(model: &Arc<SystemModel>) -> Self {

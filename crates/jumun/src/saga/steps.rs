@@ -1,9 +1,6 @@
 //! The steps of a system: commands, asks and events.
 
-use super::{
-    state::{Call, Committed, Done, Facts, Memory, ORDER, Published, State, at, json},
-    time_outs::TimeOuts,
-};
+use super::state::{Call, Committed, Done, Facts, Memory, ORDER, Published, State, TimeOuts, at, json};
 use crate::{
     ask::{Asked, Reply},
     input::BadInput,

@@ -1,25 +1,14 @@
 //! Time-outs: the time that a document waits for something is over. That may happen at any moment.
 
 use super::{
-    state::{Committed, Facts, ORDER, State, at},
+    state::{Committed, Facts, ORDER, State, TimeOut, at},
     steps::Saga,
 };
 use crate::{
     ask::Reply,
-    model::{Decided, DocumentKey, Outcome},
+    model::{DocumentKey, Outcome},
 };
-use std::{cell::RefCell, collections::HashMap, sync::Arc};
-
-/// The time-out of a document, decided.
-#[derive(Debug)]
-pub(super) struct TimeOut {
-    key: DocumentKey,
-    name: &'static str,
-    decided: Decided,
-}
-
-/// The time-outs of each memory of a service, decided once: a service is a pure function.
-pub(super) type TimeOuts = RefCell<HashMap<(usize, Committed), Arc<[TimeOut]>>>;
+use std::sync::Arc;
 
 /// A time-out that may happen next.
 pub(super) struct TimedOut {

@@ -77,7 +77,7 @@ async fn every_command_works_for_it(plan: &Plan) {
     let founding = format!("\"type\":\"{}\"", plan.founding);
     assert_eq!(events.lines().filter(|line| line.contains(&founding)).count(), 30, "{events}");
     assert!(run(&up, &["why", model.name, "1"]).contains(plan.founding), "the story of order 1");
-    let views = model.services.iter().filter(|service| service.resources.iter().any(|it| it.folds.is_some()));
+    let views = model.services.iter().filter(|service| service.resources.iter().any(|it| it.is_view));
     for service in views {
         run(&up, &["view", "rebuild", model.name, service.name]);
     }

@@ -1,7 +1,7 @@
 //! What a system tells about itself besides what its services need to run: names of commands, policies, schemas. Read off the
 //! types, and off the examples of events where only running the code can show it.
 
-use crate::{aggregate::Aggregate, event::EventType, subscription};
+use crate::event::EventType;
 use schemars::{JsonSchema, Schema, SchemaGenerator};
 use std::{
     any::type_name,
@@ -87,17 +87,6 @@ pub(crate) fn name_of_function<F, I>() -> String {
         Some(variant) => last(variant),
         None => last(type_name::<I>()),
     }
-}
-
-/// The policies of an aggregate that an event sets off.
-pub(crate) fn policies<A: Aggregate>(event: &A::Event) -> Vec<PolicyModel> {
-    let kind = crate::event::PublishedLanguage::event_type(event);
-    let policy = |command: &A::Command, instances| PolicyModel { event: kind, command: name_of(command), instances };
-    let own = subscription::reaction::<A>(event).map(|(_, command)| policy(&command, Instances::Concerned));
-    let first = subscription::reaction_first::<A>(event).map(|first| policy(&first.command, Instances::First));
-    let anew = subscription::reactions_anew::<A>(event);
-    let anew = anew.iter().map(|command| policy(command, Instances::New));
-    own.into_iter().chain(first).chain(anew).collect()
 }
 
 #[cfg(test)]

@@ -4,7 +4,7 @@ use crate::{
     aggregate::{Aggregate, View},
     ask::{Ask, AskTarget},
     behaviour::{Cell, ServiceBehaviour, TypedCell, ViewCell, any},
-    describe::{PolicyModel, name_of, name_of_function, policies, schema_of},
+    describe::{PolicyModel, name_of, name_of_function, schema_of},
     event::{EventType, PublishedLanguage},
     first::Index,
     input::{self, Texts},
@@ -12,6 +12,7 @@ use crate::{
         AliasModel, AskModel, Behaviour, CommandModel, ErasedCommand, FieldModel, Ids, ResourceModel, ServiceModel,
         SettingsError, SettleModel, Text, Verb,
     },
+    subscription,
     value::Id,
 };
 use schemars::JsonSchema;
@@ -273,7 +274,7 @@ impl<E: PublishedLanguage> Service<E> {
         self.settings.extend(defaults.clone());
         self.hears.push((resource.model.path, A::HEARS));
         self.resources.push(ResourceModel { hears: event_types::<E>(A::HEARS), ..resource.model });
-        self.policies.push(policies::<A>);
+        self.policies.push(subscription::policies::<A>);
         self.cells.push(Box::new(move |given| {
             let mut settings = defaults.clone();
             for (key, value) in &mut settings {

@@ -2,6 +2,7 @@
 
 use crate::{
     aggregate::{Aggregate, View},
+    describe::{Instances, PolicyModel, name_of},
     event::PublishedLanguage,
     first::First,
     value::Id,
@@ -44,4 +45,15 @@ pub(crate) fn folded<A: Aggregate>(id: Id<A>, state: Option<A>, events: &[A::Eve
 
 fn hears<A: Aggregate>(event: &A::Event) -> bool {
     A::HEARS.contains(&event.kind())
+}
+
+/// The policies of an aggregate that an event sets off.
+pub(crate) fn policies<A: Aggregate>(event: &A::Event) -> Vec<PolicyModel> {
+    let kind = event.event_type();
+    let policy = |command: &A::Command, instances| PolicyModel { event: kind, command: name_of(command), instances };
+    let own = reaction::<A>(event).map(|(_, command)| policy(&command, Instances::Concerned));
+    let first = reaction_first::<A>(event).map(|first| policy(&first.command, Instances::First));
+    let anew = reactions_anew::<A>(event);
+    let anew = anew.iter().map(|command| policy(command, Instances::New));
+    own.into_iter().chain(first).chain(anew).collect()
 }

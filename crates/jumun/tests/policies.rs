@@ -34,7 +34,7 @@ const QUEUE: Index = &["counter", "is_called"];
 /// The counter that calls the next ticket at once, and so on.
 const HASTY: i64 = 9;
 
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
 struct At {
     counter: i64,
 }

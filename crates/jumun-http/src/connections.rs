@@ -97,12 +97,11 @@ pub async fn serve_until<H, F, B>(
                 let service = service_fn(move |request| answer(answered.clone(), request, &handler));
                 let (mut connection, draining) = (builder.serve_connection(stream, service), draining.clone());
                 tokio::spawn(async move {
-                    let ended = match draining.run_until_cancelled(&mut connection).await {
-                        Some(ended) => ended,
-                        None => {
-                            Pin::new(&mut connection).graceful_shutdown();
-                            (&mut connection).await
-                        }
+                    let ended = if let Some(ended) = draining.run_until_cancelled(&mut connection).await {
+                        ended
+                    } else {
+                        Pin::new(&mut connection).graceful_shutdown();
+                        (&mut connection).await
                     };
                     drop(permit); // a client that goes on sending holds no place of another one
                     let Parts { io, read_buf, .. } = connection.into_parts();

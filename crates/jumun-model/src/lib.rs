@@ -31,10 +31,10 @@ fn emits<'a>(
 }
 
 /// The resource that answers an ask, and its service.
-fn answering<'a>(
-    system: &'a SystemModel,
+fn answering(
+    system: &SystemModel,
     target: jumun::AskTarget,
-) -> Option<(&'a ServiceModel, &'a ResourceModel, &'a jumun::AskModel)> {
+) -> Option<(&ServiceModel, &ResourceModel, &jumun::AskModel)> {
     let mut resources =
         system.services.iter().flat_map(|service| service.resources.iter().map(move |resource| (service, resource)));
     resources.find_map(|(service, resource)| {

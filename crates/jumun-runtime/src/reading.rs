@@ -17,7 +17,7 @@ use jumun::{DocumentKey, Documents, Lookup, Outcome, ResourceModel, Step, Stored
 use jumun_database::{Changes, CommitError, DocumentVersion, ReadError, Receipt};
 use jumun_telemetry::Origin;
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::{BTreeMap, BTreeSet, btree_map::Entry},
     pin::pin,
     task::Poll,
 };
@@ -81,9 +81,9 @@ impl Reading {
     }
 
     async fn queue(&mut self, core: &Core, key: DocumentKey) -> Result<(), StepError> {
-        if !self.turns.contains_key(&key) {
-            let turn = core.turns().take(QueueKey::Document(key)).await.map_err(|_| StepError::Crowded)?;
-            self.turns.insert(key, turn);
+        if let Entry::Vacant(place) = self.turns.entry(key) {
+            let turn = core.turns().take(QueueKey::Document(key)).await;
+            place.insert(turn.map_err(|_| StepError::Crowded)?);
         }
         Ok(())
     }

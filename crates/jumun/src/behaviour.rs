@@ -236,7 +236,7 @@ pub(crate) struct ServiceBehaviour<E> {
 /// Why a step goes no further.
 enum Halt {
     /// This is its outcome.
-    Outcome(Outcome),
+    Outcome(Box<Outcome>),
     /// The code or a document is not as it must be.
     Defect(Defect),
 }
@@ -248,8 +248,12 @@ impl From<Defect> for Halt {
 }
 
 impl Halt {
+    fn outcome(outcome: Outcome) -> Self {
+        Self::Outcome(Box::new(outcome))
+    }
+
     fn needs(keys: Vec<DocumentKey>) -> Self {
-        Self::Outcome(Outcome::Needs(keys))
+        Self::outcome(Outcome::Needs(keys))
     }
 }
 
@@ -291,7 +295,7 @@ impl<E: PublishedLanguage> Behaviour for ServiceBehaviour<E> {
 fn outcome(result: Result<Decided, Halt>) -> Result<Outcome, Defect> {
     match result {
         Ok(decided) => Ok(Outcome::Decided(decided)),
-        Err(Halt::Outcome(outcome)) => Ok(outcome),
+        Err(Halt::Outcome(outcome)) => Ok(*outcome),
         Err(Halt::Defect(defect)) => Err(defect),
     }
 }
@@ -304,10 +308,10 @@ impl<E: PublishedLanguage> ServiceBehaviour<E> {
         let mut progress = Progress::new(documents, step.now);
         let events = match self.decision(step, &mut progress)? {
             Ok(events) => events,
-            Err(Stop::Reject(why)) => return Err(Halt::Outcome(Outcome::Rejected(why))),
+            Err(Stop::Reject(why)) => return Err(Halt::outcome(Outcome::Rejected(why))),
             Err(Stop::Ask(asked)) => {
                 self.check_ask(step.decider, &asked)?;
-                return Err(Halt::Outcome(Outcome::Ask(asked)));
+                return Err(Halt::outcome(Outcome::Ask(asked)));
             }
             Err(Stop::Read(unread)) => return Err(self.unread(step.decider, unread)),
         };
@@ -452,7 +456,7 @@ impl<E: PublishedLanguage> ServiceBehaviour<E> {
                 let (fields, values, limit) = (*index, values.clone(), LOOKUP_ROWS);
                 let lookup = Lookup { resource: at, fields, values, after, limit };
                 let Some(ids) = progress.before.found(&lookup) else {
-                    return Err(Halt::Outcome(Outcome::Find(lookup)));
+                    return Err(Halt::outcome(Outcome::Find(lookup)));
                 };
                 let new = ids.iter().filter(|id| !known.contains(id));
                 unknown += new.clone().count();

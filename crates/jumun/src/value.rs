@@ -181,13 +181,8 @@ bounded_number! {
 }
 bounded_number! {
     /// A number of items that may be none, 0 to 10^12.
+    #[derive(Default)]
     Count, 0, AMOUNT_MAX
-}
-
-impl Default for Count {
-    fn default() -> Self {
-        Self(0)
-    }
 }
 
 /// A short text of one line of which something is visible, at most 255 characters.

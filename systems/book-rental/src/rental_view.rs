@@ -40,7 +40,7 @@ impl RentalView {
         self.book_name = Some(rental.book_name.clone());
         self.qty = Some(rental.wish.qty);
         self.price = Some(rental.price);
-        self.customer_id = rental.wish.customer_id.clone();
+        self.customer_id.clone_from(&rental.wish.customer_id);
     }
 }
 

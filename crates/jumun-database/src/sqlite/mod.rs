@@ -162,11 +162,11 @@ impl SqliteDatabase {
     fn queue(&self, job: Job) -> Result<(), CommitError> {
         let not_done = |why: &str| Err(CommitError::NotDone(why.to_owned()));
         let queue = self.queue.lock().unwrap_or_else(PoisonError::into_inner);
-        match queue.as_ref().map(|queue| queue.try_send(job)) {
-            Some(Ok(())) => Ok(()),
-            Some(Err(TrySendError::Full(_))) => not_done("too many commits wait for the disk"),
-            Some(Err(TrySendError::Disconnected(_))) => not_done("the writer has ended"),
-            None => not_done("the database is closed"),
+        let Some(queue) = queue.as_ref() else { return not_done("the database is closed") };
+        match queue.try_send(job) {
+            Ok(()) => Ok(()),
+            Err(TrySendError::Full(_)) => not_done("too many commits wait for the disk"),
+            Err(TrySendError::Disconnected(_)) => not_done("the writer has ended"),
         }
     }
 

@@ -202,10 +202,11 @@ impl ReadDatabase for SqliteReader {
             serde_json::Value::Number(number) => number.as_i64().map_or(Value::Null, Value::Integer),
             _ => Value::Null, // equal to nothing
         });
-        let values: Vec<_> = values.chain([after, i64::from(at_most(limit))].map(Value::Integer)).collect();
+        let values: Vec<_> = values.chain([after, at_most(limit)].map(Value::Integer)).collect();
         self.read(move |connection| {
-            let equal: String = fields.iter().map(|name| format!("{} = ? AND ", schema::field(name))).collect();
-            let sql = format!("SELECT id FROM {} WHERE shown = 1 AND {equal}id > ? ORDER BY id LIMIT ?", known.table);
+            let equal: Vec<_> = fields.iter().map(|name| format!("{} = ?", schema::field(name))).collect();
+            let (table, equal) = (&known.table, equal.join(" AND "));
+            let sql = format!("SELECT id FROM {table} WHERE shown = 1 AND {equal} AND id > ? ORDER BY id LIMIT ?");
             let mut statement = connection.prepare_cached(&sql)?;
             statement.query_map(rusqlite::params_from_iter(values), |row| row.get(0))?.collect()
         })

@@ -88,7 +88,7 @@ impl Operations<'_> {
             .iter()
             .filter(|field| field.is_finder)
             .map(|field| {
-                let mut parameters = vec![self.finder_parameter(field)];
+                let mut parameters = vec![Self::finder_parameter(field)];
                 parameters.extend(list_parameters());
                 let operation = json!({
                     "operationId": self.id(&field.finder_name()),
@@ -124,7 +124,7 @@ impl Operations<'_> {
         })
     }
 
-    fn finder_parameter(&self, field: &FieldModel) -> Value {
+    fn finder_parameter(field: &FieldModel) -> Value {
         json!({
             "name": field.name, "in": "query", "required": true,
             "description": "The value, as a text.",

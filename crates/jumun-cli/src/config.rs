@@ -13,7 +13,7 @@ use std::process::ExitCode;
 
 #[derive(Debug, Args)]
 pub(crate) struct Options {
-    /// The name of the system. Default: the one with data in the data folder; if several have, the one that is up.
+    /// The name of the system. Default: the only one; of several, the one with data in the data folder, or that is up.
     system: Option<String>,
     #[command(flatten)]
     settings: SettingsOptions,

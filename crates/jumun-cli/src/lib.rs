@@ -20,6 +20,7 @@ mod load;
 mod log;
 mod logs;
 mod model;
+mod new;
 mod operate;
 mod options;
 mod output;
@@ -86,13 +87,17 @@ Data is stored in ./data/<system>/; the next start continues with it. A process 
   jumun logs payment -n 100")]
     Logs(logs::Options),
     /// Runs one service of a system, or its gateway, until Ctrl-C or SIGTERM.
-    #[command(after_help = "Examples:
+    #[command(
+        after_help = "Examples:
   jumun serve food-delivery payment
   jumun serve food-delivery order --listen 0.0.0.0:8081
   jumun serve food-delivery order --set order.calls.payment.time_limit=610ms
   jumun serve food-delivery gateway
 
-Data is stored in ./data/<system>/<service>.db. Set the log levels with JUMUN_LOG=info,jumun_runtime=debug")]
+Data is stored in ./data/<system>/<service>.db. Set the log levels with JUMUN_LOG=info,jumun_runtime=debug",
+        override_usage = "jumun serve [OPTIONS] [SYSTEM] <SERVICE>",
+        mut_arg("subject", |it| it.value_name("SERVICE").help("The service, or `gateway`"))
+    )]
     Serve(serve::Options),
     /// Checks every order against the rules of its system. The services may be running or stopped.
     #[command(after_help = "Exit status: 0 clean; 1 a rule is violated; 2 cannot be determined (yet).")]
@@ -153,6 +158,13 @@ Exit status: 0 availability reached and audit clean; 1 one of them is not; 2 can
 Sources, the later one wins: jumun.toml, --config-dir, the environment
 (JUMUN__ORDER__CALLS__PAYMENT__TIME_LIMIT=610ms), --set. The output is a valid jumun.toml.")]
     Config(config::Options),
+    /// Writes a new project: a small system of your own, with its program, tests and README.
+    #[command(after_help = "Examples:
+  jumun new tea-shop
+  jumun new tea-shop --in ~/projects --jumun ~/jumun
+
+docs/tutorial.md of Jumun goes through the project line by line.")]
+    New(new::Options),
 }
 
 /// Runs the program for these systems: parses the command line and runs the command.
@@ -190,5 +202,6 @@ fn run(cli: Cli, systems: Systems<'_>) -> Result<ExitCode, Failure> {
         Command::Model(options) => model::run(&options, systems),
         Command::Explain(options) => explain::run(&options),
         Command::Config(options) => config::run(&options, systems),
+        Command::New(options) => new::run(&options),
     }
 }

@@ -10,8 +10,8 @@ const UNAVAILABLE_STATUS: u16 = 503;
 
 #[derive(Debug, Args)]
 pub(crate) struct Options {
-    /// The name of the system.
-    system: String,
+    /// The name of the system. Optional if the program has only one.
+    system: Option<String>,
     /// The format of the document.
     #[arg(long, value_enum, default_value_t = Format::Json)]
     format: Format,
@@ -30,7 +30,7 @@ enum Format {
 }
 
 pub(crate) fn run(options: &Options, systems: Systems<'_>) -> Result<ExitCode, Failure> {
-    let system = systems.find(&options.system)?;
+    let system = systems.named(options.system.as_deref())?;
     let document = match options.format {
         Format::Json => describe(&system),
         Format::Asyncapi => asyncapi(&system),

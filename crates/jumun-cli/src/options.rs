@@ -1,8 +1,8 @@
 //! The flags that most commands share: the system, its data and its configuration.
 //!
-//! One rule finds the system: a command takes the one that is named. If none is named, it takes the one that has data
-//! in the data folder; if several have, the one that is up. `up`, `serve` and `parked discard`, which deletes data,
-//! require the name.
+//! One rule finds the system: a command takes the one that is named. If none is named, it takes the only one of the
+//! program. If the program has several, it takes the one that has data in the data folder; if several have, the one that
+//! is up. `up`, `serve` and `parked discard`, which deletes data, then require the name.
 
 use crate::{
     Failure,
@@ -24,11 +24,19 @@ pub(crate) fn duration(text: &str) -> Result<Duration, String> {
     parse_duration(text).map_err(|error| error.to_string())
 }
 
-/// A required system.
+/// Parses the id of an order.
+pub(crate) fn parse_order(text: &str) -> Result<i64, Failure> {
+    text.parse().map_err(|_| {
+        let why = format!("`{text}` is not the id of an order");
+        Failure::new("order-unclear", why, "Write the number of the order, as in `jumun why 7`.")
+    })
+}
+
+/// A system, required unless the program has only one.
 #[derive(Debug, Args)]
 pub(crate) struct NamedSystemOptions {
-    /// The name of the system.
-    pub(crate) system: String,
+    /// The name of the system. Optional if the program has only one.
+    system: Option<String>,
     #[command(flatten)]
     pub(crate) settings: SettingsOptions,
 }
@@ -36,7 +44,7 @@ pub(crate) struct NamedSystemOptions {
 /// An optional system, as an argument.
 #[derive(Debug, Args)]
 pub(crate) struct SystemOptions {
-    /// The name of the system. Default: the one with data in the data folder; if several have, the one that is up.
+    /// The name of the system. Default: the only one; of several, the one with data in the data folder, or that is up.
     system: Option<String>,
     #[command(flatten)]
     settings: SettingsOptions,
@@ -45,7 +53,7 @@ pub(crate) struct SystemOptions {
 /// An optional system, as a flag: for commands whose arguments are services.
 #[derive(Debug, Args)]
 pub(crate) struct SystemFlagOptions {
-    /// The name of the system. Default: the one with data in the data folder; if several have, the one that is up.
+    /// The name of the system. Default: the only one; of several, the one with data in the data folder, or that is up.
     #[arg(long)]
     system: Option<String>,
     #[command(flatten)]
@@ -56,7 +64,7 @@ pub(crate) struct SystemFlagOptions {
 /// a flag stands between the two.
 #[derive(Debug, Args)]
 pub(crate) struct SubjectOptions {
-    /// The name of the system. Optional; default: the one with data in the data folder; if several have, the one that is up.
+    /// The name of the system. Optional; default: the only one; of several, the one with data in the data folder, or that is up.
     #[arg(value_name = "SYSTEM")]
     system_or_subject: String,
     #[arg(value_name = "SUBJECT")]
@@ -92,7 +100,7 @@ fn key_and_value(text: &str) -> Result<(String, String), String> {
 
 impl NamedSystemOptions {
     pub(crate) fn load(&self, systems: Systems<'_>) -> Result<(SystemModel, Config), Failure> {
-        self.settings.load(systems, Some(&self.system))
+        self.settings.load_named(systems, self.system.as_deref())
     }
 }
 
@@ -104,7 +112,16 @@ impl SystemOptions {
 
 impl SubjectOptions {
     pub(crate) fn load(&self, systems: Systems<'_>) -> Result<(SystemModel, Config), Failure> {
-        self.settings.load(systems, self.subject.as_ref().map(|_| self.system_or_subject.as_str()))
+        self.settings.load(systems, self.system())
+    }
+
+    /// The same, with the system required unless the program has only one.
+    pub(crate) fn load_named(&self, systems: Systems<'_>) -> Result<(SystemModel, Config), Failure> {
+        self.settings.load_named(systems, self.system())
+    }
+
+    fn system(&self) -> Option<&str> {
+        self.subject.as_ref().map(|_| self.system_or_subject.as_str())
     }
 
     pub(crate) fn subject(&self) -> &str {
@@ -113,10 +130,7 @@ impl SubjectOptions {
 
     /// The subject as the id of an order.
     pub(crate) fn order(&self) -> Result<i64, Failure> {
-        self.subject().parse().map_err(|_| {
-            let why = format!("`{}` is not the id of an order", self.subject());
-            Failure::new("order-unclear", why, "Write the number of the order, as in `jumun why 7`.")
-        })
+        parse_order(self.subject())
     }
 }
 
@@ -133,10 +147,21 @@ impl SettingsOptions {
         Ok((model, config))
     }
 
-    /// The named system, or the one in the data folder.
+    /// The named system, or the only one of the program.
+    pub(crate) fn load_named(
+        &self,
+        systems: Systems<'_>,
+        named: Option<&str>,
+    ) -> Result<(SystemModel, Config), Failure> {
+        let model = systems.named(named)?;
+        let config = load_config(&model, &self.sources())?;
+        Ok((model, config))
+    }
+
+    /// The named system, the only one of the program, or the one in the data folder.
     pub(crate) fn find(&self, systems: Systems<'_>, named: Option<&str>) -> Result<SystemModel, Failure> {
-        if let Some(name) = named {
-            return systems.find(name);
+        if named.is_some() || systems.0.len() == 1 {
+            return systems.named(named);
         }
         let name = |folder: &Path| folder.file_name().and_then(OsStr::to_str).map(str::to_owned);
         let is_system = |folder: &Path| name(folder).is_some_and(|name| systems.find(&name).is_ok());

@@ -2,7 +2,7 @@
 
 use crate::{
     Failure,
-    options::{NamedSystemOptions, SubjectOptions, SystemOptions},
+    options::{SettingsOptions, SubjectOptions, SystemOptions, parse_order},
     output::print_lines,
     process::block_on,
     systems::Systems,
@@ -31,6 +31,7 @@ pub(crate) enum Command {
     /// Processes parked events again after their cause has been fixed. A service also does this when it starts.
     Retry(Retry),
     /// Discards the parked events of one order: their effects are lost.
+    #[command(override_usage = "jumun parked discard [OPTIONS] [SYSTEM] <SERVICE> <ORDER>")]
     Discard(Discard),
 }
 
@@ -57,12 +58,27 @@ pub(crate) struct Retry {
 
 #[derive(Debug, Args)]
 pub(crate) struct Discard {
-    #[command(flatten)]
-    system: NamedSystemOptions,
+    /// The name of the system. Optional if the program has only one.
+    #[arg(value_name = "SYSTEM")]
+    first: String,
     /// The service that parked the events.
-    service: String,
-    /// The order.
-    order: i64,
+    #[arg(value_name = "SERVICE")]
+    second: String,
+    /// The id of the order.
+    #[arg(value_name = "ORDER")]
+    third: Option<String>,
+    #[command(flatten)]
+    settings: SettingsOptions,
+}
+
+impl Discard {
+    /// The system, if it is named, the service and the order. They are plain arguments, as in [`SubjectOptions`].
+    fn words(&self) -> (Option<&str>, &str, &str) {
+        match &self.third {
+            Some(order) => (Some(&self.first), &self.second, order),
+            None => (None, &self.first, &self.second),
+        }
+    }
 }
 
 pub(crate) fn run(command: &Command, systems: Systems<'_>) -> Result<ExitCode, Failure> {
@@ -148,16 +164,17 @@ fn retry(options: &Retry, systems: Systems<'_>) -> Result<Vec<String>, Failure> 
 }
 
 fn discard(options: &Discard, systems: Systems<'_>) -> Result<Vec<String>, Failure> {
-    let (model, config) = options.system.load(systems)?;
-    if !config.services.contains_key(&options.service) {
-        let why = format!("{} has no service `{}`", model.name, options.service);
+    let (system, service, order) = options.words();
+    let (model, config) = options.settings.load_named(systems, system)?;
+    let order = parse_order(order)?;
+    if !config.services.contains_key(service) {
+        let why = format!("{} has no service `{service}`", model.name);
         return Err(Failure::new(
             "service-unknown",
             why,
             "List the parked events and their services with `jumun parked list`.",
         ));
     }
-    let socket = socket_in(&config.folder, &options.service);
-    let done = block_on(tell(&socket, &DiscardParked { order: options.order }))??;
-    Ok(vec![format!("{:<13} {} discarded", options.service, done.discarded)])
+    let done = block_on(tell(&socket_in(&config.folder, service), &DiscardParked { order }))??;
+    Ok(vec![format!("{service:<13} {} discarded", done.discarded)])
 }

@@ -1,6 +1,6 @@
 //! `jumun serve`: runs one service of a system, or its gateway, in this process.
 
-use crate::{Failure, log, options::NamedSystemOptions, process, systems::Systems};
+use crate::{Failure, log, options::SubjectOptions, process, systems::Systems};
 use clap::Args;
 use jumun::{ServiceModel, SystemModel};
 use jumun_gateway::GATEWAY;
@@ -17,9 +17,7 @@ use tokio::net::TcpListener;
 #[derive(Debug, Args)]
 pub(crate) struct Options {
     #[command(flatten)]
-    system: NamedSystemOptions,
-    /// The service, or `gateway`.
-    service: String,
+    subject: SubjectOptions,
     /// The address to listen on; port 0 takes any free port. Default: 127.0.0.1 and the port of the service.
     #[arg(long, value_name = "ADDRESS:PORT")]
     listen: Option<SocketAddr>,
@@ -44,11 +42,12 @@ pub(crate) fn run(options: &Options, systems: Systems<'_>) -> Result<ExitCode, F
 }
 
 fn serve(options: &Options, systems: Systems<'_>) -> Result<ExitCode, Failure> {
-    let (model, config) = options.system.load(systems)?;
-    let service = model.service(&options.service);
-    if service.is_none() && options.service != GATEWAY {
+    let (model, config) = options.subject.load_named(systems)?;
+    let name = options.subject.subject();
+    let service = model.service(name);
+    if service.is_none() && name != GATEWAY {
         let names: Vec<_> = model.services.iter().map(|service| service.name).chain([GATEWAY]).collect();
-        let why = format!("{} has no service `{}`", model.name, options.service);
+        let why = format!("{} has no service `{name}`", model.name);
         return Err(Failure::new("service-unknown", why, format!("Name one of: {}.", names.join(", "))));
     }
     if let Err(error) = process::allow_many_connections() {

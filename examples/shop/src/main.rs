@@ -1,6 +1,4 @@
-//! The program of the shop: every command of `jumun`, for this system.
-
-mod shop;
+//! The program: every command of `jumun`, for this system.
 
 use std::process::ExitCode;
 

@@ -10,6 +10,7 @@ mod course;
 mod deed;
 mod evidence;
 mod plan;
+mod project;
 mod service;
 mod site;
 mod up;
@@ -24,6 +25,7 @@ pub(crate) use plan::{
     Any, BOOK_RENTAL, BREAKFAST_MILEAGE, COURSE_ENROLLMENT, FOOD_DELIVERY, Plan, SAUCE_SHOP, Step, of_each_system,
     of_system,
 };
+pub(crate) use project::{Project, SHOP_SERVICES};
 pub(crate) use service::{Service, Trap};
 pub(crate) use site::{Attempt, Audit, Entry, Site};
 pub(crate) use up::{Up, exists};

@@ -23,7 +23,7 @@ pub(crate) struct Up {
     system: &'static str,
     addresses: BTreeMap<&'static str, SocketAddr>,
     /// Hold the ports without listening, so that nobody else gets them.
-    _reserved: Vec<TcpSocket>,
+    reserved: Vec<TcpSocket>,
     settings: Vec<String>,
     environment: Vec<(&'static str, String)>,
     child: Option<Child>,
@@ -44,26 +44,31 @@ impl Up {
     /// The same for a system of another program.
     pub(crate) fn with(program: impl Into<PathBuf>, system: &'static str, services: &[&'static str]) -> Self {
         let folder = TempDir::with_prefix("jumun-up-").expect("a folder");
-        let (mut addresses, mut reserved, mut settings) = (BTreeMap::new(), Vec::new(), Vec::new());
-        for name in services.iter().copied().chain(["gateway"]) {
-            let socket = TcpSocket::new_v4().expect("a socket");
-            socket.set_reuseaddr(true).expect("a port that can be shared");
-            socket.bind(SocketAddr::from(([127, 0, 0, 1], 0))).expect("a port");
-            let address = socket.local_addr().expect("an address");
-            settings.push(format!("{name}.listen={address}"));
-            addresses.insert(name, address);
-            reserved.push(socket);
-        }
-        Self {
+        let mut up = Self {
             program: program.into(),
             system,
-            addresses,
-            _reserved: reserved,
-            settings,
+            addresses: BTreeMap::new(),
+            reserved: Vec::new(),
+            settings: Vec::new(),
             environment: Vec::new(),
             child: None,
             folder,
+        };
+        for name in services.iter().copied().chain(["gateway"]) {
+            up.add(name);
         }
+        up
+    }
+
+    /// A process of the system gets a port.
+    pub(crate) fn add(&mut self, name: &'static str) {
+        let socket = TcpSocket::new_v4().expect("a socket");
+        socket.set_reuseaddr(true).expect("a port that can be shared");
+        socket.bind(SocketAddr::from(([127, 0, 0, 1], 0))).expect("a port");
+        let address = socket.local_addr().expect("an address");
+        self.settings.push(format!("{name}.listen={address}"));
+        self.addresses.insert(name, address);
+        self.reserved.push(socket);
     }
 
     /// A system that is up.

@@ -1,0 +1,89 @@
+//! The payment: it takes the money of an order when it is asked, and returns it when the order is
+//! cancelled.
+
+use crate::events::{Event, EventKind as On};
+use crate::order::Order;
+use jumun::{
+    Aggregate, Answers, Ask, Context, Decision, Id, NoSettings, Won, conflict, emit, nothing,
+};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// The question of an order to the payment service.
+pub const PAY: Ask<Pay, Payment> = Ask::post("payment", "/payments");
+
+/// Take this amount for this order.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+pub struct Pay {
+    pub order: Id<Order>,
+    pub amount: Won,
+}
+
+impl Pay {
+    /// The payment that the question is about. It has the order's id.
+    pub fn about(&self) -> Id<Payment> {
+        self.order.cast()
+    }
+}
+
+/// The money of one order.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Payment {
+    pub id: Id<Payment>,
+    pub amount: Won,
+    pub returned: bool,
+}
+
+impl Answers<Pay> for Payment {
+    fn answers(&self, pay: &Pay) -> bool {
+        self.id == pay.about() && self.amount == pay.amount && !self.returned
+    }
+}
+
+/// What can be wanted of a payment.
+#[derive(Debug, Clone)]
+pub enum Command {
+    Take(Pay),
+    Return,
+}
+
+impl Aggregate for Payment {
+    type Command = Command;
+    type Event = Event;
+    type Settings = NoSettings;
+
+    const HEARS: &'static [On] = &[On::Paid, On::PaymentReturned, On::OrderCanceled];
+
+    fn react(event: &Event) -> Option<Command> {
+        matches!(event, Event::OrderCanceled(_)).then_some(Command::Return)
+    }
+
+    fn decide(
+        payment: Option<&Payment>,
+        command: Command,
+        ctx: &Context<'_, Payment>,
+    ) -> Decision<Event> {
+        match (command, payment) {
+            (Command::Take(Pay { amount, .. }), None) => emit(Event::Paid(Payment {
+                id: ctx.id,
+                amount,
+                returned: false,
+            })),
+            (Command::Take(_), Some(_)) => conflict("this order is paid already"),
+            (Command::Return, Some(payment)) if !payment.returned => {
+                emit(Event::PaymentReturned(Payment {
+                    returned: true,
+                    ..payment.clone()
+                }))
+            }
+            (Command::Return, _) => nothing(),
+        }
+    }
+
+    fn evolve(known: Option<Payment>, event: &Event) -> Option<Payment> {
+        match event {
+            Event::Paid(payment) | Event::PaymentReturned(payment) => Some(payment.clone()),
+            _ => known,
+        }
+    }
+}

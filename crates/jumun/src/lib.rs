@@ -5,9 +5,26 @@
 //! [asks](Ask). All of it is pure functions over data: no I/O, no async, no clock. The runtime turns a system into
 //! microservices (HTTP, databases, retries, recovery) and is not visible here.
 //!
+//! # The idea
+//!
+//! People who describe an ordering business say what happens: *an order was placed, it was paid, it was cancelled*. These are
+//! its **events**. Each is the outcome of a wish, a **command**: *place this order, cancel it*. What decides whether a wish
+//! is granted is an **aggregate**: the order. So a business is written as three kinds of data and two functions:
+//!
+//! * `decide(state, command)` returns the events that follow, or why there are none. It changes nothing.
+//! * `evolve(state, event)` returns the next state. It refuses nothing: the event has happened.
+//!
+//! Everything else follows from these two. The runtime reads the state, decides, evolves, and commits events and state at
+//! once, before it answers. It can decide again after a crash, because a decision has no effect of its own. A test needs no
+//! server. And a machine can try every order in which the events of several services arrive.
+//!
+//! `jumun new` writes a project with three services, and the tutorial (`docs/tutorial.md`) goes through it. This page begins
+//! with one service, and then names what there is besides.
+//!
 //! # A complete system
 //!
-//! One service with one aggregate: a customer places an order and can cancel it.
+//! One service with one aggregate: a customer places an order and can cancel it. From top to bottom: the state, what a client
+//! sends, the commands, the events, the two functions, and the system that gives them a path and a port.
 //!
 //! ```
 //! use jumun::{
@@ -94,7 +111,9 @@
 //! assert_eq!(saga.explore().states, 3); // nothing, placed, cancelled
 //! ```
 //!
-//! # What to know
+//! # Several services
+//!
+//! Services share nothing but events. One publishes what has happened; the others hear it, and follow.
 //!
 //! * **Subscriptions.** [`Aggregate::HEARS`] lists the events that an aggregate hears, its own and those of other services.
 //!   No other event reaches it. A service subscribes to what its aggregates and views hear.
@@ -104,14 +123,25 @@
 //!   [`Aggregate::react_first`] for the first instances that an index finds, [`Aggregate::react_anew`] for new instances.
 //!   A policy command that the state does not allow is dropped. Events of the service itself cause commands, too: in the
 //!   same commit, and never in a circle.
-//! * **Reading.** A decision may read other instances of its service with [`Context::read`]. Nothing that it has read has
-//!   changed when it is committed.
-//! * **Seeds.** [`Service::seed`] lists the events that a new database begins with.
 //! * **Ids are shared.** All that belongs to an order has the order's id, the correlation key: payment 7 and delivery 7 belong
 //!   to order 7. So there is nothing to look up. [`PublishedLanguage::key`] is that id, read from an event.
 //! * **An event may come before its order.** Events of different services arrive in any order. The cancellation of order 7 may
-//!   reach the delivery before `Ordered` does. Then `evolve` gets `None`, remembers what it needs and
+//!   reach the delivery before `CookCompleted` of the shop does. Then `evolve` gets `None`, remembers what it needs and
 //!   [does not show](Aggregate::shown) it until the founding event arrives.
+//! * **Views.** A [`View`] only reads: its rows are made of the events of any services, in any order.
+//!
+//! # Inside a service
+//!
+//! * **Reading.** A decision may read other instances of its service with [`Context::read`]. Nothing that it has read has
+//!   changed when it is committed.
+//! * **Seeds.** [`Service::seed`] lists the events that a new database begins with.
+//! * **Settings.** What an operator may set is [`Aggregate::Settings`]: `decide` reads it from the [`Context`], as it reads the
+//!   time. Neither comes from anywhere else.
+//!
+//! # Asking, and waiting
+//!
+//! Where a service needs the yes of another one before it can say yes, following is too late.
+//!
 //! * **Asks.** An [`Ask`] is a request to another service that must be answered before an event is emitted: no order without
 //!   its payment. **A decision that asks runs twice**: the first run stops at [`Context::ask`], the runtime sends the question,
 //!   the second run gets the answer. So decide from state, command and context alone. If the answer is lost, the runtime
@@ -121,12 +151,20 @@
 //! * **Time-outs.** [`Aggregate::time_out`] says of a state that it waits, for how long, and which command decides if it still
 //!   waits then: a shop that has to accept within ten minutes. It is read off the state, so nobody sets or cancels a timer.
 //!   How long is a setting, a [`TimeLimit`].
+//!
+//! # What keeps it right
+//!
+//! * **Examples.** [`given`] specifies an aggregate: given these events, when this command comes, then these events follow.
+//! * **The audit.** [`System::audit`] says what must be true of every order, whatever has happened; [`System::ledger`] says
+//!   which sums balance. `jumun audit` checks both over all databases.
+//! * **Sagas.** [`saga`] tries everything that can happen to one order: events in every order, lost answers, people who act at
+//!   any moment. Whenever nothing is left to happen, the audit must be clean.
 //! * **Problems.** [`System::build`] checks the system. One with [problems](SystemModel::problems) must not start.
 //!
 //! # Where to start
 //!
-//! Read [`Aggregate`], then [`published_language!`], [`Context`] and [`Resource`]; test with [`given`] and [`saga`]. The modules
-//! behind [`SystemModel`] are for runtimes.
+//! Read [`Aggregate`], then [`published_language!`], [`Context`] and [`Resource`]; test with [`given`] and [`saga`]. What is
+//! behind [`SystemModel`] is for runtimes.
 
 mod aggregate;
 mod ask;

@@ -76,6 +76,26 @@ async fn names_that_there_are_not() {
 }
 
 #[tokio::test]
+async fn a_project_that_cannot_be_written() {
+    let up = Up::new();
+    let workspace = concat!(env!("CARGO_MANIFEST_DIR"), "/../..");
+    let new = |name, parent, jumun| up.command_of(&["new", name, "--in", parent, "--jumun", jumun]);
+    let entries = |folder: &str| fs::read_dir(up.folder().join(folder)).expect("a folder").count();
+    fails(new("tea-shop", ".", "."), "jumun-missing").says("Name the folder of a checkout of Jumun with --jumun");
+    fails(new("tea-shop", "projects", workspace), "project-unwritable").says("Choose a folder that exists");
+    assert_eq!(entries("."), 0, "nothing is left of the attempts");
+
+    fs::create_dir_all(up.folder().join("projects/tea-shop")).expect("a folder"); // an empty folder is no project
+    ok(&up, &["new", "tea-shop", "--in", "projects", "--jumun", workspace]);
+    let manifest = up.folder().join("projects/tea-shop/Cargo.toml");
+    fs::write(&manifest, "# mine").expect("a file");
+    fails(new("tea-shop", "projects", workspace), "project-exists").says("or another folder with --in");
+    assert_eq!(fs::read_to_string(manifest).expect("a file"), "# mine", "it is left alone");
+    assert_eq!(entries("projects"), 1, "nothing is left of the attempt");
+    ok(&up, &["new", "tea-shop", "--in", ".", "--jumun", workspace]);
+}
+
+#[tokio::test]
 async fn a_load_that_cannot_be_sent() {
     let mut up = Up::new();
     let gateway = format!("http://{}", up.address("gateway"));
@@ -125,6 +145,7 @@ async fn a_system_that_is_not_up_or_is_up_twice() {
     let mut beside = beside.stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("a process");
     let both = async || up.jumun(&["status", "--system", "course-enrollment"]).0 == 0;
     wait_until(LONG, "both are up", both).await;
+    fails(up.command_of(&["up"]), "system-unclear").says("Name one of: food-delivery");
     fails(up.command_of(&["status"]), "system-unclear").says("Name the system with --system");
     ok(&up, &["status", "--system", "food-delivery"]);
     fails(up.command_of(&["asks"]), "system-unclear").says("Name the system in the command");

@@ -1,5 +1,5 @@
 //! `cargo xtask api`: what systems document is valid, and true of the running processes. Judged by others: the official schemas
-//! of OpenAPI and AsyncAPI, the parser of Mermaid, schemathesis. They come from PyPI and npm into `target/tools`.
+//! of OpenAPI and AsyncAPI, the parser of Mermaid, schemathesis. They come from `PyPI` and npm into `target/tools`.
 
 use crate::cargo;
 use std::{

@@ -769,13 +769,14 @@ fn a_full_disk_refuses_events_and_keeps_what_it_has() {
     on_a_small_disk("a_full_disk_refuses_events_and_keeps_what_it_has");
 }
 
+/// Events of a batch: so many that one is done in part, wherever the disk ends.
+const BATCH: u64 = 40;
+
 fn fill(disk: &Path) {
     let ballast = disk.join("ballast");
     fs::write(&ballast, vec![1; 1024 * 1024]).unwrap();
     let log = EmbeddedLog::with_segments_of(&disk.join("bus"), 300_000).unwrap();
     let event = |sequence| Record { body: "x".repeat(2_000), ..record(0, sequence) };
-    // So many that one of them is done in part, wherever the disk ends.
-    const BATCH: u64 = 40;
     let mut publisher = publisher(&log);
     let mut reader = reader(&log, 0);
     let (mut read, mut refused, mut in_part) = (0, 0, 0);

@@ -381,12 +381,14 @@ mod the_audit {
             .flat_map(|(order, pay)| [false, true].map(|direct| (order, pay, direct)))
         {
             let payment = pay.map(|status| Pay { direct, ..pay_at(status) });
-            let is_right = match (order, pay, direct) {
-                (None, None, _) | (None, Some(_), true) | (None, Some(PayStatus::Cancelled), false) => true,
-                (Some(OrderStatus::Ordered), Some(Paid), false) => true,
-                (Some(OrderStatus::Cancelled), Some(PayStatus::Cancelled), false) => true,
-                _ => false,
-            };
+            let is_right = matches!(
+                (order, pay, direct),
+                (None, None, _)
+                    | (None, Some(_), true)
+                    | (None, Some(PayStatus::Cancelled), false)
+                    | (Some(OrderStatus::Ordered), Some(Paid), false)
+                    | (Some(OrderStatus::Cancelled), Some(PayStatus::Cancelled), false)
+            );
             Rows::new(order, payment).is_clean(is_right);
         }
     }

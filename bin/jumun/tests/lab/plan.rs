@@ -139,7 +139,7 @@ fn names(model: &SystemModel) -> Vec<&'static str> {
 /// The service that serves a path.
 fn service_at<'a>(model: &'a SystemModel, path: &str) -> &'a ServiceModel {
     let serves = |service: &&ServiceModel| {
-        let mut paths = service.resources.iter().flat_map(|it| it.paths());
+        let mut paths = service.resources.iter().flat_map(jumun::ResourceModel::paths);
         paths.any(|known| path == known || path.starts_with(&format!("{known}/")))
     };
     model.services.iter().find(serves).unwrap_or_else(|| panic!("nobody serves {path}"))

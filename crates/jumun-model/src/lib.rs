@@ -1,11 +1,11 @@
 //! The model of a system as documents, read off the code: nothing of it is written by hand, and nothing is listed per system.
 //!
-//! * [`describe`]: JSON, for tools.
-//! * [`board`]: Mermaid, the event-storming board.
-//! * [`asyncapi`]: AsyncAPI 3, the events.
+//! * [`describe()`]: JSON, for tools.
+//! * [`board()`]: Mermaid, the event-storming board.
+//! * [`asyncapi()`]: AsyncAPI 3, the events.
 //! * [`openapi`]: OpenAPI 3.1, the API of a service and of the gateway.
 //!
-//! All are pure functions of a [`SystemModel`](jumun::SystemModel).
+//! All are pure functions of a [`SystemModel`].
 
 mod asyncapi;
 mod board;

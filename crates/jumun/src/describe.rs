@@ -50,11 +50,11 @@ pub struct PolicyModel {
 /// The instances that a policy commands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Instances {
-    /// The one that the event concerns: [`react`](Aggregate::react).
+    /// The one that the event concerns: [`react`](crate::Aggregate::react).
     Concerned,
-    /// The first ones that an index finds: [`react_first`](Aggregate::react_first).
+    /// The first ones that an index finds: [`react_first`](crate::Aggregate::react_first).
     First,
-    /// New ones: [`react_anew`](Aggregate::react_anew).
+    /// New ones: [`react_anew`](crate::Aggregate::react_anew).
     New,
 }
 

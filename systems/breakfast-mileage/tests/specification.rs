@@ -385,9 +385,8 @@ mod the_audit {
                 (order, pay, direct),
                 (None, None, _)
                     | (None, Some(_), true)
-                    | (None, Some(PayStatus::Cancelled), false)
+                    | (Some(OrderStatus::Cancelled) | None, Some(PayStatus::Cancelled), false)
                     | (Some(OrderStatus::Ordered), Some(Paid), false)
-                    | (Some(OrderStatus::Cancelled), Some(PayStatus::Cancelled), false)
             );
             Rows::new(order, payment).is_clean(is_right);
         }

@@ -4,23 +4,17 @@
 //! of losing compare-and-sets. No two steps wait for each other in a circle: a step takes its turns in the order of the
 //! documents' keys. One that learns that it needs an earlier document gives up all its turns and takes them again in order.
 //!
-//! If others wait for the same documents, a step passes its turns on once its commit is handed to the database: see
-//! [`turns`](crate::intake::turns). What a step has read before it was committed is compared in its own commit, also where
-//! the step changes nothing: no answer rests on what was never committed.
+//! A step holds its turns until it is committed. They are not passed on before that, with the document as it will be: a commit
+//! compares versions, and a version alone does not say whose commit made it. A consumer, which does not queue, may have made
+//! the expected version with another content.
 
 use crate::{
     core::{Core, StepError},
     intake::turns::{QueueKey, Turn},
 };
-use futures_util::poll;
-use jumun::{DocumentKey, Documents, Lookup, Outcome, ResourceModel, Step, Stored};
-use jumun_database::{Changes, CommitError, DocumentVersion, ReadError, Receipt};
-use jumun_telemetry::Origin;
-use std::{
-    collections::{BTreeMap, BTreeSet, btree_map::Entry},
-    pin::pin,
-    task::Poll,
-};
+use jumun::{DocumentKey, Documents, Lookup, Outcome, Step};
+use jumun_database::ReadError;
+use std::collections::{BTreeMap, BTreeSet, btree_map::Entry};
 
 /// The documents of a step.
 #[derive(Default)]
@@ -31,8 +25,6 @@ pub(crate) struct Reading {
     wanted: BTreeSet<DocumentKey>,
     /// Documents of new ids, which do not exist.
     new: BTreeSet<DocumentKey>,
-    /// Documents that another step has passed on, with their versions.
-    passed: BTreeMap<DocumentKey, u64>,
 }
 
 impl Reading {
@@ -88,17 +80,9 @@ impl Reading {
         Ok(())
     }
 
-    /// Reads a document, or takes it as another step has passed it on.
+    /// Reads a document.
     pub(crate) async fn read(&mut self, core: &Core, key: DocumentKey) -> Result<(), ReadError> {
-        let passed = self.turns.get(&key).and_then(Turn::passed);
-        let stored = if let Some(stored) = passed {
-            self.passed.insert(key, stored.version);
-            Some(stored)
-        } else if self.new.contains(&key) {
-            None
-        } else {
-            core.read(key).await?
-        };
+        let stored = if self.new.contains(&key) { None } else { core.read(key).await? };
         self.documents.insert(key, stored);
         Ok(())
     }
@@ -113,67 +97,6 @@ impl Reading {
     /// Gives up all turns, and forgets what was read.
     pub(crate) fn give_up(&mut self) {
         self.turns.clear();
-        self.passed.clear();
         self.documents.clear();
-    }
-
-    /// Begins again: what others have passed on may be wrong.
-    pub(crate) fn begin_again(&mut self) {
-        self.forget();
-        self.give_up();
-    }
-
-    /// What was passed on is no longer so.
-    pub(crate) fn forget(&self) {
-        self.turns.values().for_each(Turn::forget);
-    }
-
-    /// Has a commit compare what was read before it was committed.
-    pub(crate) fn guard(&self, resources: &[ResourceModel], changes: &mut Changes) {
-        for ((resource, id), version) in &self.passed {
-            let collection = resources[*resource].collection;
-            let (id, version) = (*id, *version);
-            if !changes.documents.iter().any(|change| (change.collection, change.id) == (collection, id)) {
-                changes.unchanged.push(DocumentVersion { collection, id, version });
-            }
-        }
-    }
-
-    /// Commits; passes the turns on if others wait for them.
-    pub(crate) async fn commit(
-        &mut self,
-        core: &Core,
-        origin: &Origin,
-        mut changes: Changes,
-    ) -> Result<Receipt, CommitError> {
-        let resources = &core.model().resources;
-        self.guard(resources, &mut changes);
-        if !self.turns.values().any(Turn::is_contended) {
-            let result = core.commit_of(origin, changes).await;
-            self.forget();
-            return result;
-        }
-        let after = |(resource, id): DocumentKey| {
-            let collection = resources[resource].collection;
-            let change = changes.documents.iter().find(|change| (change.collection, change.id) == (collection, id));
-            change.map(|change| Stored { version: change.expected_version + 1, body: change.body.clone() })
-        };
-        let after: Vec<_> = self.turns.keys().map(|key| after(*key)).collect();
-        let mut committing = pin!(core.commit_of(origin, changes));
-        let result = match poll!(committing.as_mut()) {
-            Poll::Ready(result) => {
-                self.forget();
-                return result;
-            }
-            Poll::Pending => {
-                // The database has the commit: it takes those of the next steps after it.
-                self.turns.values_mut().zip(after).for_each(|(turn, after)| turn.pass(after));
-                committing.await
-            }
-        };
-        if result.is_err() {
-            self.forget();
-        }
-        result
     }
 }

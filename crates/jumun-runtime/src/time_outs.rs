@@ -142,7 +142,7 @@ async fn time_out(engine: &Engine, waiting: &Waiting) -> Ended {
         }
         end_wait(engine, decider, document, &mut changes);
         crash::point("time-out.before-commit");
-        match reading.commit(core, &origin, changes).await {
+        match core.commit_of(&origin, changes).await {
             Ok(_) => {
                 crash::point("time-out.after-commit");
                 let (order, name, trace) = (waiting.id, &*waiting.wait.name, origin.trace.id());
@@ -153,7 +153,7 @@ async fn time_out(engine: &Engine, waiting: &Waiting) -> Ended {
                 }
                 return Ended::Done;
             }
-            Err(CommitError::Conflict(_)) => reading.begin_again(), // another commit was first
+            Err(CommitError::Conflict(_)) => reading.give_up(), // another commit was first
             Err(CommitError::Limit(why)) => return put_off(engine, waiting, &why).await,
             // Whether or not it was done, the next round finds what is due.
             Err(error) => return left(waiting, &error),

@@ -405,7 +405,7 @@ async fn settled(
         let to = if is_taken { RequestState::Done } else { RequestState::Voiding };
         changes.requests.push(RequestChange::Move { id: request.id, from: RequestState::Delayed, to, answer: None });
         crash::point("settle.before-commit");
-        match reading.commit(engine.core(), origin, changes).await {
+        match engine.core().commit_of(origin, changes).await {
             Ok(_) => {
                 crash::point("settle.after-commit");
                 let (trace, order, ask) = (origin.trace.id(), request.subject, request.id);
@@ -416,7 +416,7 @@ async fn settled(
                 return Attempt::Settled;
             }
             Err(CommitError::Conflict(Conflict::Request { id })) if id == request.id => return Attempt::Settled,
-            Err(CommitError::Conflict(_)) => reading.begin_again(),
+            Err(CommitError::Conflict(_)) => reading.give_up(),
             // Whether or not the commit was done, the next round finds the state of the request.
             Err(error) => {
                 tracing::debug!(%error, order = request.subject, ask = %request.id, "an answer cannot be settled yet");

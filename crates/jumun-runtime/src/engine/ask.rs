@@ -250,7 +250,7 @@ impl Engine {
                 RequestChange::Move { id, from: RequestState::Asking, to, answer: kept }
             });
             crash::point("outcome.before-commit");
-            match reading.commit(&self.core, &incoming.origin, changes).await {
+            match self.core.commit_of(&incoming.origin, changes).await {
                 Ok(receipt) => {
                     crash::point("outcome.after-commit");
                     let Origin { trace, request, .. } = &incoming.origin;
@@ -261,8 +261,8 @@ impl Engine {
                     }
                     return answer.map(|success| Success { seen: self.core.last_event(&receipt), ..success });
                 }
-                Err(CommitError::Conflict(Conflict::Document { .. })) => reading.begin_again(),
-                Err(CommitError::Conflict(Conflict::Request { id: other })) if other != id => reading.begin_again(),
+                Err(CommitError::Conflict(Conflict::Document { .. })) => reading.give_up(),
+                Err(CommitError::Conflict(Conflict::Request { id: other })) if other != id => reading.give_up(),
                 Err(CommitError::Conflict(_)) => return Err(given_up()), // recovery, or an undo, was first
                 Err(CommitError::Unknown(why)) => return self.read_outcome(id, &why).await,
                 // It stays in doubt until its time is up, and is undone then.

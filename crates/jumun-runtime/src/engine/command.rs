@@ -186,16 +186,16 @@ impl Engine {
                 changes.requests.push(RequestChange::Insert(Box::new(request)));
             }
             crash::point("decided.before-commit");
-            match reading.commit(&self.core, &incoming.origin, changes).await {
+            match self.core.commit_of(&incoming.origin, changes).await {
                 Ok(receipt) => {
                     crash::point("decided.after-commit");
                     let Origin { trace, request, .. } = &incoming.origin;
                     tracing::debug!(%request, trace = %trace.id(), order = id, is_accepted = answer.is_ok(), "decided");
                     return Ok(Success { seen: self.core.last_event(&receipt), ..answer? });
                 }
-                Err(CommitError::Conflict(Conflict::Document { .. })) => reading.begin_again(),
+                Err(CommitError::Conflict(Conflict::Document { .. })) => reading.give_up(),
                 // A question to be taken back was settled meanwhile, or the earlier attempt of the key has gone on.
-                Err(CommitError::Conflict(Conflict::Request { id })) if Some(id) != takes_over => reading.begin_again(),
+                Err(CommitError::Conflict(Conflict::Request { id })) if Some(id) != takes_over => reading.give_up(),
                 Err(CommitError::Conflict(_)) => return Err(Halt::KeyTaken),
                 Err(error) => return Err(refuse(&error).into()),
             }

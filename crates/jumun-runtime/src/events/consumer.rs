@@ -564,7 +564,6 @@ impl Worker {
             crash::point("heard.before-commit");
         }
         let committed = self.core.commit(changes).await;
-        effect.reading.forget();
         match committed {
             Ok(_) => {}
             Err(CommitError::Conflict(Conflict::Document { collection, id })) => {
@@ -613,7 +612,6 @@ impl Worker {
                 });
             }
         }
-        effect.reading.guard(resources, &mut changes);
         for parked in &effect.parked {
             let id = self.core.database().next_id(PARKED).await?;
             let body = serde_json::to_string(parked).unwrap_or_default();

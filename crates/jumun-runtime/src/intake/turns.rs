@@ -2,18 +2,10 @@
 //! A command holds no turn of an aggregate while it asks a neighbour; it does hold the turn of its key, for which repeats of
 //! the same request queue.
 //!
-//! # One hot document
-//!
-//! A commit takes an fsync, and commands on one document come one after the other. If each waited for the fsync of the one
-//! before it, a hot document would be as slow as the disk. So a command passes its turn on once its commit is handed to the
-//! database, together with what the document is after it; the next command decides on that, and their commits share an
-//! fsync. What is passed on is a guess: each commit compares versions, so if the earlier one is not done, neither is a later
-//! one, which then reads again. See [`Reading`](crate::reading::Reading).
-//!
 //! Turns are of one process: see *One process per database* in `core.rs`.
 
 use crate::limits::TURNS_WAITING_MAX;
-use jumun::{DocumentKey, Stored};
+use jumun::DocumentKey;
 use std::{
     collections::HashMap,
     hash::Hash,
@@ -30,14 +22,7 @@ pub(crate) enum QueueKey {
     Key(String),
 }
 
-type Queues<K> = Mutex<HashMap<K, Arc<Queue>>>;
-
-#[derive(Debug, Default)]
-struct Queue {
-    turn: Arc<tokio::sync::Mutex<()>>,
-    /// The document after the last commit that was handed to the database, whether or not it is done.
-    passed: Mutex<Option<Stored>>,
-}
+type Queues<K> = Mutex<HashMap<K, Arc<tokio::sync::Mutex<()>>>>;
 
 /// A queue for each key that a caller holds or waits for.
 #[derive(Debug)]
@@ -52,7 +37,6 @@ pub(crate) struct TooMany;
 pub(crate) struct Turn<K: Eq + Hash> {
     queues: Arc<Queues<K>>,
     key: K,
-    queue: Arc<Queue>,
     guard: Option<OwnedMutexGuard<()>>,
 }
 
@@ -68,36 +52,9 @@ impl<K: Eq + Hash + Clone> Turns<K> {
             return Err(TooMany);
         }
         // Made before the wait, so that a caller that gives up while it waits also cleans up.
-        let lock = queue.turn.clone();
-        let mut turn = Turn { queues: self.0.clone(), key, queue, guard: None };
-        turn.guard = Some(lock.lock_owned().await);
+        let mut turn = Turn { queues: self.0.clone(), key, guard: None };
+        turn.guard = Some(queue.lock_owned().await);
         Ok(turn)
-    }
-}
-
-impl<K: Eq + Hash> Turn<K> {
-    /// Whether other callers wait for this turn, or have passed theirs on and are not done.
-    pub(crate) fn is_contended(&self) -> bool {
-        Arc::strong_count(&self.queue) > 2 // the map and this one
-    }
-
-    /// What the caller before has passed on.
-    pub(crate) fn passed(&self) -> Option<Stored> {
-        self.queue.passed.lock().unwrap_or_else(PoisonError::into_inner).clone()
-    }
-
-    /// Passes the turn on, with the document as it will be (None: as it was). What is passed on is kept as long as a caller
-    /// has, had or wants the turn.
-    pub(crate) fn pass(&mut self, document: Option<Stored>) {
-        if let Some(document) = document {
-            *self.queue.passed.lock().unwrap_or_else(PoisonError::into_inner) = Some(document);
-        }
-        self.guard = None;
-    }
-
-    /// Forgets what was passed on: the next caller reads the document.
-    pub(crate) fn forget(&self) {
-        *self.queue.passed.lock().unwrap_or_else(PoisonError::into_inner) = None;
     }
 }
 
@@ -105,14 +62,13 @@ impl<K: Eq + Hash> Drop for Turn<K> {
     fn drop(&mut self) {
         let mut queues = lock(&self.queues);
         self.guard = None;
-        // The map and this one.
-        if queues.get(&self.key).is_some_and(|queue| Arc::strong_count(queue) == 2) {
+        if queues.get(&self.key).is_some_and(|queue| Arc::strong_count(queue) == 1) {
             queues.remove(&self.key);
         }
     }
 }
 
-fn lock<K: Eq + Hash>(queues: &Queues<K>) -> MutexGuard<'_, HashMap<K, Arc<Queue>>> {
+fn lock<K: Eq + Hash>(queues: &Queues<K>) -> MutexGuard<'_, HashMap<K, Arc<tokio::sync::Mutex<()>>>> {
     queues.lock().unwrap_or_else(PoisonError::into_inner) // no panic leaves the map half changed
 }
 
@@ -148,24 +104,6 @@ mod tests {
             assert!(poll!(second.as_mut()).is_pending());
         }
         drop(first);
-        assert!(lock(&turns.0).is_empty());
-    }
-
-    #[tokio::test]
-    async fn a_turn_is_passed_on_with_the_document() {
-        let turns = Turns::new();
-        let mut first = turns.take(7).await.expect("a turn");
-        assert!(!first.is_contended());
-        let mut second = pin!(turns.take(7));
-        assert!(poll!(second.as_mut()).is_pending());
-        assert!(first.is_contended());
-        let document = Stored { version: 2, body: "{}".to_owned() };
-        first.pass(Some(document.clone()));
-        let second = second.await.expect("a turn");
-        assert_eq!(second.passed(), Some(document));
-        first.forget();
-        assert_eq!(second.passed(), None);
-        drop((first, second));
         assert!(lock(&turns.0).is_empty());
     }
 

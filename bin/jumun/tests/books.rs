@@ -215,3 +215,20 @@ async fn a_flood_of_reservations_touches_no_rental() {
     }
     assert_clean(&up);
 }
+
+/// Rentals take copies of a book by commands, while cancelled ones put theirs back by events.
+#[tokio::test]
+async fn stock_is_exact_while_customers_rent_and_cancel_at_once() {
+    let mut up = Up::of("book-rental", &SERVICES);
+    up.start().await;
+    let stock = json!({ "stock": 1_000_000 }).to_string();
+    let json = [("content-type", "application/json")];
+    let changed = up.client("gateway").send(Method::PATCH, "/books/5", &json, stock).await.expect("an answer");
+    assert_eq!(changed.status, 200, "{changed:?}");
+    let url = format!("http://{}", up.address("gateway"));
+    let load = ["load", "book-rental", "--url", &url, "--requests", "900", "--concurrency", "48", "--cancel", "40%"];
+    let (status, said) = up.jumun(&load);
+    assert_eq!(status, 0, "{said}");
+    let audit = up.audit("30s");
+    assert_eq!((audit.exit_code, &audit.report["verdict"]), (0, &json!("clean")), "{audit:?}");
+}

@@ -101,6 +101,11 @@ async fn every_command_works_for_it(plan: &Plan) {
 async fn each_service_is_killed_under_load_and_no_order_suffers(plan: &Plan) {
     let (model, _) = plan.model();
     let up = plan.up().await;
+    if let Some((method, path, body)) = &plan.stock {
+        let json = [("content-type", "application/json")];
+        let answer = up.client("gateway").send(method.clone(), path, &json, *body).await.expect("an answer");
+        assert_eq!(answer.status, 200, "{answer:?}");
+    }
     let url = format!("http://{}", up.address("gateway"));
     let mut load = up.command_of(&["load", model.name, "--url", &url, "--for", "4s", "--concurrency", "4"]);
     load.args(["--cancel", "10%", "--availability", "50%", "--json"]);

@@ -70,6 +70,7 @@ async fn dates_of_an_earlier_release_are_shown_and_sorted_like_those_of_this_one
     for column in ["answer_partition", "answer_sequence"] {
         database.execute(&format!("ALTER TABLE requests DROP COLUMN {column}"), ()).expect("a column");
     }
+    database.execute("DROP TABLE waits", ()).expect("the table of a later release");
     database.pragma_update(None, "user_version", 5).expect("a schema of the release before");
     drop(database);
 

@@ -54,9 +54,14 @@ fn read(model: &SystemModel, config: &Config, wait: Duration) -> Result<Report, 
 pub(crate) fn to_text(model: &SystemModel, report: &Report) -> String {
     let mut lines = vec![format!("{}: {} orders checked", model.name, report.cases)];
     let sum = |name: &str| report.sums.get(name).copied().unwrap_or_default();
-    lines.push(format!("  {:<12}{:>20}", model.ledger.whole, sum(model.ledger.whole)));
-    for (nth, part) in model.ledger.parts.iter().enumerate() {
-        lines.push(format!("{} {part:<12}{:>20}", if nth == 0 { '=' } else { '+' }, sum(part)));
+    // Totals are of all cases: an audit of some has none.
+    let has_total = report.sums.contains_key(model.total.whole);
+    let ledgers = [Some(model.ledger), has_total.then_some(model.total)].into_iter().flatten();
+    for ledger in ledgers.filter(|ledger| !ledger.whole.is_empty()) {
+        lines.push(format!("  {:<12}{:>20}", ledger.whole, sum(ledger.whole)));
+        for (nth, part) in ledger.parts.iter().enumerate() {
+            lines.push(format!("{} {part:<12}{:>20}", if nth == 0 { '=' } else { '+' }, sum(part)));
+        }
     }
     if report.difference != 0 {
         lines.push(format!("  the ledger does not balance: total minus parts is {}", report.difference));

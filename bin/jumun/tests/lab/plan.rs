@@ -17,6 +17,10 @@ pub(crate) struct Plan {
     pub(crate) founding: &'static str,
     /// What people do with an order that is placed, in this order: method, path, body.
     pub(crate) people: &'static [(Method, &'static str, &'static str)],
+    /// What must be there for many orders: method, path, body.
+    pub(crate) stock: Option<(Method, &'static str, &'static str)>,
+    /// Services that hear of an order, and have nothing to do about it as long as it is the only one.
+    pub(crate) idle: &'static [&'static str],
 }
 
 pub(crate) const FOOD_DELIVERY: Plan = Plan {
@@ -27,24 +31,36 @@ pub(crate) const FOOD_DELIVERY: Plan = Plan {
         (Method::PUT, "/deliveries/{id}/pickup", ""),
         (Method::PUT, "/deliveries/{id}/complete", ""),
     ],
+    stock: None,
+    idle: &[],
 };
 
 pub(crate) const SAUCE_SHOP: Plan = Plan {
     system: sauce_shop::system,
     founding: "Ordered",
     people: &[(Method::PATCH, "/deliveries/{id}", r#"{"state":"Complete"}"#)],
+    stock: None,
+    idle: &[],
 };
 
-pub(crate) const BREAKFAST_MILEAGE: Plan = Plan { system: breakfast_mileage::system, founding: "Ordered", people: &[] };
+pub(crate) const BREAKFAST_MILEAGE: Plan =
+    Plan { system: breakfast_mileage::system, founding: "Ordered", people: &[], stock: None, idle: &[] };
 
 pub(crate) const COURSE_ENROLLMENT: Plan = Plan {
     system: course_enrollment::system,
     founding: "Ordered",
     people: &[(Method::PUT, "/reservations/{id}/start", "")],
+    stock: None,
+    idle: &[],
 };
 
-pub(crate) const BOOK_RENTAL: Plan =
-    Plan { system: book_rental::system, founding: "Rented", people: &[(Method::PUT, "/rentals/{id}/return", "")] };
+pub(crate) const BOOK_RENTAL: Plan = Plan {
+    system: book_rental::system,
+    founding: "Rented",
+    people: &[(Method::PUT, "/rentals/{id}/return", "")],
+    stock: Some((Method::PATCH, "/books/5", r#"{"stock":1000000}"#)),
+    idle: &["reserve"], // nobody waits for the book
+};
 
 /// Makes a test of each of these functions for each system: they take its plan.
 macro_rules! of_each_system {
@@ -150,6 +166,7 @@ pub(crate) struct Any {
     pub(crate) model: SystemModel,
     services: BTreeMap<&'static str, Service>,
     site: Site,
+    idle: &'static [&'static str],
 }
 
 impl Deref for Any {
@@ -176,7 +193,7 @@ impl Any {
                 asker.set(format!("{}.calls.{}.breaker.minimum_calls=1000000", service.name, ask.service));
             }
         }
-        Self { model, services, site }
+        Self { model, services, site, idle: plan.idle }
     }
 
     /// Everything runs.
@@ -289,7 +306,8 @@ impl Any {
         let hears = |service: &&ServiceModel| {
             service.listens.iter().any(|event| told.contains(&(event.source, event.name.to_owned())))
         };
-        (tell, self.model.services.iter().filter(hears).map(|service| service.name).collect())
+        let is_busy = |name: &&str| !self.idle.contains(name);
+        (tell, self.model.services.iter().filter(hears).map(|service| service.name).filter(is_busy).collect())
     }
 
     /// A document of the view, once a field of it has this value; the whole document.

@@ -716,6 +716,7 @@ const BOOKS: Scenario = Scenario {
 };
 
 #[test]
+#[ignore = "a seed of it does not end: find out why before the simulation of book rental counts"]
 fn a_rental_stands_if_and_only_if_it_holds_its_copies_and_no_copy_is_lost() {
     run(BOOKS, 1_000);
 }

@@ -133,7 +133,7 @@ async fn time_out(engine: &Engine, waiting: &Waiting) -> Ended {
         };
         if reading.documents.get(&decider).and_then(Option::as_ref).is_none_or(|read| read.version != document.version)
         {
-            return Ended::Left; // another commit of it is on its way to the disk, and may end the wait
+            return Ended::Left; // an event has changed it meanwhile, and may have ended the wait
         }
         let is_decided = !decided.events.is_empty();
         let mut changes = Changes::default();

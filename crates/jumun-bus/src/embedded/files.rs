@@ -152,13 +152,25 @@ pub(super) fn set_aside(bus: &Path, service: &str) -> Result<String, BusError> {
     }
 }
 
-/// Takes the lock of a log, as long as the file lives.
-pub(super) fn lock(folder: &Path, service: &str) -> Result<File, BusError> {
+/// The lock of a log. The operating system releases it when the process ends, however that ends.
+pub(super) struct Lock(pub(super) File);
+
+impl Drop for Lock {
+    /// Unlocks the file, as closing it is not enough: a child process that is being started still has it open, too.
+    fn drop(&mut self) {
+        if let Err(error) = self.0.unlock() {
+            tracing::debug!("the lock of a log is released when its file is closed: {error}");
+        }
+    }
+}
+
+/// Takes the lock of a log.
+pub(super) fn lock(folder: &Path, service: &str) -> Result<Lock, BusError> {
     let path = folder.join("lock");
     let failed = |error| unavailable(&path, &error);
     let file = File::options().create(true).truncate(false).write(true).open(&path).map_err(failed)?;
     match file.try_lock() {
-        Ok(()) => Ok(file),
+        Ok(()) => Ok(Lock(file)),
         Err(fs::TryLockError::WouldBlock) => Err(BusError::InUse { service: service.to_owned() }),
         Err(fs::TryLockError::Error(error)) => Err(failed(error)),
     }

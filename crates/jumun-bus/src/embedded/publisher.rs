@@ -35,7 +35,7 @@ pub(super) struct LogPublisher {
     failed: Option<BusError>,
     /// The segments whose chain was checked last.
     checked: Vec<u64>,
-    lock: File,
+    lock: files::Lock,
 }
 
 /// The newest segment.
@@ -96,7 +96,7 @@ impl LogPublisher {
     /// That the files are where they were, and that no reader has found one damaged.
     fn check_files(&mut self) -> Result<(), BusError> {
         let lock = self.folder.join("lock");
-        if !files::is_in_place(&self.lock, &lock) || !self.mark.is_whole(&self.folder) {
+        if !files::is_in_place(&self.lock.0, &lock) || !self.mark.is_whole(&self.folder) {
             return Err(damaged(&self.folder, 0, "its files were taken away or changed"));
         }
         if !files::is_in_place(&self.segment.file, &self.segment.path) {

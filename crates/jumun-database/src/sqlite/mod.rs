@@ -202,7 +202,7 @@ struct WriterThread {
     reader: Arc<SqliteReader>,
     condition: Arc<Condition>,
     checkpoints: Checkpoints,
-    lock: File,
+    lock: Lock,
     alive: watch::Sender<()>,
 }
 
@@ -236,9 +236,21 @@ impl WriterThread {
     }
 }
 
-/// Takes the lock of a database, until the returned file is closed. This is what [`crate::Sharing::OneProcess`] rests
-/// on: the system gives it back when the process ends, however that ends.
-fn lock(path: &Path) -> Result<File, OpenError> {
+/// The lock of a database. This is what [`crate::Sharing::OneProcess`] rests on: the operating system releases it when the
+/// process ends, however that ends.
+struct Lock(File);
+
+impl Drop for Lock {
+    /// Unlocks the file, as closing it is not enough: a child process that is being started still has it open, too.
+    fn drop(&mut self) {
+        if let Err(error) = self.0.unlock() {
+            tracing::debug!("the lock of a database is released when its file is closed: {error}");
+        }
+    }
+}
+
+/// Takes the lock of a database.
+fn lock(path: &Path) -> Result<Lock, OpenError> {
     let unusable =
         |error: std::io::Error| OpenError::Unusable { path: path.display().to_string(), why: error.to_string() };
     if let Some(folder) = path.parent() {
@@ -253,7 +265,7 @@ fn lock(path: &Path) -> Result<File, OpenError> {
             if let Err(error) = file.set_len(0).and_then(|()| writeln!(file, "{}", process::id())) {
                 tracing::debug!("the holder of the lock is not written down: {error}");
             }
-            Ok(file)
+            Ok(Lock(file))
         }
         Err(TryLockError::WouldBlock) => {
             let holder = fs::read_to_string(&beside).ok().and_then(|text| text.trim().parse().ok());

@@ -4,7 +4,7 @@
 //!
 //! A seed decides everything: which message is lost, late or repeated, which process dies before or after which commit, which
 //! client repeats its request. So the same seed gives the same log. `JUMUN_SEED=123 cargo test -p jumun-simulation` repeats
-//! one case.
+//! one case, and `JUMUN_SEED=1000..3000` runs other ones.
 //!
 //! # What a case checks
 //!
@@ -517,8 +517,10 @@ async fn case(scenario: Scenario, seed: u64) -> BTreeMap<&'static str, u64> {
         away: Mutex::default(),
         outside: course::Sender::default(),
     });
-    for name in &names {
-        world.start(name).await;
+    for name in names.clone() {
+        let world = world.clone();
+        // Nobody waits for a start: a process that dies in its first commit never finishes it.
+        tokio::spawn(async move { world.start(name).await });
     }
     let clients: Vec<_> = (0..2 + world.below(4))
         .map(|nth| {
@@ -660,19 +662,28 @@ fn run_one(scenario: Scenario, seed: u64) -> BTreeMap<&'static str, u64> {
     runtime.expect("a runtime").block_on(case(scenario, seed))
 }
 
+/// Reads `7`, or `1000..3000` without its end.
+fn chosen(seeds: &str) -> Option<Range<u64>> {
+    match seeds.split_once("..") {
+        Some((first, end)) => Some(first.parse().ok()?..end.parse().ok()?),
+        None => seeds.parse().ok().map(|seed| seed..seed + 1),
+    }
+}
+
 fn run(scenario: Scenario, cases: u64) {
-    let seeds: Vec<u64> = match std::env::var("JUMUN_SEED") {
-        Ok(seed) => vec![seed.parse().expect("JUMUN_SEED is a number")],
-        Err(_) => (0..cases).collect(),
+    let seeds = match std::env::var("JUMUN_SEED") {
+        Ok(seeds) => chosen(&seeds).expect("JUMUN_SEED is a number or a range like 1000..3000"),
+        Err(_) => 0..cases,
     };
     let mut struck: BTreeMap<&'static str, u64> = BTreeMap::new();
-    for seed in &seeds {
-        for (fault, times) in run_one(scenario, *seed) {
+    let count = seeds.end - seeds.start;
+    for seed in seeds {
+        for (fault, times) in run_one(scenario, seed) {
             *struck.entry(fault).or_default() += times;
         }
     }
-    eprintln!("{} cases; faults: {struck:?}", seeds.len());
-    if seeds.len() as u64 == cases {
+    eprintln!("{count} cases; faults: {struck:?}");
+    if count >= cases {
         assert!(struck.len() >= 10, "every kind of fault struck: {struck:?}");
     }
 }
@@ -716,14 +727,13 @@ const BOOKS: Scenario = Scenario {
 };
 
 #[test]
-#[ignore = "a seed of it does not end: find out why before the simulation of book rental counts"]
 fn a_rental_stands_if_and_only_if_it_holds_its_copies_and_no_copy_is_lost() {
-    run(BOOKS, 1_000);
+    run(BOOKS, 500);
 }
 
 #[test]
 fn an_order_stands_if_and_only_if_it_is_paid_and_a_cancel_undoes_all_that_followed() {
-    run(AS_IT_IS, 1_000);
+    run(AS_IT_IS, 500);
 }
 
 #[test]
@@ -736,22 +746,22 @@ fn an_order_that_shop_or_rider_are_late_for_is_cancelled_once_and_not_before_its
         };
         settings.as_object().expect("an object").clone()
     };
-    run(Scenario { settings, ..AS_IT_IS }, 300);
+    run(Scenario { settings, ..AS_IT_IS }, 200);
 }
 
 #[test]
 fn an_order_stands_if_and_only_if_it_is_paid_and_its_mileage_is_earned() {
-    run(BREAKFAST, 5_000);
+    run(BREAKFAST, 500);
 }
 
 #[test]
 fn an_order_of_sauce_stands_if_and_only_if_it_is_paid_and_is_delivered_or_cancelled() {
-    run(SAUCE_SHOP, 1_000);
+    run(SAUCE_SHOP, 500);
 }
 
 #[test]
 fn an_order_whose_payment_comes_later_is_paid_or_cancelled_and_its_customer_gets_messages() {
-    run(course::SCENARIO, 1_000);
+    run(course::SCENARIO, 500);
 }
 
 /// The log of one case, every line with its virtual time.

@@ -70,7 +70,8 @@ fn main() -> ExitCode {
             let mut arguments = vec!["test"];
             match &package {
                 Some(package) => arguments.extend(["--package", package]),
-                None => arguments.extend(WORKSPACE),
+                // One run names all tests that fail, not only those of the first file.
+                None => arguments.extend(WORKSPACE.into_iter().chain(["--no-fail-fast"])),
             }
             if package.as_deref() == Some("jumun-program") {
                 arguments.extend(["--features", CRASH_POINTS]);

@@ -9,6 +9,8 @@
 
 #[path = "crash_matrix/delayed.rs"]
 mod delayed;
+#[path = "crash_matrix/each.rs"]
+mod each;
 mod lab;
 #[path = "crash_matrix/nested.rs"]
 mod nested;

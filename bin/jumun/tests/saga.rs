@@ -3,7 +3,8 @@
 
 mod lab;
 
-use lab::{Any, Course, LONG, NEVER_PAID, Plan, STANDS, Step, Trap, of_each_system, wait_until};
+use http::Method;
+use lab::{Any, BOOK_RENTAL, Course, LONG, NEVER_PAID, Plan, STANDS, Step, Trap, of_each_system, wait_until};
 use std::collections::BTreeSet;
 
 /// Dies twice over an event before it counts, and once after.
@@ -12,6 +13,9 @@ const HEARING: [&str; 3] = ["heard.before-commit", "heard.before-commit", "heard
 /// Dies over an event, and then over what follows from it: in the journal and not on the bus, twice, then on the bus.
 const HEARING_AND_TELLING: [&str; 4] =
     ["heard.before-commit", "relay.before-append", "relay.before-append", "relay.after-append"];
+
+/// Dies over a command, before and after it is decided.
+const DECIDING: [&str; 2] = ["decided.before-commit", "decided.after-commit"];
 
 /// Dies over what it tells.
 const TELLING: [&str; 3] = ["relay.before-append", "relay.before-append", "relay.after-append"];
@@ -71,7 +75,8 @@ async fn every_step_and_every_undo_may_be_repeated_and_counts_once(plan: &Plan) 
     any.assert_the_promise().await;
 }
 
-/// Who dies over a step, and how: over what it hears; over what it tells; over both, if it tells because it has heard.
+/// Who dies over a step, and how: over what it hears; over what it tells; over both, if it tells because it has heard; and
+/// over the step itself. What founds an order asks, and has a matrix of its own.
 fn deaths(
     step: &Step,
     tell: &BTreeSet<&'static str>,
@@ -84,12 +89,51 @@ fn deaths(
         let tells_what_follows = hear.contains(service) && step.service != *service;
         (*service, if tells_what_follows { &HEARING_AND_TELLING[..] } else { &TELLING })
     });
-    hearing.chain(telling).collect()
+    let deciding = (!step.is_founding()).then_some((step.service, &DECIDING[..]));
+    hearing.chain(telling).chain(deciding).collect()
 }
 
 of_each_system! {
     every_step_may_fail_and_goes_on_later
     every_step_and_every_undo_may_be_repeated_and_counts_once
+}
+
+// ---- book rental: the queue for a book
+
+/// A copy comes back for two who wait; the first gives the offer up, the second rents. Reserve dies over all of it.
+#[tokio::test]
+async fn a_copy_that_comes_back_is_offered_to_each_in_turn_and_once_however_often_reserve_dies() {
+    let plan = &BOOK_RENTAL;
+    let mut any = Any::running(plan).await;
+    let step = |method: Method, path, customer| {
+        plan.step(&method, path, &format!(r#"{{"bookId":"5","qty":1,"customerId":"{customer}"}}"#))
+    };
+    let rental = any.have_done(&step(Method::POST, "/rental", "kim"), 0).await;
+    let mut waits = [0; 2];
+    for (id, customer) in waits.iter_mut().zip(["lee", "park"]) {
+        *id = any.have_done(&step(Method::POST, "/reserves", customer), 0).await;
+    }
+    let [lee, park] = waits;
+    for (does, id, deaths, now) in [
+        (step(Method::PUT, "/rentals/{id}/return", ""), rental, &HEARING_AND_TELLING[..], ["READY", "WAITING"]),
+        (step(Method::DELETE, "/reserves/{id}", ""), lee, &DECIDING, ["CANCELED", "READY"]),
+        (step(Method::POST, "/rental", "park"), 0, &HEARING_AND_TELLING, ["CANCELED", "FULFILLED"]),
+    ] {
+        let somebody = any.somebody(&does, id);
+        let told = any.service("reserve").die_over(deaths, async move { somebody.insist().await }).await;
+        any.done(&does, id, told);
+        for (id, status) in waits.into_iter().zip(now) {
+            any.until(&format!("/reserves/{id}"), "status", status).await;
+        }
+    }
+    let mut told: Vec<_> = any.journal("reserve").into_iter().map(|event| (event.key, event.event_type)).collect();
+    told.sort();
+    let of = |id: i64, last: &str| ["Reserved", "ReserveReady", last].map(|event| (id, event.to_owned()));
+    let mut expected = [of(lee, "ReserveCanceled"), of(park, "ReserveFulfilled")].concat();
+    expected.sort();
+    assert_eq!(told, expected);
+    any.assert_the_promise().await;
+    assert_eq!(any.client("book").get("/books/5").await.json()["stock"], 49, "park has one copy of 50");
 }
 
 // ---- course enrollment: delayed payments and messages

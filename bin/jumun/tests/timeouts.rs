@@ -1,8 +1,13 @@
-//! What shop and rider do not do in time is cancelled and refunded, whatever dies when.
+//! What people do not do in time is cancelled, whatever dies when: what shop and rider do not do, what the manager of a course
+//! does not confirm, what a reader does not fetch.
 
 mod lab;
 
-use lab::{Lab, Trap};
+use http::Method;
+use lab::{Any, BOOK_RENTAL, Course, Lab, REFUNDED, Trap};
+
+/// Where a process dies over a time-out.
+const DEATHS: [&str; 2] = ["time-out.before-commit", "time-out.after-commit"];
 
 /// A system whose shop and rider have so long.
 fn with_limits(limit: &str) -> Lab {
@@ -36,7 +41,7 @@ async fn assert_canceled(lab: &Lab, id: i64, reason: &str) {
 
 #[tokio::test]
 async fn a_shop_that_does_not_accept_in_time_is_as_if_it_had_rejected_over_kills_at_every_step() {
-    for point in ["time-out.before-commit", "time-out.after-commit"] {
+    for point in DEATHS {
         let mut lab = with_limits("300ms");
         lab.store.spawn(Trap::Dies(point));
         lab.start_all().await;
@@ -90,4 +95,51 @@ async fn an_order_that_is_accepted_in_time_is_not_cancelled_and_operators_see_wh
     let metrics = lab.store.client().get("/actuator/prometheus").await.body;
     let metrics = String::from_utf8_lossy(&metrics).into_owned();
     assert!(metrics.contains(r#"jumun_time_outs_total{service="store",name="accept_within"} 1"#), "{metrics}");
+}
+
+#[tokio::test]
+async fn a_seat_that_its_manager_does_not_confirm_in_time_is_given_up_and_refunded_over_kills_at_every_step() {
+    let mut course = Course::with(&["reservation.confirm=manual", "reservation.confirm_within=300ms"]);
+    for point in DEATHS {
+        course.reservation.spawn(Trap::Dies(point));
+        course.start_all().await;
+        let id = course.apply("Ordered").await.id();
+        course.reservation.wait_until_dead().await;
+        course.reservation.start().await;
+        course.wait_until_at(id, REFUNDED).await;
+        for (service, path) in [(&course.order, "orders"), (&course.reservation, "reservations")] {
+            let ended = service.client().get(&format!("/{path}/{id}")).await.json();
+            assert_eq!(ended["reason"], "Not Confirmed In Time", "{ended}");
+        }
+        let late = course.reservation.client().put(&format!("/reservations/{id}/confirm")).await;
+        assert_eq!(late.problem(), "conflict");
+        course.assert_the_promise().await; // each of it happened once, and its customer is told of it once
+        course.reservation.kill();
+    }
+}
+
+#[tokio::test]
+async fn an_offer_that_is_not_taken_in_time_passes_on_over_kills_at_every_step_and_stock_stays_exact() {
+    let mut any = Any::new(&BOOK_RENTAL);
+    any.service("reserve").set("reserve.hold_for=300ms");
+    any.start_all().await;
+    let [way, _] = BOOK_RENTAL.ways();
+    let rental = any.have_done(&way[0], 0).await;
+    let mut waits = [0; 2];
+    for (id, customer) in waits.iter_mut().zip(["lee", "park"]) {
+        let body = format!(r#"{{"bookId":"5","customerId":"{customer}"}}"#);
+        *id = any.have_done(&BOOK_RENTAL.step(&Method::POST, "/reserves", &body), 0).await;
+    }
+    let somebody = any.somebody(&way[1], rental);
+    let told = any.service("reserve").die_over(&DEATHS, async move { somebody.insist().await }).await;
+    any.done(&way[1], rental, told);
+    for id in waits {
+        let gone = any.until(&format!("/reserves/{id}"), "status", "CANCELED").await;
+        assert_eq!(gone["reason"], "NOT_FETCHED_IN_TIME", "{gone}");
+    }
+    any.assert_the_promise().await;
+    let told: Vec<_> = any.journal("reserve").into_iter().skip(2).map(|event| (event.key, event.event_type)).collect();
+    let of = |id: i64| ["ReserveReady", "ReserveCanceled"].map(|event| (id, event.to_owned()));
+    assert_eq!(told, waits.map(of).concat(), "the one who waited longest is offered it first, and each once");
+    assert_eq!(any.client("book").get("/books/5").await.json()["stock"], 50, "an offer holds no copy");
 }

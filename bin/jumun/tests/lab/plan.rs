@@ -1,7 +1,7 @@
 //! Any system in the laboratory. Its model says what it consists of, who asks whom and how an order is placed; a [`Plan`]
 //! adds what people do with an order. A system that joins needs a plan, and a line in [`of_each_system`].
 
-use super::{Customer, Entry, LONG, Service, Site, Up, start, wait_until};
+use super::{Client, Customer, Entry, LONG, Service, Site, Up, start, wait_until};
 use http::Method;
 use jumun::{LoadLine, ServiceModel, SystemModel};
 use serde_json::Value;
@@ -132,18 +132,18 @@ impl Plan {
         up
     }
 
+    /// What somebody does: `{id}` in the path is the order's id.
+    pub(crate) fn step(&self, method: &Method, path: &str, body: &str) -> Step {
+        let service = service_at(&self.model().0, path).name;
+        Step { service, method: method.clone(), path: path.to_owned(), body: body.to_owned() }
+    }
+
     /// What may happen to an order, from its first step to its last one: all that people do with it, or that it is cancelled.
     pub(crate) fn ways(&self) -> [Vec<Step>; 2] {
-        let (model, line) = self.model();
-        let step = |method: &Method, path: &str, body: &str| Step {
-            service: service_at(&model, path).name,
-            method: method.clone(),
-            path: path.to_owned(),
-            body: body.to_owned(),
-        };
-        let place = step(&Method::POST, line.path, line.body);
-        let done = self.people.iter().map(|(method, path, body)| step(method, path, body));
-        let cancel = step(&Method::DELETE, &format!("{}/{{id}}", line.path), "");
+        let (_, line) = self.model();
+        let place = self.step(&Method::POST, line.path, line.body);
+        let done = self.people.iter().map(|(method, path, body)| self.step(method, path, body));
+        let cancel = self.step(&Method::DELETE, &format!("{}/{{id}}", line.path), "");
         [[place.clone()].into_iter().chain(done).collect(), vec![place, cancel]]
     }
 }
@@ -212,6 +212,11 @@ impl Any {
         self.services.get_mut(name).unwrap_or_else(|| panic!("there is no service {name}"))
     }
 
+    /// Somebody who talks to a service.
+    pub(crate) fn client(&self, name: &str) -> Client {
+        self.services[name].client()
+    }
+
     /// The service that takes orders, those that it asks before it takes one, and those that these ask.
     pub(crate) fn chain(&self) -> Vec<&'static str> {
         let line = self.model.load.expect("a load line");
@@ -237,8 +242,7 @@ impl Any {
     pub(crate) fn somebody(&self, step: &Step, id: i64) -> Customer {
         let key = uuid::Uuid::new_v4().to_string();
         let path = step.path.replace("{id}", &id.to_string());
-        let client = self.services[step.service].client();
-        let customer = Customer::new(client, Some(key), step.method.clone(), path);
+        let customer = Customer::new(self.client(step.service), Some(key), step.method.clone(), path);
         match serde_json::from_str(&step.body) {
             Ok(body) => customer.with_body(body),
             Err(_) => customer,
@@ -312,6 +316,6 @@ impl Any {
 
     /// A document of the view, once a field of it has this value; the whole document.
     pub(crate) async fn until(&self, path: &str, field: &str, value: &str) -> Value {
-        self.services[service_at(&self.model, path).name].client().until(path, field, value).await
+        self.client(service_at(&self.model, path).name).until(path, field, value).await
     }
 }

@@ -112,7 +112,12 @@ async fn a_hot_book_is_rented_by_all_while_its_service_is_rolled() {
 #[tokio::test]
 async fn a_new_database_has_five_books_once() {
     let mut up = Up::of("book-rental", &SERVICES);
+    up.set("superuser.userId=kim");
     up.start().await;
+    for service in SERVICES {
+        let info = up.client(service).get("/actuator/info").await.json();
+        assert_eq!(info["values"], json!({ "superuser.userId": "kim" }), "{service}");
+    }
     let gateway = up.client("gateway");
     let books = gateway.all("/books").await;
     let shown: Vec<_> = books.iter().map(|book| (book["id"].as_i64(), book["name"].as_str())).collect();

@@ -2,7 +2,7 @@
 
 mod lab;
 
-use jumun::Verb;
+use jumun::{FieldModel, Verb};
 use lab::{LONG, Up};
 use lab::{Plan, SAUCE_SHOP, of_each_system, wait_until};
 use serde_json::Value;
@@ -30,6 +30,23 @@ async fn an_order_goes_its_way_is_cancelled_and_leaves_a_clean_audit(plan: &Plan
     gateway.until(&format!("{view}/{}", order.id()), field, value).await;
     assert_eq!(up.audit("20s").exit_code, 0);
 
+    for resource in model.services.iter().flat_map(|service| &service.resources) {
+        for document in gateway.all(resource.path).await {
+            let is_asked_for = |field: &&FieldModel| field.is_finder && document[&field.name].is_i64();
+            for field in resource.fields.iter().filter(is_asked_for) {
+                let name = &field.name;
+                let find = async |value: i64| {
+                    let path = format!("{}/search/{}?{name}={value}", resource.path, field.finder_name());
+                    let found = gateway.get(&path).await.json();
+                    found["_embedded"][resource.collection].as_array().cloned().unwrap_or_else(|| panic!("{found}"))
+                };
+                let value = document[name].as_i64().expect("a number");
+                assert!(find(value).await.contains(&document), "{} by {name}: {document}", resource.path);
+                assert!(find(value + 1_000).await.is_empty(), "{} by {name}", resource.path);
+            }
+        }
+    }
+
     assert_eq!(gateway.delete(&path).await.status, 204);
     let (field, value) = line.canceled.expect("it can be cancelled");
     assert_eq!(gateway.get(&path).await.json()[field], value, "it stays readable as cancelled");
@@ -44,8 +61,10 @@ async fn an_order_goes_its_way_is_cancelled_and_leaves_a_clean_audit(plan: &Plan
     };
     let asks = model.services.iter().flat_map(|service| &service.asks);
     for ask in asks.filter(|ask| !ask.is_external() && !of_clients(ask.path)) {
-        let own = up.client(ask.service).post_text(ask.path, "{}").await;
-        assert_eq!((own.status, &*own.problem()), (403, "ask-only"), "{ask:?}");
+        for client in [&gateway, &up.client(ask.service)] {
+            let own = client.post_text(ask.path, "{}").await;
+            assert_eq!((own.status, &*own.problem()), (403, "ask-only"), "{ask:?}");
+        }
     }
 }
 

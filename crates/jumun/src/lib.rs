@@ -27,12 +27,8 @@
 //! sends, the commands, the events, the two functions, and the system that gives them a path and a port.
 //!
 //! ```
-//! use jumun::{
-//!     Aggregate, Context, Decision, Id, Name, NoSettings, Resource, Service, System, SystemModel, conflict, emit,
-//!     not_found,
-//! };
-//! use schemars::JsonSchema;
-//! use serde::{Deserialize, Serialize};
+//! use jumun::prelude::*;
+//! use jumun::{Resource, Service, System, SystemModel};
 //!
 //! /// The state of an order: a document that clients see.
 //! #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -163,8 +159,8 @@
 //!
 //! # Where to start
 //!
-//! Read [`Aggregate`], then [`published_language!`], [`Context`] and [`Resource`]; test with [`given`] and [`saga`]. What is
-//! behind [`SystemModel`] is for runtimes.
+//! Read [`Aggregate`], then [`published_language!`], [`Context`] and [`Resource`]; test with [`given`] and [`saga`]. The
+//! [`prelude`] is what the file of an aggregate or a view imports. What is behind [`SystemModel`] is for runtimes.
 
 mod aggregate;
 mod ask;
@@ -181,6 +177,7 @@ mod input;
 pub mod limits;
 mod load;
 mod model;
+pub mod prelude;
 mod reading;
 mod rejection;
 pub mod saga;

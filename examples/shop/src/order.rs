@@ -2,9 +2,7 @@
 
 use crate::events::{Event, EventKind as On};
 use crate::payment::{PAY, Pay};
-use jumun::{Aggregate, Context, Decision, Id, Name, NoSettings, Won, conflict, emit, not_found};
-use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
+use jumun::prelude::*;
 
 /// What a customer ordered: the document that clients read.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]

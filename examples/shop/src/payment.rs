@@ -3,11 +3,7 @@
 
 use crate::events::{Event, EventKind as On};
 use crate::order::Order;
-use jumun::{
-    Aggregate, Answers, Ask, Context, Decision, Id, NoSettings, Won, conflict, emit, nothing,
-};
-use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
+use jumun::prelude::*;
 
 /// The question of an order to the payment service.
 pub const PAY: Ask<Pay, Payment> = Ask::post("payment", "/payments");

@@ -2,9 +2,7 @@
 
 use crate::events::{Event, EventKind as On};
 use crate::order::Stage;
-use jumun::{Name, View, Won};
-use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
+use jumun::prelude::*;
 
 /// A row of the view.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]

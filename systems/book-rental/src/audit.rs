@@ -1,12 +1,10 @@
 //! What must be true of every rental, and of the stock of all books.
 
-use crate::{
-    book::Book,
-    delivery::{Delivery, DeliveryStatus},
-    hold::{Hold, HoldStatus},
-    rental::{Rental, RentalStatus},
-    rental_view::RentalView,
-};
+use crate::book::Book;
+use crate::delivery::{Delivery, DeliveryStatus};
+use crate::hold::{Hold, HoldStatus};
+use crate::rental::{Rental, RentalStatus};
+use crate::rental_view::RentalView;
 use jumun::{Case, Findings, View};
 
 /// Copies that shops own: bought in less those written off.

@@ -1,12 +1,7 @@
 //! A book and its stock. Copies that rentals hold are not in stock.
 
 use crate::events::{Event, EventKind as On};
-use jumun::{
-    Aggregate, Answers, Ask, Context, Count, Decision, Id, Name, NoSettings, Won, conflict, emit, invalid, not_found,
-    nothing,
-};
-use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
+use jumun::prelude::*;
 
 /// Ask whether there is a book. It changes nothing.
 pub const LOOK: Ask<Look, Book> = Ask::post("book", "/books");

@@ -1,12 +1,8 @@
 //! The delivery of one rental: on its way once the books are rented, cancelled if the rental is.
 
-use crate::{
-    events::{Event, EventKind as On},
-    rental::{Rental, Wish},
-};
-use jumun::{Aggregate, Context, Decision, Id, Name, NoSettings, Quantity, Reference, emit, nothing};
-use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
+use crate::events::{Event, EventKind as On};
+use crate::rental::{Rental, Wish};
+use jumun::prelude::*;
 
 /// The delivery of one rental.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]

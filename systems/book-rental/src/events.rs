@@ -1,12 +1,10 @@
 //! The published language of book rental.
 
-use crate::{
-    book::{Book, StockAdded},
-    delivery::Delivery,
-    hold::{StockReturned, StockTaken},
-    rental::Rental,
-    reserve::Reserve,
-};
+use crate::book::{Book, StockAdded};
+use crate::delivery::Delivery;
+use crate::hold::{StockReturned, StockTaken};
+use crate::rental::Rental;
+use crate::reserve::Reserve;
 
 jumun::published_language! {
     /// An event of book rental.

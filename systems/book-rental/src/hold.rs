@@ -1,15 +1,9 @@
 //! The copies that one rental holds: taken from the stock of their book when the rental asks for them, and given back once.
 
-use crate::{
-    book::Book,
-    events::{Event, EventKind as On},
-    rental::Rental,
-};
-use jumun::{
-    Aggregate, Answers, Ask, Context, Decision, Id, Name, NoSettings, Quantity, Won, conflict, emit, invalid, nothing,
-};
-use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
+use crate::book::Book;
+use crate::events::{Event, EventKind as On};
+use crate::rental::Rental;
+use jumun::prelude::*;
 
 /// Take copies from stock before they are rented.
 pub const TAKE: Ask<Take, Hold> = Ask::post("book", "/holds");

@@ -1,14 +1,10 @@
 //! A rental: copies of one book for one customer. It is made once they are taken from stock, and ends when they are returned or
 //! it is cancelled.
 
-use crate::{
-    book::Book,
-    events::{Event, EventKind as On},
-    hold::{TAKE, Take},
-};
-use jumun::{Aggregate, Context, Decision, Id, Name, NoSettings, Quantity, Reference, Won, conflict, emit, not_found};
-use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
+use crate::book::Book;
+use crate::events::{Event, EventKind as On};
+use crate::hold::{TAKE, Take};
+use jumun::prelude::*;
 
 /// What a customer rented, and its status.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]

@@ -1,14 +1,10 @@
 //! All about one rental in one row.
 
-use crate::{
-    book::Book,
-    delivery::DeliveryStatus,
-    events::{Event, EventKind as On},
-    rental::{Rental, RentalStatus},
-};
-use jumun::{Id, Name, Quantity, Reference, View, Won};
-use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
+use crate::book::Book;
+use crate::delivery::DeliveryStatus;
+use crate::events::{Event, EventKind as On};
+use crate::rental::{Rental, RentalStatus};
+use jumun::prelude::*;
 
 /// What the customer sees of a rental. Each status comes from one service.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]

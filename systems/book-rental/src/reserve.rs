@@ -1,17 +1,10 @@
 //! A place in the queue for a book that is out. A returned copy is offered to the customer who has waited longest. The offer
 //! holds no copy: the customer rents the book like all others, which fulfils the reservation.
 
-use crate::{
-    book::{Book, LOOK, Look},
-    events::{Event, EventKind as On},
-    hold::HoldStatus,
-};
-use jumun::{
-    Aggregate, Context, Decision, First, Id, Index, Quantity, Reference, Time, TimeLimit, TimeOut, conflict, emit,
-    not_found, nothing,
-};
-use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
+use crate::book::{Book, LOOK, Look};
+use crate::events::{Event, EventKind as On};
+use crate::hold::HoldStatus;
+use jumun::prelude::*;
 
 /// The queue for a book.
 pub const QUEUE: Index = &["bookId", "status"];

@@ -1,10 +1,8 @@
 //! What must be true of every order and of every direct payment.
 
-use crate::{
-    mileage::{Mileage, MileageStatus, MileageView},
-    order::{Order, OrderStatus},
-    payment::{Pay, PayStatus},
-};
+use crate::mileage::{Mileage, MileageStatus, MileageView};
+use crate::order::{Order, OrderStatus};
+use crate::payment::{Pay, PayStatus};
 use jumun::{Aggregate, Case, Findings, Won};
 
 /// All payments that were ever taken.

@@ -1,6 +1,8 @@
 //! The published language of breakfast mileage.
 
-use crate::{mileage::Mileage, order::Order, payment::Pay};
+use crate::mileage::Mileage;
+use crate::order::Order;
+use crate::payment::Pay;
 
 jumun::published_language! {
     /// An event of breakfast mileage.

@@ -1,13 +1,9 @@
 //! The mileage of one payment: earned when the payment asks for it, removed when the payment is cancelled or was never made.
 
-use crate::{
-    events::{Event, EventKind as On},
-    order::Order,
-    payment::Pay,
-};
-use jumun::{Aggregate, Answers, Ask, Context, Decision, Id, View, Won, conflict, emit, nothing};
-use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
+use crate::events::{Event, EventKind as On};
+use crate::order::Order;
+use crate::payment::Pay;
+use jumun::prelude::*;
 
 /// Earn mileage before a payment is taken.
 pub const EARN: Ask<Earn, Mileage> = Ask::post("mileage", "/mileages");

@@ -1,15 +1,8 @@
 //! An order. It is placed once its payment is taken, and is cancelled by its customer or with its payment.
 
-use crate::{
-    events::{Event, EventKind as On},
-    payment::{PAY, PayForOrder},
-};
-use jumun::{
-    Aggregate, Context, Decision, Id, NoSettings, PublishedLanguage, Quantity, Reference, Won, conflict, emit,
-    not_found, nothing,
-};
-use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
+use crate::events::{Event, EventKind as On};
+use crate::payment::{PAY, PayForOrder};
+use jumun::prelude::*;
 
 /// What a customer ordered, and its status.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]

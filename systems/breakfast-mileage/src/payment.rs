@@ -1,15 +1,9 @@
 //! A payment: for one order, which asks for it, or made directly. It is taken once its mileage is earned, and given back once.
 
-use crate::{
-    events::{Event, EventKind as On},
-    mileage::{EARN, Earn},
-    order::Order,
-};
-use jumun::{
-    Aggregate, Answers, Ask, Context, Decision, Id, Rejection, Stop, Won, conflict, declined, emit, not_found, nothing,
-};
-use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
+use crate::events::{Event, EventKind as On};
+use crate::mileage::{EARN, Earn};
+use crate::order::Order;
+use jumun::prelude::*;
 
 /// Pay for an order before it is placed.
 pub const PAY: Ask<PayForOrder, Pay> = Ask::post("payment", "/pays");

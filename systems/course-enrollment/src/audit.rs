@@ -1,12 +1,10 @@
 //! What must be true of every order.
 
-use crate::{
-    infomation::Infomation,
-    notification::{Kind, Notification},
-    order::{Order, OrderStatus},
-    pay::{Payment, PaymentStatus},
-    reservation::{Reservation, ReservationStatus},
-};
+use crate::infomation::Infomation;
+use crate::notification::{Kind, Notification};
+use crate::order::{Order, OrderStatus};
+use crate::pay::{Payment, PaymentStatus};
+use crate::reservation::{Reservation, ReservationStatus};
 use jumun::{Aggregate, Case, Findings, View};
 use std::collections::BTreeSet;
 

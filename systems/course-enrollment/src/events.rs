@@ -1,6 +1,9 @@
 //! The published language of course enrollment.
 
-use crate::{notification::Notification, order::Order, pay::Payment, reservation::Reservation};
+use crate::notification::Notification;
+use crate::order::Order;
+use crate::pay::Payment;
+use crate::reservation::Reservation;
 
 jumun::published_language! {
     /// An event of course enrollment.

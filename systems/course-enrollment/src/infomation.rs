@@ -1,14 +1,10 @@
 //! All about one order in one row. Its name is spelled as its users know it.
 
-use crate::{
-    events::{Event, EventKind as On},
-    order::OrderStatus,
-    pay::PaymentStatus,
-    reservation::ReservationStatus,
-};
-use jumun::{Reference, View};
-use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
+use crate::events::{Event, EventKind as On};
+use crate::order::OrderStatus;
+use crate::pay::PaymentStatus;
+use crate::reservation::ReservationStatus;
+use jumun::prelude::*;
 
 /// What the customer sees of an order. Each status comes from one service.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]

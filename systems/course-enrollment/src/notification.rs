@@ -1,19 +1,12 @@
 //! A message to the customer about one event of an order. An external sender delivers it after the event is committed, and
 //! recognizes repeated requests by the message id.
 
-use crate::{
-    events::{Event, EventKind as On},
-    order::{Order, OrderStatus},
-    pay::{Payment, PaymentStatus},
-    reservation::{Reservation, ReservationStatus},
-    values::{EduNo, Reason},
-};
-use jumun::{
-    Aggregate, Answer, Ask, AskTarget, Context, Decision, Id, NoSettings, PublishedLanguage, Reference, Time, conflict,
-    emit, not_found, nothing,
-};
-use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
+use crate::events::{Event, EventKind as On};
+use crate::order::{Order, OrderStatus};
+use crate::pay::{Payment, PaymentStatus};
+use crate::reservation::{Reservation, ReservationStatus};
+use crate::values::{EduNo, Reason};
+use jumun::prelude::*;
 
 /// Send a message.
 pub const SEND: Ask<Message, Receipt> = Ask::external("sender");

@@ -1,16 +1,10 @@
 //! An order: a customer applies for a course. It is placed once it is paid or, if the operator allows that, with its payment
 //! delayed. It can be cancelled until its course has started.
 
-use crate::{
-    events::{Event, EventKind as On},
-    pay::{PAY, Pay, PaymentStatus},
-    values::{CardNumber, EduNo, Reason},
-};
-use jumun::{
-    Aggregate, Answer, AskTarget, Context, Decision, Id, NoSettings, Reference, conflict, emit, not_found, nothing,
-};
-use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
+use crate::events::{Event, EventKind as On};
+use crate::pay::{PAY, Pay, PaymentStatus};
+use crate::values::{CardNumber, EduNo, Reason};
+use jumun::prelude::*;
 
 /// What a customer applied for, and its status.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]

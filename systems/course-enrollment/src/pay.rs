@@ -1,13 +1,9 @@
 //! A payment for one order: taken when the order asks for it; given back once if the order is cancelled or was never placed.
 
-use crate::{
-    events::{Event, EventKind as On},
-    order::Order,
-    values::{CardNumber, EduNo},
-};
-use jumun::{Aggregate, Answers, Ask, Context, Decision, Id, Reference, conflict, declined, emit, nothing};
-use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
+use crate::events::{Event, EventKind as On};
+use crate::order::Order;
+use crate::values::{CardNumber, EduNo};
+use jumun::prelude::*;
 
 /// Pay for an order.
 pub const PAY: Ask<Pay, Payment> = Ask::post("pay", "/pays");

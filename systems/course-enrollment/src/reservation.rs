@@ -3,16 +3,10 @@
 //! It hears from the order that the payment is taken, not from the payment: before that there is nothing to reserve. If the
 //! cancellation arrives first, it is remembered.
 
-use crate::{
-    events::{Event, EventKind as On},
-    order::{Order, OrderStatus},
-    values::{EduNo, Reason},
-};
-use jumun::{
-    Aggregate, Confirm, Context, Decision, Id, Reference, TimeLimit, TimeOut, conflict, emit, not_found, nothing,
-};
-use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
+use crate::events::{Event, EventKind as On};
+use crate::order::{Order, OrderStatus};
+use crate::values::{EduNo, Reason};
+use jumun::prelude::*;
 
 /// The reservation of one order.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]

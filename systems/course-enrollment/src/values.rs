@@ -1,8 +1,6 @@
 //! Values that clients send as texts or numbers.
 
-use jumun::{Quantity, TextOrNumber};
-use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
+use jumun::prelude::*;
 use std::fmt;
 
 /// The number of a course, 1 to 10^12. Another system keeps the courses.

@@ -1,12 +1,10 @@
 //! What must be true of every order.
 
-use crate::{
-    dashboard::{Dashboard, Status},
-    delivery::{Delivery, DeliveryStatus},
-    order::{Order, OrderStatus},
-    payment::{Payinfo, PaymentStatus},
-    store::StoreOrder,
-};
+use crate::dashboard::{Dashboard, Status};
+use crate::delivery::{Delivery, DeliveryStatus};
+use crate::order::{Order, OrderStatus};
+use crate::payment::{Payinfo, PaymentStatus};
+use crate::store::StoreOrder;
 use jumun::{Aggregate, Case, Findings, View};
 
 /// All payments that were ever taken.

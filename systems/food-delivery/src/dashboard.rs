@@ -1,13 +1,9 @@
 //! All about one order in one row.
 
-use crate::{
-    events::{Event, EventKind},
-    order::Order,
-    payment::PaymentStatus,
-};
-use jumun::{Name, PublishedLanguage, Quantity, Time, View, Won};
-use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
+use crate::events::{Event, EventKind};
+use crate::order::Order;
+use crate::payment::PaymentStatus;
+use jumun::prelude::*;
 
 /// What customer and shop see of an order.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]

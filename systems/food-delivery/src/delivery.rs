@@ -1,12 +1,8 @@
 //! The delivery of one order. A cancellation stops it at any time, also before it has started.
 
-use crate::{
-    events::{Event, EventKind as On},
-    order::{Order, Reason},
-};
-use jumun::{Aggregate, Context, Decision, Id, Time, TimeLimit, TimeOut, conflict, emit, not_found, nothing};
-use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
+use crate::events::{Event, EventKind as On};
+use crate::order::{Order, Reason};
+use jumun::prelude::*;
 
 /// The delivery of one order.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]

@@ -1,6 +1,9 @@
 //! The published language of food delivery.
 
-use crate::{delivery::Delivery, order::Order, payment::Payinfo, store::StoreOrder};
+use crate::delivery::Delivery;
+use crate::order::Order;
+use crate::payment::Payinfo;
+use crate::store::StoreOrder;
 
 jumun::published_language! {
     /// An event of food delivery.

@@ -1,14 +1,8 @@
 //! An order. It is placed once its payment is taken, and can be cancelled until its delivery has started.
 
-use crate::{
-    events::{Event, EventKind as On},
-    payment::{PAY, Pay},
-};
-use jumun::{
-    Aggregate, Context, Decision, Id, Name, NoSettings, Quantity, Time, Won, conflict, emit, not_found, nothing,
-};
-use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
+use crate::events::{Event, EventKind as On};
+use crate::payment::{PAY, Pay};
+use jumun::prelude::*;
 
 /// What a customer ordered, and its status.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]

@@ -1,12 +1,8 @@
 //! A payment for one order: taken when the order asks for it; given back once if the order is cancelled or was never placed.
 
-use crate::{
-    events::{Event, EventKind as On},
-    order::Order,
-};
-use jumun::{Aggregate, Answers, Ask, Context, Decision, DeclineOver, Id, Won, conflict, declined, emit, nothing};
-use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
+use crate::events::{Event, EventKind as On};
+use crate::order::Order;
+use jumun::prelude::*;
 
 /// Pay for an order before it is placed.
 pub const PAY: Ask<Pay, Payinfo> = Ask::post("payment", "/payinfos");

@@ -1,15 +1,8 @@
 //! An order at its shop: the shop confirms, cooks or rejects it.
 
-use crate::{
-    events::{Event, EventKind as On},
-    order::{Order, OrderStatus, Reason},
-};
-use jumun::{
-    Aggregate, Confirm, Context, Decision, Id, Name, Quantity, Time, TimeLimit, TimeOut, Won, conflict, emit,
-    not_found, nothing,
-};
-use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
+use crate::events::{Event, EventKind as On};
+use crate::order::{Order, OrderStatus, Reason};
+use jumun::prelude::*;
 
 /// An order at its shop.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]

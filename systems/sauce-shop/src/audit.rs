@@ -1,11 +1,9 @@
 //! What must be true of every order.
 
-use crate::{
-    dashboard::{OrderDashboard, State},
-    delivery::{Delivery, DeliveryState},
-    order::{Order, OrderState},
-    payment::{Payment, PaymentStatus},
-};
+use crate::dashboard::{OrderDashboard, State};
+use crate::delivery::{Delivery, DeliveryState};
+use crate::order::{Order, OrderState};
+use crate::payment::{Payment, PaymentStatus};
 use jumun::{Aggregate, Case, Findings, View};
 
 /// All payments that were ever taken.

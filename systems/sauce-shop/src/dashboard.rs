@@ -1,14 +1,10 @@
 //! An order with its payment and its delivery in one row.
 
-use crate::{
-    delivery::DeliveryState,
-    events::{Event, EventKind},
-    order::BranchId,
-    payment::PaymentStatus,
-};
-use jumun::{Name, PublishedLanguage, Quantity, View, Won};
-use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
+use crate::delivery::DeliveryState;
+use crate::events::{Event, EventKind};
+use crate::order::BranchId;
+use crate::payment::PaymentStatus;
+use jumun::prelude::*;
 
 /// What a branch sees of its order.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]

@@ -1,12 +1,8 @@
 //! The delivery of one order. A cancellation of the order stops it at any time, also before it has started.
 
-use crate::{
-    events::{Event, EventKind as On},
-    order::{BranchId, Order},
-};
-use jumun::{Aggregate, Context, Decision, Id, Name, NoSettings, Quantity, conflict, emit, not_found, nothing};
-use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
+use crate::events::{Event, EventKind as On};
+use crate::order::{BranchId, Order};
+use jumun::prelude::*;
 
 /// The delivery of one order.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]

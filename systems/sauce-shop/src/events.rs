@@ -1,6 +1,8 @@
 //! The published language of the sauce shop.
 
-use crate::{delivery::Delivery, order::Order, payment::Payment};
+use crate::delivery::Delivery;
+use crate::order::Order;
+use crate::payment::Payment;
 
 jumun::published_language! {
     /// An event of the sauce shop.

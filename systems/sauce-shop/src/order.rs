@@ -1,12 +1,8 @@
 //! An order of sauce. It is placed once its payment is taken, and can be cancelled until it is delivered.
 
-use crate::{
-    events::{Event, EventKind as On},
-    payment::{PAY, Pay},
-};
-use jumun::{Aggregate, Context, Decision, Id, Name, NoSettings, Quantity, Won, conflict, emit, not_found};
-use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
+use crate::events::{Event, EventKind as On};
+use crate::payment::{PAY, Pay};
+use jumun::prelude::*;
 
 /// What a branch ordered, and its state.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]

@@ -431,6 +431,49 @@ async fn a_head_that_cannot_be_read_behind_a_request_is_refused_as_any_other() {
     }
 }
 
+#[tokio::test]
+async fn a_client_that_does_not_read_its_answers_gets_the_last_one_like_any_other() {
+    let mut lab = Lab::running().await;
+    lab.gateway.start().await;
+    for nth in 0..20 {
+        lab.order.client().place("냉면", nth).await;
+    }
+    for server in [&lab.gateway, &lab.order] {
+        let client = server.client();
+        for (request, status, count) in [(get(""), 200, 600), (order_as("text/plain", ""), 415, 2_000)] {
+            for (broken, last) in [("nonsense\r\n\r\n", 400), (&*get("").replace("1.1", "3.0"), 505)] {
+                let mut wire = Wire::to(server.address()).await;
+                let begun = answered(&client, status).await;
+                wire.say(format!("{}{broken}", request.repeat(count))).await;
+                let mut before = begun;
+                wait_until(LONG, "all are answered, or no buffer takes another answer", async || {
+                    let now = answered(&client, status).await;
+                    std::mem::replace(&mut before, now) == now && now > begun
+                })
+                .await;
+                for nth in 0..count {
+                    let answer = wire.message().await.unwrap_or_else(|| panic!("no answer {nth}"));
+                    assert_eq!(answer.status(), status, "{nth}");
+                }
+                let answer = wire.message().await.expect("an answer");
+                assert_eq!((answer.status(), answer.header("connection")), (last, Some("close")));
+                check_answer(&answer).expect("a problem");
+            }
+        }
+    }
+}
+
+/// How many requests for orders a server has answered with this status.
+async fn answered(client: &Client, status: u16) -> u64 {
+    let page = String::from_utf8(client.get("/actuator/prometheus").await.body.to_vec()).expect("text");
+    let is_it = |line: &&str| {
+        let has = |label: &str| line.contains(label);
+        line.starts_with("jumun_http_requests_total") && has(r#"orders""#) && has(&format!(r#"status="{status}""#))
+    };
+    let counts = page.lines().filter(is_it).filter_map(|line| line.rsplit(' ').next()?.parse::<u64>().ok());
+    counts.sum()
+}
+
 // ---- an answer that is given early is heard
 
 /// Sends all of a request before it reads anything, as most libraries do. The status, or what went wrong.

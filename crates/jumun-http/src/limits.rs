@@ -28,6 +28,9 @@ pub const HEAD_TIME_LIMIT: Duration = Duration::from_secs(75);
 /// How long a client may take to send the body of a request.
 pub const BODY_TIME_LIMIT: Duration = Duration::from_secs(10);
 
+/// How long a client may read nothing of its answer. A slow one that goes on reading is served to the end.
+pub const SEND_TIME_LIMIT: Duration = Duration::from_mins(1);
+
 /// What is read of a body that is not needed, in bytes, so that the connection can take another request.
 pub const REST_MAX_BYTES: u64 = 64 * 1024;
 

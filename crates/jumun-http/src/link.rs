@@ -4,6 +4,8 @@
 //!
 //! * hyper closes a connection as soon as its answer is written. If the client is still sending then, the operating system
 //!   resets the connection, and the reset overtakes the answer. So hyper shuts nothing down: see [`crate::closing`].
+//! * hyper waits for ever for a client that does not read its answer. Such a client would hold its place among the
+//!   connections, or among the followers of events, as long as it likes. The link waits [`SEND_TIME_LIMIT`] for it.
 //! * hyper answers a head that it cannot parse by itself, with an empty body. The link withholds what hyper writes while no
 //!   request is in progress, and the server writes a problem instead.
 //!
@@ -13,7 +15,7 @@
 //! then flushed: a flush writes all that hyper has buffered. The answer to a request whose body was not read to its end
 //! closes the connection, so hyper reads no further head before such an answer is flushed.
 
-use crate::limits::{REST_MAX_BYTES, REST_TIME_LIMIT};
+use crate::limits::{REST_MAX_BYTES, REST_TIME_LIMIT, SEND_TIME_LIMIT};
 use http_body_util::BodyExt;
 use hyper::body::{Body, Bytes, Frame, Incoming, SizeHint};
 use std::{
@@ -28,6 +30,7 @@ use std::{
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
     net::TcpStream,
+    time::{Sleep, sleep},
 };
 
 /// No request is in progress.
@@ -115,11 +118,25 @@ impl Link {
 pub(crate) struct LinkStream {
     link: Arc<Link>,
     stream: TcpStream,
+    /// Ends while the client takes nothing of what is to be sent.
+    patience: Option<Pin<Box<Sleep>>>,
 }
 
 impl LinkStream {
     pub(crate) const fn new(link: Arc<Link>, stream: TcpStream) -> Self {
-        Self { link, stream }
+        Self { link, stream, patience: None }
+    }
+
+    /// The outcome of an attempt to send, or an error if the client has not read anything for too long.
+    fn patiently(&mut self, context: &mut Context<'_>, sent: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
+        if sent.is_ready() {
+            self.patience = None;
+            return sent;
+        }
+        let patience = self.patience.get_or_insert_with(|| Box::pin(sleep(SEND_TIME_LIMIT)));
+        ready!(patience.as_mut().poll(context));
+        self.link.is_cut.store(true, Relaxed);
+        Poll::Ready(Err(io::Error::new(io::ErrorKind::TimedOut, "the client does not read its answer")))
     }
 
     /// The socket, once hyper has ended.
@@ -139,7 +156,8 @@ impl AsyncWrite for LinkStream {
         if self.link.is_idle() {
             return Poll::Ready(Ok(bytes.len())); // hyper's own answer: the server writes a problem instead
         }
-        Pin::new(&mut self.stream).poll_write(context, bytes)
+        let sent = Pin::new(&mut self.stream).poll_write(context, bytes);
+        self.patiently(context, sent)
     }
 
     fn poll_write_vectored(
@@ -150,7 +168,8 @@ impl AsyncWrite for LinkStream {
         if self.link.is_idle() {
             return Poll::Ready(Ok(parts.iter().map(|part| part.len()).sum()));
         }
-        Pin::new(&mut self.stream).poll_write_vectored(context, parts)
+        let sent = Pin::new(&mut self.stream).poll_write_vectored(context, parts);
+        self.patiently(context, sent)
     }
 
     fn is_write_vectored(&self) -> bool {
@@ -268,4 +287,44 @@ impl<B> Drop for AnswerBody<B> {
 
 fn lock<T>(value: &Mutex<T>) -> MutexGuard<'_, T> {
     value.lock().unwrap_or_else(PoisonError::into_inner) // each holder only moves a value in or out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tokio::{
+        io::{AsyncReadExt, AsyncWriteExt},
+        net::TcpListener,
+        time::Instant,
+    };
+
+    #[tokio::test(start_paused = true)]
+    async fn a_client_that_reads_nothing_is_left_and_a_slow_one_is_not() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("an address");
+        let mut client = TcpStream::connect(listener.local_addr().expect("an address")).await.expect("a connection");
+        let (stream, _) = listener.accept().await.expect("a connection");
+        let link = Link::new();
+        link.begin();
+        let mut server = LinkStream::new(link.clone(), stream);
+        let sending = tokio::spawn(async move {
+            let much = vec![0; 1 << 20];
+            loop {
+                let began = Instant::now();
+                if let Err(error) = server.write_all(&much).await {
+                    return (error.kind(), began.elapsed());
+                }
+            }
+        });
+        // Many times as long as the limit, a little each time.
+        let mut read = vec![0; 8 << 20];
+        for _ in 0..10 {
+            sleep(SEND_TIME_LIMIT / 2).await;
+            client.read_exact(&mut read).await.expect("the server goes on");
+        }
+        assert!(!sending.is_finished() && !link.is_cut.load(Relaxed));
+        let (kind, waited) = sending.await.expect("an end");
+        assert_eq!(kind, io::ErrorKind::TimedOut);
+        assert!(waited >= SEND_TIME_LIMIT, "{waited:?}");
+        assert!(link.is_cut.load(Relaxed), "it must not look whole");
+    }
 }

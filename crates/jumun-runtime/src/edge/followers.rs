@@ -110,11 +110,11 @@ pub(super) async fn follow(shared: &Shared, head: &Parts) -> Result<Follower, Pr
     let new_events = core.new_events();
     // A client that reconnects sends the header; its URL is still that of the first request.
     let position = match single(&head.headers, LAST_EVENT_ID)? {
-        Some(id) => position(core, id.to_str().unwrap_or_default()).await?,
+        Some(id) => position(core, "Last-Event-ID", id.to_str().unwrap_or_default()).await?,
         None => match wanted.from.as_deref() {
             None | Some("start") => start(core),
             Some("end") => end(core).await?,
-            Some(id) => position(core, id).await?,
+            Some(id) => position(core, "from", id).await?,
         },
     };
     let (core, stop, types) = (core.clone(), shared.stop.clone(), wanted.types);
@@ -158,11 +158,11 @@ async fn has(core: &Core, partition: u16, number: u64) -> Result<bool, ReadError
 }
 
 /// The position of an id, if it is one of this journal.
-async fn position(core: &Core, id: &str) -> Result<Position, Problem> {
+async fn position(core: &Core, sent_as: &str, id: &str) -> Result<Position, Problem> {
     let position: Position = id.parse().map_err(|()| {
         Problem::new(
             Code::Malformed,
-            "Last-Event-ID is not the id of an event of this service. Leave it out to read all.",
+            format!("{sent_as} is not the id of an event of this service. Leave it out to read all."),
         )
     })?;
     let start = start(core);
@@ -175,8 +175,10 @@ async fn position(core: &Core, id: &str) -> Result<Position, Problem> {
     }
     Err(Problem::new(
         Code::PositionUnknown,
-        "The database of this service was replaced or restored since this Last-Event-ID: what was read is not what is here. \
-         Begin anew without it, with an empty state.",
+        format!(
+            "The database of this service was replaced or restored since this {sent_as}: what was read is not what is here. \
+             Begin anew without it, with an empty state."
+        ),
     ))
 }
 

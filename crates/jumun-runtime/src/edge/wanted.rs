@@ -31,11 +31,11 @@ impl Wanted {
             let Some((name, value)) = form_urlencoded::parse(pair.as_bytes()).next() else { continue };
             match &*name {
                 "page" => {
-                    let number = value.parse::<u32>().ok();
-                    once(&mut page, "page", number.ok_or_else(|| invalid("page", "must be a whole number from 0"))?)?;
+                    let why = || invalid("page", format!("must be a whole number from 0 to {}", u32::MAX));
+                    once(&mut page, "page", value.parse::<u32>().map_err(|_| why())?)?;
                 }
                 "size" => {
-                    let number = value.parse::<u32>().ok().filter(|size| *size > 0);
+                    let number = at_most(PAGE_SIZE_MAX, &value).filter(|size| *size > 0);
                     once(&mut size, "size", number.ok_or_else(|| invalid("size", "must be a whole number from 1"))?)?;
                 }
                 "sort" => wanted.sort_by(model, &value)?,
@@ -52,7 +52,7 @@ impl Wanted {
             }
         }
         wanted.page = page.unwrap_or_default().into();
-        wanted.size = size.unwrap_or(PAGE_SIZE).min(PAGE_SIZE_MAX);
+        wanted.size = size.unwrap_or(PAGE_SIZE);
         Ok(wanted)
     }
 
@@ -89,6 +89,12 @@ impl Wanted {
         }
         query.finish()
     }
+}
+
+/// A whole number, or `most` if it is larger, however large it is.
+fn at_most(most: u32, text: &str) -> Option<u32> {
+    let is_number = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+    is_number.then(|| text.parse().unwrap_or(most).min(most))
 }
 
 fn once<T>(place: &mut Option<T>, name: &str, value: T) -> Result<(), Problem> {
@@ -168,8 +174,10 @@ mod tests {
         let detail = "is the parameter of /orders/search/findByStoreName";
         assert_eq!((problem.field.as_deref(), &*problem.detail), (Some("storeName"), detail));
         assert!(parse("page=0&colour=red", None).is_ok());
-        let clamped = parse("size=5000", None).expect("a size");
-        assert!(clamped.query_without_page().starts_with("size=1000"));
+        for size in ["1000", "1001", "5000", "99999999999999999999"] {
+            let clamped = parse(&format!("size={size}"), None).expect("a size");
+            assert_eq!(clamped.query_without_page(), "size=1000");
+        }
     }
 
     #[test]

@@ -51,15 +51,21 @@ impl<'a> Json<'a> {
         serde_json::from_str(self.raw).map_err(|error| Error::Malformed(error.to_string()))
     }
 
-    fn text(self) -> Result<Cow<'a, str>, Error> {
+    /// A text for a visitor. One that no person could mean is refused, by a visitor that takes no text in its own words.
+    fn visit_text<V: Visitor<'a>>(self, visitor: V) -> Result<V::Value, Error> {
         let Text(text) = self.decode()?;
-        match self.texts {
-            Texts::OfPeople => match jumun_text::canonical(&text) {
-                Ok(Cow::Borrowed(same)) if same == text => Ok(text),
-                Ok(other) => Ok(Cow::Owned(other.into_owned())),
-                Err(unfit) => Err(Error::invalid(unfit.to_string())),
-            },
-            Texts::AsTheyAre => Ok(text),
+        if self.texts == Texts::OfPeople {
+            match jumun_text::canonical(&text) {
+                Ok(Cow::Borrowed(same)) if same == text => {}
+                Ok(other) => return visitor.visit_string(other.into_owned()),
+                Err(unfit) => {
+                    return visitor.visit_str(&text).and_then(|_| Err(Error::invalid(unfit.to_string())));
+                }
+            }
+        }
+        match text {
+            Cow::Borrowed(text) => visitor.visit_borrowed_str(text),
+            Cow::Owned(text) => visitor.visit_string(text),
         }
     }
 }
@@ -73,10 +79,7 @@ impl<'de> Deserializer<'de> for Json<'de> {
             Some(b'n') => visitor.visit_unit(),
             Some(b't') => visitor.visit_bool(true),
             Some(b'f') => visitor.visit_bool(false),
-            Some(b'"') => match self.text()? {
-                Cow::Borrowed(text) => visitor.visit_borrowed_str(text),
-                Cow::Owned(text) => visitor.visit_string(text),
-            },
+            Some(b'"') => self.visit_text(visitor),
             Some(b'{') => {
                 let Members(members) = self.decode()?;
                 let seen = HashSet::with_capacity(members.len());
@@ -134,7 +137,10 @@ impl<'de> Deserializer<'de> for Json<'de> {
         if !self.raw.starts_with('"') {
             return Err(Error::not_one_of(words));
         }
-        let word: CowStrDeserializer<'de, Error> = self.text()?.into_deserializer();
+        let Text(text) = self.decode()?;
+        let word =
+            if self.texts == Texts::OfPeople { jumun_text::canonical_or_same(&text) } else { Cow::Borrowed(&*text) };
+        let word: CowStrDeserializer<'_, Error> = word.into_deserializer();
         visitor.visit_enum(word)
     }
 

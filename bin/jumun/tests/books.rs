@@ -185,6 +185,15 @@ async fn a_book_that_is_unknown_or_out_or_away_is_said_so() {
     assert_eq!(rent(&gateway, 1, "park").insist().await.answer.status, 201);
     gateway.until(&format!("/reserves/{park}"), "status", "FULFILLED").await;
 
+    // A customer is the same one as a number and as a text.
+    for (reserved_as, rented_as) in [(json!(77), json!("77")), (json!("78"), json!(78))] {
+        let reserve = gateway.post("/reserves", &json!({ "bookId": 1, "customerId": reserved_as })).await.id();
+        set_stock(&gateway, 1, 1).await;
+        let rental = gateway.post("/rental", &json!({ "bookId": 1, "qty": 1, "customerId": rented_as })).await;
+        assert_eq!((rental.status, &rental.json()["customerId"]), (201, &rented_as), "as it was sent: {rental:?}");
+        gateway.until(&format!("/reserves/{reserve}"), "status", "FULFILLED").await;
+    }
+
     up.tell(&["stop", "book"]);
     for path in ["/rental", "/reserves"] {
         let away = gateway.post(path, &json!({ "bookId": 1, "qty": 1 })).await;

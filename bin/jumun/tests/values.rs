@@ -81,6 +81,40 @@ async fn dates_of_an_earlier_release_are_shown_and_sorted_like_those_of_this_one
     assert_eq!(texts(rows, "orderDate"), seconds);
 }
 
+/// An earlier release stored a name as it was sent: decomposed, say, as some systems write it.
+#[tokio::test]
+async fn names_of_an_earlier_release_are_found_like_those_of_this_one() {
+    let mut lab = Lab::all_running().await;
+    let client = lab.order.client();
+    for name in ["한국", "카페"] {
+        client.place(name, 1).await;
+    }
+    lab.store.client().until("/stores/2", "orderStatus", "ORDER_CONFIRMED").await;
+    lab.stop_all().await;
+    let decomposed = "\u{1112}\u{1161}\u{11ab}\u{1100}\u{116e}\u{11a8}";
+    for (service, tables) in [("order", &["orders_documents", "journal"][..]), ("store", &["stores_documents"])] {
+        let database = Connection::open(lab.database(service)).expect("a database");
+        for table in tables {
+            let sql = format!("UPDATE {table} SET body = json_set(body, '$.storeName', ?1) WHERE body LIKE '%한국%'");
+            assert_eq!(database.execute(&sql, [decomposed]).expect("rows"), 1, "{table}");
+        }
+        database.pragma_update(None, "user_version", 7).expect("a schema of the release before");
+    }
+    // What was not applied yet is in the old spelling as well, and so is what a view is rebuilt from.
+    std::fs::remove_dir_all(lab.bus()).expect("a bus, which is filled again from the journal");
+    std::fs::remove_file(lab.database("dashboard")).expect("a view, which is filled again from the log");
+    lab.start_all().await;
+    lab.dashboard.client().until("/dashboards/1", "status", "ORDER_CONFIRMED").await;
+    for (client, path) in [(lab.order.client(), "/orders"), (lab.store.client(), "/stores")] {
+        for spelling in ["%ED%95%9C%EA%B5%AD", "%E1%84%92%E1%85%A1%E1%86%AB%E1%84%80%E1%85%AE%E1%86%A8"] {
+            let found = client.get(&format!("{path}/search/findByStoreName?storeName={spelling}")).await.json();
+            assert_eq!(found["page"]["totalElements"], 1, "{path} {spelling}: {found}");
+        }
+    }
+    assert_eq!(lab.dashboard.client().get("/dashboards/1").await.json()["storeName"], "한국");
+    lab.assert_the_promise().await;
+}
+
 #[tokio::test]
 async fn a_name_is_one_that_people_see_and_equal_where_it_looks_equal() {
     let lab = Lab::running().await;

@@ -114,5 +114,5 @@ pub const WRITE_LOCK_EVERY: Duration = Duration::from_millis(1);
 /// How long health shows an error of the disk on a read after it last happened. It is logged once in that time.
 pub const DISK_ERROR_SHOWN_FOR: Duration = Duration::from_mins(1);
 
-/// Documents whose dates one transaction writes, at the first start after the upgrade to schema 6.
-pub const WIDENED_AT_ONCE: i64 = 10_000;
+/// Documents of which one transaction rewrites a field, at the first start after an upgrade that asks for it.
+pub const REWRITTEN_AT_ONCE: i64 = 10_000;

@@ -442,7 +442,11 @@ impl State {
             documents.retain(|document| {
                 let key = match &*name {
                     "id" => SortKey::Whole(document.id),
-                    name => SortKey::of(field(document, name)),
+                    name => match field(document, name) {
+                        // `true` is found by its word, and not by 1.
+                        Some(serde_json::Value::Bool(truth)) => SortKey::Text(truth.to_string()),
+                        value => SortKey::of(value),
+                    },
                 };
                 known(&name) && key.is(&wanted)
             });

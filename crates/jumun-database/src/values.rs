@@ -7,8 +7,10 @@ use uuid::Uuid;
 pub(crate) struct Wanted {
     /// A string of just this text.
     pub(crate) text: String,
-    /// A number, or `true` as 1 and `false` as 0, that JSON shows as this text.
+    /// A number that JSON shows as this text.
     pub(crate) number: Option<Number>,
+    /// `true` or `false`, if that is this text.
+    pub(crate) truth: Option<bool>,
 }
 
 /// A number in JSON.
@@ -22,19 +24,14 @@ pub(crate) enum Number {
 
 impl Wanted {
     pub(crate) fn new(text: String) -> Self {
-        let number = match text.as_str() {
-            "true" => Some(Number::Whole(1)),
-            "false" => Some(Number::Whole(0)),
-            // `007` is a text that looks like a number; JSON never shows a number like that.
-            _ => match text.parse::<i64>() {
-                Ok(whole) => (whole.to_string() == text).then_some(Number::Whole(whole)),
-                Err(_) if text.contains('.') => {
-                    text.parse().ok().filter(|real: &f64| real.is_finite()).map(Number::Real)
-                }
-                Err(_) => None,
-            },
+        // `007` is a text that looks like a number; JSON never shows a number like that.
+        let number = match text.parse::<i64>() {
+            Ok(whole) => (whole.to_string() == text).then_some(Number::Whole(whole)),
+            Err(_) if text.contains('.') => text.parse().ok().filter(|real: &f64| real.is_finite()).map(Number::Real),
+            Err(_) => None,
         };
-        Self { text, number }
+        let truth = text.parse().ok();
+        Self { text, number, truth }
     }
 }
 

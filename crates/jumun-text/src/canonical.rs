@@ -30,7 +30,8 @@ impl fmt::Display for Unfit {
 ///
 /// It is idempotent. A text that is in this form already is not copied.
 pub fn canonical(text: &str) -> Result<Cow<'_, str>, Unfit> {
-    if text.bytes().all(|byte| matches!(byte, b' '..=b'~')) {
+    // Most texts: no such character composes with one beside it.
+    if text.chars().all(|c| matches!(c, ' '..='~' | '가'..='힣')) {
         let text = text.trim_ascii();
         return if text.is_empty() { Err(Unfit::Blank) } else { Ok(Cow::Borrowed(text)) };
     }
@@ -47,6 +48,20 @@ pub fn canonical(text: &str) -> Result<Cow<'_, str>, Unfit> {
 pub fn canonical_or_same(text: &str) -> Cow<'_, str> {
     canonical(text).unwrap_or(Cow::Borrowed(text))
 }
+
+/// The spelling of a text that an earlier release has stored, which took texts as they were sent. One that has no canonical
+/// spelling stays as it is, and so does one whose canonical spelling could be too long for its field.
+pub fn respelled(stored: &str) -> Cow<'_, str> {
+    let spelled = canonical_or_same(stored);
+    let length = |text: &str| text.chars().count();
+    if matches!(spelled, Cow::Owned(_)) && length(&spelled) > length(stored).max(FITS_EVERYWHERE) {
+        return Cow::Borrowed(stored);
+    }
+    spelled
+}
+
+/// A text of so many characters fits into every field.
+const FITS_EVERYWHERE: usize = 64;
 
 fn spelled(text: &str) -> Cow<'_, str> {
     let trimmed = text.trim_matches(|c: char| is_blank(c) || is_idle(c));
@@ -197,6 +212,22 @@ mod tests {
         ] {
             assert_eq!(of(text).as_deref(), Ok(expected), "{text:?}");
         }
+    }
+
+    #[test]
+    fn what_was_stored_is_respelled_if_it_can_be() {
+        for (stored, spelled) in [
+            ("\u{1112}\u{1161}\u{11ab}", "한"),
+            ("cafe\u{301} ", "café"),
+            ("\u{958}", "\u{915}\u{93c}"),
+            ("kim\nlee", "kim\nlee"),
+            ("\u{3164}", "\u{3164}"),
+        ] {
+            assert_eq!(respelled(stored), spelled);
+        }
+        let long = "\u{958}".repeat(40);
+        assert_eq!(respelled(&long), long, "80 characters may be too many");
+        assert_eq!(respelled(&"e\u{301}".repeat(100)), "é".repeat(100));
     }
 
     #[test]

@@ -21,5 +21,5 @@ mod context;
 mod escape;
 pub mod units;
 
-pub use canonical::{Unfit, canonical, canonical_or_same};
+pub use canonical::{Unfit, canonical, canonical_or_same, respelled};
 pub use escape::{Escaped, Escaping, escape, escape_but_colours};

@@ -27,7 +27,12 @@ pub struct First<C> {
 impl<C> First<C> {
     /// The first instance whose fields have these values (a tuple, in the order of the index).
     pub fn by(index: Index, values: impl Serialize, command: C) -> Self {
-        Self { index, choices: Vec::new(), at_most: 1, command }.or(values)
+        Self::among(index, [values], command)
+    }
+
+    /// The same, where several values will do: those of the first ones first.
+    pub fn among<V: Serialize>(index: Index, values: impl IntoIterator<Item = V>, command: C) -> Self {
+        values.into_iter().fold(Self { index, choices: Vec::new(), at_most: 1, command }, Self::or)
     }
 
     /// Where too few instances have the values before, one that has these.

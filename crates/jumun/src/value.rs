@@ -188,7 +188,7 @@ bounded_number! {
 /// A short text of one line of which something is visible, at most 255 characters.
 ///
 /// Clients' texts get the [canonical](jumun_text::canonical()) spelling before they come here, so names that look equal are
-/// equal. What an earlier release has stored is read as it is.
+/// equal. What an earlier release has stored gets it when it is read, if it has one.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 #[serde(transparent)]
 pub struct Name(String);
@@ -210,8 +210,7 @@ impl Name {
 }
 impl<'de> Deserialize<'de> for Name {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let text = String::deserialize(deserializer)?;
-        Self::stored(text)
+        Self::stored(respelled(String::deserialize(deserializer)?))
             .ok_or_else(|| de::Error::custom(format!("must be a text of 1 to {NAME_MAX_CHARS} characters")))
     }
 }
@@ -262,6 +261,18 @@ pub enum Reference {
     Text(String),
 }
 
+impl Reference {
+    /// The spellings in which this reference may be stored: clients send the number 7 as `7` or as `"7"`, and mean the same.
+    /// The one that it has comes first.
+    pub fn spellings(&self) -> impl Iterator<Item = Self> + use<> {
+        let other = match self {
+            Self::Number(number) => Some(Self::Text(number.to_string())),
+            Self::Text(text) => text.parse().ok().filter(|number: &i64| number.to_string() == *text).map(Self::Number),
+        };
+        std::iter::once(self.clone()).chain(other)
+    }
+}
+
 impl fmt::Display for Reference {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -277,11 +288,22 @@ impl TryFrom<TextOrNumber> for Reference {
     fn try_from(sent: TextOrNumber) -> Result<Self, Self::Error> {
         match sent {
             TextOrNumber::Number(number) => Ok(Self::Number(number)),
-            TextOrNumber::Text(text) if !text.trim().is_empty() && text.chars().count() <= REFERENCE_MAX_CHARS => {
+            TextOrNumber::Text(text) => {
+                let text = respelled(text);
+                if text.trim().is_empty() || text.chars().count() > REFERENCE_MAX_CHARS {
+                    return Err("must be a text of 1 to 64 characters");
+                }
                 Ok(Self::Text(text))
             }
-            TextOrNumber::Text(_) => Err("must be a text of 1 to 64 characters"),
         }
+    }
+}
+
+/// A stored text in the spelling that texts have now. Mostly it has it already.
+fn respelled(text: String) -> String {
+    match jumun_text::respelled(&text) {
+        Cow::Borrowed(same) if same.len() == text.len() => text,
+        other => other.into_owned(),
     }
 }
 
@@ -400,8 +422,23 @@ mod tests {
         assert!(Name::new("가".repeat(256)).is_none());
         assert_eq!(Name::new(" cafe\u{301}\u{200b} "), Name::new("café"));
         assert!(["\u{3164}", "\u{202e}abc", "kim\nlee"].iter().all(|text| Name::new(text).is_none()));
+        assert_eq!(serde_json::from_str::<Name>("\"cafe\u{301}\"").expect("a name").as_str(), "café");
         // What an earlier release took is still read.
         assert_eq!(serde_json::from_str::<Name>("\"kim\\nlee\"").expect("a name").as_str(), "kim\nlee");
+    }
+
+    #[test]
+    fn a_reference_has_the_spellings_of_its_number() {
+        let text = |text: &str| Reference::Text(text.to_owned());
+        for (sent, spellings) in [
+            (Reference::Number(7), vec![Reference::Number(7), text("7")]),
+            (text("7"), vec![text("7"), Reference::Number(7)]),
+            (text("07"), vec![text("07")]),
+            (text("+7"), vec![text("+7")]),
+            (text("kim"), vec![text("kim")]),
+        ] {
+            assert_eq!(sent.spellings().collect::<Vec<_>>(), spellings);
+        }
     }
 
     proptest::proptest! {

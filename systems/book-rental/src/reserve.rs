@@ -135,8 +135,10 @@ impl Aggregate for Reserve {
             Event::ReserveCanceled(own) if own.ready_dt.is_some() => Some(Reserve::offer(own.wish.book_id)),
             Event::Rented(rental) => {
                 let (book, customer) = (rental.wish.book_id, rental.wish.customer_id.as_ref()?);
-                let places = First::by(PLACES, (book, customer, ReserveStatus::Ready), Command::Fulfil);
-                Some(places.or((book, customer, ReserveStatus::Waiting)))
+                let places = [ReserveStatus::Ready, ReserveStatus::Waiting]
+                    .into_iter()
+                    .flat_map(|status| customer.spellings().map(move |customer| (book, customer, status)));
+                Some(First::among(PLACES, places, Command::Fulfil))
             }
             _ => None,
         }

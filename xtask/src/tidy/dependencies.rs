@@ -25,7 +25,7 @@ const LAYERS: [Layer; 21] = [
     layer("jumun-config", &["jumun-text"], &[]),
     layer("jumun-telemetry", &["jumun-config"], &[]),
     layer("jumun-testing", &[], &[]),
-    layer("jumun-database", &["jumun-config"], &["jumun-testing"]),
+    layer("jumun-database", &["jumun-config", "jumun-text"], &["jumun-testing"]),
     layer("jumun-bus", &["jumun-config"], &["jumun-testing"]),
     layer("jumun-guard", &["jumun-config"], &[]),
     layer("jumun-control", &["jumun-config", "jumun-guard"], &[]),

@@ -75,6 +75,8 @@ pub async fn pages_are_filtered_by_texts_and_numbers(home: &impl Home) {
         serde_json::json!({ "storeName": "스토어9", "count": 1.5 }),
         serde_json::json!({ "storeName": null }),
         serde_json::json!({ "storeName": "스토어99", "count": "7" }),
+        serde_json::json!({ "storeName": "true", "count": 1, "note": 1 }),
+        serde_json::json!({ "storeName": "1", "count": 0, "note": false }),
     ];
     let rows = rows.iter().zip(1..).map(|(body, id)| order(id, 0, body));
     database.commit(documents(rows)).await.unwrap();
@@ -93,7 +95,16 @@ pub async fn pages_are_filtered_by_texts_and_numbers(home: &impl Home) {
     check("count", "07", &[]).await;
     check("count", "-7", &[3]).await;
     check("count", "1.5", &[4]).await;
+    check("count", "1", &[7]).await;
+    check("count", "true", &[]).await;
+    check("count", "false", &[]).await;
     check("note", "true", &[2]).await;
+    check("note", "false", &[8]).await;
+    check("note", "1", &[7]).await;
+    check("note", "0", &[]).await;
+    check("storeName", "true", &[7]).await;
+    check("storeName", "1", &[8]).await;
+    check("id", "true", &[]).await;
     check("id", "4", &[4]).await;
     check("id", "four", &[]).await;
     check("nobody's", "7", &[]).await;

@@ -22,6 +22,7 @@ use rusqlite::{Connection, OptionalExtension, params, types::Value};
 use std::{
     borrow::Cow,
     collections::HashMap,
+    fmt::Write,
     io,
     path::Path,
     sync::{Arc, Mutex, PoisonError},
@@ -321,13 +322,23 @@ fn page(own: &mut QueryConnection, known: &Known, query: Query) -> rusqlite::Res
         let expression = if name == "id" { "id".to_owned() } else { schema::field(&name) };
         // The same expression as in the index, and both types that the value may have there.
         condition = format!("shown = 1 AND {expression} IN (?1, ?2)");
-        let counted = Counted { collection: query.collection, field: name.into_owned(), value: value.clone() };
-        let wanted = Wanted::new(value);
-        number = match wanted.number {
-            Some(Number::Whole(whole)) => Value::Integer(whole),
-            Some(Number::Real(real)) => Value::Real(real),
-            None => Value::Null,
+        let wanted = Wanted::new(value.clone());
+        let kinds = match wanted.number {
+            // `json_extract` gives 1 for `true` and 0 for `false`.
+            _ if wanted.truth.is_some() => "'text', 'true', 'false'",
+            Some(Number::Whole(0 | 1)) if name != "id" => "'text', 'integer', 'real'",
+            _ => "",
         };
+        number = match (wanted.truth, wanted.number) {
+            (Some(truth), _) => Value::Integer(truth.into()),
+            (None, Some(Number::Whole(whole))) => Value::Integer(whole),
+            (None, Some(Number::Real(real))) => Value::Real(real),
+            (None, None) => Value::Null,
+        };
+        if !kinds.is_empty() {
+            let _ = write!(condition, " AND {} IN ({kinds})", schema::kind(&name));
+        }
+        let counted = Counted { collection: query.collection, field: name.into_owned(), value };
         text = Value::Text(wanted.text);
         counts.get(&transaction, counted, || {
             let sql = format!("SELECT count(*) FROM {} WHERE {condition}", known.table);

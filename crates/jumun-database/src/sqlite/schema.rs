@@ -3,7 +3,8 @@
 //! ```text
 //! meta                service, epoch, partitions, processes (how many may use it at a time: one), and the collections as
 //!                     JSON, so that a reader needs no configuration; dates, while those of an earlier release are still
-//!                     to be written in three digits of a second
+//!                     to be written in three digits of a second; texts, while those of an earlier release are still to be
+//!                     written in the spelling that finders look for
 //! counters            journal/<partition>   the last number given out
 //!                     ids/<collection>      the largest subject of a request that was not done at once; survives its purge
 //!                     shown/<collection>    how many documents are shown
@@ -19,7 +20,7 @@
 //! All counters are in one table because that is one page: a commit changes several of them at once.
 
 use super::failure::open_error;
-use crate::{Identity, OpenError, Schema, Sharing, limits};
+use crate::{Collection, Field, Identity, OpenError, Schema, Sharing, limits};
 use rusqlite::{Connection, OptionalExtension, params};
 use std::{iter, path::Path};
 use uuid::Uuid;
@@ -108,6 +109,9 @@ pub(super) const MIGRATIONS: &[&str] = &[
     ) STRICT, WITHOUT ROWID;
     CREATE INDEX waits_by_due ON waits (due_ms);
 ",
+    "
+    INSERT INTO meta VALUES ('texts', 'as they were sent');
+",
 ];
 
 /// Names that the tables above take from collections.
@@ -164,7 +168,9 @@ pub(super) fn adopt(connection: &Connection, path: &Path, schema: &Schema) -> Re
         roll_back(connection);
     }
     adopted?;
-    widen_dates(connection, schema, limits::WIDENED_AT_ONCE).map_err(|error| open_error(path, &error))
+    let failed = |error| open_error(path, &error);
+    widen_dates(connection, schema, limits::REWRITTEN_AT_ONCE).map_err(failed)?;
+    respell_texts(connection, schema, limits::REWRITTEN_AT_ONCE).map_err(failed)
 }
 
 fn check_meta(connection: &Connection, path: &Path, schema: &Schema) -> Result<(), OpenError> {
@@ -310,9 +316,14 @@ pub(super) fn field(name: &str) -> String {
     format!("json_extract(body, '$.\"{name}\"')")
 }
 
-/// The same as a column of a view.
+/// A field as a column of a view.
 fn column(name: &str) -> String {
     format!("{} AS \"{name}\"", field(name))
+}
+
+/// What kind of value a field holds: `'text'`, `'integer'`, `'real'`, `'true'`, `'false'`, and others.
+pub(super) fn kind(name: &str) -> String {
+    format!("json_type(body, '$.\"{name}\"')")
 }
 
 fn define_collections(connection: &Connection, schema: &Schema) -> rusqlite::Result<()> {
@@ -355,50 +366,111 @@ fn define_collections(connection: &Connection, schema: &Schema) -> rusqlite::Res
 
 /// Writes the dates of an earlier release, which had as many digits of a second as they needed, with three. Texts of one
 /// width sort by time. It is no migration, because no migration knows which fields are dates.
-///
-/// At most `at_once` documents are one transaction, and are folded back before the next one: all of them would be in the log a
-/// second time. After a crash the next start goes over all documents again, and writes those that are left.
 fn widen_dates(connection: &Connection, schema: &Schema, at_once: i64) -> rusqlite::Result<()> {
-    if meta(connection, "dates")?.is_none() {
-        return Ok(());
-    }
-    let mut widened = 0;
-    for collection in &schema.collections {
-        for suffix in ["_documents", SHADOW, BASE] {
-            let table = format!("{}{suffix}", collection.name);
-            if !connection.table_exists(None, table.as_str())? {
-                continue;
-            }
-            for date in collection.fields.iter().filter(|field| field.is_date) {
-                widened += widen(connection, &table, &date.name, at_once)?;
-            }
-        }
-    }
-    connection.execute("DELETE FROM meta WHERE name = 'dates'", [])?;
+    let widened = rewrite(
+        connection,
+        schema,
+        at_once,
+        "dates",
+        |collection| collection.fields.iter().filter(|field| field.is_date).map(|field| &*field.name).collect(),
+        |table, name, from, to| {
+            let date = field(name);
+            let sql = format!(
+                "UPDATE \"{table}\" SET body = json_set(body, '$.\"{name}\"',
+             substr({date}, 1, 19) || '.' || substr(rtrim(substr({date}, 21), 'Z') || '000', 1, 3) || 'Z')
+             WHERE id > ?1 AND id <= ?2 AND {date} GLOB '????-??-??T??:??:??*Z' AND length({date}) <> 24"
+            );
+            connection.execute(&sql, [from, to])
+        },
+    )?;
     if widened > 0 {
         tracing::info!(widened, "dates of an earlier release have three digits of a second now");
     }
     Ok(())
 }
 
-/// The same for one field of the documents in a table. Returns how many it wrote.
-fn widen(connection: &Connection, table: &str, name: &str, at_once: i64) -> rusqlite::Result<usize> {
-    let date = field(name);
-    let next = format!("SELECT max(id) FROM (SELECT id FROM \"{table}\" WHERE id > ?1 ORDER BY id LIMIT ?2)");
-    let update = format!(
-        "UPDATE \"{table}\" SET body = json_set(body, '$.\"{name}\"',
-         substr({date}, 1, 19) || '.' || substr(rtrim(substr({date}, 21), 'Z') || '000', 1, 3) || 'Z')
-         WHERE id > ?1 AND id <= ?2 AND {date} GLOB '????-??-??T??:??:??*Z' AND length({date}) <> 24"
-    );
-    let (mut after, mut widened) = (i64::MIN, 0);
-    while let Some(last) = connection.query_row(&next, [after, at_once], |row| row.get::<_, Option<i64>>(0))? {
-        let count = connection.execute(&update, [after, last])?;
-        if count > 0 {
-            run_script(connection, "PRAGMA wal_checkpoint(PASSIVE)")?;
-        }
-        (after, widened) = (last, widened + count);
+/// Writes the texts by which documents are found, and which an earlier release took as they were sent, in the spelling that
+/// all texts that look equal share: a finder compares with that.
+fn respell_texts(connection: &Connection, schema: &Schema, at_once: i64) -> rusqlite::Result<()> {
+    let respelled = rewrite(
+        connection,
+        schema,
+        at_once,
+        "texts",
+        |collection| {
+            let found_by =
+                |field: &&Field| field.indexed || collection.indexes.iter().any(|index| index.contains(&&*field.name));
+            collection.fields.iter().filter(found_by).map(|field| &*field.name).collect()
+        },
+        |table, name, from, to| {
+            let (text, kind) = (field(name), kind(name));
+            let sql = format!(
+                "SELECT id, {text} FROM \"{table}\" WHERE id > ?1 AND id <= ?2 AND {kind} = 'text'
+             AND ({text} GLOB '*[^ -~]*' OR {text} <> trim({text}))"
+            );
+            let rows = connection
+                .prepare_cached(&sql)?
+                .query_map([from, to], |row| Ok((row.get(0)?, row.get(1)?)))?
+                .collect::<rusqlite::Result<Vec<(i64, String)>>>()?;
+            let sql = format!("UPDATE \"{table}\" SET body = json_set(body, '$.\"{name}\"', ?2) WHERE id = ?1");
+            let mut update = connection.prepare_cached(&sql)?;
+            let mut count = 0;
+            for (id, stored) in rows {
+                let spelled = jumun_text::respelled(&stored);
+                if spelled != stored {
+                    count += update.execute(params![id, spelled])?;
+                }
+            }
+            Ok(count)
+        },
+    )?;
+    if respelled > 0 {
+        tracing::info!(respelled, "texts of an earlier release are spelled as those that look equal now");
     }
-    Ok(widened)
+    Ok(())
+}
+
+/// Rewrites fields of all documents, while `mark` says that this is still to be done. Returns how many values it wrote.
+///
+/// At most `at_once` documents are one transaction, and are folded back before the next one: all of them would be in the log a
+/// second time. After a crash the next start goes over all documents again, and writes those that are left.
+fn rewrite<'s>(
+    connection: &Connection,
+    schema: &'s Schema,
+    at_once: i64,
+    mark: &str,
+    fields: impl Fn(&'s Collection) -> Vec<&'s str>,
+    write: impl Fn(&str, &str, i64, i64) -> rusqlite::Result<usize>,
+) -> rusqlite::Result<usize> {
+    if meta(connection, mark)?.is_none() {
+        return Ok(0);
+    }
+    let mut written = 0;
+    for collection in &schema.collections {
+        for suffix in ["_documents", SHADOW, BASE] {
+            let table = format!("{}{suffix}", collection.name);
+            if !connection.table_exists(None, table.as_str())? {
+                continue;
+            }
+            let next = format!("SELECT max(id) FROM (SELECT id FROM \"{table}\" WHERE id > ?1 ORDER BY id LIMIT ?2)");
+            for name in fields(collection) {
+                let mut after = i64::MIN;
+                while let Some(last) =
+                    connection.query_row(&next, [after, at_once], |row| row.get::<_, Option<i64>>(0))?
+                {
+                    run_script(connection, "BEGIN IMMEDIATE")?;
+                    let count = write(&table, name, after, last)?;
+                    run_script(connection, "COMMIT")?;
+                    if count > 0 {
+                        run_script(connection, "PRAGMA wal_checkpoint(PASSIVE)")?;
+                    }
+                    (after, written) = (last, written + count);
+                }
+            }
+        }
+    }
+    connection.execute("DELETE FROM meta WHERE name = ?1", [mark])?;
+    Ok(written)
 }
 
 pub(super) fn indexes_of(connection: &Connection, table: &str) -> rusqlite::Result<Vec<String>> {
@@ -450,7 +522,6 @@ pub(super) fn roll_back(connection: &Connection) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{Collection, Field};
 
     const FIRST: &str = "CREATE TABLE a (x INTEGER)";
     const SECOND: &str = "ALTER TABLE a ADD COLUMN y INTEGER";
@@ -560,6 +631,40 @@ mod tests {
             assert_eq!(bodies(table), dates.map(|(_, after)| body(after)), "{table}");
         }
         assert_eq!(meta(&connection, "dates").unwrap(), None);
+    }
+
+    #[test]
+    fn texts_of_an_earlier_release_are_spelled_as_finders_look_for_them() {
+        let connection = Connection::open_in_memory().unwrap();
+        migrate(&connection, path(), &MIGRATIONS[..7]).unwrap();
+        let field = |name: &'static str, indexed| Field { name: name.into(), indexed, is_date: false };
+        let fields = vec![field("storeName", true), field("customerId", false), field("itemName", false)];
+        let collections = vec![Collection { name: "orders", fields, indexes: vec![&["customerId", "price"]] }];
+        let schema = Schema { service: "order".to_owned(), partitions: 1, collections };
+        let body =
+            |text: &str| format!(r#"{{"storeName":{text},"customerId":{text},"itemName":"cafe\u0301","price":1.50}}"#);
+        let texts = [
+            (r#""cafe\u0301""#, r#""café""#),
+            ("\"\u{1112}\u{1161}\u{11ab}글\"", r#""한글""#),
+            (r#"" kim ""#, r#""kim""#),
+            (r#""kim""#, r#""kim""#),
+            (r#""kim\nlee""#, r#""kim\nlee""#),
+            ("7", "7"),
+            ("null", "null"),
+            (r#"["e\u0301"]"#, r#"["e\u0301"]"#),
+        ];
+        run_script(&connection, &format!("CREATE TABLE orders_documents {COLUMNS}")).unwrap();
+        for (id, (stored, _)) in (1..).zip(texts) {
+            let sql = "INSERT INTO orders_documents VALUES (?1, 1, 1, ?2)";
+            connection.execute(sql, params![id, body(stored)]).unwrap();
+        }
+        migrate(&connection, path(), MIGRATIONS).unwrap();
+        adopt(&connection, path(), &schema).unwrap();
+        let mut statement = connection.prepare("SELECT body FROM orders_documents ORDER BY id").unwrap();
+        let bodies: Vec<String> =
+            statement.query_map([], |row| row.get(0)).unwrap().collect::<rusqlite::Result<_>>().unwrap();
+        assert_eq!(bodies, texts.map(|(_, spelled)| body(spelled)));
+        assert_eq!(meta(&connection, "texts").unwrap(), None);
     }
 
     #[test]

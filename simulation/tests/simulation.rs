@@ -102,7 +102,7 @@ struct World {
     is_narrow: bool,
     /// How asks may be delayed, by the neighbour that is asked.
     delays: BTreeMap<String, DelayConfig>,
-    settings: fn(&str) -> serde_json::Map<String, serde_json::Value>,
+    settings: Settings,
     databases: BTreeMap<&'static str, MemoryDatabase>,
     bus: MemoryBus,
     /// The running engines.
@@ -113,6 +113,9 @@ struct World {
     outside: course::Sender,
 }
 
+/// The settings of a service, by its name: an object.
+type Settings = fn(&str) -> serde_json::Value;
+
 /// A system, and the requests of its clients.
 #[derive(Clone, Copy)]
 struct Scenario {
@@ -121,8 +124,7 @@ struct Scenario {
     bodies: fn(&str, u64) -> String,
     /// How asks may be delayed, by the neighbour that is asked.
     delays: fn(&mut Random) -> BTreeMap<String, DelayConfig>,
-    /// The settings of a service, by its name.
-    settings: fn(&str) -> serde_json::Map<String, serde_json::Value>,
+    settings: Settings,
 }
 
 impl World {
@@ -208,7 +210,8 @@ impl World {
     async fn start(self: &Arc<Self>, service: &'static str) {
         let model = self.service(service).clone();
         let database = Fragile { world: self.clone(), service, inner: self.databases[service].clone() };
-        let behaviour = model.behaviour(&(self.settings)(service)).expect("settings");
+        let settings = (self.settings)(service);
+        let behaviour = model.behaviour(settings.as_object().expect("an object")).expect("settings");
         let engine = Engine::new(Parts {
             guards: Guards::new(&model, &self.calls(&model)).expect("a valid configuration"),
             delays: DelayBudget::new(self.delays.clone()),
@@ -618,6 +621,15 @@ async fn promises(world: &World, seed: u64, clients: &[Client]) {
     }
 }
 
+/// The events that begin a wait, the one that ends it if nothing else does, the time of the wait in the scenarios, and what
+/// that event says then.
+const WAITS: [(&str, &str, i64, &str); 4] = [
+    ("Ordered", "StoreCanceled", 3_000, "NOT_ACCEPTED_IN_TIME"),
+    ("DeliveryStarted", "DeliveryCanceled", 2_000, "NOT_PICKED_UP_IN_TIME"),
+    ("Reserved", "ReservationCanceled", 3_000, "Not Confirmed In Time"),
+    ("ReserveReady", "ReserveCanceled", 2_000, "NOT_FETCHED_IN_TIME"),
+];
+
 /// Nothing is due any more, and nothing was given up before its time.
 async fn in_time(world: &World, seed: u64) {
     let mut began = BTreeMap::new();
@@ -626,16 +638,17 @@ async fn in_time(world: &World, seed: u64) {
         let due = database.due(now().as_millisecond() - 2_000, 1_000).await.expect("memory can be read");
         assert!(due.is_empty(), "seed {seed}: {name} has not decided {due:?}");
         for event in database.journal(0, 0, 1_000).await.expect("memory can be read") {
-            match event.event_type.as_str() {
-                "Ordered" => drop(began.insert(("StoreCanceled", event.key), event.time_ms + 3_000)),
-                "DeliveryStarted" => drop(began.insert(("DeliveryCanceled", event.key), event.time_ms + 2_000)),
-                "StoreCanceled" | "DeliveryCanceled" if event.body.contains("_IN_TIME") => ended.push(event),
-                _ => {}
+            for (first, last, time_ms, reason) in WAITS {
+                if event.event_type == first {
+                    began.entry((last, event.key)).or_insert(event.time_ms + time_ms);
+                } else if event.event_type == last && event.body.contains(reason) {
+                    ended.push((last, event.clone()));
+                }
             }
         }
     }
-    for event in ended {
-        let due_ms = began[&(event.event_type.as_str(), event.key)];
+    for (last, event) in ended {
+        let due_ms = began[&(last, event.key)];
         assert!(event.time_ms >= due_ms, "seed {seed}: {event:?} before {due_ms}");
         *world.faults.lock().expect("one thread").entry("not done in time").or_default() += 1;
     }
@@ -649,7 +662,7 @@ async fn published_once(world: &World, seed: u64) {
         for (nth, event) in journal.iter().enumerate() {
             assert_eq!(event.sequence, nth as u64 + 1, "seed {seed}: the numbers of {name} are not dense");
             if *name != "notification" {
-                let is_first = seen.insert((event.event_type.clone(), event.key));
+                let is_first = seen.insert((course::kind(event), event.key));
                 assert!(is_first, "seed {seed}: {name} published twice: {event:?}");
             }
         }
@@ -670,7 +683,8 @@ fn chosen(seeds: &str) -> Option<Range<u64>> {
     }
 }
 
-fn run(scenario: Scenario, cases: u64) {
+/// Runs a scenario with so many seeds. Returns how often each fault struck.
+fn run(scenario: Scenario, cases: u64) -> BTreeMap<&'static str, u64> {
     let seeds = match std::env::var("JUMUN_SEED") {
         Ok(seeds) => chosen(&seeds).expect("JUMUN_SEED is a number or a range like 1000..3000"),
         Err(_) => 0..cases,
@@ -686,6 +700,7 @@ fn run(scenario: Scenario, cases: u64) {
     if count >= cases {
         assert!(struck.len() >= 10, "every kind of fault struck: {struck:?}");
     }
+    struck
 }
 
 const AS_IT_IS: Scenario = Scenario {
@@ -695,7 +710,7 @@ const AS_IT_IS: Scenario = Scenario {
         format!(r#"{{"storeName":"{name}","itemQty":1,"price":{price}}}"#)
     },
     delays: |_| BTreeMap::new(),
-    settings: |_| serde_json::Map::new(),
+    settings: |_| serde_json::json!({}),
 };
 
 const BREAKFAST: Scenario = Scenario {
@@ -736,17 +751,36 @@ fn an_order_stands_if_and_only_if_it_is_paid_and_a_cancel_undoes_all_that_follow
     run(AS_IT_IS, 500);
 }
 
+/// Runs a scenario whose people may be late.
+fn run_in_haste(scenario: Scenario, settings: Settings) {
+    let struck = run(Scenario { settings, ..scenario }, 200);
+    let is_usual = std::env::var_os("JUMUN_SEED").is_none();
+    assert!(!is_usual || struck.contains_key("not done in time"), "nobody was late: {struck:?}");
+}
+
 #[test]
 fn an_order_that_shop_or_rider_are_late_for_is_cancelled_once_and_not_before_its_time() {
-    let settings = |service: &str| {
-        let settings = match service {
-            "store" => serde_json::json!({ "confirm": "manual", "accept_within": "3s" }),
-            "delivery" => serde_json::json!({ "pickup_within": "2s" }),
-            _ => serde_json::json!({}),
-        };
-        settings.as_object().expect("an object").clone()
-    };
-    run(Scenario { settings, ..AS_IT_IS }, 200);
+    run_in_haste(AS_IT_IS, |service| match service {
+        "store" => serde_json::json!({ "confirm": "manual", "accept_within": "3s" }),
+        "delivery" => serde_json::json!({ "pickup_within": "2s" }),
+        _ => serde_json::json!({}),
+    });
+}
+
+#[test]
+fn an_offer_that_is_not_taken_in_time_passes_on_and_not_before_its_time() {
+    run_in_haste(BOOKS, |service| match service {
+        "reserve" => serde_json::json!({ "hold_for": "2s" }),
+        _ => serde_json::json!({}),
+    });
+}
+
+#[test]
+fn a_seat_that_is_not_confirmed_in_time_is_given_up_and_refunded_and_not_before_its_time() {
+    run_in_haste(course::SCENARIO, |service| match service {
+        "reservation" => serde_json::json!({ "confirm": "manual", "confirm_within": "3s" }),
+        other => (course::SCENARIO.settings)(other),
+    });
 }
 
 #[test]

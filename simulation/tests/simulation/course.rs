@@ -61,9 +61,9 @@ pub(super) const SCENARIO: Scenario = Scenario {
         let sender = DelayConfig { is_accepting: false, max_delayed: 10_000, deadline };
         BTreeMap::from([("pay".to_owned(), pay), ("sender".to_owned(), sender)])
     },
-    settings: |service| {
-        let declines = (service == "pay").then(|| ("decline_card".to_owned(), DECLINED.into()));
-        declines.into_iter().collect()
+    settings: |service| match service {
+        "pay" => serde_json::json!({ "decline_card": DECLINED }),
+        _ => serde_json::json!({}),
     },
 };
 
@@ -234,7 +234,7 @@ async fn journal(database: &MemoryDatabase) -> Vec<JournalRecord> {
 }
 
 /// The kind of the message about an event.
-fn kind(event: &JournalRecord) -> String {
+pub(super) fn kind(event: &JournalRecord) -> String {
     let body: Value = serde_json::from_str(&event.body).expect("JSON");
     match (&*event.event_type, body["status"].as_str()) {
         ("Ordered", Some("Payment Delayed")) => "PaymentDelayed".to_owned(),

@@ -7,6 +7,8 @@ const CANCEL: Action = Action::delete("/rentals");
 const RETURN: Action = Action::put("/rentals", "return");
 const KIM_WAITS: Action = Action::post("/reserves", r#"{"bookId":"5","customerId":"kim"}"#);
 const LEE_WAITS: Action = Action::post("/reserves", r#"{"bookId":"5","customerId":"lee"}"#).on(8);
+const PARK_WAITS: Action = Action::post("/reserves", r#"{"bookId":"5","customerId":"park"}"#);
+const CHOI_WAITS: Action = Action::post("/reserves", r#"{"bookId":"5","customerId":"choi"}"#);
 const KIM_LEAVES: Action = Action::delete("/reserves");
 
 fn saga(actions: impl IntoIterator<Item = Action>) -> Saga {
@@ -91,21 +93,51 @@ fn a_rental_takes_copies_is_delivered_and_gives_them_back_once() {
     assert!(saga.act(&returned, &CANCEL).is_err() && saga.act(&canceled, &RETURN).is_err());
 }
 
+/// The status of each reservation.
+fn statuses(state: &State) -> Vec<String> {
+    state.documents("/reserves").iter().map(|it| it["status"].as_str().unwrap_or_default().to_owned()).collect()
+}
+
+/// A rental of two copies that stands, and customers who wait for the book, the first one since the longest time.
+fn with_a_queue(saga: &Saga, customers: impl IntoIterator<Item = Action>) -> State {
+    let rented = saga.deliver(&saga.begin());
+    (8..).zip(customers).fold(rented, |state, (id, waits)| act(saga, &state, &waits.on(id)))
+}
+
 #[test]
 fn a_returned_copy_is_offered_to_the_customer_who_has_waited_longest() {
     let saga = saga([]);
-    let status = |state: &State| -> Vec<_> {
-        state.documents("/reserves").iter().map(|it| it["status"].as_str().unwrap_or_default().to_owned()).collect()
-    };
-    let state = act(&saga, &saga.deliver(&saga.begin()), &LEE_WAITS);
-    let state = act(&saga, &state, &KIM_WAITS.on(9));
-    let state = act(&saga, &state, &Action::post("/reserves", r#"{"bookId":"5","customerId":"park"}"#).on(10));
-    assert_eq!(status(&state), ["WAITING", "WAITING", "WAITING"]);
+    let state = with_a_queue(&saga, [LEE_WAITS, KIM_WAITS, PARK_WAITS, CHOI_WAITS]);
+    assert_eq!(statuses(&state), ["WAITING", "WAITING", "WAITING", "WAITING"]);
     let returned = act(&saga, &state, &RETURN);
-    assert_eq!(status(&returned), ["READY", "READY", "WAITING"], "two copies, two offers");
+    assert_eq!(statuses(&returned), ["READY", "READY", "WAITING", "WAITING"], "two copies, two offers");
     let left = act(&saga, &returned, &Action::delete("/reserves").on(8));
-    assert_eq!(status(&left), ["CANCELED", "READY", "READY"], "an offer that is given up passes on");
-    let rented = act(&saga, &left, &RENT.on(11));
-    assert_eq!(status(&rented), ["CANCELED", "FULFILLED", "READY"], "a rental fulfils it");
-    saga.each_step_repeats(&rented);
+    assert_eq!(
+        statuses(&left),
+        ["CANCELED", "READY", "READY", "WAITING"],
+        "an offer that is given up passes on, to one"
+    );
+    let rented = act(&saga, &left, &RENT.on(12));
+    assert_eq!(statuses(&rented), ["CANCELED", "FULFILLED", "READY", "WAITING"], "a rental fulfils it");
+    // Who waits first depends on the moment: that a copy is offered once rests on the positions of consumers, and not on the
+    // aggregate. With nobody left in the queue all of it may repeat.
+    saga.each_step_repeats(&act(&saga, &rented, &Action::delete("/reserves").on(11)));
+}
+
+#[test]
+fn a_rental_fulfils_the_offer_of_its_customer_or_else_the_place_in_the_queue() {
+    let saga = saga([]);
+    let state = with_a_queue(&saga, [LEE_WAITS, KIM_WAITS, KIM_WAITS]);
+    let rented = act(&saga, &state, &RENT.on(12));
+    assert_eq!(statuses(&rented), ["WAITING", "FULFILLED", "WAITING"], "the older place of the customer, and no other");
+    let rented = act(&saga, &act(&saga, &state, &RETURN), &RENT.on(12));
+    assert_eq!(statuses(&rented), ["READY", "FULFILLED", "WAITING"], "the offer");
+}
+
+#[test]
+fn a_place_in_the_queue_that_is_given_up_passes_nothing_on() {
+    let saga = saga([]);
+    let state = with_a_queue(&saga, [LEE_WAITS, KIM_WAITS, PARK_WAITS]);
+    let left = act(&saga, &state, &Action::delete("/reserves").on(9));
+    assert_eq!(statuses(&left), ["WAITING", "CANCELED", "WAITING"]);
 }

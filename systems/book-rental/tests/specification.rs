@@ -8,8 +8,9 @@ use book_rental::{
     rental::{self, Rental, RentalStatus, Wish},
     reserve::{self, Reserve, ReserveStatus},
 };
-use jumun::{Count, Id, Name, Quantity, Reference, Rejection, Time, Won, given::given};
+use jumun::{Count, Id, Name, Quantity, Reference, Rejection, Time, TimeLimit, Won, given::given};
 use proptest::prelude::*;
+use std::time::Duration;
 
 fn id<T>(id: i64) -> Id<T> {
     Id::new(id).expect("an id")
@@ -297,8 +298,15 @@ mod a_reservation {
         let reason = Some(reserve::Reason::NotFetchedInTime);
         let expired = Event::ReserveCanceled(Reserve { reason, ..reserve_at(ReserveStatus::Canceled) });
         given::<Reserve>([reserved(), ready()]).when(3, reserve::Command::Expire).then([expired.clone()]);
+        let hold_for = TimeLimit::new(Duration::from_hours(1)).expect("a limit");
+        let limited = |history: Vec<Event>| given::<Reserve>(history).with(reserve::Settings { hold_for });
+        let offered = vec![reserved(), ready()];
+        assert_eq!(given::<Reserve>(offered.clone()).waits(3), None, "no limit is set");
+        assert_eq!(limited(offered.clone()).waits(3), Some(("hold_for", Duration::from_hours(1))));
+        limited(offered).time_out(3, "hold_for").then([expired.clone()]);
         for history in [vec![reserved()], vec![reserved(), ready(), expired]] {
-            given::<Reserve>(history).when(3, reserve::Command::Expire).then([]);
+            assert_eq!(limited(history.clone()).waits(3), None, "nothing is offered");
+            limited(history).when(3, reserve::Command::Expire).then([]);
         }
     }
 

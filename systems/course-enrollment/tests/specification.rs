@@ -508,7 +508,9 @@ mod a_reservation {
         seat(&[requested()]).time_out(7, "confirm_within").then([late.clone()]);
         let over = [vec![confirmed()], vec![reservation_canceled()], vec![confirmed(), started()], vec![late.clone()]];
         for after in over {
-            assert_eq!(seat(&[vec![requested()], after].concat()).waits(7), None);
+            let history = [vec![requested()], after].concat();
+            assert_eq!(seat(&history).waits(7), None);
+            assert!(seat(&history).when(7, reservation::Command::GiveUp).events().is_err(), "it is too late for that");
         }
         assert_eq!(seat(&[order_canceled()]).waits(7), None);
 

@@ -386,7 +386,9 @@ mod what_is_not_done_in_time {
         shop(&[ordered()]).time_out(7, "accept_within").then([not_accepted()]);
         let over = [vec![confirmed()], vec![turned_down()], vec![confirmed(), cooked()], vec![not_accepted()]];
         for after in over {
-            assert_eq!(shop(&[vec![ordered()], after].concat()).waits(7), None);
+            let history = [vec![ordered()], after].concat();
+            assert_eq!(shop(&history).waits(7), None);
+            assert!(shop(&history).when(7, store::Command::GiveUp).events().is_err(), "it is too late for that");
         }
         assert_eq!(shop(&[order_canceled()]).waits(7), None, "there is nothing to accept yet");
         assert_eq!(shop(&[order_canceled(), ordered()]).waits(7), None);
@@ -400,7 +402,9 @@ mod what_is_not_done_in_time {
         rider(&[started()]).time_out(7, "pickup_within").then([not_picked_up()]);
         for after in [vec![picked_up()], vec![order_canceled()], vec![not_picked_up()], vec![picked_up(), delivered()]]
         {
-            assert_eq!(rider(&[vec![started()], after].concat()).waits(7), None);
+            let history = [vec![started()], after].concat();
+            assert_eq!(rider(&history).waits(7), None);
+            assert!(rider(&history).when(7, delivery::Command::GiveUp).events().is_err(), "it is too late for that");
         }
         assert_eq!(rider(&[order_canceled()]).waits(7), None);
     }

@@ -23,31 +23,28 @@ use std::{any::TypeId, cell::RefCell, fmt::Debug};
 ///
 /// A service keeps one document for each instance. The runtime reads it, calls these functions, commits what follows.
 pub trait Aggregate: Clone + Debug + Serialize + DeserializeOwned + JsonSchema + Send + Sync + 'static {
-    /// What clients, policies and other services can request of it.
-    type Command: Clone + Debug + Send + Sync + 'static;
-    /// The published language of its system.
-    type Event: PublishedLanguage;
-    /// What an operator can set; the defaults are those of its `Default`.
-    type Settings: Settings;
+    /// Its commands, the events of its system and, if an operator can set something, its settings: `(Command, Event)` or
+    /// `(Command, Event, Settings)`.
+    type Terms: Terms;
 
     /// The events that it subscribes to, its own and those of other services: the complete list.
     ///
     /// An event of another kind never reaches [`concerns`](Self::concerns), [`react`](Self::react),
     /// [`react_first`](Self::react_first), [`react_anew`](Self::react_anew) or [`evolve`](Self::evolve). List its own events, too: without them its decisions
     /// do not change its state.
-    const HEARS: &'static [<Self::Event as PublishedLanguage>::Kind];
+    const HEARS: &'static [<EventOf<Self> as PublishedLanguage>::Kind];
 
     /// The instance that an event concerns: by default the one whose id is the correlation key.
     ///
     /// Override it for an aggregate whose instances have ids of their own (see [`react_anew`](Self::react_anew)). None: the
     /// event changes no instance.
-    fn concerns(event: &Self::Event) -> Option<Id<Self>> {
+    fn concerns(event: &EventOf<Self>) -> Option<Id<Self>> {
         Self::HEARS.contains(&event.kind()).then(|| event.key())
     }
 
     /// Whether a command ends something, such as a cancellation. It reduces the load, so the service takes it even when it
     /// sheds new work. A `DELETE` always is.
-    fn is_ending(_command: &Self::Command) -> bool {
+    fn is_ending(_command: &CommandOf<Self>) -> bool {
         false
     }
 
@@ -64,13 +61,13 @@ pub trait Aggregate: Clone + Debug + Serialize + DeserializeOwned + JsonSchema +
     /// due is decided once, also if no process ran when the time was up. A command that emits nothing ends the wait.
     ///
     /// If the instance is changed in the same moment, exactly one is first; the other is decided on the state after it.
-    fn time_out(&self, _settings: &Self::Settings) -> Option<TimeOut<Self::Command>> {
+    fn time_out(&self, _settings: &SettingsOf<Self>) -> Option<TimeOut<CommandOf<Self>>> {
         None
     }
 
     /// Policy: the command that an event causes, for the instance that it concerns. `decide` then sees the state after
     /// the event. An event of the service itself causes its command in the same commit.
-    fn react(_event: &Self::Event) -> Option<Self::Command> {
+    fn react(_event: &EventOf<Self>) -> Option<CommandOf<Self>> {
         None
     }
 
@@ -78,13 +75,13 @@ pub trait Aggregate: Clone + Debug + Serialize + DeserializeOwned + JsonSchema +
     /// has waited longest. `decide` then sees the state after the event, as with [`react`](Self::react).
     ///
     /// [first]: First
-    fn react_first(_event: &Self::Event) -> Option<First<Self::Command>> {
+    fn react_first(_event: &EventOf<Self>) -> Option<First<CommandOf<Self>>> {
         None
     }
 
     /// Policy: the commands that make new instances because of an event of another service, such as notifications. Each
     /// instance gets an id of its own.
-    fn react_anew(_event: &Self::Event) -> Vec<Self::Command> {
+    fn react_anew(_event: &EventOf<Self>) -> Vec<CommandOf<Self>> {
         Vec::new()
     }
 
@@ -92,11 +89,14 @@ pub trait Aggregate: Clone + Debug + Serialize + DeserializeOwned + JsonSchema +
     ///
     /// A decision that asks runs twice. The first run stops at the ask; the second has the answer, sees the state of then,
     /// and gets the `id` and the `now` of the first run.
-    fn decide(this: Option<&Self>, command: Self::Command, ctx: &Context<'_, Self>) -> Decision<Self::Event>;
+    fn decide(this: Option<&Self>, command: CommandOf<Self>, ctx: &Context<'_, Self>) -> Decision<EventOf<Self>>;
 
-    /// The state after an event. Events of one service arrive in order, those of different services in any order: one may
-    /// arrive before the event that founds the instance.
-    fn evolve(this: Option<Self>, event: &Self::Event) -> Option<Self>;
+    /// The state after an event: by default the instance that the event [carries](PublishedLanguage::carried), or the state
+    /// before it. Events of one service arrive in order, those of different services in any order: one may arrive before the
+    /// event that founds the instance.
+    fn evolve(this: Option<Self>, event: &EventOf<Self>) -> Option<Self> {
+        event.carried_or(this)
+    }
 
     /// Whether clients see the instance. False: it is kept, but in no list and no total, and a `GET` answers 404.
     fn shown(&self) -> bool {
@@ -133,6 +133,39 @@ pub trait View: Clone + Debug + Serialize + DeserializeOwned + JsonSchema + Send
     }
 }
 
+/// What an aggregate is written in: `(Command, Event)` or `(Command, Event, Settings)`.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is not `(Command, Event)` or `(Command, Event, Settings)` of an aggregate",
+    note = "a command is `Clone + Debug`, an event is made by `published_language!`, and settings have a `Default`"
+)]
+pub trait Terms {
+    /// What clients, policies and other services can request.
+    type Command: Clone + Debug + Send + Sync + 'static;
+    /// The published language of the system.
+    type Event: PublishedLanguage;
+    /// What an operator can set; the defaults are those of its `Default`.
+    type Settings: Settings;
+}
+
+impl<C: Clone + Debug + Send + Sync + 'static, E: PublishedLanguage> Terms for (C, E) {
+    type Command = C;
+    type Event = E;
+    type Settings = NoSettings;
+}
+
+impl<C: Clone + Debug + Send + Sync + 'static, E: PublishedLanguage, S: Settings> Terms for (C, E, S) {
+    type Command = C;
+    type Event = E;
+    type Settings = S;
+}
+
+/// The commands of an aggregate.
+pub type CommandOf<A> = <<A as Aggregate>::Terms as Terms>::Command;
+/// The events of the system of an aggregate.
+pub type EventOf<A> = <<A as Aggregate>::Terms as Terms>::Event;
+/// The settings of an aggregate.
+pub type SettingsOf<A> = <<A as Aggregate>::Terms as Terms>::Settings;
+
 /// What an operator can set. Its keys are the fields of its default.
 pub trait Settings: Clone + Debug + Default + Serialize + DeserializeOwned + Send + Sync + 'static {}
 impl<T: Clone + Debug + Default + Serialize + DeserializeOwned + Send + Sync + 'static> Settings for T {}
@@ -149,9 +182,9 @@ pub struct Context<'a, A: Aggregate> {
     /// The time of the command, to the millisecond.
     pub now: Time,
     /// What the operator has set.
-    pub settings: &'a A::Settings,
+    pub settings: &'a SettingsOf<A>,
     pub(crate) reply: Option<&'a Reply>,
-    pub(crate) peers: Peers<'a, A::Event>,
+    pub(crate) peers: Peers<'a, EventOf<A>>,
     /// The delayed asks of this decision.
     pub(crate) later: RefCell<Vec<Asked>>,
 }
@@ -180,9 +213,9 @@ impl<'a, A: Aggregate> Context<'a, A> {
     pub(crate) fn new(
         id: Id<A>,
         now: Time,
-        settings: &'a A::Settings,
+        settings: &'a SettingsOf<A>,
         reply: Option<&'a Reply>,
-        peers: Peers<'a, A::Event>,
+        peers: Peers<'a, EventOf<A>>,
     ) -> Self {
         Self { id, now, settings, reply, peers, later: RefCell::default() }
     }

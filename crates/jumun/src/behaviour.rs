@@ -1,7 +1,7 @@
 //! Behaviours: the decisions and effects of one service, with the types of its aggregates and views erased. Pure.
 
 use crate::{
-    aggregate::{self, Aggregate, Context, Decision, Peers, Stop, Unread, View},
+    aggregate::{self, Aggregate, CommandOf, Context, Decision, EventOf, Peers, SettingsOf, Stop, Unread, View},
     ask::{AskTarget, Asked, Reply},
     event::PublishedLanguage,
     first::Index,
@@ -25,7 +25,7 @@ use std::{
     sync::Arc,
 };
 
-pub(crate) fn any<A: Aggregate>(command: A::Command) -> ErasedCommand {
+pub(crate) fn any<A: Aggregate>(command: CommandOf<A>) -> ErasedCommand {
     ErasedCommand { is_ending: A::is_ending(&command), command: Arc::new(command) }
 }
 
@@ -85,7 +85,7 @@ pub(crate) struct Evolved {
 
 pub(crate) struct TypedCell<A: Aggregate> {
     pub(crate) collection: &'static str,
-    pub(crate) settings: A::Settings,
+    pub(crate) settings: SettingsOf<A>,
 }
 
 impl<A: Aggregate> TypedCell<A> {
@@ -102,24 +102,24 @@ impl<A: Aggregate> TypedCell<A> {
     }
 }
 
-impl<A: Aggregate> Cell<A::Event> for TypedCell<A> {
+impl<A: Aggregate> Cell<EventOf<A>> for TypedCell<A> {
     fn collection(&self) -> &'static str {
         self.collection
     }
 
-    fn concerned(&self, event: &A::Event) -> Option<i64> {
+    fn concerned(&self, event: &EventOf<A>) -> Option<i64> {
         subscription::concerned::<A>(event).map(Id::get)
     }
 
-    fn reaction(&self, event: &A::Event) -> Option<(i64, ErasedCommand)> {
+    fn reaction(&self, event: &EventOf<A>) -> Option<(i64, ErasedCommand)> {
         subscription::reaction::<A>(event).map(|(id, command)| (id.get(), any::<A>(command)))
     }
 
-    fn reactions_anew(&self, event: &A::Event) -> Vec<ErasedCommand> {
+    fn reactions_anew(&self, event: &EventOf<A>) -> Vec<ErasedCommand> {
         subscription::reactions_anew::<A>(event).into_iter().map(any::<A>).collect()
     }
 
-    fn reaction_first(&self, event: &A::Event) -> Option<Choice> {
+    fn reaction_first(&self, event: &EventOf<A>) -> Option<Choice> {
         let first = subscription::reaction_first::<A>(event)?;
         let values = |choice| if let Value::Array(values) = choice { values } else { vec![choice] };
         Some(Choice {
@@ -140,19 +140,25 @@ impl<A: Aggregate> Cell<A::Event> for TypedCell<A> {
         &self,
         body: Option<&str>,
         step: Step<'_>,
-        peers: Peers<'_, A::Event>,
-    ) -> Result<(Decision<A::Event>, Vec<Asked>), Defect> {
+        peers: Peers<'_, EventOf<A>>,
+    ) -> Result<(Decision<EventOf<A>>, Vec<Asked>), Defect> {
         let (_, id) = step.decider;
         let state = self.state(id, body)?;
         let typed = self.typed(id)?;
-        let command = step.command.command.downcast_ref::<A::Command>();
+        let command = step.command.command.downcast_ref::<CommandOf<A>>();
         let command = command.ok_or_else(|| self.damaged(id, "the command is another aggregate's"))?.clone();
         let ctx = Context::new(typed, step.now.into(), &self.settings, step.reply, peers);
         let decision = A::decide(state.as_ref(), command, &ctx);
         Ok((decision, ctx.later.into_inner()))
     }
 
-    fn evolve(&self, id: i64, body: Option<&str>, event: &A::Event, now: Timestamp) -> Result<Option<Evolved>, Defect> {
+    fn evolve(
+        &self,
+        id: i64,
+        body: Option<&str>,
+        event: &EventOf<A>,
+        now: Timestamp,
+    ) -> Result<Option<Evolved>, Defect> {
         let state = self.state(id, body)?;
         let before = state.as_ref().and_then(|state| state.time_out(&self.settings)).map(|waited| waited.name);
         let Some(after) = subscription::evolved(self.typed(id)?, state, event) else { return Ok(None) };

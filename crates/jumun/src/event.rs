@@ -45,6 +45,14 @@ pub trait PublishedLanguage: Clone + Debug + PartialEq + Send + Sync + 'static {
     /// Payment 7 and delivery 7 belong to order 7.
     fn key<T>(&self) -> Id<T>;
 
+    /// What the event carries, if it is a `T`: `Ordered(Order)` carries an `Order`.
+    fn carried<T: 'static>(&self) -> Option<&T>;
+
+    /// The `T` after this event: the one that it carries, or else the one that is `known`.
+    fn carried_or<T: Clone + 'static>(&self, known: Option<T>) -> Option<T> {
+        self.carried().cloned().or(known)
+    }
+
     /// The correlation key as a number.
     fn correlation_key(&self) -> i64 {
         self.key::<()>().get()
@@ -113,6 +121,7 @@ pub fn payload_schema<P: JsonSchema>(generator: &mut SchemaGenerator, hidden: Op
 /// assert_eq!(event.kind(), EventKind::PaymentApproved);
 /// assert_eq!(event.event_type().source, "payment");
 /// assert_eq!(event.key::<Order>().get(), 7);
+/// assert!(event.carried::<Payinfo>().is_some() && event.carried::<Order>().is_none());
 /// ```
 #[macro_export]
 macro_rules! published_language {
@@ -172,6 +181,10 @@ macro_rules! published_language {
 
             fn key<T>(&self) -> $crate::Id<T> {
                 match self { $($( Self::$event(payload) => payload.$key.cast(), )+)+ }
+            }
+
+            fn carried<T: 'static>(&self) -> Option<&T> {
+                match self { $($( Self::$event(payload) => (payload as &dyn ::core::any::Any).downcast_ref(), )+)+ }
             }
 
             fn encode(&self, time: $crate::jiff::Timestamp) -> String {

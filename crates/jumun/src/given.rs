@@ -9,7 +9,7 @@
 //! ```
 
 use crate::{
-    aggregate::{Aggregate, Context, Decision, Peers, Stop},
+    aggregate::{Aggregate, CommandOf, Context, Decision, EventOf, Peers, SettingsOf, Stop},
     ask::{Ask, Asked, Reply},
     rejection::Rejection,
     subscription,
@@ -23,21 +23,21 @@ use std::time::Duration;
 /// A history of events.
 #[derive(Debug)]
 pub struct Given<A: Aggregate> {
-    history: Vec<A::Event>,
-    settings: A::Settings,
+    history: Vec<EventOf<A>>,
+    settings: SettingsOf<A>,
     now: Time,
 }
 
 /// Starts from a history of events. It is that of the whole service: a decision that [reads](Context::read) another instance
 /// sees what these events make of it.
-pub fn given<A: Aggregate>(history: impl IntoIterator<Item = A::Event>) -> Given<A> {
-    Given { history: history.into_iter().collect(), settings: A::Settings::default(), now: Time::EPOCH }
+pub fn given<A: Aggregate>(history: impl IntoIterator<Item = EventOf<A>>) -> Given<A> {
+    Given { history: history.into_iter().collect(), settings: SettingsOf::<A>::default(), now: Time::EPOCH }
 }
 
 impl<A: Aggregate> Given<A> {
     /// Sets what the operator has set.
     #[must_use]
-    pub fn with(mut self, settings: A::Settings) -> Self {
+    pub fn with(mut self, settings: SettingsOf<A>) -> Self {
         self.settings = settings;
         self
     }
@@ -50,7 +50,7 @@ impl<A: Aggregate> Given<A> {
     }
 
     /// The instance of this id gets a command.
-    pub fn when(self, id: i64, command: A::Command) -> When<A> {
+    pub fn when(self, id: i64, command: CommandOf<A>) -> When<A> {
         let id = Id::new(id).expect("an id is 1 or more");
         let state = subscription::folded(id, None, &self.history);
         Case { id, state, command, given: self }.run(None)
@@ -83,14 +83,14 @@ impl<A: Aggregate> Given<A> {
 struct Case<A: Aggregate> {
     id: Id<A>,
     state: Option<A>,
-    command: A::Command,
+    command: CommandOf<A>,
     given: Given<A>,
 }
 
 /// A command and its decision.
 pub struct When<A: Aggregate> {
     case: Case<A>,
-    decision: Decision<A::Event>,
+    decision: Decision<EventOf<A>>,
     later: Vec<Asked>,
 }
 
@@ -110,14 +110,14 @@ pub struct Asking<A: Aggregate>(Case<A>);
 impl<A: Aggregate> When<A> {
     /// Asserts that the decision emits exactly these events. Returns the state after them.
     #[track_caller]
-    pub fn then(self, events: impl IntoIterator<Item = A::Event>) -> Option<A> {
+    pub fn then(self, events: impl IntoIterator<Item = EventOf<A>>) -> Option<A> {
         let expected: Vec<_> = events.into_iter().collect();
         assert_eq!(self.decision, Ok(expected.clone()));
         subscription::folded(self.case.id, self.case.state, &expected)
     }
 
     /// The events that the decision emits, for tests of properties.
-    pub fn events(self) -> Decision<A::Event> {
+    pub fn events(self) -> Decision<EventOf<A>> {
         self.decision
     }
 

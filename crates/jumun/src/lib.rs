@@ -24,7 +24,8 @@
 //! # A complete system
 //!
 //! One service with one aggregate: a customer places an order and can cancel it. From top to bottom: the state, what a client
-//! sends, the commands, the events, the two functions, and the system that gives them a path and a port.
+//! sends, the commands, the events, the decision, and the system that gives them a path and a port. It needs no `evolve` of its
+//! own: each event carries the order as it is after it, and that is the default.
 //!
 //! ```
 //! use jumun::prelude::*;
@@ -58,9 +59,7 @@
 //! }
 //!
 //! impl Aggregate for Order {
-//!     type Command = Command;
-//!     type Event = Event;
-//!     type Settings = NoSettings;
+//!     type Terms = (Command, Event);
 //!
 //!     const HEARS: &'static [EventKind] = &[EventKind::Ordered, EventKind::OrderCanceled];
 //!
@@ -75,12 +74,6 @@
 //!                 emit(Event::OrderCanceled(Order { canceled: true, ..order.clone() }))
 //!             }
 //!             (Command::Cancel, None) => not_found(),
-//!         }
-//!     }
-//!
-//!     fn evolve(_: Option<Order>, event: &Event) -> Option<Order> {
-//!         match event {
-//!             Event::Ordered(order) | Event::OrderCanceled(order) => Some(order.clone()),
 //!         }
 //!     }
 //! }
@@ -131,7 +124,7 @@
 //! * **Reading.** A decision may read other instances of its service with [`Context::read`]. Nothing that it has read has
 //!   changed when it is committed.
 //! * **Seeds.** [`Service::seed`] lists the events that a new database begins with.
-//! * **Settings.** What an operator may set is [`Aggregate::Settings`]: `decide` reads it from the [`Context`], as it reads the
+//! * **Settings.** What an operator may set is [`Terms::Settings`]: `decide` reads it from the [`Context`], as it reads the
 //!   time. Neither comes from anywhere else.
 //!
 //! # Asking, and waiting
@@ -189,8 +182,8 @@ mod time_out;
 mod value;
 
 pub use aggregate::{
-    Aggregate, Context, Decision, NoSettings, Settings, Stop, Unread, View, conflict, declined, emit, invalid,
-    not_found, nothing,
+    Aggregate, CommandOf, Context, Decision, EventOf, NoSettings, Settings, SettingsOf, Stop, Terms, Unread, View,
+    conflict, declined, emit, invalid, not_found, nothing,
 };
 pub use ask::{Answer, Answers, Ask, AskTarget, Asked, Reply};
 pub use audit::{Case, Findings, Ledger};

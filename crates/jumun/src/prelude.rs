@@ -5,9 +5,7 @@
 //! audit ([`Case`](crate::Case), [`Findings`](crate::Findings)) is imported by name.
 
 pub use crate::{
-    aggregate::{
-        Aggregate, Context, Decision, NoSettings, Stop, View, conflict, declined, emit, invalid, not_found, nothing,
-    },
+    aggregate::{Aggregate, Context, Decision, Stop, View, conflict, declined, emit, invalid, not_found, nothing},
     ask::{Answer, Answers, Ask, AskTarget},
     event::PublishedLanguage,
     first::{First, Index},

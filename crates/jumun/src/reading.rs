@@ -1,7 +1,7 @@
 //! Decisions that read other instances of their service.
 
 use crate::{
-    aggregate::{Aggregate, Context, Peers, Stop, Unread},
+    aggregate::{Aggregate, Context, EventOf, Peers, Stop, Terms, Unread},
     subscription,
     value::Id,
 };
@@ -12,7 +12,7 @@ impl<A: Aggregate> Context<'_, A> {
     ///
     /// The decision is committed only if that instance has not changed until then. Decisions that read the same instance
     /// queue for it, so read few: at most [`READS_MAX`](crate::limits::READS_MAX).
-    pub fn read<B: Aggregate<Event = A::Event>>(&self, id: Id<B>) -> Result<Option<B>, Stop> {
+    pub fn read<B: Aggregate<Terms: Terms<Event = EventOf<A>>>>(&self, id: Id<B>) -> Result<Option<B>, Stop> {
         let body = match self.peers {
             Peers::Documents(documents) => documents.body(TypeId::of::<B>(), id.get()).map_err(Stop::Read)?,
             Peers::History(events) => return Ok(subscription::folded(id, None, events)),

@@ -1,7 +1,7 @@
 //! Services: aggregates that share one commit, and how clients and other services reach them.
 
 use crate::{
-    aggregate::{Aggregate, View},
+    aggregate::{Aggregate, CommandOf, SettingsOf, Terms, View},
     ask::{Ask, AskTarget},
     behaviour::{Cell, ServiceBehaviour, TypedCell, ViewCell, any},
     describe::{PolicyModel, name_of, name_of_function, schema_of},
@@ -47,14 +47,14 @@ impl<A: Aggregate> Resource<A> {
     pub fn on_post<I, F>(self, command: F) -> Self
     where
         I: DeserializeOwned + JsonSchema + 'static,
-        F: Fn(I) -> A::Command + Send + Sync + 'static,
+        F: Fn(I) -> CommandOf<A> + Send + Sync + 'static,
     {
         self.on_body(Verb::Post, command)
     }
 
     /// `DELETE`: a command that ends an instance. Clients can still read it.
     #[must_use]
-    pub fn on_delete(self, command: A::Command) -> Self {
+    pub fn on_delete(self, command: CommandOf<A>) -> Self {
         let name = name_of(&command);
         let command = ErasedCommand { is_ending: true, ..any::<A>(command) };
         self.on(Verb::Delete, name, command)
@@ -62,7 +62,7 @@ impl<A: Aggregate> Resource<A> {
 
     /// `PUT /{id}/<action>`: a command that a person gives, such as `accept`.
     #[must_use]
-    pub fn on_put(self, action: &'static str, command: A::Command) -> Self {
+    pub fn on_put(self, action: &'static str, command: CommandOf<A>) -> Self {
         let name = name_of(&command);
         self.on(Verb::Put(action), name, any::<A>(command))
     }
@@ -78,7 +78,7 @@ impl<A: Aggregate> Resource<A> {
     pub fn on_patch<I, F>(self, command: F) -> Self
     where
         I: DeserializeOwned + JsonSchema + 'static,
-        F: Fn(I) -> A::Command + Send + Sync + 'static,
+        F: Fn(I) -> CommandOf<A> + Send + Sync + 'static,
     {
         self.on_body(Verb::Patch, command)
     }
@@ -86,7 +86,7 @@ impl<A: Aggregate> Resource<A> {
     fn on_body<I, F>(mut self, verb: Verb, command: F) -> Self
     where
         I: DeserializeOwned + JsonSchema + 'static,
-        F: Fn(I) -> A::Command + Send + Sync + 'static,
+        F: Fn(I) -> CommandOf<A> + Send + Sync + 'static,
     {
         let name = name_of_function::<F, I>();
         let read = Arc::new(move |body: &[u8]| input::read(body, Texts::OfPeople).map(|sent| any::<A>(command(sent))));
@@ -98,7 +98,7 @@ impl<A: Aggregate> Resource<A> {
     /// [`Answer::Unavailable`](crate::Answer::Unavailable) once the deadline has passed. [`Aggregate::waits_for`] says
     /// whether an instance still waits.
     #[must_use]
-    pub fn settle<Q, T>(mut self, ask: &Ask<Q, T>, command: A::Command) -> Self {
+    pub fn settle<Q, T>(mut self, ask: &Ask<Q, T>, command: CommandOf<A>) -> Self {
         let target = ask.target();
         self.model.settles.push(SettleModel {
             target,
@@ -115,10 +115,10 @@ impl<A: Aggregate> Resource<A> {
     /// Answers an ask with a command for the instance that the question is `about`. `void` undoes it: also if it was never
     /// done, and more than once.
     #[must_use]
-    pub fn on_ask<Q, F>(mut self, ask: &Ask<Q, A>, about: fn(&Q) -> Id<A>, command: F, void: A::Command) -> Self
+    pub fn on_ask<Q, F>(mut self, ask: &Ask<Q, A>, about: fn(&Q) -> Id<A>, command: F, void: CommandOf<A>) -> Self
     where
         Q: Serialize + DeserializeOwned + JsonSchema + 'static,
-        F: Fn(Q) -> A::Command + Send + Sync + 'static,
+        F: Fn(Q) -> CommandOf<A> + Send + Sync + 'static,
     {
         let read = Arc::new(move |body: &[u8]| {
             let question: Q = input::read(body, Texts::AsTheyAre)?;
@@ -139,10 +139,10 @@ impl<A: Aggregate> Resource<A> {
     /// Answers an ask about an instance that is there, such as whether it exists. It makes and changes nothing; clients may
     /// `POST` to the same path. See [`Self::on_ask`].
     #[must_use]
-    pub fn on_inquiry<Q, F>(self, ask: &Ask<Q, A>, about: fn(&Q) -> Id<A>, command: F, void: A::Command) -> Self
+    pub fn on_inquiry<Q, F>(self, ask: &Ask<Q, A>, about: fn(&Q) -> Id<A>, command: F, void: CommandOf<A>) -> Self
     where
         Q: Serialize + DeserializeOwned + JsonSchema + 'static,
-        F: Fn(Q) -> A::Command + Send + Sync + 'static,
+        F: Fn(Q) -> CommandOf<A> + Send + Sync + 'static,
     {
         let mut answering = self.on_ask(ask, about, command, void);
         answering.model.ask = answering.model.ask.map(|ask| AskModel { is_inquiry: true, ..ask });
@@ -200,7 +200,7 @@ impl<V: View> ReadModel<V> {
     }
 }
 
-fn resource_model<T: JsonSchema + DeserializeOwned + 'static>(path: &'static str) -> ResourceModel {
+pub(crate) fn resource_model<T: JsonSchema + DeserializeOwned + 'static>(path: &'static str) -> ResourceModel {
     ResourceModel {
         name: T::schema_name().into_owned(),
         path,
@@ -267,10 +267,10 @@ impl<E: PublishedLanguage> Service<E> {
 
     /// Adds an aggregate.
     #[must_use]
-    pub fn aggregate<A: Aggregate<Event = E>>(mut self, resource: Resource<A>) -> Self {
+    pub fn aggregate<A: Aggregate<Terms: Terms<Event = E>>>(mut self, resource: Resource<A>) -> Self {
         let service = self.name;
         let collection = resource.model.collection;
-        let defaults = as_object(&A::Settings::default());
+        let defaults = as_object(&SettingsOf::<A>::default());
         self.settings.extend(defaults.clone());
         self.hears.push((resource.model.path, A::HEARS));
         self.resources.push(ResourceModel { hears: event_types::<E>(A::HEARS), ..resource.model });
@@ -282,7 +282,7 @@ impl<E: PublishedLanguage> Service<E> {
                     value.clone_from(set);
                 }
             }
-            let settings: A::Settings = serde_path_to_error::deserialize(Value::Object(settings))
+            let settings: SettingsOf<A> = serde_path_to_error::deserialize(Value::Object(settings))
                 .map_err(|error| SettingsError { service, why: format!("{}: {}", error.path(), error.inner()) })?;
             Ok(Box::new(TypedCell::<A> { collection, settings }) as Box<dyn Cell<E>>)
         }));

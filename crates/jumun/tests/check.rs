@@ -1,8 +1,6 @@
 //! What is wrong with a system, found by `System::build`.
 
-use jumun::{
-    Aggregate, Answers, Ask, Context, Decision, Id, LoadLine, NoSettings, Problem, Resource, Service, System, nothing,
-};
+use jumun::{Aggregate, Answers, Ask, Context, Decision, Id, LoadLine, Problem, Resource, Service, System, nothing};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -21,9 +19,7 @@ macro_rules! thing {
         }
 
         impl Aggregate for $name {
-            type Command = ();
-            type Event = Event;
-            type Settings = NoSettings;
+            type Terms = ((), Event);
             const HEARS: &'static [Kind] = &[Kind::Made];
             fn decide(_: Option<&Self>, _: (), _: &Context<'_, Self>) -> Decision<Event> {
                 nothing()

@@ -1,8 +1,8 @@
 //! Policies on events of their own service, the first instances of an index, and decisions that read other instances.
 
 use jumun::{
-    Aggregate, Behaviour, Context, Decided, Decision, Defect, Documents, First, Id, Index, NoSettings, Outcome,
-    PublishedLanguage, ReceivedEvent, Resource, Service, Step, Stored, System, SystemModel, conflict, emit, not_found,
+    Aggregate, Behaviour, Context, Decided, Decision, Defect, Documents, First, Id, Index, Outcome, PublishedLanguage,
+    ReceivedEvent, Resource, Service, Step, Stored, System, SystemModel, conflict, emit, not_found,
 };
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -46,9 +46,7 @@ enum Command {
 }
 
 impl Aggregate for Ticket {
-    type Command = Command;
-    type Event = Event;
-    type Settings = NoSettings;
+    type Terms = (Command, Event);
 
     const HEARS: &'static [EventKind] = &[EventKind::Drawn, EventKind::Called, EventKind::Freed];
 
@@ -84,22 +82,13 @@ impl Aggregate for Ticket {
             _ => not_found(),
         }
     }
-
-    fn evolve(_: Option<Ticket>, event: &Event) -> Option<Ticket> {
-        match event {
-            Event::Drawn(ticket) | Event::Called(ticket) => Some(ticket.clone()),
-            _ => None,
-        }
-    }
 }
 
 #[derive(Debug, Clone)]
 struct Open;
 
 impl Aggregate for Counter {
-    type Command = Open;
-    type Event = Event;
-    type Settings = NoSettings;
+    type Terms = (Open, Event);
 
     const HEARS: &'static [EventKind] = &[EventKind::Opened, EventKind::Freed, EventKind::Passed];
 

@@ -1,8 +1,8 @@
 //! What an aggregate and a view hear: what they declare, and nothing else.
 
 use jumun::{
-    Aggregate, Context, Decision, Documents, Id, NoSettings, Outcome, PublishedLanguage, ReadModel, ReceivedEvent,
-    Resource, Service, ServiceModel, System, View, given::given, nothing,
+    Aggregate, Context, Decision, Documents, Id, Outcome, PublishedLanguage, ReadModel, ReceivedEvent, Resource,
+    Service, ServiceModel, System, View, given::given, nothing,
 };
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -24,9 +24,7 @@ struct Door {
 const HEARS: &[Kind] = &[Kind::Opened, Kind::Moved];
 
 impl Aggregate for Door {
-    type Command = ();
-    type Event = Event;
-    type Settings = NoSettings;
+    type Terms = ((), Event);
 
     const HEARS: &'static [Kind] = HEARS;
 

@@ -37,9 +37,7 @@ pub enum Command {
 }
 
 impl Aggregate for Order {
-    type Command = Command;
-    type Event = Event;
-    type Settings = NoSettings;
+    type Terms = (Command, Event);
 
     const HEARS: &'static [On] = &[On::Ordered, On::OrderCanceled];
 
@@ -73,13 +71,6 @@ impl Aggregate for Order {
                 ..order.clone()
             })),
             (Command::Cancel, None) => not_found(),
-        }
-    }
-
-    fn evolve(known: Option<Order>, event: &Event) -> Option<Order> {
-        match event {
-            Event::Ordered(order) | Event::OrderCanceled(order) => Some(order.clone()),
-            _ => known,
         }
     }
 }

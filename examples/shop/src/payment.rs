@@ -44,9 +44,7 @@ pub enum Command {
 }
 
 impl Aggregate for Payment {
-    type Command = Command;
-    type Event = Event;
-    type Settings = NoSettings;
+    type Terms = (Command, Event);
 
     const HEARS: &'static [On] = &[On::Paid, On::PaymentReturned, On::OrderCanceled];
 
@@ -73,13 +71,6 @@ impl Aggregate for Payment {
                 }))
             }
             (Command::Return, _) => nothing(),
-        }
-    }
-
-    fn evolve(known: Option<Payment>, event: &Event) -> Option<Payment> {
-        match event {
-            Event::Paid(payment) | Event::PaymentReturned(payment) => Some(payment.clone()),
-            _ => known,
         }
     }
 }

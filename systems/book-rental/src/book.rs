@@ -134,9 +134,7 @@ impl Book {
 }
 
 impl Aggregate for Book {
-    type Command = Command;
-    type Event = Event;
-    type Settings = NoSettings;
+    type Terms = (Command, Event);
 
     const HEARS: &'static [On] = &[On::StockAdded, On::BookChanged, On::StockTaken, On::StockReturned];
 

@@ -42,9 +42,7 @@ pub enum Command {
 }
 
 impl Aggregate for Delivery {
-    type Command = Command;
-    type Event = Event;
-    type Settings = NoSettings;
+    type Terms = (Command, Event);
 
     const HEARS: &'static [On] = &[On::Rented, On::RentalCanceled, On::DeliveryCreated, On::DeliveryCanceled];
 
@@ -69,13 +67,6 @@ impl Aggregate for Delivery {
                 emit(Event::DeliveryCanceled(canceled))
             }
             (Command::Create(_) | Command::Cancel, _) => nothing(),
-        }
-    }
-
-    fn evolve(delivery: Option<Delivery>, event: &Event) -> Option<Delivery> {
-        match event {
-            Event::DeliveryCreated(delivery) | Event::DeliveryCanceled(delivery) => Some(delivery.clone()),
-            _ => delivery,
         }
     }
 }

@@ -108,9 +108,7 @@ pub enum Command {
 }
 
 impl Aggregate for Hold {
-    type Command = Command;
-    type Event = Event;
-    type Settings = NoSettings;
+    type Terms = (Command, Event);
 
     const HEARS: &'static [On] = &[On::StockTaken, On::StockReturned, On::RentalCanceled, On::BookReturned];
 

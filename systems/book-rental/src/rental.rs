@@ -69,9 +69,7 @@ impl Rental {
 }
 
 impl Aggregate for Rental {
-    type Command = Command;
-    type Event = Event;
-    type Settings = NoSettings;
+    type Terms = (Command, Event);
 
     const HEARS: &'static [On] = &[On::Rented, On::RentalCanceled, On::BookReturned, On::DeliveryCreated];
 
@@ -98,11 +96,10 @@ impl Aggregate for Rental {
 
     fn evolve(rental: Option<Rental>, event: &Event) -> Option<Rental> {
         match event {
-            Event::Rented(rental) | Event::RentalCanceled(rental) | Event::BookReturned(rental) => Some(rental.clone()),
             Event::DeliveryCreated(_) => {
                 rental.map(|rental| rental.at(rental.status.max(RentalStatus::DeliveryCreated)))
             }
-            _ => rental,
+            _ => event.carried_or(rental),
         }
     }
 }

@@ -102,9 +102,7 @@ impl Reserve {
 }
 
 impl Aggregate for Reserve {
-    type Command = Command;
-    type Event = Event;
-    type Settings = Settings;
+    type Terms = (Command, Event, Settings);
 
     const HEARS: &'static [On] =
         &[On::Reserved, On::ReserveReady, On::ReserveFulfilled, On::ReserveCanceled, On::StockReturned, On::Rented];
@@ -167,16 +165,6 @@ impl Aggregate for Reserve {
                 (_, _) => nothing(),
             },
             (_, None) => not_found(),
-        }
-    }
-
-    fn evolve(reserve: Option<Reserve>, event: &Event) -> Option<Reserve> {
-        match event {
-            Event::Reserved(own)
-            | Event::ReserveReady(own)
-            | Event::ReserveFulfilled(own)
-            | Event::ReserveCanceled(own) => Some(own.clone()),
-            _ => reserve,
         }
     }
 }

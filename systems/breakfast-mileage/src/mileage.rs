@@ -89,9 +89,7 @@ const fn one() -> u8 {
 }
 
 impl Aggregate for Mileage {
-    type Command = Command;
-    type Event = Event;
-    type Settings = Settings;
+    type Terms = (Command, Event, Settings);
 
     const HEARS: &'static [On] = &[On::MileageAdded, On::MileageRemoved, On::PayCancelled];
 
@@ -111,13 +109,6 @@ impl Aggregate for Mileage {
                 emit(Event::MileageRemoved(Mileage { status: MileageStatus::Removed, ..mileage.clone() }))
             }
             (Command::Remove, _) => nothing(),
-        }
-    }
-
-    fn evolve(known: Option<Mileage>, event: &Event) -> Option<Mileage> {
-        match event {
-            Event::MileageAdded(mileage) | Event::MileageRemoved(mileage) => Some(mileage.clone()),
-            _ => known,
         }
     }
 }

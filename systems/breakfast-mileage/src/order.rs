@@ -51,9 +51,7 @@ pub enum Command {
 }
 
 impl Aggregate for Order {
-    type Command = Command;
-    type Event = Event;
-    type Settings = NoSettings;
+    type Terms = (Command, Event);
 
     const HEARS: &'static [On] = &[On::Ordered, On::OrderCancelled, On::PayCancelled];
 
@@ -87,14 +85,13 @@ impl Aggregate for Order {
 
     fn evolve(known: Option<Order>, event: &Event) -> Option<Order> {
         match event {
-            Event::Ordered(order) | Event::OrderCancelled(order) => Some(order.clone()),
             // The order that asked for this payment must not be placed any more.
             Event::PayCancelled(pay) => Some(known.unwrap_or_else(|| Order {
                 id: pay.id.cast(),
                 breakfast: None,
                 status: OrderStatus::Cancelled,
             })),
-            _ => known,
+            _ => event.carried_or(known),
         }
     }
 

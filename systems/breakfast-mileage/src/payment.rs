@@ -102,9 +102,7 @@ impl Default for Settings {
 }
 
 impl Aggregate for Pay {
-    type Command = Command;
-    type Event = Event;
-    type Settings = Settings;
+    type Terms = (Command, Event, Settings);
 
     const HEARS: &'static [On] = &[On::Paid, On::PayCancelled, On::OrderCancelled];
 
@@ -134,13 +132,6 @@ impl Aggregate for Pay {
             (Command::Cancel, Some(_)) => conflict("this payment is cancelled already"),
             (Command::Cancel, None) => not_found(),
             (Command::Void | Command::Refund, _) => nothing(),
-        }
-    }
-
-    fn evolve(known: Option<Pay>, event: &Event) -> Option<Pay> {
-        match event {
-            Event::Paid(pay) | Event::PayCancelled(pay) => Some(pay.clone()),
-            _ => known,
         }
     }
 }

@@ -216,9 +216,7 @@ impl Notification {
 }
 
 impl Aggregate for Notification {
-    type Command = Command;
-    type Event = Event;
-    type Settings = NoSettings;
+    type Terms = (Command, Event);
 
     const HEARS: &'static [On] = &[
         On::Ordered,
@@ -274,15 +272,6 @@ impl Aggregate for Notification {
                 Sent => conflict("this notification was sent"),
             },
             (Command::Settle | Command::Retry, None) => not_found(),
-        }
-    }
-
-    fn evolve(known: Option<Notification>, event: &Event) -> Option<Notification> {
-        match event {
-            Event::NotificationRequested(own) | Event::NotificationSent(own) | Event::NotificationParked(own) => {
-                Some(own.clone())
-            }
-            _ => known,
         }
     }
 }

@@ -111,9 +111,7 @@ impl Order {
 }
 
 impl Aggregate for Order {
-    type Command = Command;
-    type Event = Event;
-    type Settings = NoSettings;
+    type Terms = (Command, Event);
 
     const HEARS: &'static [On] =
         &[On::Ordered, On::PaymentSettled, On::OrderCanceled, On::CourseStarted, On::ReservationCanceled];

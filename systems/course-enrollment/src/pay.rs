@@ -104,9 +104,7 @@ impl Payment {
 }
 
 impl Aggregate for Payment {
-    type Command = Command;
-    type Event = Event;
-    type Settings = Settings;
+    type Terms = (Command, Event, Settings);
 
     const HEARS: &'static [On] = &[On::Paid, On::PaymentCanceled, On::OrderCanceled];
 

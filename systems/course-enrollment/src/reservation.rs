@@ -85,9 +85,7 @@ impl Reservation {
 }
 
 impl Aggregate for Reservation {
-    type Command = Command;
-    type Event = Event;
-    type Settings = Settings;
+    type Terms = (Command, Event, Settings);
 
     const HEARS: &'static [On] =
         &[On::Ordered, On::PaymentSettled, On::OrderCanceled, On::Reserved, On::CourseStarted, On::ReservationCanceled];

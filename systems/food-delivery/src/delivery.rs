@@ -71,9 +71,7 @@ impl Delivery {
 }
 
 impl Aggregate for Delivery {
-    type Command = Command;
-    type Event = Event;
-    type Settings = Settings;
+    type Terms = (Command, Event, Settings);
 
     const HEARS: &'static [On] = &[
         On::CookCompleted,
@@ -126,15 +124,11 @@ impl Aggregate for Delivery {
 
     fn evolve(known: Option<Delivery>, event: &Event) -> Option<Delivery> {
         match event {
-            Event::DeliveryStarted(delivery)
-            | Event::PickedUp(delivery)
-            | Event::DeliveryCompleted(delivery)
-            | Event::DeliveryCanceled(delivery) => Some(delivery.clone()),
             Event::OrderCanceled(order) => {
                 let canceled = DeliveryStatus::Canceled;
                 Some(known.map_or_else(|| Delivery::new(order.id, canceled), |known| known.at(canceled)))
             }
-            _ => known,
+            _ => event.carried_or(known),
         }
     }
 

@@ -68,9 +68,7 @@ pub enum Command {
 }
 
 impl Aggregate for Payinfo {
-    type Command = Command;
-    type Event = Event;
-    type Settings = DeclineOver;
+    type Terms = (Command, Event, DeclineOver);
 
     const HEARS: &'static [On] = &[On::PaymentApproved, On::PaymentCanceled, On::OrderCanceled];
 
@@ -95,13 +93,6 @@ impl Aggregate for Payinfo {
                 give_back(payment, PaymentStatus::OrderCanceled)
             }
             (Command::Void | Command::Refund, _) => nothing(),
-        }
-    }
-
-    fn evolve(payment: Option<Payinfo>, event: &Event) -> Option<Payinfo> {
-        match event {
-            Event::PaymentApproved(payment) | Event::PaymentCanceled(payment) => Some(payment.clone()),
-            _ => payment,
         }
     }
 }

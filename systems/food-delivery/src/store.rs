@@ -101,9 +101,7 @@ impl StoreOrder {
 }
 
 impl Aggregate for StoreOrder {
-    type Command = Command;
-    type Event = Event;
-    type Settings = Settings;
+    type Terms = (Command, Event, Settings);
 
     const HEARS: &'static [On] =
         &[On::Ordered, On::OrderCanceled, On::StoreConfirmed, On::StoreCanceled, On::CookCompleted];
@@ -164,10 +162,7 @@ impl Aggregate for StoreOrder {
             Event::OrderCanceled(order) => {
                 Some(known.unwrap_or_else(|| StoreOrder::without_order(order.id, OrderStatus::Canceled)))
             }
-            Event::StoreConfirmed(order) | Event::StoreCanceled(order) | Event::CookCompleted(order) => {
-                Some(order.clone())
-            }
-            _ => known,
+            _ => event.carried_or(known),
         }
     }
 

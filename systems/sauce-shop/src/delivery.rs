@@ -81,9 +81,7 @@ impl Delivery {
 }
 
 impl Aggregate for Delivery {
-    type Command = Command;
-    type Event = Event;
-    type Settings = NoSettings;
+    type Terms = (Command, Event);
 
     const HEARS: &'static [On] =
         &[On::Ordered, On::OrderCanceled, On::DeliveryStarted, On::Delivered, On::DeliveryCanceled];
@@ -116,11 +114,8 @@ impl Aggregate for Delivery {
 
     fn evolve(known: Option<Delivery>, event: &Event) -> Option<Delivery> {
         match event {
-            Event::DeliveryStarted(delivery) | Event::Delivered(delivery) | Event::DeliveryCanceled(delivery) => {
-                Some(delivery.clone())
-            }
             Event::OrderCanceled(order) => Some(known.unwrap_or_else(|| Delivery::new(order, DeliveryState::Withheld))),
-            _ => known,
+            _ => event.carried_or(known),
         }
     }
 

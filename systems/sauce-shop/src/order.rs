@@ -58,9 +58,7 @@ pub enum Command {
 }
 
 impl Aggregate for Order {
-    type Command = Command;
-    type Event = Event;
-    type Settings = NoSettings;
+    type Terms = (Command, Event);
 
     const HEARS: &'static [On] = &[On::Ordered, On::OrderCanceled, On::Delivered];
 
@@ -85,9 +83,8 @@ impl Aggregate for Order {
 
     fn evolve(known: Option<Order>, event: &Event) -> Option<Order> {
         match event {
-            Event::Ordered(order) | Event::OrderCanceled(order) => Some(order.clone()),
             Event::Delivered(_) => known.map(|order| Order { delivered: true, ..order }),
-            _ => known,
+            _ => event.carried_or(known),
         }
     }
 }

@@ -71,9 +71,7 @@ pub enum Command {
 }
 
 impl Aggregate for Payment {
-    type Command = Command;
-    type Event = Event;
-    type Settings = DeclineOver;
+    type Terms = (Command, Event, DeclineOver);
 
     const HEARS: &'static [On] = &[On::Paid, On::PaymentCanceled, On::OrderCanceled];
 
@@ -92,13 +90,6 @@ impl Aggregate for Payment {
                 emit(Event::PaymentCanceled(Payment { status, ..payment.clone() }))
             }
             (Command::GiveBack(_), _) => nothing(), // it was given back before, or never taken
-        }
-    }
-
-    fn evolve(known: Option<Payment>, event: &Event) -> Option<Payment> {
-        match event {
-            Event::Paid(payment) | Event::PaymentCanceled(payment) => Some(payment.clone()),
-            _ => known,
         }
     }
 }

@@ -122,7 +122,7 @@ async fn a_system_with_problems_is_refused() {
 
 /// A system whose only event has no example.
 mod broken {
-    use jumun::{Aggregate, Context, Decision, Id, NoSettings, Resource, Service, System, SystemModel, emit};
+    use jumun::{Aggregate, Context, Decision, Id, Resource, Service, System, SystemModel, emit};
     use schemars::JsonSchema;
     use serde::{Deserialize, Serialize};
 
@@ -141,9 +141,7 @@ mod broken {
     pub(super) struct Ring {}
 
     impl Aggregate for Bell {
-        type Command = Ring;
-        type Event = Happened;
-        type Settings = NoSettings;
+        type Terms = (Ring, Happened);
 
         const HEARS: &'static [Kind] = &[Kind::Rang];
 

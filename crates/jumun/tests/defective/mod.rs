@@ -1,8 +1,8 @@
 //! A system that can be made wrong in many ways: an order needs its payment.
 
 use jumun::{
-    Aggregate, Answers, Ask, Case, Context, Decision, Findings, Id, Name, NoSettings, Resource, Service, System,
-    SystemModel, Won, conflict, emit, not_found, nothing,
+    Aggregate, Answers, Ask, Case, Context, Decision, Findings, Id, Name, Resource, Service, System, SystemModel, Won,
+    conflict, emit, not_found, nothing,
 };
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -80,9 +80,7 @@ impl Answers<Pay> for Payment {
 }
 
 impl Aggregate for Order {
-    type Command = Command;
-    type Event = Event;
-    type Settings = NoSettings;
+    type Terms = (Command, Event);
 
     const HEARS: &'static [On] = &[On::Ordered, On::OrderCanceled];
 
@@ -99,17 +97,10 @@ impl Aggregate for Order {
             (_, None) => not_found(),
         }
     }
-
-    fn evolve(_: Option<Order>, event: &Event) -> Option<Order> {
-        let (Event::Ordered(order) | Event::OrderCanceled(order)) = event else { unreachable!() };
-        Some(order.clone())
-    }
 }
 
 impl Aggregate for Payment {
-    type Command = Command;
-    type Event = Event;
-    type Settings = Settings;
+    type Terms = (Command, Event, Settings);
 
     const HEARS: &'static [On] = &[On::Paid, On::PaymentCanceled, On::OrderCanceled];
 
@@ -131,13 +122,6 @@ impl Aggregate for Payment {
             }
             (Command::Cancel | Command::Undo, _) => nothing(),
             (_, _) => conflict("paid before"),
-        }
-    }
-
-    fn evolve(payment: Option<Payment>, event: &Event) -> Option<Payment> {
-        match event {
-            Event::Paid(payment) | Event::PaymentCanceled(payment) => Some(payment.clone()),
-            _ => payment,
         }
     }
 }

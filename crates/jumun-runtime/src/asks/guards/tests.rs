@@ -7,10 +7,7 @@ use crate::{
     schema,
 };
 use futures_util::future::{BoxFuture, ready};
-use jumun::{
-    Aggregate, Answer, Answers, Ask, Context, Decision, Id, NoSettings, Rejection, Resource, Service, System, Verb,
-    emit,
-};
+use jumun::{Aggregate, Answer, Answers, Ask, Context, Decision, Id, Rejection, Resource, Service, System, Verb, emit};
 use jumun_database::{Database, MemoryDatabase, RequestFilter, RequestState};
 use jumun_guard::{BreakerConfig, BulkheadConfig, Command, GuardConfig, Window};
 use jumun_http::{Code, Problem};
@@ -60,9 +57,7 @@ impl Answers<Pay> for Paid {
 }
 
 impl Aggregate for Order {
-    type Command = Basket;
-    type Event = Happened;
-    type Settings = NoSettings;
+    type Terms = (Basket, Happened);
 
     const HEARS: &'static [Kind] = &[Kind::Ordered];
 

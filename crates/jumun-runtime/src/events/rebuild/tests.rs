@@ -10,8 +10,8 @@ use crate::{
 };
 use futures_util::future::{BoxFuture, join_all, ready};
 use jumun::{
-    Aggregate, Behaviour, Context, Decision, Defect, Documents, Folded, Folding, Id, NoSettings, Outcome, ReadModel,
-    ReceivedEvent, Resource, Service, Step, System, View, conflict, emit,
+    Aggregate, Behaviour, Context, Decision, Defect, Documents, Folded, Folding, Id, Outcome, ReadModel, ReceivedEvent,
+    Resource, Service, Step, System, View, conflict, emit,
 };
 use jumun_bus::{MemoryBus, Publisher, Record, Source};
 
@@ -51,9 +51,7 @@ pub(super) struct Write {
 }
 
 impl Aggregate for Note {
-    type Command = Write;
-    type Event = Happened;
-    type Settings = NoSettings;
+    type Terms = (Write, Happened);
 
     const HEARS: &'static [Kind] = &[Kind::Noted];
 

@@ -6,9 +6,7 @@ use super::{
     scripted::{End, Scripted},
 };
 use crate::{Engine, Parts, events::Token, schema};
-use jumun::{
-    Aggregate, Context, Decision, Id, NoSettings, PublishedLanguage, Resource, Service, ServiceModel, System, emit,
-};
+use jumun::{Aggregate, Context, Decision, Id, PublishedLanguage, Resource, Service, ServiceModel, System, emit};
 use jumun_bus::{Bus, MemoryBus, Publisher, Record, Source};
 use jumun_database::{MemoryDatabase, ReadDatabase};
 use schemars::JsonSchema;
@@ -38,9 +36,7 @@ pub(super) struct Count {
 }
 
 impl Aggregate for Count {
-    type Command = ();
-    type Event = Happened;
-    type Settings = NoSettings;
+    type Terms = ((), Happened);
 
     const HEARS: &'static [Kind] = Happened::KINDS;
 

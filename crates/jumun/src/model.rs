@@ -626,28 +626,16 @@ pub struct Folded {
 mod tests {
     use super::*;
 
+    #[derive(schemars::JsonSchema, serde::Deserialize)]
+    #[serde(rename_all = "camelCase")]
+    #[expect(dead_code, reason = "only its schema is read")]
+    struct Order {
+        order_date: crate::Time,
+        name: crate::Name,
+    }
+
     fn resource() -> ResourceModel {
-        ResourceModel {
-            name: "Order".into(),
-            path: "/orders",
-            collection: "orders",
-            fields: vec![FieldModel { name: "orderDate".into(), is_date: true, is_finder: false }],
-            commands: vec![],
-            ask: None,
-            settles: Vec::new(),
-            ids: Ids::ALL,
-            belongs_by: None,
-            indexes: Vec::new(),
-            aliases: Vec::new(),
-            is_view: false,
-            hears: BTreeSet::new(),
-            policies: Vec::new(),
-            schema: crate::describe::schema_of::<()>(),
-            missing_fields: Vec::new(),
-            type_id: TypeId::of::<()>(),
-            is_readable: |_| true,
-            is_shown: |_| true,
-        }
+        crate::service::resource_model::<Order>("/orders")
     }
 
     #[test]

@@ -510,25 +510,18 @@ mod the_system {
     use super::*;
     use jumun::{PublishedLanguage, View};
 
-    #[test]
-    fn has_nothing_wrong_with_it() {
-        assert_eq!(food_delivery::system().problems(), []);
+    /// The zone that an order date is written in does not matter.
+    fn in_utc(line: &str) -> String {
+        let published: serde_json::Value = serde_json::from_str(line).expect("JSON");
+        let Some(date) = published.get("orderDate").and_then(serde_json::Value::as_str) else { return line.to_owned() };
+        let utc = serde_json::to_string(&Time::from(date.parse::<Timestamp>().expect("a date"))).expect("JSON");
+        line.replace(date, utc.trim_matches('"'))
     }
 
     #[test]
-    fn reads_everything_it_has_ever_published_and_writes_it_the_same() {
-        for line in include_str!("../src/examples.jsonl").lines() {
-            let mut published: serde_json::Value = serde_json::from_str(line).expect("JSON");
-            let mut written: serde_json::Value =
-                serde_json::from_str(&support::written_again::<Event>(line)).expect("JSON");
-            for dated in [&mut published, &mut written] {
-                if let Some(date) = dated.get_mut("orderDate") {
-                    let time: Timestamp = date.as_str().expect("a date").parse().expect("a date");
-                    *date = time.as_millisecond().into(); // the zone it is written in does not matter
-                }
-            }
-            assert_eq!(written, published);
-        }
+    fn is_sound_and_reads_everything_it_has_ever_published() {
+        let published: Vec<_> = include_str!("../src/examples.jsonl").lines().map(in_utc).collect();
+        support::assert_is_sound::<Event>(&food_delivery::system(), &published.join("\n"));
     }
 
     #[test]
@@ -698,19 +691,8 @@ mod a_basket {
 
     #[test]
     fn names_what_people_can_see() {
-        for name in [
-            "",
-            " ",
-            "\u{3164}",
-            "\u{200b}",
-            "\u{feff}",
-            "\u{0}",
-            "\u{202e}",
-            "\u{1b}[2J",
-            "\u{2800}",
-            "a\nb",
-            "a\u{9b}31m",
-        ] {
+        // What is no name, and what is one, is specified where names are: in the kernel.
+        for name in ["", "\u{2800}", "a\nb", "a\u{9b}31m"] {
             for field in ["storeName", "itemName"] {
                 let mut basket = serde_json::json!({ "storeName": "s", "itemQty": 1, "price": 1 });
                 basket[field] = name.into();

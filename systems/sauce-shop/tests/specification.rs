@@ -235,15 +235,8 @@ mod the_system {
     use jumun::{BadInput, PublishedLanguage, Verb};
 
     #[test]
-    fn has_nothing_wrong_with_it() {
-        assert_eq!(sauce_shop::system().problems(), []);
-    }
-
-    #[test]
-    fn reads_everything_it_has_ever_published_and_writes_it_the_same() {
-        for line in include_str!("../src/examples.jsonl").lines() {
-            assert_eq!(support::written_again::<Event>(line), line);
-        }
+    fn is_sound_and_reads_everything_it_has_ever_published() {
+        support::assert_is_sound::<Event>(&sauce_shop::system(), include_str!("../src/examples.jsonl"));
     }
 
     #[test]

@@ -70,6 +70,13 @@ impl Saga {
         self.try_explore().unwrap_or_else(|found| panic!("{found}"))
     }
 
+    /// Like [`explore`](Self::explore), and panics if fewer states than these are found: an exploration that shrinks shows less.
+    #[track_caller]
+    pub fn explore_at_least(&self, states: usize) {
+        let explored = self.explore();
+        assert!(explored.states >= states, "{explored:?}");
+    }
+
     /// Explores everything that can happen.
     pub fn try_explore(&self) -> Result<Explored, Box<Counterexample>> {
         let all = u64::MAX >> (64 - self.actions.len());

@@ -18,6 +18,14 @@ pub(crate) fn folded<'a, V: View>(events: impl IntoIterator<Item = &'a V::Event>
     })
 }
 
+/// The system has no problems, and reads everything that it has ever published and writes it the same.
+pub(crate) fn assert_is_sound<E: PublishedLanguage>(system: &SystemModel, published: &str) {
+    assert_eq!(system.problems(), []);
+    for line in published.lines() {
+        assert_eq!(written_again::<E>(line), line);
+    }
+}
+
 /// A published event, read and written again at the same time.
 pub(crate) fn written_again<E: PublishedLanguage>(line: &str) -> String {
     let published: serde_json::Value = serde_json::from_str(line).expect("JSON");

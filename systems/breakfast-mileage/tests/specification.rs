@@ -163,14 +163,19 @@ mod a_payment {
 
     #[test]
     fn is_given_back_once() {
-        for back in [Cancel, Void, Refund] {
-            given::<Pay>([paid()]).when(7, back).then([pay_cancelled()]);
-        }
-        let cancelled = || given::<Pay>([paid(), pay_cancelled()]);
-        cancelled().when(7, Cancel).then_rejected(conflict("this payment is cancelled already"));
-        for back in [Void, Refund] {
-            cancelled().when(7, back.clone()).then([]);
-            given::<Pay>([]).when(7, back).then([]);
+        let (directly_paid, cancelled) = (direct_at(PayStatus::Paid), direct_at(PayStatus::Cancelled));
+        let of_an_order = (7, paid(), pay_cancelled());
+        let direct = (8, Event::Paid(directly_paid), Event::PayCancelled(cancelled));
+        for (id, paid, cancelled) in [of_an_order, direct] {
+            for back in [Cancel, Void, Refund] {
+                given::<Pay>([paid.clone()]).when(id, back).then([cancelled.clone()]);
+            }
+            let given_back = || given::<Pay>([paid.clone(), cancelled.clone()]);
+            given_back().when(id, Cancel).then_rejected(conflict("this payment is cancelled already"));
+            for back in [Void, Refund] {
+                given_back().when(id, back.clone()).then([]);
+                given::<Pay>([]).when(id, back).then([]);
+            }
         }
         given::<Pay>([]).when(7, Cancel).then_rejected(Rejection::NotFound);
     }

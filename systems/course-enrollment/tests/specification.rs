@@ -510,7 +510,7 @@ mod a_reservation {
         for after in over {
             let history = [vec![requested()], after].concat();
             assert_eq!(seat(&history).waits(7), None);
-            assert!(seat(&history).when(7, reservation::Command::GiveUp).events().is_err(), "it is too late for that");
+            assert!(seat(&history).when(7, Command::GiveUp).events().is_err(), "it is too late for that");
         }
         assert_eq!(seat(&[order_canceled()]).waits(7), None);
 

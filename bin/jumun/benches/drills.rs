@@ -1,4 +1,6 @@
-//! Drills: how course enrollment fares while its payment is slow, narrow, or dead, and each other system while it is slow. Each prints what `docs/drills.md` shows.
+//! Drills: how course enrollment fares while its payment is slow, narrow, or dead; sauce shop while its payment is slow; book
+//! rental while all rent one book; breakfast mileage under overload; and each system while its services are killed. Each prints
+//! what `docs/drills.md` shows.
 //!
 //! `cargo bench -p jumun-program --bench drills`, or one of them: `-- overload`. `JUMUN_BENCH_SECONDS=120` takes longer than the
 //! usual minute. Where siege is installed, the first two are done with it, too, as they were first done.
@@ -20,7 +22,7 @@ use std::{
 };
 use support::{
     client, percentile,
-    system::{System, get},
+    system::{System, exchange, get},
 };
 
 const SYSTEM: &str = "course-enrollment";
@@ -28,9 +30,14 @@ const SYSTEM: &str = "course-enrollment";
 /// Payment takes 400 to 620 ms, and is waited for 610.
 const SLOW: [&str; 2] = ["pay.faults.delay=400ms..620ms", "order.calls.pay.time_limit=610ms"];
 
-/// How slow payment is in the drill of each other system, and how long it is waited for, as its contract says.
-const SLOW_ELSEWHERE: [(&str, [&str; 2]); 1] =
-    [("sauce-shop", ["payment.faults.delay=400ms..700ms", "order.calls.payment.time_limit=680ms"])];
+/// Payment of the sauce shop takes 400 to 700 ms, and is waited for 680.
+const SLOW_SAUCE: [&str; 2] = ["payment.faults.delay=400ms..700ms", "order.calls.payment.time_limit=680ms"];
+
+/// Payment of breakfast mileage takes 100 to 200 ms, and nobody waits at the door of a service that has all it can do.
+const NARROW_BREAKFAST: [&str; 3] =
+    ["payment.faults.delay=100ms..200ms", "order.admission.max_concurrent=8", "order.admission.max_waiting=0"];
+
+const SYSTEMS: [&str; 5] = ["food-delivery", "sauce-shop", "breakfast-mileage", "course-enrollment", "book-rental"];
 
 /// Payments that can be made a second when 30 are at work at once, of 510 ms each.
 const CAPACITY: f64 = 30.0 / 0.510;
@@ -41,7 +48,7 @@ type Drill = fn(u64) -> Done;
 fn main() -> Done {
     let wanted: Vec<_> = env::args().skip(1).filter(|word| !word.starts_with("--")).collect();
     let seconds = env::var("JUMUN_BENCH_SECONDS").ok().and_then(|text| text.parse().ok()).unwrap_or(60_u64);
-    let drills: [(&str, Drill); 7] = [
+    let drills: [(&str, Drill); 10] = [
         ("accept", accept),
         ("reject", reject),
         ("overload", overload),
@@ -49,6 +56,9 @@ fn main() -> Done {
         ("dead", dead),
         ("open", open),
         ("slow", slow),
+        ("hot", hot),
+        ("shed", shed),
+        ("killed", killed),
     ];
     for (name, drill) in drills {
         if wanted.is_empty() || wanted.iter().any(|word| word == name) {
@@ -77,23 +87,82 @@ fn customers(seconds: u64, fallback: &str) -> Done {
     let fallback = format!("order.calls.pay.fallback={fallback}");
     let system = System::start(SYSTEM, &[&SLOW[..], &[&fallback]].concat())?;
     siege(&system, seconds)?;
-    let time = format!("{seconds}s");
-    let load = system.load(&["--concurrency", "70", "--for", &time, "--availability", "1%"])?;
+    tell_load(&under_load(&system, seconds, &["--concurrency", "70"], || Ok(()))?);
+    say(&system.audit("2m")?);
+    Ok(())
+}
+
+/// 70 customers at once, payment slow, in the sauce shop.
+fn slow(seconds: u64) -> Done {
+    let system = System::start("sauce-shop", &SLOW_SAUCE)?;
+    tell_load(&under_load(&system, seconds, &["--concurrency", "70"], || Ok(()))?);
+    say(&system.audit("2m")?);
+    Ok(())
+}
+
+/// 255 customers rent one book at once, for twice the usual time, while the services that they need are rolled.
+fn hot(seconds: u64) -> Done {
+    let system = System::start("book-rental", &[])?;
+    let body = r#"{"stock":100000000}"#;
+    let head = "PATCH /books/5 HTTP/1.1\r\nhost: bench\r\ncontent-type: application/json\r\nconnection: close";
+    let request = format!("{head}\r\ncontent-length: {}\r\n\r\n{body}", body.len());
+    exchange(system.address("gateway"), &request)?;
+    let load = under_load(&system, 2 * seconds, &["--concurrency", "255"], || {
+        for service in ["book", "rent"] {
+            pass(Duration::from_secs(seconds) / 2);
+            say(&format!("  {}", system.run(&["roll", service])?.trim()));
+        }
+        Ok(())
+    })?;
     tell_load(&load);
     say(&system.audit("2m")?);
     Ok(())
 }
 
-/// 70 customers at once, payment slow, in each other system.
-fn slow(seconds: u64) -> Done {
-    for (name, keys) in SLOW_ELSEWHERE {
-        say(&format!("  {name}"));
-        let system = System::start(name, &keys)?;
-        let time = format!("{seconds}s");
-        tell_load(&system.load(&["--concurrency", "70", "--for", &time, "--availability", "1%"])?);
+/// 70 customers who order breakfast and cancel a fifth of it, and a service that takes eight commands at once.
+fn shed(seconds: u64) -> Done {
+    let system = System::start("breakfast-mileage", &NARROW_BREAKFAST)?;
+    tell_load(&under_load(&system, seconds, &["--concurrency", "70", "--cancel", "20%"], || Ok(()))?);
+    say(&system.audit("2m")?);
+    Ok(())
+}
+
+/// Each system under its load line, a tenth of it cancelled, while a service is killed every second, one after the other.
+fn killed(seconds: u64) -> Done {
+    for name in SYSTEMS {
+        let system = System::start(name, &[])?;
+        let mut kills = 0;
+        let began = Instant::now();
+        let load = under_load(&system, seconds, &["--cancel", "10%"], || {
+            let names = system.processes.iter().map(|(name, ..)| name).filter(|name| *name != "gateway");
+            for name in names.cycle().take_while(|_| began.elapsed() < Duration::from_secs(seconds)) {
+                pass(Duration::from_secs(1));
+                system.run(&["kill", name])?;
+                kills += 1;
+            }
+            Ok(())
+        })?;
+        say(&format!("  {name}, {kills} kills"));
+        tell_load(&load);
         say(&system.audit("2m")?);
     }
     Ok(())
+}
+
+/// Load for so long, of which all may fail, and something that is done meanwhile.
+fn under_load(
+    system: &System,
+    seconds: u64,
+    words: &[&str],
+    meanwhile: impl FnOnce() -> Done,
+) -> Result<Value, Box<dyn Error>> {
+    let time = format!("{seconds}s");
+    let words = [words, &["--for", &time, "--availability", "0%", "--no-audit"]].concat();
+    thread::scope(|scope| {
+        let load = scope.spawn(|| system.load(&words).map_err(|error| error.to_string()));
+        meanwhile()?;
+        Ok(load.join().map_err(|_| "the load panicked")??)
+    })
 }
 
 /// The drill as it was first done.
@@ -149,13 +218,8 @@ fn untold(seconds: u64) -> Done {
 
 fn narrow(seconds: u64, guard: &[&str]) -> Done {
     let system = System::start(SYSTEM, &[&SLOW[..], &["pay.faults.concurrency=30"], guard].concat())?;
-    let time = format!("{seconds}s");
     let began = Instant::now();
-    let load = thread::scope(|scope| -> Result<Value, Box<dyn Error>> {
-        let load = scope.spawn(|| {
-            let words = ["--rate", "120", "--for", &time, "--availability", "1%", "--no-audit"];
-            system.load(&words).map_err(|error| error.to_string())
-        });
+    let load = under_load(&system, seconds, &["--rate", "120"], || {
         while began.elapsed() < Duration::from_secs(seconds) {
             pass(Duration::from_secs(10).min(Duration::from_secs(seconds)));
             let paid = total(&system, "/pays");
@@ -166,7 +230,7 @@ fn narrow(seconds: u64, guard: &[&str]) -> Done {
                 circuit(&system)
             ));
         }
-        Ok(load.join().map_err(|_| "the load panicked")??)
+        Ok(())
     })?;
     let (paid, took) = (total(&system, "/pays"), began.elapsed().as_secs_f64());
     tell_load(&load);
@@ -185,12 +249,7 @@ fn narrow(seconds: u64, guard: &[&str]) -> Done {
 fn dead(seconds: u64) -> Done {
     let (before, dead) = (Duration::from_secs(5), Duration::from_secs(2 * seconds));
     let system = System::start(SYSTEM, &["order.calls.pay.max_delayed=200000"])?;
-    let time = format!("{}s", (2 * before + dead).as_secs());
-    let load = thread::scope(|scope| -> Result<Value, Box<dyn Error>> {
-        let load = scope.spawn(|| {
-            let words = ["--rate", "500", "--for", &time, "--availability", "99.99%", "--no-audit"];
-            system.load(&words).map_err(|error| error.to_string())
-        });
+    let load = under_load(&system, (2 * before + dead).as_secs(), &["--rate", "500"], || {
         pass(before);
         system.run(&["kill", "pay"])?; // as it dies, and then it does not come back
         system.run(&["stop", "pay"])?;
@@ -202,7 +261,7 @@ fn dead(seconds: u64) -> Done {
             pass(Duration::from_millis(200));
         }
         say(&format!("  nothing is delayed any more {:.1?} after that", back.elapsed()));
-        Ok(load.join().map_err(|_| "the load panicked")??)
+        Ok(())
     })?;
     tell_load(&load);
     say(&system.audit("2m")?);

@@ -61,6 +61,10 @@ fn codes() -> BTreeMap<String, String> {
         for body in bodies(&text, "fn code(&self) -> &'static str {") {
             codes.extend(literals(body).map(|code| (code.to_owned(), file.clone())));
         }
+        for body in bodies(&text, "\njumun_text::explained! {") {
+            let rows = body.lines().filter_map(|row| row.split_once(" => \"")?.1.split('"').next());
+            codes.extend(rows.map(|code| (code.to_owned(), file.clone())));
+        }
         let calls = ["Failure::new("].into_iter().chain(file.ends_with("failure.rs").then_some("Self::new("));
         for call in calls {
             for (at, _) in text.match_indices(call) {

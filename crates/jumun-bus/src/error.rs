@@ -84,42 +84,25 @@ pub enum BusError {
     Unavailable(String),
 }
 
-impl BusError {
-    /// A code that stays the same over releases.
-    pub const fn code(&self) -> &'static str {
-        match self {
-            Self::InUse { .. } => "bus-in-use",
-            Self::AnotherEpoch { .. } => "bus-another-epoch",
-            Self::AnotherPartitions { .. } => "bus-partitions",
-            Self::Gap { .. } => "bus-gap",
-            Self::Gone { .. } => "bus-gone",
-            Self::Damaged { .. } => "bus-damaged",
-            Self::Newer { .. } => "bus-newer",
-            Self::Missing { .. } => "bus-missing",
-            Self::Unavailable(_) => "bus-unavailable",
-        }
-    }
+/// What to do about a log that another database, or another configuration, has made.
+const MOVE_THE_LOG_AWAY: &str = "Move the folder of this log (bus/<service> in the data folder, or <service> in the folder that the key `bus` names) away while its service is stopped, and start that: it fills the log again from its journal.";
 
-    /// What to do about it.
-    pub const fn remedy(&self) -> &'static str {
-        match self {
-            Self::InUse { .. } => "Stop the other process, or give this system a bus of its own with the key `bus`.",
-            Self::AnotherEpoch { .. } | Self::AnotherPartitions { .. } => {
-                "Move the folder of this log (bus/<service> in the data folder, or <service> in the folder that the key `bus` names) away while its service is stopped, and start that: it fills the log again from its journal."
-            }
-            Self::Gone { .. } => {
-                "Stop the service that publishes them (jumun stop <service>), move its folder on the bus (bus/<service> in the data folder, or <service> in the folder that the key `bus` names) away, and start it (jumun start <service>): it fills its log again from its journal."
-            }
-            Self::Gap { .. } | Self::Damaged { .. } => {
-                "The service of this log fills it again from its journal, within seconds while it runs. Start it if it is stopped (jumun start <service>, or jumun up <system>), then try again."
-            }
-            Self::Newer { .. } => {
-                "Use the newer release. To stay with this one, stop the system and move the folder of this log (bus/<service> in the data folder, or <service> in the folder that the key `bus` names) away: the service fills it again from its journal when it starts."
-            }
-            Self::Missing { .. } => {
-                "Start its service (jumun start <service>, or jumun up <system>): it makes its log, or fills it again from its journal. If it runs, check --data and the key `bus`."
-            }
-            Self::Unavailable(_) => "Check that the bus folder exists, has room, and can be written by this user.",
-        }
-    }
-}
+/// What to do about a log that lacks events.
+const FILLED_AGAIN: &str = "The service of this log fills it again from its journal, within seconds while it runs. Start it if it is stopped (jumun start <service>, or jumun up <system>), then try again.";
+
+jumun_text::explained! { BusError {
+    Self::InUse { .. } => "bus-in-use",
+        "Stop the other process, or give this system a bus of its own with the key `bus`.";
+    Self::AnotherEpoch { .. } => "bus-another-epoch", MOVE_THE_LOG_AWAY;
+    Self::AnotherPartitions { .. } => "bus-partitions", MOVE_THE_LOG_AWAY;
+    Self::Gone { .. } => "bus-gone",
+        "Stop the service that publishes them (jumun stop <service>), move its folder on the bus (bus/<service> in the data folder, or <service> in the folder that the key `bus` names) away, and start it (jumun start <service>): it fills its log again from its journal.";
+    Self::Gap { .. } => "bus-gap", FILLED_AGAIN;
+    Self::Damaged { .. } => "bus-damaged", FILLED_AGAIN;
+    Self::Newer { .. } => "bus-newer",
+        "Use the newer release. To stay with this one, stop the system and move the folder of this log (bus/<service> in the data folder, or <service> in the folder that the key `bus` names) away: the service fills it again from its journal when it starts.";
+    Self::Missing { .. } => "bus-missing",
+        "Start its service (jumun start <service>, or jumun up <system>): it makes its log, or fills it again from its journal. If it runs, check --data and the key `bus`.";
+    Self::Unavailable(_) => "bus-unavailable",
+        "Check that the bus folder exists, has room, and can be written by this user.";
+} }

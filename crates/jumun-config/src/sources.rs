@@ -87,27 +87,13 @@ pub enum ConfigError {
     },
 }
 
-impl ConfigError {
-    /// The error code. It stays the same over releases.
-    pub const fn code(&self) -> &'static str {
-        match self {
-            Self::Unreadable(_) => "configuration-unreadable",
-            Self::UnknownKey(_) => "configuration-unknown-key",
-            Self::Invalid { .. } => "configuration-invalid",
-        }
-    }
-
-    /// What the operator can do about it.
-    pub const fn remedy(&self) -> &'static str {
-        match self {
-            Self::Unreadable(_) => "Correct the file, or name another one with --config.",
-            Self::UnknownKey(_) => {
-                "Correct its spelling in jumun.toml, the environment (JUMUN__…) or --set; or delete it."
-            }
-            Self::Invalid { .. } => "Correct the value in jumun.toml, the environment (JUMUN__…) or --set.",
-        }
-    }
-}
+jumun_text::explained! { ConfigError {
+    Self::Unreadable(_) => "configuration-unreadable", "Correct the file, or name another one with --config.";
+    Self::UnknownKey(_) => "configuration-unknown-key",
+        "Correct its spelling in jumun.toml, the environment (JUMUN__…) or --set; or delete it.";
+    Self::Invalid { .. } => "configuration-invalid",
+        "Correct the value in jumun.toml, the environment (JUMUN__…) or --set.";
+} }
 
 impl From<Invalid> for ConfigError {
     fn from(Invalid { key, why }: Invalid) -> Self {

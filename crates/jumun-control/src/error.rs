@@ -29,34 +29,20 @@ pub enum ControlError {
 }
 
 impl ControlError {
-    /// A code that stays the same over releases.
-    pub const fn code(&self) -> &'static str {
-        match self {
-            Self::NotRunning { .. } => "service-not-running",
-            Self::NoAnswer(_) => "service-silent",
-            Self::Version { .. } => "control-version",
-            Self::Refused(_) => "service-refused",
-        }
-    }
-
-    /// What to do about it.
-    pub const fn remedy(&self) -> &'static str {
-        match self {
-            Self::NotRunning { .. } => "Start it (jumun start <service>, or jumun up <system>), or check --data.",
-            Self::NoAnswer(_) => {
-                "Look at its log (jumun logs <service>). If it hangs, restart it (jumun restart <service>): nothing is lost by that."
-            }
-            Self::Version { .. } => {
-                "Use the program of the release that runs, or stop the system and start it with this one (jumun up <system>)."
-            }
-            Self::Refused(_) => "Do what it says, then try again.",
-        }
-    }
-
     pub(crate) fn no_answer(why: impl Display) -> Self {
         Self::NoAnswer(why.to_string())
     }
 }
+
+jumun_text::explained! { ControlError {
+    Self::NotRunning { .. } => "service-not-running",
+        "Start it (jumun start <service>, or jumun up <system>), or check --data.";
+    Self::NoAnswer(_) => "service-silent",
+        "Look at its log (jumun logs <service>). If it hangs, restart it (jumun restart <service>): nothing is lost by that.";
+    Self::Version { .. } => "control-version",
+        "Use the program of the release that runs, or stop the system and start it with this one (jumun up <system>).";
+    Self::Refused(_) => "service-refused", "Do what it says, then try again.";
+} }
 
 /// A refusal, as it is sent.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

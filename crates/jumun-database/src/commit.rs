@@ -85,20 +85,8 @@ pub enum ReadError {
     Failed(DatabaseFailure),
 }
 
-impl ReadError {
-    /// A code that stays the same over releases.
-    pub const fn code(&self) -> &'static str {
-        match self {
-            Self::TooLong | Self::Unavailable(_) => "database-unreadable",
-            Self::Failed(failure) => failure.code(),
-        }
-    }
-
-    /// What to do about it.
-    pub const fn remedy(&self) -> &'static str {
-        match self {
-            Self::TooLong | Self::Unavailable(_) => "Try again when the machine is less busy, or ask for less.",
-            Self::Failed(failure) => failure.remedy(),
-        }
-    }
-}
+jumun_text::explained! { ReadError {
+    Self::TooLong | Self::Unavailable(_) => "database-unreadable",
+        "Try again when the machine is less busy, or ask for less.";
+    Self::Failed(failure) => failure.code(), failure.remedy();
+} }

@@ -24,29 +24,6 @@ pub enum DatabaseFailure {
 }
 
 impl DatabaseFailure {
-    /// A code that stays the same over releases.
-    pub const fn code(&self) -> &'static str {
-        match self {
-            Self::Damaged { .. } => "database-damaged",
-            Self::Gone { .. } => "database-gone",
-        }
-    }
-
-    /// What to do about it.
-    pub const fn remedy(&self) -> &'static str {
-        match self {
-            Self::Damaged { .. } => DAMAGED_REMEDY,
-            Self::Gone { is_file_there: true, .. } => {
-                "Stop the system and start it again: the database file has everything that was acknowledged."
-            }
-            Self::Gone { .. } => {
-                "Stop the system. Put the files back (where a folder was moved, nothing may be left at its path), or move \
-                 what is left of them (-wal, -shm) aside and restore the latest copy; a service that has only views needs \
-                 no copy. Then start again."
-            }
-        }
-    }
-
     /// What a client of the service may know of it: no path.
     pub const fn for_clients(&self) -> &'static str {
         match self {
@@ -59,6 +36,16 @@ impl DatabaseFailure {
         }
     }
 }
+
+jumun_text::explained! { DatabaseFailure {
+    Self::Damaged { .. } => "database-damaged", DAMAGED_REMEDY;
+    Self::Gone { is_file_there: true, .. } => "database-gone",
+        "Stop the system and start it again: the database file has everything that was acknowledged.";
+    Self::Gone { .. } => "database-gone",
+        "Stop the system. Put the files back (where a folder was moved, nothing may be left at its path), or move \
+         what is left of them (-wal, -shm) aside and restore the latest copy; a service that has only views needs \
+         no copy. Then start again.";
+} }
 
 /// What to do about a damaged file, when it is opened and while it is open.
 ///

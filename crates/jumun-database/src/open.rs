@@ -76,41 +76,22 @@ pub enum OpenError {
     },
 }
 
-impl OpenError {
-    /// A code that stays the same over releases.
-    pub const fn code(&self) -> &'static str {
-        match self {
-            Self::InUse { .. } => "database-in-use",
-            Self::Missing { .. } => "database-missing",
-            Self::Older { .. } => "database-older",
-            Self::Newer { .. } => "database-newer",
-            Self::Foreign { .. } => "database-foreign",
-            Self::Partitions { .. } => "database-partitions",
-            Self::Damaged { .. } => "database-damaged",
-            Self::Unusable { .. } => "database-unusable",
-        }
-    }
-
-    /// What to do about it.
-    pub const fn remedy(&self) -> &'static str {
-        match self {
-            Self::InUse { .. } => "Stop the other process, or give this one another data folder (--data).",
-            Self::Missing { .. } => {
-                "Start the system (jumun up <system>): its services make their databases. Or name the folder of its data with --data."
-            }
-            Self::Older { .. } => "Start the system once (jumun up <system>): it brings the database to this release.",
-            Self::Newer { .. } => "Use the newer release, or restore the copy that was made before the upgrade.",
-            Self::Foreign { .. } => {
-                "Move this file away and restore the database of this service in its place, or set `database` of this service to where that is."
-            }
-            Self::Partitions { .. } => "Use the release that made this database, or restore a copy that this one made.",
-            Self::Damaged { .. } => DAMAGED_REMEDY,
-            Self::Unusable { .. } => {
-                "Check that the file and its folder exist, have room, and can be read and written by this user."
-            }
-        }
-    }
-}
+jumun_text::explained! { OpenError {
+    Self::InUse { .. } => "database-in-use", "Stop the other process, or give this one another data folder (--data).";
+    Self::Missing { .. } => "database-missing",
+        "Start the system (jumun up <system>): its services make their databases. Or name the folder of its data with --data.";
+    Self::Older { .. } => "database-older",
+        "Start the system once (jumun up <system>): it brings the database to this release.";
+    Self::Newer { .. } => "database-newer",
+        "Use the newer release, or restore the copy that was made before the upgrade.";
+    Self::Foreign { .. } => "database-foreign",
+        "Move this file away and restore the database of this service in its place, or set `database` of this service to where that is.";
+    Self::Partitions { .. } => "database-partitions",
+        "Use the release that made this database, or restore a copy that this one made.";
+    Self::Damaged { .. } => "database-damaged", DAMAGED_REMEDY;
+    Self::Unusable { .. } => "database-unusable",
+        "Check that the file and its folder exist, have room, and can be read and written by this user.";
+} }
 
 /// The identity of a database.
 #[derive(Debug, Clone, PartialEq, Eq)]

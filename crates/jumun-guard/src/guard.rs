@@ -88,30 +88,16 @@ impl Refusal {
             Self::Full | Self::NoTime => None,
         }
     }
-
-    /// The error code. It stays the same over releases.
-    pub const fn code(&self) -> &'static str {
-        match self {
-            Self::Open { .. } => "circuit-open",
-            Self::Full => "bulkhead-full",
-            Self::NoTime => "no-time-left",
-        }
-    }
-
-    /// What the operator can do about it.
-    pub const fn remedy(&self) -> &'static str {
-        match self {
-            Self::Open { .. } => {
-                "Look at the neighbour: too many calls to it failed or were slow. The breaker probes it by itself."
-            }
-            Self::Full => {
-                "Look at the neighbour: it is slow. If it can take more calls at once, raise its admission.max_concurrent, and \
-                 bulkhead.max_concurrent of its caller."
-            }
-            Self::NoTime => "Raise the caller's time limit, or lower bulkhead.max_wait.",
-        }
-    }
 }
+
+jumun_text::explained! { Refusal {
+    Self::Open { .. } => "circuit-open",
+        "Look at the neighbour: too many calls to it failed or were slow. The breaker probes it by itself.";
+    Self::Full => "bulkhead-full",
+        "Look at the neighbour: it is slow. If it can take more calls at once, raise its admission.max_concurrent, and \
+         bulkhead.max_concurrent of its caller.";
+    Self::NoTime => "no-time-left", "Raise the caller's time limit, or lower bulkhead.max_wait.";
+} }
 
 impl From<Verdict> for Report {
     fn from(verdict: Verdict) -> Self {

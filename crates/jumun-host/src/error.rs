@@ -89,55 +89,32 @@ pub enum HostError {
     Bus(#[from] BusError),
 }
 
-impl HostError {
-    /// The error code. It stays the same over releases.
-    pub const fn code(&self) -> &'static str {
-        match self {
-            Self::System { .. } => "system-invalid",
-            Self::Settings(_) => "configuration-invalid",
-            Self::Guard(error) => error.code(),
-            Self::Sender(error) => error.code(),
-            Self::Telemetry(error) => error.code(),
-            Self::Lost { .. } | Self::LogOnly { .. } => "database-lost",
-            Self::Replaced { .. } => "database-replaced",
-            Self::Behind { .. } => "bus-ahead",
-            Self::Database(error) | Self::DamagedViews(error) | Self::TakenAway(error) => error.code(),
-            Self::Bus(error) => error.code(),
-        }
-    }
+/// What to do about a database of views that is not the right one.
+const FILL_THE_VIEWS_AGAIN: &str = "Move this file and those beside it (-wal, -shm) away, and start the system: this service fills its views again from the log.";
 
-    /// What the operator can do about it.
-    pub const fn remedy(&self) -> &'static str {
-        match self {
-            Self::System { .. } => "Correct the declaration of the system; its tests find the same problems.",
-            Self::Settings(_) => "Correct the value in jumun.toml, the environment (JUMUN__…) or --set.",
-            Self::Guard(error) => error.remedy(),
-            Self::Sender(error) => error.remedy(),
-            Self::Telemetry(error) => error.remedy(),
-            Self::Lost { has_views_only: true, .. } => {
-                "Start the system (jumun up <system>): this service fills its views again from the log. If that was cut (key `retention`), the service then says bus-gone, and how to fill the log again."
-            }
-            Self::Replaced { has_views_only: true, .. } | Self::DamagedViews(_) => {
-                "Move this file and those beside it (-wal, -shm) away, and start the system: this service fills its views again from the log."
-            }
-            Self::TakenAway(_) => {
-                "Stop the system, then start it (jumun up <system>): its services make their databases."
-            }
-            Self::Lost { .. } => {
-                "Restore the newest copy of this file. If there is none, restore the whole data folder of the system from one backup, or move it away (all of it, and the bus if the key `bus` names another folder: the other databases do not fit an empty one) and start the system with nothing."
-            }
-            Self::LogOnly { .. } => {
-                "If that is the bus of another system, give this system a bus of its own with the key `bus`. If not, restore the newest copy of this file; if there is none, restore the whole data folder and the bus of the system from one backup, or move both away and start the system with nothing."
-            }
-            Self::Replaced { .. } => {
-                "Restore the newest copy of this file. If all databases here come from one backup, move `epochs` and `bus` of this system away and start. If there is no copy, restore the whole data folder of the system from one backup, or move it away (all of it, and the bus if the key `bus` names another folder: the other databases do not fit another one) and start the system with nothing."
-            }
-            Self::Behind { .. } => AHEAD_REMEDY,
-            Self::Database(error) => error.remedy(),
-            Self::Bus(error) => error.remedy(),
-        }
-    }
-}
+jumun_text::explained! { HostError {
+    Self::System { .. } => "system-invalid", "Correct the declaration of the system; its tests find the same problems.";
+    Self::Settings(_) => "configuration-invalid",
+        "Correct the value in jumun.toml, the environment (JUMUN__…) or --set.";
+    Self::Guard(error) => error.code(), error.remedy();
+    Self::Sender(error) => error.code(), error.remedy();
+    Self::Telemetry(error) => error.code(), error.remedy();
+    Self::Lost { has_views_only: true, .. } => "database-lost",
+        "Start the system (jumun up <system>): this service fills its views again from the log. If that was cut (key `retention`), the service then says bus-gone, and how to fill the log again.";
+    Self::Replaced { has_views_only: true, .. } => "database-replaced", FILL_THE_VIEWS_AGAIN;
+    Self::DamagedViews(error) => error.code(), FILL_THE_VIEWS_AGAIN;
+    Self::TakenAway(error) => error.code(),
+        "Stop the system, then start it (jumun up <system>): its services make their databases.";
+    Self::Lost { .. } => "database-lost",
+        "Restore the newest copy of this file. If there is none, restore the whole data folder of the system from one backup, or move it away (all of it, and the bus if the key `bus` names another folder: the other databases do not fit an empty one) and start the system with nothing.";
+    Self::LogOnly { .. } => "database-lost",
+        "If that is the bus of another system, give this system a bus of its own with the key `bus`. If not, restore the newest copy of this file; if there is none, restore the whole data folder and the bus of the system from one backup, or move both away and start the system with nothing.";
+    Self::Replaced { .. } => "database-replaced",
+        "Restore the newest copy of this file. If all databases here come from one backup, move `epochs` and `bus` of this system away and start. If there is no copy, restore the whole data folder of the system from one backup, or move it away (all of it, and the bus if the key `bus` names another folder: the other databases do not fit another one) and start the system with nothing.";
+    Self::Behind { .. } => "bus-ahead", AHEAD_REMEDY;
+    Self::Database(error) => error.code(), error.remedy();
+    Self::Bus(error) => error.code(), error.remedy();
+} }
 
 /// Refuses a system whose declaration has problems.
 ///

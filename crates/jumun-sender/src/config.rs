@@ -183,27 +183,14 @@ impl InvalidConfig {
     pub(crate) fn value(key: impl Into<String>, why: impl Into<String>) -> Self {
         Self::Value { key: key.into(), why: why.into() }
     }
-
-    /// The error code. It stays the same over releases.
-    pub const fn code(&self) -> &'static str {
-        match self {
-            Self::Value { .. } => "sender-configuration-invalid",
-            Self::Template { .. } => "template-invalid",
-        }
-    }
-
-    /// What the operator can do about it.
-    pub const fn remedy(&self) -> &'static str {
-        match self {
-            Self::Value { .. } => {
-                "Correct the value under notification.sender in jumun.toml, the environment (JUMUN__…) or --set."
-            }
-            Self::Template { .. } => {
-                "Correct the line that the message names, or delete the file: then the text of the system applies. docs/notifications.md describes the format."
-            }
-        }
-    }
 }
+
+jumun_text::explained! { InvalidConfig {
+    Self::Value { .. } => "sender-configuration-invalid",
+        "Correct the value under notification.sender in jumun.toml, the environment (JUMUN__…) or --set.";
+    Self::Template { .. } => "template-invalid",
+        "Correct the line that the message names, or delete the file: then the text of the system applies. docs/notifications.md describes the format.";
+} }
 
 impl From<Invalid> for InvalidConfig {
     fn from(Invalid { key, why }: Invalid) -> Self {

@@ -36,23 +36,12 @@ pub enum TelemetryError {
     },
 }
 
-impl TelemetryError {
-    /// A code that is stable across releases.
-    pub const fn code(&self) -> &'static str {
-        match self {
-            Self::NotBuilt => "otlp-not-built",
-            Self::Exporter { .. } => "otlp-unusable",
-        }
-    }
-
-    /// What an operator can do about it.
-    pub const fn remedy(&self) -> &'static str {
-        match self {
-            Self::NotBuilt => "Build with --features otlp, or remove telemetry.otlp and OTEL_EXPORTER_OTLP_ENDPOINT.",
-            Self::Exporter { .. } => "Correct telemetry.otlp (http://host:4318) and the OTEL_EXPORTER_OTLP variables.",
-        }
-    }
-}
+jumun_text::explained! { TelemetryError {
+    Self::NotBuilt => "otlp-not-built",
+        "Build with --features otlp, or remove telemetry.otlp and OTEL_EXPORTER_OTLP_ENDPOINT.";
+    Self::Exporter { .. } => "otlp-unusable",
+        "Correct telemetry.otlp (http://host:4318) and the OTEL_EXPORTER_OTLP variables.";
+} }
 
 /// The role of a span in a call or an event.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -1,5 +1,5 @@
 //! Text as people see it and write it: what is visible, what is equal, what is safe to show on a terminal, and how
-//! durations and sizes are written ([`units`]).
+//! durations and sizes are written ([`units`]). And how an error explains itself ([`explained!`]).
 //!
 //! Three kinds of characters show nothing by themselves, and each is treated in its own way:
 //!
@@ -19,6 +19,7 @@ mod canonical;
 mod classes;
 mod context;
 mod escape;
+mod explained;
 pub mod units;
 
 pub use canonical::{Unfit, canonical, canonical_or_same, respelled};

@@ -80,25 +80,11 @@ pub enum ServeError {
     Consumer(#[from] ConsumerError),
 }
 
-impl ServeError {
-    /// A code that stays the same over releases.
-    pub const fn code(&self) -> &'static str {
-        match self {
-            Self::Shared(error) => error.code(),
-            Self::Relay(error) => error.code(),
-            Self::Consumer(error) => error.code(),
-        }
-    }
-
-    /// What to do about it.
-    pub const fn remedy(&self) -> &'static str {
-        match self {
-            Self::Shared(error) => error.remedy(),
-            Self::Relay(error) => error.remedy(),
-            Self::Consumer(error) => error.remedy(),
-        }
-    }
-}
+jumun_text::explained! { ServeError {
+    Self::Shared(error) => error.code(), error.remedy();
+    Self::Relay(error) => error.code(), error.remedy();
+    Self::Consumer(error) => error.code(), error.remedy();
+} }
 
 /// Recovers what an earlier process left, serves until it is stopped, then drains.
 pub async fn serve(engine: Engine, serving: Serving) -> Result<(), ServeError> {

@@ -145,31 +145,15 @@ pub enum ConsumerError {
     Database(#[from] ReadError),
 }
 
-impl ConsumerError {
-    /// A code that stays the same over releases.
-    pub const fn code(&self) -> &'static str {
-        match self {
-            Self::Full(_) => "parked-full",
-            Self::Bus(error) => error.code(),
-            Self::Database(error) => error.code(),
-        }
-    }
-
-    /// What to do about it.
-    pub const fn remedy(&self) -> &'static str {
-        match self {
-            Self::Full(_) => {
-                "Look which events are parked, and why (jumun parked list). Correct what fails on them, mostly the release, and restart the service: it applies them again (so does jumun parked retry). Discard those of an order that nothing else helps (jumun parked discard)."
-            }
-            // The source can fill its log again, but never with the events that were applied here.
-            Self::Bus(BusError::AnotherEpoch { .. }) => {
-                "If the service of this log says the same, do what it says. Otherwise its database is another one than the one whose events this service has applied: restore the whole data folder of the system from one backup. A service that has only views may begin again: stop it (jumun stop <service>), move its database and the files beside it (-wal, -shm) away, and start it (jumun start <service>)."
-            }
-            Self::Bus(error) => error.remedy(),
-            Self::Database(error) => error.remedy(),
-        }
-    }
-}
+jumun_text::explained! { ConsumerError {
+    Self::Full(_) => "parked-full",
+        "Look which events are parked, and why (jumun parked list). Correct what fails on them, mostly the release, and restart the service: it applies them again (so does jumun parked retry). Discard those of an order that nothing else helps (jumun parked discard).";
+    // The source can fill its log again, but never with the events that were applied here.
+    Self::Bus(BusError::AnotherEpoch { .. }) => "bus-another-epoch",
+        "If the service of this log says the same, do what it says. Otherwise its database is another one than the one whose events this service has applied: restore the whole data folder of the system from one backup. A service that has only views may begin again: stop it (jumun stop <service>), move its database and the files beside it (-wal, -shm) away, and start it (jumun start <service>).";
+    Self::Bus(error) => error.code(), error.remedy();
+    Self::Database(error) => error.code(), error.remedy();
+} }
 
 type PositionKey = (String, u16);
 

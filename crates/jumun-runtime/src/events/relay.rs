@@ -43,25 +43,11 @@ pub enum RelayError {
 /// What to do about a database that lacks events of its service which others have.
 pub const AHEAD_REMEDY: &str = "Restore the newest copy of this database: other services have applied its later events. If there is none, restore the whole data folder of the system from one backup, or move it away (all of it, and the bus if the key `bus` names another folder) and start the system with nothing.";
 
-impl RelayError {
-    /// A code that stays the same over releases.
-    pub const fn code(&self) -> &'static str {
-        match self {
-            Self::BusAhead { .. } => "bus-ahead",
-            Self::Bus(error) => error.code(),
-            Self::Journal(error) => error.code(),
-        }
-    }
-
-    /// What to do about it.
-    pub const fn remedy(&self) -> &'static str {
-        match self {
-            Self::BusAhead { .. } => AHEAD_REMEDY,
-            Self::Bus(error) => error.remedy(),
-            Self::Journal(error) => error.remedy(),
-        }
-    }
-}
+jumun_text::explained! { RelayError {
+    Self::BusAhead { .. } => "bus-ahead", AHEAD_REMEDY;
+    Self::Bus(error) => error.code(), error.remedy();
+    Self::Journal(error) => error.code(), error.remedy();
+} }
 
 /// The relay of one service.
 #[derive(Clone)]

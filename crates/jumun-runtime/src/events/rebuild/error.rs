@@ -54,41 +54,19 @@ pub enum RebuildError {
     Defect(String),
 }
 
-impl RebuildError {
-    /// A code that stays the same over releases.
-    pub const fn code(&self) -> &'static str {
-        match self {
-            Self::NoView { .. } => "view-unknown",
-            Self::AtWork => "rebuild-at-work",
-            Self::GivenUp => "rebuild-given-up",
-            Self::Bus(error) => error.code(),
-            Self::LogEnds(_) => "bus-behind",
-            Self::Event { .. } => "event-unfoldable",
-            Self::Read(error) => error.code(),
-            Self::Write(CommitError::Failed(failure)) => failure.code(),
-            Self::Write(_) => "database-not-done",
-            Self::Defect(_) => "defect",
-        }
-    }
-
-    /// What to do about it.
-    pub const fn remedy(&self) -> &'static str {
-        match self {
-            Self::NoView { .. } => "Name a service that has a view, or one of its views.",
-            Self::AtWork => "Wait for its end, or end the command that started it.",
-            Self::GivenUp => "Start it again; the old rows are unchanged.",
-            Self::Bus(error) => error.remedy(),
-            Self::LogEnds(_) => {
-                "Start the service that publishes these events (jumun start <service>): it fills the log again. Then try again."
-            }
-            Self::Event { .. } => "Run a release that can read this event; the old rows are unchanged.",
-            Self::Read(error) => error.remedy(),
-            Self::Write(CommitError::Failed(failure)) => failure.remedy(),
-            Self::Write(_) => "See that the disk has room for a second copy of the view, then try again.",
-            Self::Defect(_) => "Please report it; the old rows are unchanged.",
-        }
-    }
-}
+jumun_text::explained! { RebuildError {
+    Self::NoView { .. } => "view-unknown", "Name a service that has a view, or one of its views.";
+    Self::AtWork => "rebuild-at-work", "Wait for its end, or end the command that started it.";
+    Self::GivenUp => "rebuild-given-up", "Start it again; the old rows are unchanged.";
+    Self::Bus(error) => error.code(), error.remedy();
+    Self::LogEnds(_) => "bus-behind",
+        "Start the service that publishes these events (jumun start <service>): it fills the log again. Then try again.";
+    Self::Event { .. } => "event-unfoldable", "Run a release that can read this event; the old rows are unchanged.";
+    Self::Read(error) => error.code(), error.remedy();
+    Self::Write(CommitError::Failed(failure)) => failure.code(), failure.remedy();
+    Self::Write(_) => "database-not-done", "See that the disk has room for a second copy of the view, then try again.";
+    Self::Defect(_) => "defect", "Please report it; the old rows are unchanged.";
+} }
 
 impl From<RebuildError> for RebuildReport {
     fn from(error: RebuildError) -> Self {

@@ -7,10 +7,8 @@ use jumun_control::{
 use jumun_guard::State;
 use std::path::PathBuf;
 use tempfile::TempDir;
-use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt},
-    net::{UnixListener, UnixStream},
-};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{UnixListener, UnixStream};
 
 struct Process {
     folder: TempDir,

@@ -14,15 +14,11 @@ use crate::{
     spec::Spec,
 };
 use jumun_control::{ProcessState, ProcessStatus};
-use std::{
-    io,
-    net::TcpListener,
-    time::{Duration, Instant},
-};
-use tokio::{
-    sync::{mpsc, watch},
-    time::{MissedTickBehavior, interval, sleep, sleep_until},
-};
+use std::io;
+use std::net::TcpListener;
+use std::time::{Duration, Instant};
+use tokio::sync::{mpsc, watch};
+use tokio::time::{MissedTickBehavior, interval, sleep, sleep_until};
 
 /// Keeps one process running.
 pub(crate) struct Keeper {

@@ -3,11 +3,9 @@
 use super::files::Files;
 use crate::{DatabaseFailure, ReadError, limits};
 use rusqlite::{Error, ErrorCode};
-use std::{
-    path::{Path, PathBuf},
-    sync::{Mutex, OnceLock, PoisonError},
-    time::Instant,
-};
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, OnceLock, PoisonError};
+use std::time::Instant;
 
 /// The condition of one database, for all that use it in this process.
 #[derive(Debug)]

@@ -77,6 +77,21 @@ impl Findings {
     }
 }
 
+/// The sums of a system in which an order exists only if it is paid: all that was taken stands for an order, is refunded, or is
+/// voided.
+pub mod payments {
+    /// All payments that were ever taken.
+    pub const MONEY_IN: &str = "money in";
+    /// Payments of orders that are not cancelled.
+    pub const STANDING: &str = "standing";
+    /// Payments that were given back because their order was cancelled.
+    pub const REFUNDED: &str = "refunded";
+    /// Payments that were given back because their order was never placed.
+    pub const VOIDED: &str = "voided";
+    /// What [`MONEY_IN`] consists of, for [`System::ledger`](crate::System::ledger).
+    pub const PARTS: &[&str] = &[STANDING, REFUNDED, VOIDED];
+}
+
 /// An equation over sums: `whole = parts[0] + parts[1] + …`.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Ledger {

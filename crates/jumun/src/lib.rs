@@ -186,7 +186,7 @@ pub use aggregate::{
     conflict, declined, emit, invalid, not_found, nothing,
 };
 pub use ask::{Answer, Answers, Ask, AskTarget, Asked, Reply};
-pub use audit::{Case, Findings, Ledger};
+pub use audit::{Case, Findings, Ledger, payments};
 pub use check::Problem;
 pub use describe::{EventModel, Instances, PolicyModel, SchemaOf};
 pub use event::{EventType, PublishedLanguage};

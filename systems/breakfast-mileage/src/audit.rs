@@ -3,16 +3,8 @@
 use crate::mileage::{Mileage, MileageStatus, MileageView};
 use crate::order::{Order, OrderStatus};
 use crate::payment::{Pay, PayStatus};
+use jumun::payments::{MONEY_IN, REFUNDED, STANDING, VOIDED};
 use jumun::{Aggregate, Case, Findings, Won};
-
-/// All payments that were ever taken.
-pub const MONEY_IN: &str = "money in";
-/// Amounts of orders and direct payments that are not cancelled.
-pub const STANDING: &str = "standing";
-/// Amounts of cancelled orders and cancelled direct payments.
-pub const REFUNDED: &str = "refunded";
-/// Payments that were given back because their order was never placed.
-pub const VOIDED: &str = "voided";
 
 /// An order that is not cancelled has a payment of the same amount, a cancelled one a cancelled payment. Without an order
 /// only direct payments stand. Mileage stands exactly if its payment does, with amount × rate points; the view agrees.

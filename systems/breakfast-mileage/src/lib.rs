@@ -9,7 +9,7 @@ pub mod mileage;
 pub mod order;
 pub mod payment;
 
-use jumun::{LoadLine, ReadModel, Resource, Service, System, SystemModel};
+use jumun::{LoadLine, ReadModel, Resource, Service, System, SystemModel, payments};
 use mileage::{EARN, Earn, Mileage, MileageView};
 use order::Order;
 use payment::{PAY, Pay, PayForOrder};
@@ -36,7 +36,7 @@ pub fn system() -> SystemModel {
         .service(Service::new("payment", 8084).aggregate(payment).asks(&EARN).default_of("shed", "all"))
         .service(Service::new("mileage", 8087).aggregate(mileage).view(view).default_of("shed", "all"))
         .audit(audit::audit)
-        .ledger(audit::MONEY_IN, &[audit::STANDING, audit::REFUNDED, audit::VOIDED])
+        .ledger(payments::MONEY_IN, payments::PARTS)
         .load(LoadLine {
             path: "/orders",
             body: r#"{"qty":1,"amount":4000,"customerId":"kim"}"#,

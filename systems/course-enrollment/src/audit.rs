@@ -5,17 +5,12 @@ use crate::notification::{Kind, Notification};
 use crate::order::{Order, OrderStatus};
 use crate::pay::{Payment, PaymentStatus};
 use crate::reservation::{Reservation, ReservationStatus};
+use jumun::payments::{REFUNDED, STANDING, VOIDED};
 use jumun::{Aggregate, Case, Findings, View};
 use std::collections::BTreeSet;
 
 /// All payments that were ever taken.
 pub const PAID: &str = "paid";
-/// Orders that are placed and paid.
-pub const STANDING: &str = "standing";
-/// Payments that were refunded because their order was cancelled.
-pub const REFUNDED: &str = "refunded";
-/// Payments that were voided because their order was never placed.
-pub const VOIDED: &str = "voided";
 
 /// All rows of one order.
 struct Rows {

@@ -15,7 +15,7 @@ pub mod reservation;
 pub mod values;
 
 use infomation::Infomation;
-use jumun::{LoadLine, ReadModel, Resource, Service, System, SystemModel, Text};
+use jumun::{LoadLine, ReadModel, Resource, Service, System, SystemModel, Text, payments};
 use notification::{Notification, SEND};
 use order::Order;
 use pay::{PAY, Pay, Payment};
@@ -64,7 +64,7 @@ pub fn system() -> SystemModel {
         .service(Service::new("reservation", 8083).aggregate(reservation))
         .service(Service::new("notification", 8084).aggregate(notification).view(infomation).asks(&SEND).texts(TEXTS))
         .audit(audit::audit)
-        .ledger(audit::PAID, &[audit::STANDING, audit::REFUNDED, audit::VOIDED])
+        .ledger(audit::PAID, payments::PARTS)
         .load(LoadLine {
             path: "/orders",
             body: r#"{"orderId": 2, "eduNo": 102}"#,

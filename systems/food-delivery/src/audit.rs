@@ -5,16 +5,8 @@ use crate::delivery::{Delivery, DeliveryStatus};
 use crate::order::{Order, OrderStatus};
 use crate::payment::{Payinfo, PaymentStatus};
 use crate::store::StoreOrder;
+use jumun::payments::{MONEY_IN, REFUNDED, STANDING, VOIDED};
 use jumun::{Aggregate, Case, Findings, View};
-
-/// All payments that were ever taken.
-pub const MONEY_IN: &str = "money in";
-/// Prices of orders that are not cancelled.
-pub const STANDING: &str = "standing";
-/// Prices of cancelled orders.
-pub const REFUNDED: &str = "refunded";
-/// Payments that were voided because their order was never placed.
-pub const VOIDED: &str = "voided";
 
 /// All rows of one order.
 struct Rows {

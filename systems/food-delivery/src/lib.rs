@@ -13,7 +13,7 @@ pub mod store;
 
 use dashboard::Dashboard;
 use delivery::Delivery;
-use jumun::{LoadLine, ReadModel, Resource, Service, System, SystemModel};
+use jumun::{LoadLine, ReadModel, Resource, Service, System, SystemModel, payments};
 use order::Order;
 use payment::{PAY, Pay, Payinfo};
 use store::StoreOrder;
@@ -47,7 +47,7 @@ pub fn system() -> SystemModel {
         .service(Service::new("payment", 8084).aggregate(payment))
         .service(Service::new("dashboard", 8085).view(dashboard))
         .audit(audit::audit)
-        .ledger(audit::MONEY_IN, &[audit::STANDING, audit::REFUNDED, audit::VOIDED])
+        .ledger(payments::MONEY_IN, payments::PARTS)
         .load(LoadLine {
             path: "/orders",
             body: r#"{"storeName":"s","itemName":"i","itemQty":1,"price":1000}"#,

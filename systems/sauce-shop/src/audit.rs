@@ -4,16 +4,8 @@ use crate::dashboard::{OrderDashboard, State};
 use crate::delivery::{Delivery, DeliveryState};
 use crate::order::{Order, OrderState};
 use crate::payment::{Payment, PaymentStatus};
+use jumun::payments::{MONEY_IN, REFUNDED, STANDING, VOIDED};
 use jumun::{Aggregate, Case, Findings, View};
-
-/// All payments that were ever taken.
-pub const MONEY_IN: &str = "money in";
-/// Prices of orders that are not cancelled.
-pub const STANDING: &str = "standing";
-/// Prices of cancelled orders.
-pub const REFUNDED: &str = "refunded";
-/// Payments that were voided because their order was never placed.
-pub const VOIDED: &str = "voided";
 
 /// An order that is not cancelled has a payment of the same price and a delivery; a cancelled order is refunded, and its
 /// delivery is cancelled. Without an order there is no payment that is not voided and no delivery. The view agrees.

@@ -12,7 +12,7 @@ pub mod payment;
 
 use dashboard::OrderDashboard;
 use delivery::Delivery;
-use jumun::{LoadLine, ReadModel, Resource, Service, System, SystemModel};
+use jumun::{LoadLine, ReadModel, Resource, Service, System, SystemModel, payments};
 use order::Order;
 use payment::{PAY, Pay, Payment, PaymentStatus};
 
@@ -39,7 +39,7 @@ pub fn system() -> SystemModel {
         .service(Service::new("delivery", 8086).aggregate(delivery))
         .service(Service::new("orderdashboard", 8087).view(dashboard))
         .audit(audit::audit)
-        .ledger(audit::MONEY_IN, &[audit::STANDING, audit::REFUNDED, audit::VOIDED])
+        .ledger(payments::MONEY_IN, payments::PARTS)
         .load(LoadLine {
             path: "/orders",
             body: r#"{"branchId":"1","sauceId":"1","qty":10,"price":10000}"#,

@@ -245,24 +245,33 @@ async fn a_file_that_goes_is_missed_also_when_nothing_is_committed() {
     until("it is missed", || database.failure().is_some()).await;
 }
 
-#[tokio::test]
-async fn a_log_that_is_deleted_takes_nothing_with_it() {
+/// A database with orders 1 to 20, just after its log was deleted.
+async fn without_its_log() -> (TempDir, SqliteDatabase) {
     let folder = tempfile::tempdir().unwrap();
     let database = SqliteDatabase::open(&file(&folder), schema(1)).unwrap();
     for id in 1..=20 {
         database.commit(one(id)).await.unwrap();
     }
     fs::remove_file(beside(&file(&folder), "-wal")).unwrap();
+    (folder, database)
+}
+
+async fn has_all_orders_when_it_opens_again(folder: &TempDir, database: SqliteDatabase) -> SqliteDatabase {
+    database.close().await;
+    drop(database);
+    let database = SqliteDatabase::open(&file(folder), schema(1)).unwrap();
+    assert_eq!(database.scan("orders", 0, 100).await.unwrap().len(), 20);
+    database
+}
+
+#[tokio::test]
+async fn a_log_that_is_deleted_takes_nothing_with_it() {
+    let (folder, database) = without_its_log().await;
     until("what it held is in the database", || {
         database.failure().is_some() && database.stats().log.unfolded_bytes == 0
     })
     .await;
-    database.close().await;
-    drop(database);
-
-    let database = SqliteDatabase::open(&file(&folder), schema(1)).unwrap();
-    assert_eq!(database.scan("orders", 0, 100).await.unwrap().len(), 20);
-    database.commit(one(21)).await.unwrap();
+    has_all_orders_when_it_opens_again(&folder, database).await.commit(one(21)).await.unwrap();
 }
 
 /// A reader keeps the log from being folded back whole: it is tried again until that has gone.
@@ -282,25 +291,14 @@ async fn a_log_that_is_deleted_under_a_reader_is_folded_back_when_that_has_gone(
     assert!(database.stats().log.unfolded_bytes > 0);
     reader.end();
     until("what it held is in the database", || database.stats().log.unfolded_bytes == 0).await;
-    database.close().await;
-    drop(database);
-    let database = SqliteDatabase::open(&file(&folder), schema(1)).unwrap();
-    assert_eq!(database.scan("orders", 0, 100).await.unwrap().len(), 20);
+    has_all_orders_when_it_opens_again(&folder, database).await;
 }
 
 /// Nobody has looked at the files since.
 #[tokio::test]
 async fn a_log_that_is_deleted_just_before_the_end_takes_nothing_with_it() {
-    let folder = tempfile::tempdir().unwrap();
-    let database = SqliteDatabase::open(&file(&folder), schema(1)).unwrap();
-    for id in 1..=20 {
-        database.commit(one(id)).await.unwrap();
-    }
-    fs::remove_file(beside(&file(&folder), "-wal")).unwrap();
-    database.close().await;
-    drop(database);
-    let database = SqliteDatabase::open(&file(&folder), schema(1)).unwrap();
-    assert_eq!(database.scan("orders", 0, 100).await.unwrap().len(), 20);
+    let (folder, database) = without_its_log().await;
+    has_all_orders_when_it_opens_again(&folder, database).await;
 }
 
 /// What was folded back before is not in the log any more: folding the rest back would make a damaged database.

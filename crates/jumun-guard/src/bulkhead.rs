@@ -3,10 +3,10 @@
 //! time.
 
 use crate::{
+    call_times::CallTimes,
     config::BulkheadConfig,
     limits::{PATIENCE_MIN, WAITING_MAX},
     pace::{Capacity, Pace},
-    takes::Takes,
 };
 use serde::Serialize;
 use std::{
@@ -36,7 +36,7 @@ struct Size {
     limit: u32,
     /// Slots in use that are not given back but go: the limit shrank while they were in use.
     surplus: u32,
-    takes: Takes,
+    times: CallTimes,
 }
 
 /// A slot for one call in flight. Dropping it gives it back.
@@ -78,7 +78,7 @@ impl Bulkhead {
         let pace = Pace::new(config.max_concurrent, time_limit);
         let limit = pace.limit();
         let slots = Semaphore::new(count(limit));
-        let size = Mutex::new(Size { pace, limit, surplus: 0, takes: Takes::default() });
+        let size = Mutex::new(Size { pace, limit, surplus: 0, times: CallTimes::default() });
         Self { slots, config, size, waiting: AtomicU32::new(0), refused: AtomicU64::new(0) }
     }
 
@@ -93,7 +93,7 @@ impl Bulkhead {
         if let Some(slot) = self.try_enter() {
             return Ok(slot);
         }
-        let leaves_time = at_most.saturating_sub(self.size().takes.at_most()).max(PATIENCE_MIN);
+        let leaves_time = at_most.saturating_sub(self.size().times.at_most()).max(PATIENCE_MIN);
         self.enter_patiently(at_most.min(self.config.max_wait).min(leaves_time)).await
     }
 
@@ -127,7 +127,7 @@ impl Bulkhead {
 
     /// The neighbour answered a call that was sent at this time; to be told before the call's slot is given back.
     pub fn answered(&self, capacity: Option<Capacity>, sent: Instant, now: Instant) {
-        self.size().takes.record(now.saturating_duration_since(sent));
+        self.size().times.record(now.saturating_duration_since(sent));
         if self.config.keep_to_places {
             let is_used_up = self.slots.available_permits() == 0;
             self.resize(|pace| pace.answered(capacity, sent, is_used_up, now));
@@ -136,7 +136,7 @@ impl Bulkhead {
 
     /// A call that was sent at this time ended without an answer.
     pub fn unanswered(&self, sent: Instant, now: Instant) {
-        self.size().takes.record(now.saturating_duration_since(sent));
+        self.size().times.record(now.saturating_duration_since(sent));
         if self.config.keep_to_places {
             self.resize(|pace| pace.unanswered(now));
         }

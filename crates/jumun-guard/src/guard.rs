@@ -3,10 +3,10 @@
 use crate::{
     breaker::{Breaker, BreakerSnapshot, Command, Open, State, Transition, Verdict},
     bulkhead::{Bulkhead, BulkheadSnapshot, Full, Slot},
-    circuit::{Circuit, Permit},
     config::{GuardConfig, InvalidConfig},
     limits,
     pace::Capacity,
+    shared_breaker::{Permit, SharedBreaker},
 };
 use jumun_config::Section;
 use serde::Serialize;
@@ -19,7 +19,7 @@ use std::{
 /// The guard around the calls to one neighbour.
 pub struct Guard {
     time_limit: Duration,
-    circuit: Circuit,
+    breaker: SharedBreaker,
     bulkhead: Bulkhead,
     parts: Parts,
     timed_out: AtomicU64,
@@ -145,7 +145,7 @@ impl Guard {
         let now = (parts.clock)();
         Ok(Self {
             time_limit: config.time_limit,
-            circuit: Circuit::new(Breaker::new(&config.breaker, config.time_limit, now)),
+            breaker: SharedBreaker::new(Breaker::new(&config.breaker, config.time_limit, now)),
             bulkhead: Bulkhead::new(config.bulkhead, config.time_limit),
             parts,
             timed_out: AtomicU64::new(0),
@@ -205,7 +205,7 @@ impl Guard {
     }
 
     fn permit<'a>(&'a self, slot: Slot<'a>, now: Instant) -> Result<Admitted<'a>, Refusal> {
-        let (permit, transition) = self.circuit.acquire(now);
+        let (permit, transition) = self.breaker.acquire(now);
         self.report(transition);
         Ok(Admitted { guard: self, permit: permit?, slot })
     }
@@ -217,18 +217,18 @@ impl Guard {
 
     /// Applies an operator's command to the breaker. Calls in flight continue; their results no longer count.
     pub fn command(&self, command: Command) {
-        self.report(self.circuit.command(command, self.now()));
+        self.report(self.breaker.command(command, self.now()));
     }
 
     /// The state of the breaker.
     pub fn state(&self) -> State {
-        self.circuit.state()
+        self.breaker.state()
     }
 
     /// The state of breaker and bulkhead, with their counts.
     pub fn snapshot(&self) -> GuardSnapshot {
         GuardSnapshot {
-            breaker: self.circuit.snapshot(self.now()),
+            breaker: self.breaker.snapshot(self.now()),
             bulkhead: self.bulkhead.snapshot(),
             timed_out: self.timed_out.load(Relaxed),
         }
@@ -239,7 +239,7 @@ impl Guard {
     }
 
     fn refuse(&self, now: Instant) -> Option<Open> {
-        let (open, transition) = self.circuit.refuse(now);
+        let (open, transition) = self.breaker.refuse(now);
         self.report(transition);
         open
     }
@@ -294,7 +294,7 @@ impl Admitted<'_> {
 impl fmt::Debug for Guard {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Guard")
-            .field("circuit", &self.circuit)
+            .field("breaker", &self.breaker)
             .field("bulkhead", &self.bulkhead)
             .finish_non_exhaustive()
     }

@@ -50,18 +50,18 @@
 
 mod breaker;
 mod bulkhead;
-mod circuit;
+mod call_times;
 mod config;
 mod guard;
 pub mod limits;
 mod pace;
-mod takes;
+mod shared_breaker;
 mod window;
 
 pub use breaker::{Breaker, BreakerSnapshot, Cause, Command, Open, State, Ticket, Transition, Verdict};
 pub use bulkhead::{Bulkhead, BulkheadSnapshot, Full, Slot};
-pub use circuit::{Circuit, Permit};
 pub use config::{BreakerConfig, BulkheadConfig, GuardConfig, InvalidConfig, Window};
 pub use guard::{Admitted, Guard, GuardSnapshot, Parts, Refusal, Report};
 pub use pace::{Capacity, Pace};
+pub use shared_breaker::{Permit, SharedBreaker};
 pub use window::Tally;

@@ -1,5 +1,6 @@
 //! Audits: what must be true of every order. Tests, drills and operators use the same audit.
 
+use crate::model::ResourceModel;
 use serde::de::DeserializeOwned;
 use std::{any::TypeId, collections::BTreeMap, fmt};
 
@@ -18,7 +19,7 @@ impl<'a> Case<'a> {
 
     /// Adds a row of a resource.
     #[must_use]
-    pub fn with(mut self, resource: &crate::ResourceModel, body: &'a str) -> Self {
+    pub fn with(mut self, resource: &ResourceModel, body: &'a str) -> Self {
         self.rows.entry(resource.type_id).or_default().push(body);
         self
     }

@@ -46,28 +46,13 @@ fn earn() -> Earn {
     Earn { pay_id: id(7), order_id: Some(id(7)), cnt: won(8_000) }
 }
 
-fn ordered() -> Event {
-    Event::Ordered(order_at(OrderStatus::Ordered))
-}
-
-fn order_cancelled() -> Event {
-    Event::OrderCancelled(order_at(OrderStatus::Cancelled))
-}
-
-fn paid() -> Event {
-    Event::Paid(pay_at(PayStatus::Paid))
-}
-
-fn pay_cancelled() -> Event {
-    Event::PayCancelled(pay_at(PayStatus::Cancelled))
-}
-
-fn added() -> Event {
-    Event::MileageAdded(mileage_at(MileageStatus::Earned))
-}
-
-fn removed() -> Event {
-    Event::MileageRemoved(mileage_at(MileageStatus::Removed))
+support::events! {
+    ordered = Ordered(order_at(OrderStatus::Ordered));
+    order_cancelled = OrderCancelled(order_at(OrderStatus::Cancelled));
+    paid = Paid(pay_at(PayStatus::Paid));
+    pay_cancelled = PayCancelled(pay_at(PayStatus::Cancelled));
+    added = MileageAdded(mileage_at(MileageStatus::Earned));
+    removed = MileageRemoved(mileage_at(MileageStatus::Removed));
 }
 
 mod an_order {

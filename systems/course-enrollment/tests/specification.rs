@@ -60,44 +60,17 @@ fn reservation_at(status: ReservationStatus) -> Reservation {
     Reservation { id: id.cast(), order_id, customer_id, edu_no, status, reason: None }
 }
 
-fn ordered() -> Event {
-    Event::Ordered(order_at(OrderStatus::Ordered))
-}
-
-fn delayed() -> Event {
-    Event::Ordered(order_at(OrderStatus::PaymentDelayed))
-}
-
-fn settled() -> Event {
-    Event::PaymentSettled(order_at(OrderStatus::Ordered))
-}
-
-fn order_canceled() -> Event {
-    Event::OrderCanceled(order_at(OrderStatus::Canceled))
-}
-
-fn paid() -> Event {
-    Event::Paid(payment_at(PaymentStatus::Paid))
-}
-
-fn payment_canceled() -> Event {
-    Event::PaymentCanceled(payment_at(PaymentStatus::Canceled))
-}
-
-fn requested() -> Event {
-    Event::Reserved(reservation_at(ReservationStatus::Requested))
-}
-
-fn confirmed() -> Event {
-    Event::Reserved(reservation_at(ReservationStatus::Confirmed))
-}
-
-fn started() -> Event {
-    Event::CourseStarted(reservation_at(ReservationStatus::CourseStarted))
-}
-
-fn reservation_canceled() -> Event {
-    Event::ReservationCanceled(reservation_at(ReservationStatus::Canceled))
+support::events! {
+    ordered = Ordered(order_at(OrderStatus::Ordered));
+    delayed = Ordered(order_at(OrderStatus::PaymentDelayed));
+    settled = PaymentSettled(order_at(OrderStatus::Ordered));
+    order_canceled = OrderCanceled(order_at(OrderStatus::Canceled));
+    paid = Paid(payment_at(PaymentStatus::Paid));
+    payment_canceled = PaymentCanceled(payment_at(PaymentStatus::Canceled));
+    requested = Reserved(reservation_at(ReservationStatus::Requested));
+    confirmed = Reserved(reservation_at(ReservationStatus::Confirmed));
+    started = CourseStarted(reservation_at(ReservationStatus::CourseStarted));
+    reservation_canceled = ReservationCanceled(reservation_at(ReservationStatus::Canceled));
 }
 
 fn declined() -> Rejection {
@@ -748,7 +721,6 @@ mod a_notification {
 
 mod the_infomation {
     use super::*;
-    use jumun::View;
     use proptest::prelude::*;
 
     fn folded<'a>(events: impl IntoIterator<Item = &'a Event>) -> Infomation {
@@ -757,9 +729,7 @@ mod the_infomation {
 
     #[test]
     fn shows_an_order_once_ordered_has_arrived() {
-        assert!(!folded(&[paid(), confirmed()]).shown(), "only its payment and reservation have arrived");
-        let row = folded(&[paid(), confirmed(), ordered()]);
-        assert!(row.shown());
+        let row: Infomation = support::shown_once(&[paid(), confirmed()], &ordered());
         let json = r#"{"id":7,"orderId":2,"orderStatus":"Ordered","payStatus":"Paid","reservationStatus":"Reservation Confirmed"}"#;
         assert_eq!(serde_json::to_string(&row).expect("JSON"), json);
     }

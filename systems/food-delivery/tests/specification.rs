@@ -40,18 +40,6 @@ fn payment_at(status: PaymentStatus) -> Payinfo {
     Payinfo { id: id(7), order_id: id(7), price: won(22_000), status }
 }
 
-fn ordered() -> Event {
-    Event::Ordered(order_at(OrderStatus::Ordered))
-}
-
-fn order_canceled() -> Event {
-    Event::OrderCanceled(order_at(OrderStatus::Canceled))
-}
-
-fn approved() -> Event {
-    Event::PaymentApproved(payment_at(PaymentStatus::Approved))
-}
-
 fn canceled(status: PaymentStatus) -> Event {
     Event::PaymentCanceled(payment_at(status))
 }
@@ -72,18 +60,6 @@ fn store_at(order_status: OrderStatus) -> StoreOrder {
     }
 }
 
-fn confirmed() -> Event {
-    Event::StoreConfirmed(store_at(OrderStatus::OrderConfirmed))
-}
-
-fn cooked() -> Event {
-    Event::CookCompleted(store_at(OrderStatus::CookCompleted))
-}
-
-fn turned_down() -> Event {
-    Event::StoreCanceled(store_at(OrderStatus::Canceled))
-}
-
 fn delivery_at(status: DeliveryStatus) -> Delivery {
     let (picked_up, completed) = match status {
         DeliveryStatus::DeliveryStarted | DeliveryStatus::Canceled => (false, false),
@@ -101,16 +77,16 @@ fn delivery_at(status: DeliveryStatus) -> Delivery {
     }
 }
 
-fn started() -> Event {
-    Event::DeliveryStarted(delivery_at(DeliveryStatus::DeliveryStarted))
-}
-
-fn picked_up() -> Event {
-    Event::PickedUp(delivery_at(DeliveryStatus::PickedUp))
-}
-
-fn delivered() -> Event {
-    Event::DeliveryCompleted(delivery_at(DeliveryStatus::DeliveryCompleted))
+support::events! {
+    ordered = Ordered(order_at(OrderStatus::Ordered));
+    order_canceled = OrderCanceled(order_at(OrderStatus::Canceled));
+    approved = PaymentApproved(payment_at(PaymentStatus::Approved));
+    confirmed = StoreConfirmed(store_at(OrderStatus::OrderConfirmed));
+    cooked = CookCompleted(store_at(OrderStatus::CookCompleted));
+    turned_down = StoreCanceled(store_at(OrderStatus::Canceled));
+    started = DeliveryStarted(delivery_at(DeliveryStatus::DeliveryStarted));
+    picked_up = PickedUp(delivery_at(DeliveryStatus::PickedUp));
+    delivered = DeliveryCompleted(delivery_at(DeliveryStatus::DeliveryCompleted));
 }
 
 mod an_order {
@@ -427,7 +403,6 @@ mod what_is_not_done_in_time {
 
 mod the_dashboard {
     use super::*;
-    use jumun::View;
     use proptest::prelude::*;
 
     fn folded<'a>(events: impl IntoIterator<Item = &'a Event>) -> Dashboard {
@@ -436,9 +411,7 @@ mod the_dashboard {
 
     #[test]
     fn shows_an_order_once_ordered_has_arrived() {
-        assert!(!folded(&[approved(), confirmed()]).shown(), "only its payment and shop have arrived");
-        let row = folded(&[approved(), confirmed(), ordered()]);
-        assert!(row.shown());
+        let row: Dashboard = support::shown_once(&[approved(), confirmed()], &ordered());
         assert_eq!((row.status, row.payment_status), (Status::OrderConfirmed, Some(PaymentStatus::Approved)));
     }
 

@@ -3,7 +3,7 @@
 #[path = "../../food-delivery/tests/support/mod.rs"]
 mod support;
 
-use jumun::{Aggregate, DeclineOver, Name, Quantity, Rejection, View, Won, given::given};
+use jumun::{Aggregate, DeclineOver, Name, Quantity, Rejection, Won, given::given};
 use sauce_shop::{
     dashboard::{OrderDashboard, State},
     delivery::{self, Change, Delivery, DeliveryState, Reached},
@@ -45,32 +45,17 @@ fn delivery_at(state: DeliveryState) -> Delivery {
     Delivery { id: id(7), order_id: id(7), branch_id, sauce_id, qty, state }
 }
 
-fn ordered() -> Event {
-    Event::Ordered(order_at(OrderState::Registered))
-}
-
-fn order_canceled() -> Event {
-    Event::OrderCanceled(order_at(OrderState::Canceled))
-}
-
-fn paid() -> Event {
-    Event::Paid(payment_at(PaymentStatus::Paid))
-}
-
 fn given_back(status: PaymentStatus) -> Event {
     Event::PaymentCanceled(payment_at(status))
 }
 
-fn started() -> Event {
-    Event::DeliveryStarted(delivery_at(DeliveryState::Preparing))
-}
-
-fn delivered() -> Event {
-    Event::Delivered(delivery_at(DeliveryState::Complete))
-}
-
-fn delivery_canceled() -> Event {
-    Event::DeliveryCanceled(delivery_at(DeliveryState::Canceled))
+support::events! {
+    ordered = Ordered(order_at(OrderState::Registered));
+    order_canceled = OrderCanceled(order_at(OrderState::Canceled));
+    paid = Paid(payment_at(PaymentStatus::Paid));
+    started = DeliveryStarted(delivery_at(DeliveryState::Preparing));
+    delivered = Delivered(delivery_at(DeliveryState::Complete));
+    delivery_canceled = DeliveryCanceled(delivery_at(DeliveryState::Canceled));
 }
 
 mod an_order {
@@ -200,9 +185,7 @@ mod the_dashboard {
 
     #[test]
     fn shows_an_order_once_ordered_has_arrived() {
-        assert!(!folded(&[paid(), started()]).shown(), "only its payment and its delivery have arrived");
-        let row = folded(&[paid(), started(), ordered()]);
-        assert!(row.shown());
+        let row: OrderDashboard = support::shown_once(&[paid(), started()], &ordered());
         let shown = (row.state, row.payment_state, row.delivery_state);
         assert_eq!(shown, (State::Preparing, Some(PaymentStatus::Paid), Some(DeliveryState::Preparing)));
         assert_eq!((row.branch_id, row.price), (Some(basket().branch_id), Some(won(10_000))));

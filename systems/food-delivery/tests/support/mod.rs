@@ -10,6 +10,26 @@ pub(crate) fn conflict(why: &'static str) -> Rejection {
     Rejection::Conflict(why.into())
 }
 
+/// Events by their names: a function for each.
+macro_rules! events {
+    ($($name:ident = $event:ident($carried:expr);)+) => { $(
+        fn $name() -> Event {
+            Event::$event($carried)
+        }
+    )+ };
+}
+pub(crate) use events;
+
+/// Row 7 of a view that is not shown after these events, and is once its founding event has arrived, too.
+#[track_caller]
+#[allow(dead_code, reason = "a view that shows every row has no founding event")]
+pub(crate) fn shown_once<V: View>(before: &[V::Event], founding: &V::Event) -> V {
+    assert!(!folded::<V>(before).shown());
+    let row: V = folded(before.iter().chain([founding]));
+    assert!(row.shown());
+    row
+}
+
 /// Row 7 of a view, after these events.
 pub(crate) fn folded<'a, V: View>(events: impl IntoIterator<Item = &'a V::Event>) -> V {
     events.into_iter().fold(V::row(7), |mut row, event| {

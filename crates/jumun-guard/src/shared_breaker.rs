@@ -11,19 +11,19 @@ use std::sync::{Mutex, MutexGuard};
 
 /// A shared breaker.
 #[derive(Debug)]
-pub struct Circuit(Mutex<Breaker>);
+pub struct SharedBreaker(Mutex<Breaker>);
 
 /// The right to make one call. Dropping it without a result returns it, and the breaker does not count the call.
 #[derive(Debug)]
 #[must_use = "dropping it gives the permit back"]
 pub struct Permit<'a> {
-    circuit: &'a Circuit,
+    breaker: &'a SharedBreaker,
     ticket: Option<Ticket>,
     granted: Instant,
 }
 
-impl Circuit {
-    /// A circuit with this breaker.
+impl SharedBreaker {
+    /// Shares this breaker.
     pub fn new(breaker: Breaker) -> Self {
         Self(Mutex::new(breaker))
     }
@@ -31,7 +31,7 @@ impl Circuit {
     /// See [`Breaker::acquire`].
     pub fn acquire(&self, now: Instant) -> (Result<Permit<'_>, Open>, Option<Transition>) {
         let (ticket, transition) = self.lock().acquire(now);
-        (ticket.map(|ticket| Permit { circuit: self, ticket: Some(ticket), granted: now }), transition)
+        (ticket.map(|ticket| Permit { breaker: self, ticket: Some(ticket), granted: now }), transition)
     }
 
     /// See [`Breaker::refuse`].
@@ -69,7 +69,7 @@ impl Permit<'_> {
 
     /// Reports the end of the call.
     pub fn settle(mut self, verdict: Verdict, now: Instant) -> Option<Transition> {
-        self.ticket.take().and_then(|ticket| self.circuit.lock().settle(ticket, verdict, now))
+        self.ticket.take().and_then(|ticket| self.breaker.lock().settle(ticket, verdict, now))
     }
 }
 
@@ -77,7 +77,7 @@ impl Drop for Permit<'_> {
     fn drop(&mut self) {
         if let Some(ticket) = self.ticket.take() {
             // An ignored result changes no state, whatever the time.
-            self.circuit.lock().settle(ticket, Verdict::Ignored, self.granted);
+            self.breaker.lock().settle(ticket, Verdict::Ignored, self.granted);
         }
     }
 }
@@ -96,7 +96,7 @@ mod tests {
 
     const LIMIT: Duration = Duration::from_secs(1);
 
-    fn circuit(now: Instant) -> Arc<Circuit> {
+    fn shared(now: Instant) -> Arc<SharedBreaker> {
         let config = BreakerConfig {
             window: Window::Calls(4),
             minimum_calls: Some(2),
@@ -104,11 +104,11 @@ mod tests {
             wait_open: LIMIT,
             ..BreakerConfig::default()
         };
-        Arc::new(Circuit::new(Breaker::new(&config, LIMIT, now)))
+        Arc::new(SharedBreaker::new(Breaker::new(&config, LIMIT, now)))
     }
 
-    fn fail(circuit: &Circuit, now: Instant) -> Option<Transition> {
-        circuit.acquire(now).0.expect("a permit").settle(Verdict::Failure, now)
+    fn fail(breaker: &SharedBreaker, now: Instant) -> Option<Transition> {
+        breaker.acquire(now).0.expect("a permit").settle(Verdict::Failure, now)
     }
 
     /// As many threads as that, at the same time; what they give.
@@ -122,11 +122,11 @@ mod tests {
         started.into_iter().map(|thread| thread.join().expect("it does not panic")).collect()
     }
 
-    /// All orders of two threads, and random ones of four, each over a circuit of its own.
-    fn explored(case: impl Fn(u64, Arc<Circuit>, Instant) + Send + Sync + 'static) {
+    /// All orders of two threads, and random ones of four, each over a breaker of its own.
+    fn explored(case: impl Fn(u64, Arc<SharedBreaker>, Instant) + Send + Sync + 'static) {
         let case = Arc::new(move |threads| {
             let now = Instant::now();
-            case(threads, circuit(now), now);
+            case(threads, shared(now), now);
         });
         let few = case.clone();
         shuttle::check_dfs(move || few(2), None);
@@ -135,10 +135,10 @@ mod tests {
 
     #[test]
     fn no_more_calls_pass_at_once_than_half_open_lets_through_and_exactly_one_opens_it() {
-        explored(|threads, circuit, now| {
-            assert!(fail(&circuit, now).is_none() && fail(&circuit, now).is_some());
+        explored(|threads, breaker, now| {
+            assert!(fail(&breaker, now).is_none() && fail(&breaker, now).is_some());
             let at_work = Arc::new(AtomicU64::new(0));
-            let shared = circuit.clone();
+            let shared = breaker.clone();
             let told = together(threads, move |_| {
                 let (permit, begun) = shared.acquire(now + LIMIT);
                 let Ok(permit) = permit else { return vec![begun] };
@@ -151,14 +151,14 @@ mod tests {
             told.sort_by_key(|(number, _)| *number);
             let expected = [(2, State::HalfOpen), (3, State::Closed)];
             assert_eq!(told, expected, "each change is told once");
-            assert_eq!(circuit.snapshot(now).permits_out, 0);
+            assert_eq!(breaker.snapshot(now).permits_out, 0);
         });
     }
 
     #[test]
     fn whatever_callers_do_all_permits_come_back() {
-        explored(|threads, circuit, now| {
-            let shared = circuit.clone();
+        explored(|threads, breaker, now| {
+            let shared = breaker.clone();
             let steps = if threads == 2 { 1 } else { 2 };
             together(threads, move |thread| {
                 for step in 0..steps {
@@ -172,14 +172,14 @@ mod tests {
                     }
                 }
             });
-            assert_eq!(circuit.snapshot(now).permits_out, 0);
+            assert_eq!(breaker.snapshot(now).permits_out, 0);
         });
     }
 
     #[test]
     fn a_reset_among_calls_leaves_nothing_of_them() {
-        explored(|threads, circuit, now| {
-            let shared = circuit.clone();
+        explored(|threads, breaker, now| {
+            let shared = breaker.clone();
             let told = together(threads, move |thread| {
                 if thread == 0 {
                     return shared.command(Command::Reset, now);
@@ -188,7 +188,7 @@ mod tests {
                 permit.ok().and_then(|permit| permit.settle(Verdict::Failure, now))
             });
             let changes = told.into_iter().flatten().count() as u64;
-            let seen = circuit.snapshot(now);
+            let seen = breaker.snapshot(now);
             assert_eq!(seen.last.map_or(0, |last| last.number), changes);
             assert_eq!(seen.permits_out, 0);
             assert!(seen.tally.calls <= 1, "with two it is open");

@@ -5,13 +5,13 @@ use std::time::Duration;
 
 /// How long calls take.
 #[derive(Debug, Clone, Copy, Default)]
-pub(crate) struct Takes {
+pub(crate) struct CallTimes {
     mean: Duration,
     deviation: Duration,
     is_known: bool,
 }
 
-impl Takes {
+impl CallTimes {
     /// A call took this long; one without an answer at least this long.
     pub(crate) fn record(&mut self, took: Duration) {
         if self.is_known {
@@ -38,19 +38,19 @@ mod tests {
 
     #[test]
     fn hardly_any_call_takes_longer_than_it_says() {
-        let mut takes = Takes::default();
-        assert_eq!(takes.at_most(), Duration::ZERO);
-        takes.record(ms(100));
-        assert_eq!(takes.at_most(), ms(300), "one call says little");
-        (0..100).for_each(|_| takes.record(ms(100)));
-        assert!((ms(100)..ms(101)).contains(&takes.at_most()), "all take as long: {takes:?}");
+        let mut times = CallTimes::default();
+        assert_eq!(times.at_most(), Duration::ZERO);
+        times.record(ms(100));
+        assert_eq!(times.at_most(), ms(300), "one call says little");
+        (0..100).for_each(|_| times.record(ms(100)));
+        assert!((ms(100)..ms(101)).contains(&times.at_most()), "all take as long: {times:?}");
         for nth in 0..1_000_u64 {
             let took = ms(400 + nth * 97 % 220);
-            assert!(nth < 50 || took <= takes.at_most(), "{took:?}, {takes:?}");
-            takes.record(took);
+            assert!(nth < 50 || took <= times.at_most(), "{took:?}, {times:?}");
+            times.record(took);
         }
-        assert!(takes.at_most() < ms(1_000), "{takes:?}");
-        (0..100).for_each(|_| takes.record(ms(1)));
-        assert!(takes.at_most() < ms(2), "{takes:?}");
+        assert!(times.at_most() < ms(1_000), "{times:?}");
+        (0..100).for_each(|_| times.record(ms(1)));
+        assert!(times.at_most() < ms(2), "{times:?}");
     }
 }

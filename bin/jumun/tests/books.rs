@@ -12,12 +12,8 @@ const SERVICES: [&str; 5] = ["book", "rent", "delivery", "reserve", "viewer"];
 /// It is up and waits long for each neighbour: on a busy machine a roll takes longer than the default limits, and 503 would be
 /// the right answer.
 async fn patient() -> Up {
-    let mut up = Up::of("book-rental", &SERVICES);
-    for limit in ["rent.calls.book.time_limit=20s", "reserve.calls.book.time_limit=20s", "gateway.time_limit=40s"] {
-        up.set(limit);
-    }
-    up.start().await;
-    up
+    let limits = ["rent.calls.book.time_limit=20s", "reserve.calls.book.time_limit=20s", "gateway.time_limit=40s"];
+    Up::of("book-rental", &SERVICES).running_with(&limits).await
 }
 
 fn rent(client: &Client, book: i64, customer: &str) -> Customer {
@@ -38,8 +34,7 @@ fn count(answers: &[Answer], status: u16) -> usize {
 
 #[track_caller]
 fn assert_clean(up: &Up) {
-    let audit = up.audit("30s");
-    assert_eq!(audit.exit_code, 0, "{:#}", audit.report);
+    up.audit("30s").clean();
 }
 
 #[tokio::test]

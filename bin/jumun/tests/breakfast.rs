@@ -93,11 +93,17 @@ async fn without_mileage_there_is_no_payment_and_no_order() {
     lab.assert_the_promise().await;
 }
 
-#[tokio::test]
-async fn a_payment_by_itself_shares_its_id_with_no_order() {
+/// A laboratory where everything runs, and a client of its gateway.
+async fn behind_its_gateway() -> (Breakfast, Client) {
     let mut lab = Breakfast::running().await;
     lab.gateway.start().await;
     let front = lab.gateway.client();
+    (lab, front)
+}
+
+#[tokio::test]
+async fn a_payment_by_itself_shares_its_id_with_no_order() {
+    let (lab, front) = behind_its_gateway().await;
     let order = lab.customer("an-order").insist().await.answer.id();
     // The load line of the first implementation; its names; an order's number, which joins nothing.
     let mut ids = Vec::new();
@@ -134,9 +140,7 @@ async fn a_payment_by_itself_shares_its_id_with_no_order() {
 
 #[tokio::test]
 async fn no_client_can_speak_as_the_order_service() {
-    let mut lab = Breakfast::running().await;
-    lab.gateway.start().await;
-    let front = lab.gateway.client();
+    let (lab, front) = behind_its_gateway().await;
     let id = Uuid::now_v7().to_string();
     let ask = [("content-type", "application/json"), ("idempotency-key", &*id), ("jumun-expires", "99999999999999")];
     let question = r#"{"orderId":1,"amount":9000}"#;

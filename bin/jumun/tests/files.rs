@@ -13,16 +13,6 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// A system that waits long for payment and for every service: the machine may be busy.
-async fn patient() -> Up {
-    let mut up = Up::new();
-    for limit in ["order.calls.payment.time_limit=20s", "gateway.time_limit=40s"] {
-        up.set(limit);
-    }
-    up.start().await;
-    up
-}
-
 fn log_of(database: &Path) -> PathBuf {
     PathBuf::from(format!("{}-wal", database.display()))
 }
@@ -64,7 +54,7 @@ fn errors(up: &Up, service: &str) -> Vec<String> {
 
 #[tokio::test]
 async fn a_reader_of_a_database_costs_disk_and_not_one_order() {
-    let up = patient().await;
+    let up = Up::patient().await;
     let (order, file) = (up.client("order"), up.data().join("order.db"));
     // This process reads for a long time.
     let reader = Connection::open_with_flags(&file, OpenFlags::SQLITE_OPEN_READ_ONLY).expect("a database");
@@ -110,8 +100,7 @@ async fn a_reader_of_a_database_costs_disk_and_not_one_order() {
     drop((reader, writer));
     wait_until(LONG, "the log is empty", async || fs::metadata(log_of(&file)).is_ok_and(|log| log.len() == 0)).await;
     wait_until(LONG, "the warning is over", async || database_of(&order).await["details"]["warning"].is_null()).await;
-    let audit = up.audit("60s");
-    assert_eq!(audit.exit_code, 0, "{:#}", audit.report);
+    up.audit("60s").clean();
 }
 
 /// All of them at once.
@@ -135,7 +124,7 @@ async fn futures<T: Send + 'static>(these: impl Iterator<Item = impl Future<Outp
 
 #[tokio::test]
 async fn a_lock_on_a_database_is_named_and_orders_go_on_when_it_goes() {
-    let up = patient().await;
+    let up = Up::patient().await;
     let order = up.client("order");
     let other = Connection::open(up.data().join("order.db")).expect("a database");
     let transaction = other.unchecked_transaction().expect("a transaction");
@@ -156,7 +145,7 @@ async fn a_lock_on_a_database_is_named_and_orders_go_on_when_it_goes() {
 
 #[tokio::test]
 async fn no_order_is_acknowledged_into_a_folder_that_is_gone() {
-    let mut up = patient().await;
+    let mut up = Up::patient().await;
     let gateway = up.client("gateway");
     gateway.place("치킨", 22_000).await;
     fs::remove_dir_all(up.data()).expect("a folder");
@@ -184,10 +173,9 @@ async fn no_order_is_acknowledged_into_a_folder_that_is_gone() {
 
 #[tokio::test]
 async fn a_folder_that_was_moved_away_can_be_moved_back() {
-    let mut up = patient().await;
+    let mut up = Up::patient().await;
     let gateway = up.client("gateway");
-    let id = gateway.place("치킨", 22_000).await;
-    gateway.until(&format!("/dashboards/{id}"), "status", "ORDER_CONFIRMED").await;
+    let id = gateway.place_confirmed("치킨", 22_000).await;
     let moved = up.folder().join("moved");
     fs::rename(up.data(), &moved).expect("moved");
     // The supervisor makes it again for its socket.
@@ -200,14 +188,13 @@ async fn a_folder_that_was_moved_away_can_be_moved_back() {
     up.start().await;
     assert_eq!(gateway.get(&format!("/orders/{id}")).await.status, 200);
     gateway.place("치킨", 22_000).await;
-    let audit = up.audit("20s");
-    assert_eq!(audit.exit_code, 0, "{:#}", audit.report);
+    up.audit("20s").clean();
 }
 
 /// The supervisor starts it again and again; what an operator starts may begin with nothing.
 #[tokio::test]
 async fn an_operator_starts_a_service_whose_database_was_taken_away() {
-    let up = patient().await;
+    let up = Up::patient().await;
     for instructions in [&["start"][..], &["stop", "start"]] {
         fs::remove_dir_all(up.data()).expect("a folder");
         wait_until(LONG, "operators are listened to again", async || up.jumun(&["status"]).0 == 0).await;
@@ -225,7 +212,7 @@ async fn an_operator_starts_a_service_whose_database_was_taken_away() {
 /// The remedies of `database-gone` where nothing has to be restored.
 #[tokio::test]
 async fn a_log_and_a_view_that_are_deleted_are_no_loss() {
-    let mut up = patient().await;
+    let mut up = Up::patient().await;
     let gateway = up.client("gateway");
     let mut id = gateway.place("치킨", 22_000).await;
     let (log, view) = (log_of(&up.data().join("order.db")), up.data().join("dashboard.db"));
@@ -237,8 +224,7 @@ async fn a_log_and_a_view_that_are_deleted_are_no_loss() {
     up.stop().await;
     up.start().await;
     assert_eq!(gateway.get(&format!("/orders/{id}")).await.status, 200);
-    id = gateway.place("치킨", 22_000).await;
-    gateway.until(&format!("/dashboards/{id}"), "status", "ORDER_CONFIRMED").await;
+    id = gateway.place_confirmed("치킨", 22_000).await;
 
     fs::remove_file(&view).expect("a file");
     let dashboard = up.client("dashboard");
@@ -254,17 +240,15 @@ async fn a_log_and_a_view_that_are_deleted_are_no_loss() {
         }
     }
     up.start().await;
-    gateway.until(&format!("/dashboards/{id}"), "status", "ORDER_CONFIRMED").await;
-    let audit = up.audit("20s");
-    assert_eq!(audit.exit_code, 0, "{:#}", audit.report);
+    gateway.until_confirmed(id).await;
+    up.audit("20s").clean();
 }
 
 #[tokio::test]
 async fn a_database_that_is_moved_away_takes_only_its_service_down() {
-    let mut up = patient().await;
+    let mut up = Up::patient().await;
     let gateway = up.client("gateway");
-    let id = gateway.place("치킨", 22_000).await;
-    gateway.until(&format!("/dashboards/{id}"), "status", "ORDER_CONFIRMED").await;
+    let id = gateway.place_confirmed("치킨", 22_000).await;
     let (file, moved) = (up.data().join("payment.db"), up.data().join("payment.moved"));
     fs::rename(&file, &moved).expect("a file");
     let answer = gateway.post("/orders", &basket("치킨", 22_000)).await;
@@ -279,30 +263,28 @@ async fn a_database_that_is_moved_away_takes_only_its_service_down() {
     fs::rename(&moved, &file).expect("a file");
     up.start().await;
     gateway.place("치킨", 22_000).await;
-    let audit = up.audit("20s");
-    assert_eq!(audit.exit_code, 0, "{:#}", audit.report);
+    up.audit("20s").clean();
 }
 
 /// The log of events is made again from the journals: nobody is down, and no event is lost.
 #[tokio::test]
 async fn a_bus_that_is_deleted_is_filled_again() {
-    let up = patient().await;
+    let up = Up::patient().await;
     let gateway = up.client("gateway");
     gateway.place("치킨", 22_000).await;
     fs::remove_dir_all(up.data().join("bus")).expect("a folder");
     for _ in 0..3 {
         let id = gateway.place("치킨", 22_000).await;
         assert_eq!(up.client("order").get("/actuator/health").await.status, 200);
-        gateway.until(&format!("/dashboards/{id}"), "status", "ORDER_CONFIRMED").await;
+        gateway.until_confirmed(id).await;
     }
     assert!(errors(&up, "order").iter().all(|line| !line.contains("bus-unavailable")), "{:?}", errors(&up, "order"));
-    let audit = up.audit("20s");
-    assert_eq!(audit.exit_code, 0, "{:#}", audit.report);
+    up.audit("20s").clean();
 }
 
 #[tokio::test]
 async fn a_damaged_database_is_down_and_takes_no_order() {
-    let mut up = patient().await;
+    let mut up = Up::patient().await;
     let gateway = up.client("gateway");
     let mut last = 0;
     for _ in 0..120 {
@@ -336,8 +318,7 @@ async fn a_damaged_database_is_down_and_takes_no_order() {
     up.tell(&["restart", "order"]);
     gateway.place("치킨", 22_000).await;
     assert_eq!(up.client("order").get("/actuator/health").await.status, 200);
-    let audit = up.audit("20s");
-    assert_eq!(audit.exit_code, 0, "{:#}", audit.report);
+    up.audit("20s").clean();
 }
 
 /// Overwrites the leaves of the table of orders, but the first one and the last one.

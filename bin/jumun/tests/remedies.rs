@@ -71,15 +71,13 @@ impl Failed {
 async fn healthy(up: &Up) {
     all_up(up).await;
     let gateway = up.client("gateway");
-    let id = gateway.place("김밥", 3_000).await;
-    gateway.until(&format!("/dashboards/{id}"), "status", "ORDER_CONFIRMED").await;
+    let id = gateway.place_confirmed("김밥", 3_000).await;
     all_up(up).await;
     clean(up);
 }
 
 fn clean(up: &Up) {
-    let audit = up.audit("20s");
-    assert_eq!(audit.exit_code, 0, "{:#}", audit.report);
+    up.audit("20s").clean();
 }
 
 async fn all_up(up: &Up) {

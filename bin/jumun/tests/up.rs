@@ -48,17 +48,6 @@ impl Crowd {
     }
 }
 
-/// A system that is up and waits long for payment and for every service: on a busy machine a roll takes longer than the
-/// default limits, and 503 would be the right answer.
-async fn patient() -> Up {
-    let mut up = Up::new();
-    for limit in ["order.calls.payment.time_limit=20s", "gateway.time_limit=40s"] {
-        up.set(limit);
-    }
-    up.start().await;
-    up
-}
-
 /// Runs an operator's command beside the customers.
 async fn meanwhile(up: &Up, words: &[&str]) {
     let command = up.command_of(words);
@@ -66,17 +55,11 @@ async fn meanwhile(up: &Up, words: &[&str]) {
     assert_eq!(status, 0, "{words:?}: {said}");
 }
 
-fn assert_clean(up: &Up) {
-    let audit = up.audit("20s");
-    assert_eq!(audit.exit_code, 0, "{:#}", audit.report);
-}
-
 #[tokio::test]
 async fn a_fresh_folder_comes_up_and_the_next_start_goes_on_with_all_data() {
     let mut up = Up::running().await;
     let gateway = up.client("gateway");
-    let id = gateway.place("치킨", 22_000).await;
-    gateway.until(&format!("/dashboards/{id}"), "status", "ORDER_CONFIRMED").await;
+    let id = gateway.place_confirmed("치킨", 22_000).await;
     let pids: Vec<_> = PROCESSES.iter().map(|name| up.pid(name)).collect();
 
     up.stop().await;
@@ -84,10 +67,10 @@ async fn a_fresh_folder_comes_up_and_the_next_start_goes_on_with_all_data() {
     assert!(up.said().contains("is stopped"), "{}", up.said());
 
     up.start().await;
-    gateway.until(&format!("/dashboards/{id}"), "status", "ORDER_CONFIRMED").await;
+    gateway.until_confirmed(id).await;
     let next = gateway.place("피자", 30_000).await;
     assert!(next > id);
-    assert_clean(&up);
+    up.audit("20s").clean();
 }
 
 #[tokio::test]
@@ -125,7 +108,7 @@ async fn what_cannot_come_up_says_why_and_changes_nothing() {
 
 #[tokio::test]
 async fn a_killed_service_costs_its_clients_a_moment() {
-    let up = patient().await;
+    let up = Up::patient().await;
     let crowd = Crowd::come(&up, 4);
     for name in SERVICES {
         let before = up.pid(name);
@@ -137,7 +120,7 @@ async fn a_killed_service_costs_its_clients_a_moment() {
     let answers = crowd.go().await;
     let refused: Vec<_> = answers.iter().filter(|answer| !answer.as_ref().is_ok_and(|it| it.status == 201)).collect();
     assert!(refused.is_empty(), "of {}: {refused:?}", answers.len());
-    assert_clean(&up);
+    up.audit("20s").clean();
 }
 
 #[tokio::test]
@@ -153,7 +136,7 @@ async fn a_gateway_that_is_killed_breaks_connections_and_loses_no_order() {
     for id in placed {
         assert_eq!(up.client("order").get(&format!("/orders/{id}")).await.status, 200);
     }
-    assert_clean(&up);
+    up.audit("20s").clean();
 }
 
 /// `JUMUN_KILLS=60` makes it longer.
@@ -181,7 +164,7 @@ async fn whoever_is_killed_when_every_acknowledged_order_stands() {
     }
     println!("{kills} kills: {} orders placed, {refused} refused, {broken} connections broken", placed.len());
     assert!(gateway_died || broken == 0, "{broken} connections broke, and the gateway never did");
-    assert_clean(&up);
+    up.audit("20s").clean();
     let order = up.client("order");
     for id in placed {
         assert_eq!(order.get(&format!("/orders/{id}")).await.status, 200, "order {id} was acknowledged");
@@ -190,7 +173,7 @@ async fn whoever_is_killed_when_every_acknowledged_order_stands() {
 
 #[tokio::test]
 async fn rolling_everything_loses_no_request() {
-    let up = patient().await;
+    let up = Up::patient().await;
     let before: Vec<_> = PROCESSES.iter().map(|name| up.pid(name)).collect();
     let crowd = Crowd::come(&up, 8);
     for _ in 0..3 {
@@ -203,7 +186,7 @@ async fn rolling_everything_loses_no_request() {
         assert_ne!(up.pid(name), before, "{name} is a new process");
         assert_eq!(up.status(name)["restarts"], 0, "a roll is no failure");
     }
-    assert_clean(&up);
+    up.audit("20s").clean();
 }
 
 #[tokio::test]
@@ -226,11 +209,11 @@ async fn a_service_that_is_stopped_is_refused_at_once_and_catches_up() {
         for name in names {
             up.tell(&["start", name]);
         }
-        gateway.until(&format!("/dashboards/{id}"), "status", "ORDER_CONFIRMED").await;
+        gateway.until_confirmed(id).await;
     }
     up.tell(&["restart", "order"]);
     gateway.place("치킨", 22_000).await;
-    assert_clean(&up);
+    up.audit("20s").clean();
 }
 
 #[tokio::test]
@@ -242,7 +225,7 @@ async fn a_process_that_hangs_is_replaced() {
     assert!(!exists(hung));
     wait_until(LONG, "the next one is ready", async || up.status("payment")["state"] == "ready").await;
     up.client("gateway").place("치킨", 22_000).await;
-    assert_clean(&up);
+    up.audit("20s").clean();
 }
 
 #[tokio::test]
@@ -257,7 +240,7 @@ async fn when_the_supervisor_is_killed_everything_ends_and_the_next_start_finds_
     assert_eq!((status, said.contains("not-up")), (1, true), "{said}");
     up.start().await;
     assert_eq!(up.client("gateway").get(&format!("/orders/{id}")).await.status, 200);
-    assert_clean(&up);
+    up.audit("20s").clean();
 }
 
 #[tokio::test]
@@ -274,7 +257,7 @@ async fn a_service_that_never_gets_ready_is_tried_again_ever_more_slowly() {
     up.client("gateway").place("치킨", 22_000).await; // nobody else is disturbed
     fs::write(&file, good).expect("a file");
     wait_until(LONG, "it runs", async || up.status("dashboard")["state"] == "ready").await;
-    assert_clean(&up);
+    up.audit("20s").clean();
 }
 
 /// How often the gateway has probed the order service.

@@ -137,6 +137,18 @@ impl Client {
         answer.id()
     }
 
+    /// Waits until the dashboard shows that the shop has confirmed an order.
+    pub(crate) async fn until_confirmed(&self, id: i64) {
+        self.until(&format!("/dashboards/{id}"), "status", "ORDER_CONFIRMED").await;
+    }
+
+    /// Places an order, and waits until its shop has confirmed it; its id.
+    pub(crate) async fn place_confirmed(&self, item: &str, price: i64) -> i64 {
+        let id = self.place(item, price).await;
+        self.until_confirmed(id).await;
+        id
+    }
+
     /// Cancels an order that can be cancelled.
     pub(crate) async fn cancel(&self, id: i64) {
         let answer = self.delete(&format!("/orders/{id}")).await;

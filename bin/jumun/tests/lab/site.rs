@@ -28,6 +28,14 @@ pub(crate) struct Audit {
     pub(crate) report: Value,
 }
 
+impl Audit {
+    /// Asserts that everything is as it must be.
+    #[track_caller]
+    pub(crate) fn clean(&self) {
+        assert_eq!(self.exit_code, 0, "{:#}", self.report);
+    }
+}
+
 /// A request as it stands in a database.
 #[derive(Debug, Clone)]
 pub(crate) struct Attempt {

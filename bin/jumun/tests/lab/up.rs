@@ -78,6 +78,21 @@ impl Up {
         up
     }
 
+    /// The same system, up, with these settings.
+    pub(crate) async fn running_with(mut self, settings: &[&str]) -> Self {
+        for setting in settings {
+            self.set(*setting);
+        }
+        self.start().await;
+        self
+    }
+
+    /// Food delivery, up. Its callers wait long for payment and for every service: on a busy machine a roll takes longer than
+    /// the default limits, and 503 would be the right answer.
+    pub(crate) async fn patient() -> Self {
+        Self::new().running_with(&["order.calls.payment.time_limit=20s", "gateway.time_limit=40s"]).await
+    }
+
     /// Sets a configuration key, from the next start on.
     pub(crate) fn set(&mut self, key_and_value: impl Into<String>) {
         set(&mut self.settings, key_and_value.into());

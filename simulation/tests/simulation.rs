@@ -100,6 +100,7 @@ struct World {
     is_wary: bool,
     /// Whether services admit one command at once.
     is_narrow: bool,
+    crowd: u64,
     /// How asks may be delayed, by the neighbour that is asked.
     delays: BTreeMap<String, DelayConfig>,
     settings: Settings,
@@ -122,6 +123,8 @@ struct Scenario {
     model: fn() -> SystemModel,
     /// The body of an order, by the client's name and a dice.
     bodies: fn(&str, u64) -> String,
+    /// How many clients come beside the usual ones, all at once, and as many that disturb them.
+    crowd: u64,
     /// How asks may be delayed, by the neighbour that is asked.
     delays: fn(&mut Random) -> BTreeMap<String, DelayConfig>,
     settings: Settings,
@@ -421,7 +424,7 @@ struct Client {
 /// Runs a client: it orders, and repeats the request until it has a final answer, if it has a key.
 async fn client(world: Arc<World>, name: String, has_key: bool, body: String) -> Client {
     let mut client = Client { name, has_key, answers: Vec::new() };
-    tokio::time::sleep(world.millis(0..2_000)).await;
+    tokio::time::sleep(world.millis(0..2_000 / (1 + world.crowd))).await;
     loop {
         let (service, path) = world.founding();
         if let Some(engine) = world.engine(service) {
@@ -513,6 +516,7 @@ async fn case(scenario: Scenario, seed: u64) -> BTreeMap<&'static str, u64> {
         is_stormy: AtomicBool::new(true),
         is_wary: seed % 2 == 1,
         is_narrow: seed.is_multiple_of(3),
+        crowd: scenario.crowd,
         databases,
         bus: MemoryBus::new(),
         running: Mutex::default(),
@@ -525,14 +529,14 @@ async fn case(scenario: Scenario, seed: u64) -> BTreeMap<&'static str, u64> {
         // Nobody waits for a start: a process that dies in its first commit never finishes it.
         tokio::spawn(async move { world.start(name).await });
     }
-    let clients: Vec<_> = (0..2 + world.below(4))
+    let clients: Vec<_> = (0..2 + world.below(4) + world.crowd)
         .map(|nth| {
             let name = format!("client-{nth}");
             let body = (scenario.bodies)(&name, world.below(5));
             tokio::spawn(client(world.clone(), name, world.below(3) > 0, body))
         })
         .collect();
-    let others = tokio::spawn(disturb(world.clone()));
+    let others: Vec<_> = (0..=world.crowd).map(|_| tokio::spawn(disturb(world.clone()))).collect();
     let absence = tokio::spawn(course::absence(world.clone()));
     let delayed = tokio::spawn(course::watch(world.clone(), seed));
     let storm = world.clone();
@@ -549,7 +553,9 @@ async fn case(scenario: Scenario, seed: u64) -> BTreeMap<&'static str, u64> {
             .push(client.unwrap_or_else(|_| panic!("seed {seed}: a client got no final answer")).expect("a client"));
     }
     world.is_stormy.store(false, Ordering::Relaxed);
-    others.await.expect("an end");
+    for other in others {
+        other.await.expect("an end");
+    }
     absence.await.expect("an end");
     let readers: Databases = world
         .databases
@@ -709,6 +715,7 @@ const AS_IT_IS: Scenario = Scenario {
         let price = if dice == 0 { 2_000_000_000 } else { 22_000 }; // over the limit, or not
         format!(r#"{{"storeName":"{name}","itemQty":1,"price":{price}}}"#)
     },
+    crowd: 0,
     delays: |_| BTreeMap::new(),
     settings: |_| serde_json::json!({}),
 };
@@ -731,13 +738,14 @@ const SAUCE_SHOP: Scenario = Scenario {
     ..AS_IT_IS
 };
 
-/// Ten copies of one book, and more customers than that.
+/// Ten copies of one book, and more customers than that who rent it, return it and cancel at once.
 const BOOKS: Scenario = Scenario {
     model: book_rental::system,
     bodies: |name, dice| {
         let qty = if dice == 0 { 11 } else { 1 + dice }; // too many, or not
         format!(r#"{{"bookId":1,"qty":{qty},"customerId":"{name}"}}"#)
     },
+    crowd: 6,
     ..AS_IT_IS
 };
 

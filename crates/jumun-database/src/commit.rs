@@ -10,7 +10,7 @@ pub struct Changes {
     pub requests: Vec<RequestChange>,
     /// Documents, each at most once.
     pub documents: Vec<DocumentChange>,
-    /// Documents that the step has read and that must not have changed.
+    /// Documents that the step has read and that must not have changed. They may be among [`Self::documents`], too.
     pub unchanged: Vec<DocumentVersion>,
     /// Events, in the order in which they happened.
     pub journal: Vec<JournalEntry>,

@@ -30,6 +30,7 @@ macro_rules! conformance {
             a_commit_that_is_wrong_about_one_thing_changes_nothing
             a_conflict_leaves_the_rest_of_its_group_alone
             a_document_changes_only_from_the_version_it_has
+            a_document_is_unchanged_only_with_the_content_that_was_read
             of_many_writers_of_a_document_none_is_lost
             hidden_documents_are_remembered_and_not_listed
             pages_are_sorted_by_any_field

@@ -68,7 +68,7 @@ pub struct DocumentChange {
 }
 
 /// A document as a step has read it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DocumentVersion {
     /// The collection it belongs to.
     pub collection: &'static str,
@@ -76,6 +76,9 @@ pub struct DocumentVersion {
     pub id: i64,
     /// Its version; 0 for a document that is not there.
     pub version: u64,
+    /// Its content, where the step took it from a commit that was not done yet. If that commit fails, another one may make
+    /// this version, with another content.
+    pub body: Option<String>,
 }
 
 /// Which documents an index over several fields must find.

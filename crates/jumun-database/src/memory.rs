@@ -536,6 +536,10 @@ impl Facts for State {
         Ok(self.documents.get(&(collection, id)).map_or(0, |document| document.version))
     }
 
+    fn has_body(&mut self, collection: &'static str, id: i64, body: &str) -> Result<bool, Infallible> {
+        Ok(self.documents.get(&(collection, id)).is_some_and(|document| document.body == body))
+    }
+
     fn request(&mut self, id: Uuid) -> Result<Option<RequestFacts>, Infallible> {
         Ok(self.requests.get(&id).map(|request| RequestFacts {
             state: request.state,

@@ -89,6 +89,8 @@ pub(crate) trait Facts {
     type Error;
     /// The version of a document; 0 where there is none.
     fn version(&mut self, collection: &'static str, id: i64) -> Result<u64, Self::Error>;
+    /// Whether a document that is there has this content.
+    fn has_body(&mut self, collection: &'static str, id: i64, body: &str) -> Result<bool, Self::Error>;
     /// What is known about a request.
     fn request(&mut self, id: Uuid) -> Result<Option<RequestFacts>, Self::Error>;
     /// Which request has this key.
@@ -121,7 +123,11 @@ pub(crate) fn first_conflict<F: Facts>(changes: &Changes, facts: &mut F) -> Resu
     }
     // After the changes: an adapter may remember what it has found out about these.
     for read in &changes.unchanged {
-        if facts.version(read.collection, read.id)? != read.version {
+        let mut is_same = facts.version(read.collection, read.id)? == read.version;
+        if let Some(body) = read.body.as_deref().filter(|_| is_same) {
+            is_same = facts.has_body(read.collection, read.id, body)?;
+        }
+        if !is_same {
             return Ok(Some(Conflict::Document { collection: read.collection, id: read.id }));
         }
     }

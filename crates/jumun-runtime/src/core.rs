@@ -369,6 +369,7 @@ impl Core {
             collection: resources[resource].collection,
             id,
             version,
+            body: None,
         }));
         changes.journal.extend(decided.events.into_iter().map(|event| JournalEntry {
             event_type: event.event_type,
@@ -494,11 +495,12 @@ impl Core {
         self.0.commits.write().await
     }
 
-    /// Commits as a part of what came in: a sampled trace gets a span.
-    pub(crate) async fn commit_of(&self, origin: &Origin, changes: Changes) -> Result<Receipt, CommitError> {
-        if !self.tracer().takes(&origin.trace) {
+    /// Commits as a part of what came in: a sampled trace gets a span. Steps commit with
+    /// [`Reading::commit`](crate::reading::Reading::commit).
+    pub(crate) async fn commit_of(&self, origin: Option<&Origin>, changes: Changes) -> Result<Receipt, CommitError> {
+        let Some(origin) = origin.filter(|origin| self.tracer().takes(&origin.trace)) else {
             return self.commit(changes).await;
-        }
+        };
         let began = Instant::now();
         let result = self.commit(changes).await;
         self.tracer().record(&origin.trace, || Span {

@@ -1,11 +1,12 @@
 //! A database that fails, or is slow, when a test says so.
 
 use jumun_database::{
-    Changes, CommitFuture, Database, DatabaseFailure, MemoryDatabase, ReadDatabase, RebuildDatabase, Receipt, delegate,
+    Changes, CommitFuture, Database, DatabaseFailure, MemoryDatabase, ReadDatabase, ReadFuture, RebuildDatabase,
+    Receipt, Waiting, delegate,
 };
 use std::sync::{
     Arc,
-    atomic::{AtomicBool, Ordering},
+    atomic::{AtomicBool, AtomicUsize, Ordering},
 };
 use tokio::sync::watch;
 
@@ -16,11 +17,13 @@ pub(crate) struct Failing {
     has_failed: Arc<AtomicBool>,
     /// How many commits are held; `None`: none is held.
     held: Arc<watch::Sender<Option<usize>>>,
+    /// The most rows that a look at what is due was given.
+    most_due: Arc<AtomicUsize>,
 }
 
 impl Failing {
     pub(crate) fn new(inner: MemoryDatabase) -> Self {
-        Self { inner, has_failed: Arc::default(), held: Arc::new(watch::Sender::new(None)) }
+        Self { inner, has_failed: Arc::default(), held: Arc::new(watch::Sender::new(None)), most_due: Arc::default() }
     }
 
     /// From now on commits wait until they are no longer held.
@@ -30,6 +33,15 @@ impl Failing {
 
     pub(crate) fn held_commits(&self) -> usize {
         self.held.borrow().unwrap_or_default()
+    }
+
+    /// Commits beside those that are held.
+    pub(crate) async fn commit_beside(&self, changes: Changes) {
+        self.inner.commit(changes).await.expect("a commit");
+    }
+
+    pub(crate) fn most_due(&self) -> usize {
+        self.most_due.load(Ordering::Relaxed)
     }
 
     pub(crate) fn fails(&self, has_failed: bool) {
@@ -60,5 +72,13 @@ impl RebuildDatabase for Failing {
 }
 
 impl ReadDatabase for Failing {
-    delegate!(inner: read);
+    delegate!(inner: identity document first page scan request_by_key request requests doubts_about waits_of journal positions);
+
+    fn due(&self, until_ms: i64, limit: u32) -> ReadFuture<'_, Vec<Waiting>> {
+        Box::pin(async move {
+            let due = self.inner.due(until_ms, limit).await?;
+            self.most_due.fetch_max(due.len(), Ordering::Relaxed);
+            Ok(due)
+        })
+    }
 }

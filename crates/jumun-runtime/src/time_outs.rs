@@ -107,6 +107,7 @@ async fn time_out(engine: &Engine, waiting: &Waiting) -> Ended {
             Ok(()) => {}
             Err(error) => return failed(engine, waiting, error).await,
         }
+        reading.settle().await; // the wait is in the database
         let document = match due(engine, decider, waiting, now.as_millisecond()).await {
             Ok(Some(document)) => document,
             Ok(None) => return Ended::Done,
@@ -142,7 +143,7 @@ async fn time_out(engine: &Engine, waiting: &Waiting) -> Ended {
         }
         end_wait(engine, decider, document, &mut changes);
         crash::point("time-out.before-commit");
-        match core.commit_of(&origin, changes).await {
+        match reading.commit(core, Some(&origin), changes).await {
             Ok(_) => {
                 crash::point("time-out.after-commit");
                 let (order, name, trace) = (waiting.id, &*waiting.wait.name, origin.trace.id());

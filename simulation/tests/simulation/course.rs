@@ -65,6 +65,7 @@ pub(super) const SCENARIO: Scenario = Scenario {
         "pay" => serde_json::json!({ "decline_card": DECLINED }),
         _ => serde_json::json!({}),
     },
+    crowd: 0,
 };
 
 impl World {

@@ -5,8 +5,8 @@ use super::fixtures::{
     unchanged,
 };
 use crate::{
-    Changes, CommitError, Conflict, Database, Document, DocumentChange, JournalEntry, ReadDatabase, RequestState,
-    limits,
+    Changes, CommitError, Conflict, Database, Document, DocumentChange, DocumentVersion, JournalEntry, ReadDatabase,
+    RequestState, limits,
 };
 use futures_util::future::join_all;
 
@@ -130,6 +130,40 @@ pub async fn a_document_changes_only_from_the_version_it_has(home: &impl Home) {
     // Another collection has documents of its own.
     let menu = DocumentChange { collection: "menus", ..order(1, 0, &serde_json::json!({})) };
     database.commit(documents([menu])).await.unwrap();
+}
+
+#[doc(hidden)]
+pub async fn a_document_is_unchanged_only_with_the_content_that_was_read(home: &impl Home) {
+    let database = home.open(schema(1));
+    let (first, second) = (serde_json::json!({ "note": "첫" }), serde_json::json!({ "note": "second" }));
+    let read =
+        |version, body: &serde_json::Value| DocumentVersion { body: Some(body.to_string()), ..unchanged(1, version) };
+    let commit = |change: Option<DocumentChange>, read| {
+        let changes = Changes { documents: Vec::from_iter(change), unchanged: vec![read], ..Changes::default() };
+        database.commit(changes)
+    };
+    let refused = Conflict::Document { collection: "orders", id: 1 };
+
+    assert_eq!(conflict(commit(None, read(0, &first)).await), refused, "it is not there yet");
+    database.commit(documents([order(1, 0, &first)])).await.unwrap();
+    assert_eq!(conflict(commit(None, read(1, &second)).await), refused);
+    assert_eq!(conflict(commit(None, read(2, &first)).await), refused);
+    commit(None, read(1, &first)).await.unwrap();
+    // The same document is changed and must be as it was read.
+    assert_eq!(conflict(commit(Some(order(1, 1, &second)), read(1, &second)).await), refused);
+    commit(Some(order(1, 1, &second)), read(1, &first)).await.unwrap();
+    assert_eq!(database.document("orders", 1).await.unwrap().unwrap().body, second.to_string());
+
+    // Of a group that rests on commits before it in the group: what comes after one that fails fails.
+    let step = |version: u64, from: &str, to: &str| {
+        let body = |note: &str| serde_json::json!({ "note": note });
+        commit(Some(order(1, version, &body(to))), read(version, &body(from)))
+    };
+    let results =
+        join_all([step(2, "second", "a"), step(3, "a", "b"), step(4, "another", "c"), step(5, "c", "d")]).await;
+    assert_eq!(results.iter().map(Result::is_ok).collect::<Vec<_>>(), [true, true, false, false]);
+    let document = database.document("orders", 1).await.unwrap().unwrap();
+    assert_eq!((document.version, &*document.body), (4, r#"{"note":"b"}"#));
 }
 
 #[doc(hidden)]

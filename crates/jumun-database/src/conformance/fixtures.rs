@@ -88,7 +88,7 @@ pub(super) fn step(source: &str, epoch: u128, from: u64, to: u64) -> PositionCha
 }
 
 pub(super) fn unchanged(id: i64, version: u64) -> DocumentVersion {
-    DocumentVersion { collection: "orders", id, version }
+    DocumentVersion { collection: "orders", id, version, body: None }
 }
 
 pub(super) fn documents(documents: impl IntoIterator<Item = DocumentChange>) -> Changes {

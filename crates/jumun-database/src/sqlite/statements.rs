@@ -35,6 +35,7 @@ pub(super) struct Statements<'c> {
 struct CollectionStatements<'c> {
     name: &'static str,
     version: Statement<'c>,
+    has_body: Statement<'c>,
     insert: Statement<'c>,
     update: Statement<'c>,
 }
@@ -46,6 +47,7 @@ impl<'c> Statements<'c> {
             Ok(CollectionStatements {
                 name,
                 version: connection.prepare(&format!("SELECT version, shown FROM {table} WHERE id = ?1"))?,
+                has_body: connection.prepare(&format!("SELECT body = ?2 FROM {table} WHERE id = ?1"))?,
                 insert: connection.prepare(&format!("INSERT INTO {table} VALUES (?1, ?2, ?3, ?4)"))?,
                 update: connection
                     .prepare(&format!("UPDATE {table} SET version = ?2, shown = ?3, body = ?4 WHERE id = ?1"))?,
@@ -286,6 +288,12 @@ impl Facts for Statements<'_> {
         let (version, shown) = row.unwrap_or((0, false));
         self.was_shown.push(shown);
         Ok(rows::unsigned(version))
+    }
+
+    fn has_body(&mut self, collection: &'static str, id: i64, body: &str) -> rusqlite::Result<bool> {
+        let Some(position) = self.place_of(collection) else { return Ok(false) };
+        let has_body = &mut self.collections[position].has_body;
+        Ok(has_body.query_row(params![id, body], |row| row.get(0)).optional()?.unwrap_or(false))
     }
 
     fn request(&mut self, id: Uuid) -> rusqlite::Result<Option<RequestFacts>> {

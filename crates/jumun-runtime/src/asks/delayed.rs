@@ -405,7 +405,7 @@ async fn settled(
         let to = if is_taken { RequestState::Done } else { RequestState::Voiding };
         changes.requests.push(RequestChange::Move { id: request.id, from: RequestState::Delayed, to, answer: None });
         crash::point("settle.before-commit");
-        match engine.core().commit_of(origin, changes).await {
+        match reading.commit(engine.core(), Some(origin), changes).await {
             Ok(_) => {
                 crash::point("settle.after-commit");
                 let (trace, order, ask) = (origin.trace.id(), request.subject, request.id);

@@ -100,7 +100,7 @@ impl Engine {
         changes.requests.push(RequestChange::Insert(Box::new(request)));
 
         crash::point("asking.before-commit");
-        match self.core.commit_of(&incoming.origin, changes).await {
+        match self.core.commit_of(Some(&incoming.origin), changes).await {
             Ok(_) => {}
             Err(CommitError::Conflict(_)) => return Err(Halt::KeyTaken),
             Err(error) => return Err(refuse(&error).into()),
@@ -250,7 +250,7 @@ impl Engine {
                 RequestChange::Move { id, from: RequestState::Asking, to, answer: kept }
             });
             crash::point("outcome.before-commit");
-            match self.core.commit_of(&incoming.origin, changes).await {
+            match reading.commit(&self.core, Some(&incoming.origin), changes).await {
                 Ok(receipt) => {
                     crash::point("outcome.after-commit");
                     let Origin { trace, request, .. } = &incoming.origin;

@@ -179,14 +179,11 @@ impl Engine {
                 changes.requests.extend(claim.release());
                 let mut request = self.request(incoming, id, now, Some(claim.key.clone()));
                 request.state = RequestState::Done;
-                if answer.is_err() && incoming.id.is_some() {
-                    request.subject = 0; // an id that a client made up is none that new documents come after
-                }
                 request.answer = Some(kept);
                 changes.requests.push(RequestChange::Insert(Box::new(request)));
             }
             crash::point("decided.before-commit");
-            match self.core.commit_of(&incoming.origin, changes).await {
+            match reading.commit(&self.core, Some(&incoming.origin), changes).await {
                 Ok(receipt) => {
                     crash::point("decided.after-commit");
                     let Origin { trace, request, .. } = &incoming.origin;

@@ -28,7 +28,7 @@ impl Engine {
             let mut reading = Reading::default();
             let Some(changes) = self.undoing(resource, known, &key, origin, &mut reading).await? else { return Ok(()) };
             crash::point("undo.before-commit");
-            match self.core.commit_of(origin, changes).await {
+            match reading.commit(&self.core, Some(origin), changes).await {
                 Ok(_) => {
                     crash::point("undo.after-commit");
                     tracing::debug!(request = %origin.request, trace = %origin.trace.id(), %ask, "undone");

@@ -521,7 +521,7 @@ impl Worker {
         }
     }
 
-    async fn commit(&mut self, effect: Effect) -> Result<(), Halt> {
+    async fn commit(&mut self, mut effect: Effect) -> Result<(), Halt> {
         let mut changes = self.changes(&effect).await?;
         changes.positions = effect
             .applied
@@ -547,7 +547,7 @@ impl Worker {
         if is_effect {
             crash::point("heard.before-commit");
         }
-        let committed = self.core.commit(changes).await;
+        let committed = effect.reading.commit(&self.core, None, changes).await;
         match committed {
             Ok(_) => {}
             Err(CommitError::Conflict(Conflict::Document { collection, id })) => {

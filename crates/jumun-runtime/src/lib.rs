@@ -58,6 +58,8 @@ pub mod intake;
 pub mod limits;
 pub mod metrics;
 mod reading;
+#[cfg(test)]
+mod stepping;
 pub mod time_outs;
 
 pub use self::core::{Core, SharedDatabase};

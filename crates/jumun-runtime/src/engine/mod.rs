@@ -184,7 +184,7 @@ impl Engine {
     /// Takes a command. Once admitted it runs to its end, even if the client no longer waits for the answer.
     pub async fn take(&self, incoming: Incoming) -> Answer {
         if let Some(failure) = self.core.database().failure() {
-            return Err(self.refusal(&incoming, failed(&failure)).await);
+            return self.refusal(&incoming, failed(&failure)).await;
         }
         // A repeat of what was answered before does no work: it queues for no place that a drill has taken away.
         let is_repeat = self.faults().is_on() && self.is_answered(&incoming).await;
@@ -192,7 +192,10 @@ impl Engine {
             None
         } else {
             let left = incoming.key.as_ref().and_then(|key| key.left(self.core.now()));
-            self.admission().command(incoming.command.is_ending(), left, self.faults().limit()).await?
+            match self.admission().command(incoming.command.is_ending(), left, self.faults().limit()).await {
+                Ok(permit) => Some(permit),
+                Err(overloaded) => return self.refusal(&incoming, overloaded).await,
+            }
         };
         let engine = self.clone();
         let task = self.core.spawn(async move {
@@ -207,17 +210,23 @@ impl Engine {
         answer
     }
 
-    /// A refusal without a look at the command. It is no *not done* where the same request came before, or is in progress:
-    /// that may have been done.
-    async fn refusal(&self, incoming: &Incoming, problem: Problem) -> Problem {
-        let is_new = match incoming.key.as_ref().map(Key::stored) {
-            Some(key) => {
-                let turn = self.turn(key.clone()).await;
-                turn.is_ok() && self.request_of(&key).await.is_ok_and(|known| known.is_none())
-            }
-            None => true,
+    /// A refusal without a look at the command, unless it is known: what was answered before has its answer, and what is in
+    /// progress is waited for. A refusal is no *not done* where the same request came before: that may have been done.
+    async fn refusal(&self, incoming: &Incoming, problem: Problem) -> Answer {
+        let Some(key) = incoming.key.as_ref().map(Key::stored) else { return Err(problem) };
+        let turn = self.turn(key.clone()).await;
+        let known = match self.request_of(&key).await {
+            Ok(None) if turn.is_ok() => return Err(problem),
+            Ok(known) => known,
+            Err(_) => None,
         };
-        if is_new { problem } else { Problem::new(Code::OutcomeUnknown, problem.detail) }
+        // What a database holds that has failed, nobody may ever find again.
+        if let Some(known) = known.filter(|_| self.core.database().failure().is_none())
+            && let Some(answer) = answers::replay(&known, incoming, self.core.model().name)?
+        {
+            return answer;
+        }
+        Err(Problem::new(Code::OutcomeUnknown, problem.detail))
     }
 
     /// Undoes what an ask did here, or makes sure that it never will. A database that has failed is no proof of either.

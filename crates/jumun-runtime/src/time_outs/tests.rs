@@ -1,20 +1,15 @@
 use super::*;
-use crate::{Incoming, Parts, events::rebuild::tests::NoNeighbours, failing::Failing, schema};
-use jiff::Timestamp;
+use crate::{
+    Incoming, Parts,
+    events::rebuild::tests::NoNeighbours,
+    failing::Failing,
+    schema,
+    stepping::{clock, set_by},
+};
+use jiff::SignedDuration;
 use jumun::Verb;
 use jumun_database::{JournalRecord, MemoryDatabase};
-use std::{cell::Cell, sync::Arc};
-
-thread_local! {
-    static BEGAN: Cell<Option<Instant>> = const { Cell::new(None) };
-}
-
-/// Virtual time: milliseconds since the test began.
-fn clock() -> Timestamp {
-    let began = BEGAN.get().unwrap_or_else(Instant::now);
-    BEGAN.set(Some(began));
-    Timestamp::UNIX_EPOCH + began.elapsed()
-}
+use std::{collections::BTreeSet, sync::Arc};
 
 /// A shop whose owner must accept within a minute, if a limit is set.
 fn shop(limit: &str) -> (Engine, Failing) {
@@ -144,4 +139,72 @@ async fn nothing_is_decided_while_the_database_has_failed() {
     database.fails(false);
     assert_eq!(round(&engine).await, Round::Worked);
     assert_eq!(journal(&engine).await.len(), 1);
+}
+
+/// A day of standing still: what has become due is worked off a page at a time, so that an order of now never has more than a
+/// page before it, and memory does not grow with what is due.
+#[tokio::test(start_paused = true)]
+async fn however_much_is_due_is_worked_off_in_pages_beside_the_orders_of_now() {
+    let (page, pages) = (usize::try_from(TIME_OUTS_AT_ONCE).expect("small"), 60);
+    let (engine, database) = shop("1m");
+    let due = page * pages;
+    commit(&engine, (1..=i64::try_from(due).expect("small")).map(|id| waits(id, id))).await;
+    set_by(SignedDuration::from_hours(24));
+    database.holds_commits(true);
+    start(&engine);
+    tokio::time::sleep(Duration::from_mins(1)).await;
+    assert_eq!((database.held_commits(), database.most_due()), (page, page), "one page, and no more is read");
+    let began = Instant::now();
+    database.holds_commits(false);
+    let (mut decided, mut events) = (0, Vec::new());
+    while decided < due {
+        tokio::time::sleep(TIME_OUTS_EVERY).await;
+        events = journal(&engine).await;
+        assert!(events.len() - decided <= 2 * page, "{decided}, then {}", events.len());
+        decided = events.len();
+        assert!(began.elapsed() < Duration::from_mins(1), "only {decided} of {due} in a minute");
+    }
+    assert_eq!(database.most_due(), page);
+    assert!(began.elapsed() >= TIME_OUTS_EVERY * u32::try_from(pages - 2).expect("small"), "{:?}", began.elapsed());
+    let orders: BTreeSet<_> = events.iter().map(|event| event.key).collect();
+    assert_eq!((events.len(), orders.len()), (due, due), "each once");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_clock_that_is_set_back_delays_what_is_due_and_loses_nothing() {
+    let (engine, _) = shop("1m");
+    start(&engine);
+    commit(&engine, [waits(1, 60_000), waits(2, 7_200_000)]).await;
+    tokio::time::sleep(Duration::from_secs(30)).await;
+    set_by(SignedDuration::from_hours(-1));
+    tokio::time::sleep(Duration::from_mins(60)).await;
+    assert_eq!(journal(&engine).await.len(), 0, "it is 00:00:30 again");
+    tokio::time::sleep(Duration::from_secs(32)).await;
+    let events = journal(&engine).await;
+    assert_eq!(events.len(), 1);
+    assert!((60_000..62_000).contains(&events[0].time_ms), "{events:?}");
+    // Set back after it is decided: once is enough.
+    set_by(SignedDuration::from_hours(-1));
+    tokio::time::sleep(Duration::from_mins(61)).await;
+    assert_eq!((journal(&engine).await.len(), waiting(&engine).await.len()), (1, 1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_clock_that_is_set_forward_makes_due_once_what_the_new_time_says() {
+    let (engine, _) = shop("1m");
+    start(&engine);
+    let day = 24 * 3_600_000;
+    commit(&engine, [waits(1, 60_000), waits(2, day + 60_000)]).await;
+    tokio::time::sleep(Duration::from_secs(30)).await;
+    set_by(SignedDuration::from_hours(24));
+    tokio::time::sleep(SWEEP_EVERY + Duration::from_millis(100)).await;
+    let events = journal(&engine).await;
+    assert_eq!(events.iter().map(|event| event.key).collect::<Vec<_>>(), [1], "and not what is due in half a minute");
+    assert!(events[0].time_ms >= day, "{events:?}");
+    tokio::time::sleep(Duration::from_secs(30)).await;
+    assert_eq!(journal(&engine).await.iter().map(|event| event.key).collect::<Vec<_>>(), [1, 2]);
+    // Set right again: both stay decided.
+    set_by(SignedDuration::from_hours(-24));
+    tokio::time::sleep(Duration::from_hours(25)).await;
+    assert_eq!((journal(&engine).await.len(), waiting(&engine).await), (2, vec![]));
 }

@@ -22,6 +22,7 @@ use super::{
 use crate::{
     core::{Core, wait_change},
     crash,
+    intake::turns::QueueKey,
     limits::{
         BUSY_PAUSE, DATABASE_PAUSE, EVENTS_AT_ONCE, EVENTS_BETWEEN_YIELDS, IDLE_PAUSE, LAG_EVERY, PARKED_KEYS_MAX,
         POSITIONS_EVERY, STALL_LOGGED_EVERY, STALL_SHOWN_FOR,
@@ -184,7 +185,8 @@ pub(super) struct Worker {
     pub(super) to_retry_since: Instant,
     /// Why the one event of the present batch can never be committed.
     over_limit: Option<String>,
-    /// Documents that commands have changed before the present batch could: the next try queues for them.
+    /// Documents that commands have changed before a batch could: the next try queues for them, and so do later batches while
+    /// commands do. Otherwise each effect on a hot document would make what commands pass on wrong.
     contended: BTreeSet<DocumentKey>,
     show: watch::Sender<Consumption>,
 }
@@ -355,7 +357,8 @@ impl Worker {
             match self.apply_batch(batch).await {
                 Ok(()) => {
                     self.over_limit = None;
-                    self.contended.clear();
+                    let turns = self.core.turns();
+                    self.contended.retain(|key| turns.is_wanted(&QueueKey::Document(*key)));
                     at += at_once;
                 }
                 Err(Halt::Gap(error)) => return Err(error.into()),

@@ -97,6 +97,11 @@ impl<K: Eq + Hash + Clone> Turns<K> {
         turn.guard = Some(guard);
         Ok(turn)
     }
+
+    /// Whether a caller holds or waits for the turn of this key, or has passed it on and is not done.
+    pub(crate) fn is_wanted(&self, key: &K) -> bool {
+        lock(&self.0).contains_key(key)
+    }
 }
 
 impl<K: Eq + Hash> Turn<K> {
@@ -201,7 +206,7 @@ mod tests {
     async fn a_turn_is_passed_on_with_the_document_once() {
         let (turns, ended) = (Turns::new(), CancellationToken::new());
         let mut first = turns.take(7).await.expect("a turn");
-        assert!(!first.is_contended());
+        assert!(!first.is_contended() && turns.is_wanted(&7) && !turns.is_wanted(&8));
         let mut second = pin!(turns.take(7));
         assert!(poll!(second.as_mut()).is_pending());
         assert!(first.is_contended());

@@ -128,6 +128,10 @@ pub const TIME_OUTS_AT_ONCE: u32 = 16;
 /// still is worked off beside the orders of now, and does not delay them.
 pub const TIME_OUTS_EVERY: Duration = Duration::from_millis(16);
 
+/// How many times as long as a round took the worker rests after it: where commits are slow, three quarters of the time are those
+/// of others. Each time-out costs all services that hear of it as much as a cancel does.
+pub const TIME_OUTS_REST: u32 = 3;
+
 /// How long a time-out is put off on which the code fails.
 pub const DEFECT_PAUSE: Duration = Duration::from_mins(1);
 

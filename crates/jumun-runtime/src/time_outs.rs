@@ -8,12 +8,15 @@
 //! time says.
 //!
 //! What has become due while no process ran is worked off in rounds, about a thousand a second, so that orders keep their share.
+//! After a round that took long the worker rests three times as long: on a busy machine, or a slow disk, it slows down.
 
 use crate::{
     core::StepError,
     crash,
     engine::Engine,
-    limits::{DATABASE_PAUSE, DECISIONS_MAX, DEFECT_PAUSE, SWEEP_EVERY, TIME_OUTS_AT_ONCE, TIME_OUTS_EVERY},
+    limits::{
+        DATABASE_PAUSE, DECISIONS_MAX, DEFECT_PAUSE, SWEEP_EVERY, TIME_OUTS_AT_ONCE, TIME_OUTS_EVERY, TIME_OUTS_REST,
+    },
     panic_text,
     reading::Reading,
 };
@@ -34,7 +37,10 @@ async fn run(engine: &Engine) {
     loop {
         let began = Instant::now();
         match round(engine).await {
-            Ok(Round::Worked) => tokio::time::sleep_until(began + TIME_OUTS_EVERY).await,
+            Ok(Round::Worked) => {
+                let rest = (TIME_OUTS_REST * began.elapsed()).min(SWEEP_EVERY);
+                tokio::time::sleep_until((Instant::now() + rest).max(began + TIME_OUTS_EVERY)).await;
+            }
             Ok(Round::Nothing(wait)) => {
                 // Level-triggered: a missed notice, or a clock that is set, costs the interval of a sweep.
                 let _ = tokio::time::timeout(wait.min(SWEEP_EVERY), engine.core().alarm().earlier()).await;

@@ -3,7 +3,7 @@
 
 mod lab;
 
-use lab::{Client, Customer, LONG, Up, basket, wait_until};
+use lab::{Client, Customer, LONG, Up, basket, wait_until, wire::Wire};
 use rusqlite::{Connection, OpenFlags};
 use serde_json::Value;
 use std::{
@@ -156,9 +156,12 @@ async fn no_order_is_acknowledged_into_a_folder_that_is_gone() {
     .await;
     assert_down(&up, "order", "database-gone").await;
     assert_refused(&gateway, "database-gone").await;
-    let left: Vec<_> =
-        fs::read_dir(up.data()).expect("a folder").map(|entry| entry.expect("an entry").path()).collect();
-    assert_eq!(left, [up.data().join("up.control")], "nothing begins again by itself");
+    for entry in fs::read_dir(up.data()).expect("a folder") {
+        let left = entry.expect("an entry").path();
+        assert_eq!(left.extension(), Some("control".as_ref()), "nothing begins again by itself: {}", left.display());
+    }
+    let (status, said) = up.jumun(&["breakers", "--system", "food-delivery"]);
+    assert_eq!(status, 0, "operators can still ask: {said}");
     // A process that is killed does not begin again with nothing, either.
     let (status, said) = up.jumun(&["kill", "order"]);
     assert!(status == 1 && said.contains("database-missing"), "{said}");
@@ -210,6 +213,28 @@ async fn an_operator_starts_a_service_whose_database_was_taken_away() {
 }
 
 /// The remedies of `database-gone` where nothing has to be restored.
+/// Its process writes on to the file that it has opened.
+#[tokio::test]
+async fn a_log_file_that_was_deleted_or_moved_is_told_and_made_again() {
+    let up = patient().await;
+    let logs = up.data().join("logs");
+    fs::remove_file(logs.join("order.log")).expect("a log");
+    fs::rename(logs.join("store.log"), logs.join("store.1")).expect("a log");
+    for service in ["order", "store"] {
+        let roll = format!("jumun roll {service}");
+        let said = || fs::read_to_string(logs.join(format!("{service}.log"))).unwrap_or_default();
+        wait_until(LONG, "it is told", async || said().contains("was deleted or moved away")).await;
+        assert!(up.said().contains(&roll) && said().contains(&roll), "{} {}", up.said(), said());
+        // What it says to do.
+        let words: Vec<_> = roll.split(' ').skip(1).collect();
+        assert_eq!(up.jumun(&words).0, 0, "{roll}");
+        let mut wire = Wire::to(up.address(service)).await;
+        wire.say("nonsense\r\n\r\n").await;
+        wait_until(LONG, "the next process writes there", async || said().contains("cannot be read")).await;
+        assert_eq!(said().matches("was deleted or moved away").count(), 1, "{}", said());
+    }
+}
+
 #[tokio::test]
 async fn a_log_and_a_view_that_are_deleted_are_no_loss() {
     let mut up = Up::patient().await;

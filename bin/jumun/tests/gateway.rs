@@ -227,20 +227,33 @@ async fn a_repeat_does_not_try_another_connection_of_the_same_dead_process() {
 
 #[tokio::test]
 async fn what_breaks_twice_is_in_doubt_and_the_client_is_told_the_key() {
-    let upstream = Upstream::new(|_, _| Reaction::BreakOff).await;
+    let upstream = Upstream::new(|nth, request| match nth {
+        2.. if request.first_line.starts_with("POST") => yes(r#"{"id":1}"#),
+        _ => Reaction::BreakOff,
+    })
+    .await;
     let front = Front::before(&upstream, &[]).await;
-    let answer = front.order().await;
-    assert_eq!((answer.status, &*answer.problem()), (503, "outcome-unknown"));
+    let in_doubt = front.order().await;
+    assert_eq!((in_doubt.status, &*in_doubt.problem()), (503, "outcome-unknown"));
     let seen = upstream.seen();
     assert_eq!(seen.len(), 2);
-    assert_eq!(answer.header("idempotency-key"), seen[0].header("idempotency-key"));
+    assert_eq!(in_doubt.header("idempotency-key"), seen[0].header("idempotency-key"));
     assert!(
-        answer.json()["detail"].as_str().expect("text").contains(seen[0].header("idempotency-key").expect("a key"))
+        in_doubt.json()["detail"].as_str().expect("text").contains(seen[0].header("idempotency-key").expect("a key"))
     );
 
     let answer = front.client.get("/orders").await;
     assert_eq!((answer.status, &*answer.problem()), (503, "neighbour-unavailable"));
     assert_eq!(answer.header("idempotency-key"), None, "reading has no effect to be in doubt about");
+
+    // What the problem says to do.
+    let detail = in_doubt.json()["detail"].as_str().expect("text").to_owned();
+    assert!(detail.contains("Idempotency-Key"), "{detail}");
+    let key = in_doubt.header("idempotency-key").expect("a key");
+    let head = [("content-type", "application/json"), ("idempotency-key", key)];
+    let again = front.client.send(http::Method::POST, "/orders", &head, "{}").await.expect("an answer");
+    assert_eq!(again.status, 201, "{again:?}");
+    assert_eq!(upstream.seen().last().and_then(|seen| seen.header("idempotency-key")), Some(key), "under the same key");
 }
 
 #[tokio::test]

@@ -25,3 +25,6 @@ pub const FAULTS_LAST_MAX: Duration = Duration::from_hours(24);
 
 /// Pause after a failed accept: long enough for a file descriptor to become free.
 pub const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// How often a process looks whether its socket is still there.
+pub const SOCKET_LOOKED_AT_EVERY: Duration = Duration::from_secs(1);

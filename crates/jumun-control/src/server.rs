@@ -2,7 +2,7 @@
 
 use crate::{
     Call, Refused, VERSION,
-    limits::{ACCEPT_PAUSE, MESSAGE_MAX_BYTES, REPORTS_WAITING_MAX},
+    limits::{ACCEPT_PAUSE, MESSAGE_MAX_BYTES, REPORTS_WAITING_MAX, SOCKET_LOOKED_AT_EVERY},
 };
 use axum::{
     Json, Router,
@@ -23,8 +23,12 @@ use std::{
     io,
     os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering::Relaxed},
+    },
 };
-use tokio::{net::UnixListener, sync::mpsc, task::JoinHandle};
+use tokio::{net::UnixListener, sync::mpsc, task::JoinHandle, time::interval};
 
 /// The header with the version of the protocol, of calls and replies.
 pub(crate) const VERSION_HEADER: HeaderName = HeaderName::from_static("jumun-control-version");
@@ -113,12 +117,13 @@ async fn versioned(request: Request, next: Next) -> Response {
     response
 }
 
-/// A control socket that is listened to; the file goes when it is dropped, and the folder if it was made for the file and
-/// holds nothing else: a folder that was moved away can be moved back then.
+/// A control socket that is listened to. It is made again if its file is deleted: operators can still ask what is wrong. The
+/// file goes when this is dropped, and the folder if it was made for sockets and holds nothing else: a folder that
+/// was moved away can be moved back then.
 #[derive(Debug)]
 pub struct Control {
     path: PathBuf,
-    has_made_folder: bool,
+    may_have_made_folder: Arc<AtomicBool>,
     accepting: JoinHandle<()>,
 }
 
@@ -128,20 +133,54 @@ impl Control {
     /// # Errors
     /// The folder cannot be written, or the path is too long for a socket (about 100 bytes).
     pub fn listen(path: &Path, routes: Routes) -> io::Result<Self> {
-        let missing = path.parent().filter(|folder| !folder.exists());
-        if let Some(folder) = missing {
-            fs::create_dir_all(folder)?;
-        }
-        match fs::remove_file(path) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-            _ => {}
-        }
-        let listener = UnixListener::bind(path)?;
-        fs::set_permissions(path, fs::Permissions::from_mode(0o600))?;
-        let router = routes.into_router();
-        let accepting = tokio::spawn(async move {
-            loop {
-                match listener.accept().await {
+        Self::with(path, routes, false)
+    }
+
+    /// The same, and makes the folder again if that is deleted. One process of a system does: the others hold back while
+    /// there is none.
+    ///
+    /// # Errors
+    /// As [`listen`](Self::listen).
+    pub fn listen_and_keep_folder(path: &Path, routes: Routes) -> io::Result<Self> {
+        Self::with(path, routes, true)
+    }
+
+    fn with(path: &Path, routes: Routes, keeps_folder: bool) -> io::Result<Self> {
+        let is_made = path.parent().is_some_and(|folder| !folder.exists());
+        let may_have_made_folder = Arc::new(AtomicBool::new(is_made));
+        let listener = bind(path)?;
+        let socket = Socket { path: path.to_owned(), keeps_folder, may_have_made_folder: may_have_made_folder.clone() };
+        let accepting = tokio::spawn(socket.accept(listener, routes.into_router()));
+        Ok(Self { path: path.to_owned(), may_have_made_folder, accepting })
+    }
+}
+
+fn bind(path: &Path) -> io::Result<UnixListener> {
+    if let Some(folder) = path.parent() {
+        fs::create_dir_all(folder)?;
+    }
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
+    let listener = UnixListener::bind(path)?;
+    fs::set_permissions(path, fs::Permissions::from_mode(0o600))?;
+    Ok(listener)
+}
+
+/// What the task that accepts knows of its socket.
+struct Socket {
+    path: PathBuf,
+    keeps_folder: bool,
+    may_have_made_folder: Arc<AtomicBool>,
+}
+
+impl Socket {
+    async fn accept(self, mut listener: UnixListener, router: Router) {
+        let mut look = interval(SOCKET_LOOKED_AT_EVERY);
+        loop {
+            tokio::select! {
+                accepted = listener.accept() => match accepted {
                     Ok((stream, _)) => {
                         let service = TowerToHyperService::new(router.clone());
                         tokio::spawn(http1::Builder::new().serve_connection(TokioIo::new(stream), service));
@@ -150,10 +189,24 @@ impl Control {
                         tracing::warn!(%error, "the control socket cannot accept");
                         tokio::time::sleep(ACCEPT_PAUSE).await;
                     }
+                },
+                _ = look.tick() => match self.again() {
+                    Ok(None) => {}
+                    Ok(Some(again)) => listener = again,
+                    Err(error) => tracing::debug!(%error, "the control socket cannot be made again"),
                 }
             }
-        });
-        Ok(Self { path: path.to_owned(), has_made_folder: missing.is_some(), accepting })
+        }
+    }
+
+    /// Makes the socket again if it is gone.
+    fn again(&self) -> io::Result<Option<UnixListener>> {
+        let has_folder = self.path.parent().is_none_or(Path::exists);
+        if self.path.exists() || !(has_folder || self.keeps_folder) {
+            return Ok(None);
+        }
+        self.may_have_made_folder.store(true, Relaxed); // or another one has: the last socket takes it away
+        bind(&self.path).map(Some)
     }
 }
 
@@ -161,7 +214,7 @@ impl Drop for Control {
     fn drop(&mut self) {
         self.accepting.abort();
         drop(fs::remove_file(&self.path)); // a file that stays is removed by the next process
-        if let Some(folder) = self.path.parent().filter(|_| self.has_made_folder) {
+        if let Some(folder) = self.path.parent().filter(|_| self.may_have_made_folder.load(Relaxed)) {
             drop(fs::remove_dir(folder)); // one that holds something stays
         }
     }

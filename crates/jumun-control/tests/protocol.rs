@@ -5,7 +5,7 @@ use jumun_control::{
     RebuildReport, RebuildView, Refused, RetryParked, Routes, follow, socket_in, tell,
 };
 use jumun_guard::State;
-use std::path::PathBuf;
+use std::{path::PathBuf, time::Duration};
 use tempfile::TempDir;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{UnixListener, UnixStream};
@@ -80,6 +80,36 @@ async fn a_followed_call_gets_every_report_and_ends_when_it_is_told_to() {
     .await
     .expect("reports");
     assert_eq!(count, 3);
+}
+
+#[tokio::test]
+async fn a_socket_that_was_deleted_is_made_again() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let data = folder.path().join("data");
+    let socket = socket_in(&data, "order");
+    let control = Control::listen_and_keep_folder(&socket, Routes::new()).expect("a socket");
+    for gone in [&socket, &data] {
+        if gone.is_dir() { std::fs::remove_dir_all(gone) } else { std::fs::remove_file(gone) }.expect("deleted");
+        let again = async {
+            while UnixStream::connect(&socket).await.is_err() {
+                tokio::task::yield_now().await;
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(20), again).await.expect("it is made again");
+    }
+    // Another one follows it, and makes no folder of its own.
+    let other = socket_in(&data, "payment");
+    let second = Control::listen(&other, Routes::new()).expect("a socket");
+    std::fs::remove_dir_all(&data).expect("deleted");
+    let again = async {
+        while !other.exists() {
+            assert!(socket.exists() || !data.exists());
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(20), again).await.expect("it is made again");
+    drop((second, control));
+    assert!(!data.exists(), "a folder that was moved away can be moved back");
 }
 
 /// A folder that was moved away is moved back into one that is still there, instead of to its place.

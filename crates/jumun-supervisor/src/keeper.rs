@@ -172,7 +172,7 @@ impl Keeper {
                         return Ended::Died { was_ready: running.is_ready, why };
                     }
                 }
-                _ = log.tick() => drop(tokio::spawn(rotate_log(self.spec.log.clone()))),
+                _ = log.tick() => drop(tokio::spawn(rotate_log(self.spec.name.clone(), self.spec.log.clone()))),
                 instruction = self.instructions.recv() => match instruction {
                     None | Some(Instruction::End) => {
                         let _ = running.kill().await;

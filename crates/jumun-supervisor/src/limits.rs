@@ -32,6 +32,3 @@ pub const LOG_LOOKED_AT_EVERY: Duration = Duration::from_secs(5);
 
 /// The size beyond which a log is rotated, in bytes. One older file is kept.
 pub const LOG_MAX_BYTES: u64 = 16 * 1024 * 1024;
-
-/// How often the supervisor looks whether its control socket is still there.
-pub(crate) const SOCKET_LOOKED_AT_EVERY: Duration = Duration::from_secs(1);

@@ -10,10 +10,10 @@ use crate::{
 use rustix::process::{Pid, Signal, kill_process};
 use std::{
     fs::{self, File},
-    io,
+    io::{self, Write},
     net::TcpListener,
     os::{fd::OwnedFd, unix::process::ExitStatusExt},
-    path::PathBuf,
+    path::{Path, PathBuf},
     process::{ExitStatus, Stdio},
     time::Instant,
 };
@@ -165,10 +165,29 @@ fn open_log(spec: &Spec) -> Stdio {
     }
 }
 
-/// Rotates a log that exceeds its bound: copies it to a second file, which replaces the last one, and truncates it.
-pub(crate) async fn rotate_log(log: PathBuf) {
+/// Says it here and in a new file, where people look for the log: so it is said once. Where the folder is gone as well, more
+/// is wrong, and a folder that was moved away can be moved back only if nothing is at its place.
+fn say_that_log_is_gone(service: &str, log: &Path) -> io::Result<()> {
+    if !log.parent().is_some_and(Path::exists) {
+        return Ok(());
+    }
+    let why = format!(
+        "the log of {service} was deleted or moved away while the process writes to it; further lines of this process are \
+         not here. Replace it: jumun roll {service}"
+    );
+    tracing::warn!("{why}");
+    File::options().create(true).append(true).open(log)?.write_all(format!("WARN {why}\n").as_bytes())
+}
+
+/// Rotates a log that exceeds its bound: copies it to a second file, which replaces the last one, and truncates it. Says so
+/// if the file was deleted or moved away: the process goes on writing to what nobody can find.
+pub(crate) async fn rotate_log(service: String, log: PathBuf) {
     let rotated = tokio::task::spawn_blocking(move || -> io::Result<()> {
-        if fs::metadata(&log)?.len() > LOG_MAX_BYTES {
+        let length = match fs::metadata(&log) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return say_that_log_is_gone(&service, &log),
+            metadata => metadata?.len(),
+        };
+        if length > LOG_MAX_BYTES {
             let mut older = log.clone().into_os_string();
             older.push(".1");
             fs::copy(&log, older)?;

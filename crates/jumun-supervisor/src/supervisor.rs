@@ -4,23 +4,18 @@ use crate::{
     error::SuperviseError,
     handle::{Instruction, KeeperHandle},
     keeper::Keeper,
-    limits::SOCKET_LOOKED_AT_EVERY,
     operator,
     spec::Spec,
 };
 use jumun_control::{About, Control, ProcessStatus, SUPERVISOR, socket_in};
 use std::{net::TcpListener, path::Path};
-use tokio::{
-    sync::{mpsc, oneshot},
-    time::sleep,
-};
-use tokio_util::task::AbortOnDropHandle;
+use tokio::sync::{mpsc, oneshot};
 
 /// Keeps the processes of a system running.
 pub struct Supervisor {
     keepers: Vec<KeeperHandle>,
     /// Listens to operators; the socket is closed when this ends.
-    control: Option<AbortOnDropHandle<()>>,
+    control: Option<Control>,
 }
 
 impl Supervisor {
@@ -52,26 +47,11 @@ impl Supervisor {
         Ok(supervisor)
     }
 
-    /// Accepts calls of operators, over a socket in the data folder of the system. Makes it again if the folder is
-    /// deleted: operators can still ask what is wrong.
+    /// Accepts calls of operators, over a socket in the data folder of the system.
     pub fn listen_to_operators(mut self, folder: &Path, about: About) -> Result<Self, SuperviseError> {
         let path = socket_in(folder, SUPERVISOR);
-        let keepers = self.keepers.clone();
-        let listen = move |path: &Path| Control::listen(path, operator::routes(keepers.clone(), about.clone()));
-        let failed = |why| SuperviseError::Control { path: path.display().to_string(), why };
-        let mut control = Some(listen(&path).map_err(failed)?);
-        self.control = Some(AbortOnDropHandle::new(tokio::spawn(async move {
-            loop {
-                sleep(SOCKET_LOOKED_AT_EVERY).await;
-                if !path.exists() {
-                    drop(control.take()); // before the next one has the path
-                    match listen(&path) {
-                        Ok(again) => control = Some(again),
-                        Err(error) => tracing::debug!(%error, "the control socket cannot be made again"),
-                    }
-                }
-            }
-        })));
+        let control = Control::listen_and_keep_folder(&path, operator::routes(self.keepers.clone(), about));
+        self.control = Some(control.map_err(|why| SuperviseError::Control { path: path.display().to_string(), why })?);
         Ok(self)
     }
 

@@ -117,6 +117,9 @@ async fn a_system_with_problems_is_refused() {
     let (code, why) = refused(&broken, "till", &config);
     assert_eq!(code, "system-invalid");
     assert!(why.starts_with("broken has problems:\n  - there is no example of Rang"), "{why}");
+    // What it says to do: the test of each system asserts that this list is empty.
+    let problems = broken.problems();
+    assert!(!problems.is_empty() && problems.iter().all(|problem| why.contains(&problem.to_string())), "{why}");
     assert!(check(&food_delivery::system()).is_ok());
 }
 

@@ -216,7 +216,7 @@ async fn an_operator_starts_a_service_whose_database_was_taken_away() {
 /// Its process writes on to the file that it has opened.
 #[tokio::test]
 async fn a_log_file_that_was_deleted_or_moved_is_told_and_made_again() {
-    let up = patient().await;
+    let up = Up::patient().await;
     let logs = up.data().join("logs");
     fs::remove_file(logs.join("order.log")).expect("a log");
     fs::rename(logs.join("store.log"), logs.join("store.1")).expect("a log");

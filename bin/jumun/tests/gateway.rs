@@ -251,7 +251,7 @@ async fn what_breaks_twice_is_in_doubt_and_the_client_is_told_the_key() {
     assert!(detail.contains("Idempotency-Key"), "{detail}");
     let key = in_doubt.header("idempotency-key").expect("a key");
     let head = [("content-type", "application/json"), ("idempotency-key", key)];
-    let again = front.client.send(http::Method::POST, "/orders", &head, "{}").await.expect("an answer");
+    let again = front.client.send(Method::POST, "/orders", &head, "{}").await.expect("an answer");
     assert_eq!(again.status, 201, "{again:?}");
     assert_eq!(upstream.seen().last().and_then(|seen| seen.header("idempotency-key")), Some(key), "under the same key");
 }

@@ -160,6 +160,9 @@ fn requests() -> Vec<Row> {
         row("9112 7.1", "a size beyond all numbers", chunked("", "ffffffffffffffff1\r\n{}\r\n0\r\n\r\n"), 400, "malformed", Ends),
         row("9112 7.1", "a size with a sign", chunked("", "-2\r\n{}\r\n0\r\n\r\n"), 400, "malformed", Ends),
         row("9112 7.1", "a chunk longer than its size", chunked("", "2\r\n{}x\r\n0\r\n\r\n"), 400, "malformed", Ends),
+        row("9112 7.1", "chunks whose lines end with LF alone", chunked("", "2\n{}\n0\n\n"), 400, "malformed", Ends),
+        row("9112 7.1.1", "extensions without end", chunked("", &format!("2;{}\r\n{{}}\r\n0\r\n\r\n", "x".repeat(70_000))), 400, "malformed", Ends),
+        row("9112 7.1.2", "trailers without end", chunked("", &format!("2\r\n{{}}\r\n0\r\n{}\r\n", "a: b\r\n".repeat(3_000))), 400, "malformed", Ends),
         // section 9: connections
         row("9112 9.6", "a client that closes", get("connection: close\r\n"), 200, "", Ends),
         row("9110 7.6.1", "options are in any case", get("connection: x, Close\r\n"), 200, "", Ends),

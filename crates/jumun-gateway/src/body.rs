@@ -41,8 +41,9 @@ impl BufferedBody {
         let reading = async {
             let mut more = BytesMut::new();
             while let Some(frame) = body.frame().await {
-                let frame = frame
-                    .map_err(|_| Problem::new(Code::Malformed, "The connection ended before the body was complete."))?;
+                let frame = frame.map_err(|_| {
+                    Problem::new(Code::Malformed, "The body ended early, or its chunks cannot be read.")
+                })?;
                 let Ok(part) = frame.into_data() else { continue };
                 if buffered.counted + part.len() > BODY_MAX_BYTES {
                     return Err(too_large());

@@ -135,7 +135,7 @@ async fn json_body(request: Request) -> Result<Bytes, Problem> {
     match tokio::time::timeout(BODY_TIME_LIMIT, body).await {
         Ok(Ok(body)) => Ok(body.to_bytes()),
         Ok(Err(error)) if error.is::<LengthLimitError>() => Err(too_large()),
-        Ok(Err(_)) => Err(Problem::new(Code::Malformed, "The connection ended before the body was complete.")),
+        Ok(Err(_)) => Err(Problem::new(Code::Malformed, "The body ended early, or its chunks cannot be read.")),
         Err(_) => Err(Problem::new(Code::Timeout, format!("The body did not arrive within {BODY_TIME_LIMIT:?}."))),
     }
 }

@@ -103,7 +103,7 @@ async fn behind_its_gateway() -> (Breakfast, Client) {
 
 #[tokio::test]
 async fn a_payment_by_itself_shares_its_id_with_no_order() {
-    let (lab, front) = behind_its_gateway().await;
+    let (mut lab, front) = behind_its_gateway().await;
     let order = lab.customer("an-order").insist().await.answer.id();
     // The load line of the first implementation; its names; an order's number, which joins nothing.
     let mut ids = Vec::new();
@@ -140,7 +140,7 @@ async fn a_payment_by_itself_shares_its_id_with_no_order() {
 
 #[tokio::test]
 async fn no_client_can_speak_as_the_order_service() {
-    let (lab, front) = behind_its_gateway().await;
+    let (mut lab, front) = behind_its_gateway().await;
     let id = Uuid::now_v7().to_string();
     let ask = [("content-type", "application/json"), ("idempotency-key", &*id), ("jumun-expires", "99999999999999")];
     let question = r#"{"orderId":1,"amount":9000}"#;

@@ -71,7 +71,7 @@ impl Failed {
 async fn healthy(up: &Up) {
     all_up(up).await;
     let gateway = up.client("gateway");
-    let id = gateway.place_confirmed("김밥", 3_000).await;
+    gateway.place_confirmed("김밥", 3_000).await;
     all_up(up).await;
     clean(up);
 }

@@ -287,7 +287,7 @@ async fn a_database_of_something_else() {
     up.start().await;
     all_up(&up).await;
     let gateway = up.client("gateway");
-    let id = gateway.place_confirmed("김밥", 3_000).await;
+    gateway.place_confirmed("김밥", 3_000).await;
 }
 
 #[tokio::test]

@@ -109,7 +109,7 @@ async fn a_new_database_has_five_books_once() {
     let mut up = Up::of("book-rental", &SERVICES);
     up.set("superuser.userId=kim");
     up.start().await;
-    for service in SERVICES {
+    for service in SERVICES.into_iter().chain(["gateway"]) {
         let info = up.client(service).get("/actuator/info").await.json();
         assert_eq!(info["values"], json!({ "superuser.userId": "kim" }), "{service}");
     }

@@ -5,7 +5,7 @@ mod lab;
 use jumun::{FieldModel, Verb};
 use lab::{LONG, Up};
 use lab::{Plan, SAUCE_SHOP, of_each_system, wait_until};
-use serde_json::Value;
+use serde_json::{Value, json};
 use std::process::Stdio;
 
 /// Runs a command that must succeed; what it printed.
@@ -186,11 +186,12 @@ async fn the_address_of_payment_has_its_old_name_and_each_service_shows_what_it_
     up.env("LOCATION", "seoul");
     up.start().await;
     let info = up.client("order").get("/actuator/info").await.json();
-    assert_eq!(info["values"], serde_json::json!({ "LOCATION": "seoul", "api.payment.url": payment }));
-    let others = model.services.iter().filter(|service| service.name != "order");
-    for service in others {
-        let info = up.client(service.name).get("/actuator/info").await.json();
-        assert_eq!(info["values"], serde_json::json!({ "LOCATION": "seoul" }), "{}", service.name);
+    assert_eq!(info["values"], json!({ "LOCATION": "seoul", "api.payment.url": payment }));
+    let others = model.services.iter().map(|service| service.name).filter(|name| *name != "order");
+    for name in others.chain(["gateway"]) {
+        let info = up.client(name).get("/actuator/info").await.json();
+        let what = (&info["system"], &info["service"], &info["values"]);
+        assert_eq!(what, (&json!(model.name), &json!(name), &json!({ "LOCATION": "seoul" })));
     }
     let (_, line) = SAUCE_SHOP.model();
     assert_eq!(up.client("gateway").post_text(line.path, line.body).await.status, 201);

@@ -62,4 +62,4 @@ pub use section::{Description, Section, describe, flatten, read};
 pub use setting::key as __key;
 pub use setting::{Key, Setting};
 pub use sources::{ConfigError, Entry, Layers, Origin, Sources};
-pub use url::{BackendUrl, Schemes, UrlError};
+pub use url::{BackendUrl, Schemes, UrlError, without_password};

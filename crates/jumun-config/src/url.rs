@@ -50,13 +50,13 @@ impl BackendUrl {
     /// Where this build has no adapter for it; the message names the schemes and features.
     pub fn parse(text: &str, schemes: &Schemes) -> Result<Self, UrlError> {
         let Schemes { built, by_feature, example } = *schemes;
-        let unknown = || UrlError::Unknown { url: redacted(text), example };
+        let unknown = || UrlError::Unknown { url: without_password(text), example };
         let (given, rest) = text.split_once("://").filter(|(_, rest)| !rest.is_empty()).ok_or_else(unknown)?;
         if let Some(scheme) = built.iter().copied().find(|scheme| *scheme == given) {
             return Ok(Self { scheme, rest: rest.to_owned() });
         }
         match by_feature.iter().find(|(scheme, _)| *scheme == given) {
-            Some((_, feature)) => Err(UrlError::NotBuilt { url: redacted(text), feature, example }),
+            Some((_, feature)) => Err(UrlError::NotBuilt { url: without_password(text), feature, example }),
             None => Err(unknown()),
         }
     }
@@ -79,7 +79,7 @@ impl BackendUrl {
 
 impl fmt::Display for BackendUrl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&redacted(&format!("{}://{}", self.scheme, self.rest)))
+        f.write_str(&without_password(&format!("{}://{}", self.scheme, self.rest)))
     }
 }
 
@@ -92,7 +92,7 @@ impl fmt::Debug for BackendUrl {
 /// An address with `***` in place of its password: of `user:password@host`, and of parameters with a secret-looking
 /// name. A password with `/`, `?` or `@` in it should be escaped and often is not; so the last `@` ends it. A path with
 /// `:` before `@` loses a part by that, which is the lesser harm.
-fn redacted(url: &str) -> String {
+pub fn without_password(url: &str) -> String {
     let (scheme, rest) = url.split_once("://").map_or(("", url), |(scheme, rest)| (scheme, rest));
     let (credentials, host) = rest.rsplit_once('@').map_or((None, rest), |(before, after)| (Some(before), after));
     let mut text = if scheme.is_empty() { String::new() } else { format!("{scheme}://") };

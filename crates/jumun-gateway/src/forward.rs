@@ -115,7 +115,7 @@ impl Forwarder {
         config: &GatewayConfig,
         restarts: u32,
         unavailable_status: StatusCode,
-        openapi: String,
+        (info, openapi): (String, String),
         shed: &BTreeMap<String, Shed>,
     ) -> Self {
         let mut registry = telemetry::registry(GATEWAY, restarts);
@@ -134,7 +134,7 @@ impl Forwarder {
             own_pages: metrics.route("*", pages::BASE),
             unrouted: metrics.route("*", "elsewhere"),
             metrics,
-            pages: Pages::new(model.name, openapi, registry),
+            pages: Pages { info, openapi, registry },
             commands: TaskTracker::new(),
             buffered_bytes: Arc::default(),
         }

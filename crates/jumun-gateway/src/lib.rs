@@ -51,14 +51,16 @@ pub struct Gateway {
     pub unavailable_status: StatusCode,
     /// The OpenAPI document of the gateway, JSON.
     pub openapi: String,
+    /// What `/actuator/info` shows, JSON. No secrets.
+    pub info: String,
     /// Which requests to each service are shed under overload. A service that is missing has the default.
     pub shed: BTreeMap<String, Shed>,
 }
 
 /// Serves until the stop, then drains.
 pub async fn serve(model: &SystemModel, config: &GatewayConfig, gateway: Gateway) {
-    let Gateway { listener, announce, stop, restarts, unavailable_status, openapi, shed } = gateway;
-    let forwarder = Arc::new(Forwarder::new(model, config, restarts, unavailable_status, openapi, &shed));
+    let Gateway { listener, announce, stop, restarts, unavailable_status, openapi, info, shed } = gateway;
+    let forwarder = Arc::new(Forwarder::new(model, config, restarts, unavailable_status, (info, openapi), &shed));
     let mut background = tokio::task::JoinSet::new();
     for upstream in forwarder.routes.services().iter().flat_map(|service| &service.upstreams.all) {
         background.spawn(upstream.clone().probe());

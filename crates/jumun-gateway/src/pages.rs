@@ -1,13 +1,12 @@
 //! The gateway's own pages: health, information, metrics, documentation. No resource may have their paths.
 
-use crate::{body::Body, config::GATEWAY, routes::Routes, shedding::LoadShedding, slots::Slots};
+use crate::{body::Body, routes::Routes, shedding::LoadShedding, slots::Slots};
 use http::{Method, Response, request::Parts};
 use jumun_http::{
-    ALL_METHODS, Code, DOCS, DOCS_FILES, OPENAPI, Offer, Precondition, Problem, READ_ONLY, Reply, respond, wrong_method,
+    ALL_METHODS, Code, DOCS, DOCS_FILES, Page, Precondition, Problem, READ_ONLY, Reply, respond, wrong_method,
 };
 use jumun_telemetry as telemetry;
 use prometheus_client::registry::Registry;
-use serde_json::{Value, json};
 use std::borrow::Cow;
 
 /// Where most pages are.
@@ -16,14 +15,16 @@ pub(crate) const BASE: &str = "/actuator";
 /// Whether a path is that of a page, or below it.
 pub(crate) fn is_one(path: &str) -> bool {
     let is_below = |base: &str| path.strip_prefix(base).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
-    [BASE, DOCS, OPENAPI].into_iter().any(is_below)
+    [BASE, DOCS, Page::OpenApi.path()].into_iter().any(is_below)
 }
 
 /// What the pages show besides the state of the forwarder.
 pub(crate) struct Pages {
-    info: Value,
-    openapi: String,
-    registry: Registry,
+    /// What `/actuator/info` shows, JSON.
+    pub(crate) info: String,
+    /// The OpenAPI document, JSON.
+    pub(crate) openapi: String,
+    pub(crate) registry: Registry,
 }
 
 /// The state of the forwarder, as a page shows it.
@@ -35,11 +36,6 @@ pub(crate) struct State<'a> {
 }
 
 impl Pages {
-    pub(crate) fn new(system: &str, openapi: String, registry: Registry) -> Self {
-        let info = json!({ "service": GATEWAY, "system": system, "version": env!("CARGO_PKG_VERSION") });
-        Self { info, openapi, registry }
-    }
-
     /// Answers a request for a page.
     ///
     /// The health page shows services that are down, but the gateway itself stays up: it still forwards to the others.
@@ -49,28 +45,23 @@ impl Pages {
             return not_by_this_method(method, path, ALL_METHODS); // the server as a whole
         }
         let file = DOCS_FILES.iter().find(|file| file.path == path);
-        let offer = match (path, file) {
-            (_, Some(file)) => file.offer,
-            ("/actuator/health" | "/actuator/health/liveness" | "/actuator/health/readiness", None) => Offer::Json,
-            ("/actuator/info" | OPENAPI, None) => Offer::Json,
-            ("/actuator/prometheus", None) => Offer::Metrics,
-            _ => return Err(Problem::new(Code::NotFound, format!("Nothing is served at {path}."))),
-        };
+        let offer = file.map(|file| file.offer).or_else(|| Some(Page::at(path)?.offer()));
+        let offer = offer.ok_or_else(|| Problem::new(Code::NotFound, format!("Nothing is served at {path}.")))?;
         if method != Method::GET && method != Method::HEAD {
             return not_by_this_method(method, path, READ_ONLY);
         }
         let media_type = offer.choose(&head.headers)?;
-        let reply = match (path, file) {
-            (_, Some(file)) => Reply::Found(file.content.to_owned()),
-            (OPENAPI, _) => Reply::Found(self.openapi.clone()),
-            ("/actuator/health", _) => jumun_http::status(state.is_ready, Some(state.routes.components())),
-            ("/actuator/health/readiness", _) => jumun_http::status(state.is_ready, None),
-            ("/actuator/info", _) => Reply::Found(self.info.to_string()),
-            ("/actuator/prometheus", _) => {
+        let reply = match (file, Page::at(path)) {
+            (Some(file), _) => Reply::Found(file.content.to_owned()),
+            (None, Some(Page::OpenApi)) => Reply::Found(self.openapi.clone()),
+            (None, Some(Page::Health)) => jumun_http::status(state.is_ready, Some(state.routes.components())),
+            (None, Some(Page::Readiness)) => jumun_http::status(state.is_ready, None),
+            (None, Some(Page::Info)) => Reply::Found(self.info.clone()),
+            (None, Some(Page::Metrics)) => {
                 state.shedding.set_in_progress(state.slots.taken());
                 Reply::Found(telemetry::page(&self.registry))
             }
-            _ => jumun_http::status(true, None),
+            (None, Some(Page::Liveness) | None) => jumun_http::status(true, None),
         };
         Ok(respond(Precondition::of(method, &head.headers).answer(reply)?, media_type))
     }

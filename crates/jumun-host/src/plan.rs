@@ -6,7 +6,7 @@
 //! 3. [`Plan::open`] opens the disk, and [`Process::serve`] serves.
 
 use crate::{
-    config::{Config, SENDER, ServiceConfig, values_of},
+    config::{Config, SENDER, ServiceConfig, shown, shown_by_service},
     error::{HostError, check},
     known::{self, Known},
 };
@@ -23,7 +23,6 @@ use jumun_runtime::{
 };
 use jumun_sender::{InvalidConfig, Kind, Sender, SenderConfig};
 use jumun_telemetry::Tracer;
-use serde_json::{Map, Value};
 use std::{collections::BTreeSet, path::PathBuf, sync::Arc, time::Duration};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
@@ -51,7 +50,7 @@ pub struct Process {
     services: BTreeSet<&'static str>,
     unavailable_status: StatusCode,
     start_delay: Duration,
-    values: Map<String, Value>,
+    info: String,
 }
 
 /// Where a process listens, and how the program follows it.
@@ -140,7 +139,7 @@ impl<'a> Plan<'a> {
             services: system.services.iter().map(|service| service.name).collect(),
             unavailable_status: unavailable_status(config),
             start_delay: own.faults.start_delay,
-            values: values_of(service, config),
+            info: jumun_http::info(system.name, service.name, shown_by_service(service, config)).to_string(),
         })
     }
 }
@@ -151,7 +150,7 @@ impl Process {
     /// # Errors
     /// Where the service cannot publish or cannot read the bus.
     pub async fn serve(self, socket: Socket) -> Result<(), ServeError> {
-        let Self { engine, openapi, bus, retention, control, services, unavailable_status, start_delay, values } = self;
+        let Self { engine, openapi, bus, retention, control, services, unavailable_status, start_delay, info } = self;
         let Socket { listener, announce, report, stop } = socket;
         let serving = Serving {
             listener,
@@ -162,7 +161,7 @@ impl Process {
             retention,
             control,
             start_delay,
-            values,
+            info,
             announce,
             report,
             stop,
@@ -177,7 +176,8 @@ pub async fn serve_gateway(system: &SystemModel, config: &Config, restarts: u32,
     let unavailable_status = unavailable_status(config);
     let shed = config.services.iter().map(|(name, service)| (name.clone(), service.shed)).collect();
     let openapi = openapi::of_gateway(system, unavailable_status.as_u16()).to_string();
-    let gateway = Gateway { listener, announce, stop, restarts, unavailable_status, shed, openapi };
+    let info = jumun_http::info(system.name, gateway::GATEWAY, shown(config)).to_string();
+    let gateway = Gateway { listener, announce, stop, restarts, unavailable_status, shed, openapi, info };
     gateway::serve(system, &config.gateway, gateway).await;
 }
 

@@ -4,7 +4,7 @@ use http::{
     Uri,
     uri::{PathAndQuery, Scheme},
 };
-use jumun_config::Setting;
+use jumun_config::{Setting, without_password};
 use serde::{Deserialize, Deserializer, Serializer, de};
 use std::{fmt, net::SocketAddr, str::FromStr};
 
@@ -24,9 +24,11 @@ impl FromStr for Address {
 
     fn from_str(text: &str) -> Result<Self, String> {
         let parsed = text.parse::<Uri>().ok();
-        let parsed =
-            parsed.filter(|uri| uri.scheme_str() == Some("http") && uri.authority().is_some() && uri.path() == "/");
-        parsed.map(Self).ok_or_else(|| format!("`{text}` is no address; write http://host:port"))
+        // A user and a password would be sent to nobody, and shown.
+        let is_plain = |uri: &Uri| uri.authority().is_some_and(|authority| !authority.as_str().contains('@'));
+        let is_whole = |uri: &Uri| uri.scheme_str() == Some("http") && uri.path() == "/" && uri.query().is_none();
+        let parsed = parsed.filter(|uri| is_plain(uri) && is_whole(uri));
+        parsed.map(Self).ok_or_else(|| format!("`{}` is no address; write http://host:port", without_password(text)))
     }
 }
 
@@ -67,8 +69,11 @@ mod tests {
         }
         assert_eq!("http://h:1/".parse::<Address>(), "http://h:1".parse());
         assert_eq!(Address::from(SocketAddr::from(([127, 0, 0, 1], 1))).to_string(), "http://127.0.0.1:1");
-        for text in ["ftp://h", "h:1", "", "http://h/path", "https://h"] {
-            assert_eq!(text.parse::<Address>(), Err(format!("`{text}` is no address; write http://host:port")));
+        for text in ["ftp://h", "h:1", "", "http://h/path", "https://h", "http://kim:s3cret@h", "http://h?a=b"] {
+            assert_eq!(
+                text.parse::<Address>(),
+                Err(format!("`{}` is no address; write http://host:port", without_password(text)))
+            );
         }
     }
 }

@@ -4,7 +4,7 @@
 use crate::negotiation::Offer;
 
 /// Where the OpenAPI document of a process is. The page shows it.
-pub const OPENAPI: &str = "/openapi.json";
+pub(crate) const OPENAPI: &str = "/openapi.json";
 
 /// Where the page is; its files are below.
 pub const DOCS: &str = "/docs";
@@ -21,9 +21,10 @@ pub struct DocsFile {
 }
 
 /// The page and its files. Their links are relative, so that a proxy may serve them below a prefix.
-pub const DOCS_FILES: [DocsFile; 4] = [
+pub const DOCS_FILES: [DocsFile; 5] = [
     DocsFile { path: DOCS, offer: Offer::Page, content: include_str!("docs/index.html") },
     DocsFile { path: "/docs/start.js", offer: Offer::Script, content: include_str!("docs/start.js") },
+    DocsFile { path: "/docs/narrow.css", offer: Offer::Style, content: include_str!("docs/narrow.css") },
     DocsFile {
         path: "/docs/swagger-ui.css",
         offer: Offer::Style,

@@ -15,6 +15,7 @@ mod headers;
 pub mod limits;
 mod link;
 mod negotiation;
+mod pages;
 mod problem;
 mod reply;
 mod shedding;
@@ -22,13 +23,14 @@ mod shedding;
 pub use address::Address;
 pub use allow::{ALL_METHODS, READ_ONLY, allowed};
 pub use connections::{Terms, serve_until};
-pub use docs::{DOCS, DOCS_FILES, DocsFile, OPENAPI};
+pub use docs::{DOCS, DOCS_FILES, DocsFile};
 pub use head::{Precondition, check_head, check_json};
 pub use headers::{CAPACITY, EXPIRES, IDEMPOTENCY_KEY, SEEN};
 pub use link::RequestBody;
 pub use negotiation::Offer;
+pub use pages::Page;
 pub use problem::{Code, Problem, TYPE_PREFIX};
-pub use reply::{Reply, ask_only, no_event, refuse, respond, status, status_of, word, wrong_method};
+pub use reply::{Reply, ask_only, info, no_event, refuse, respond, status, status_of, word, wrong_method};
 pub use shedding::{Shed, Shedding};
 
 /// The text of an error followed by its causes. The text of hyper's errors omits them.

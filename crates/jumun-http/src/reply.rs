@@ -7,7 +7,7 @@ use crate::{
     problem::{Code, Problem},
 };
 use http::{HeaderValue, Method, Response, StatusCode, header};
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 use std::borrow::Cow;
 
 /// The reply of a handler.
@@ -117,6 +117,12 @@ pub fn status(is_up: bool, components: Option<Value>) -> Reply {
     }
     let status = if is_up { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
     Reply::State(status, body.to_string())
+}
+
+/// The content of `/actuator/info`, the same for every process: what it is, and the values that an operator has set for
+/// people to see.
+pub fn info(system: &str, service: &str, values: Map<String, Value>) -> Value {
+    json!({ "service": service, "system": system, "version": env!("CARGO_PKG_VERSION"), "values": values })
 }
 
 /// The word for a status on health pages.

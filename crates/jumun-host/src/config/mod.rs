@@ -22,7 +22,7 @@ pub use jumun_config::{ConfigError, Entry, Origin, Sources};
 pub use load::{Config, load};
 pub use reference::reference;
 pub use service::{SENDER, ServiceConfig};
-pub(crate) use shown::shown as values_of;
+pub(crate) use shown::{shown, shown_by_service};
 
 #[cfg(test)]
 mod tests;

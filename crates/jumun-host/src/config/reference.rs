@@ -86,7 +86,7 @@ fn system(page: &mut String, model: &SystemModel) {
     }
     if !model.values.is_empty() {
         let values: Vec<_> = model.values.iter().map(|name| format!("`{name}`")).collect();
-        let _ = writeln!(page, "\nValues that each service shows at `/actuator/info`: {}.", values.join(", "));
+        let _ = writeln!(page, "\nValues that every process shows at `/actuator/info`: {}.", values.join(", "));
     }
     let settings = model
         .services

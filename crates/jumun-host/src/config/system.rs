@@ -12,7 +12,7 @@ section! {
         pub(super) port_offset: u16 = 0,
         /// The HTTP status of answers that say *not now*: 500 to 599.
         pub(super) unavailable_status: u16 = 503,
-        /// The place where the system runs, which every service shows at `/actuator/info`. The variable `LOCATION` sets it,
+        /// The place where the system runs, which every process shows at `/actuator/info`. The variable `LOCATION` sets it,
         /// too.
         pub(super) location: Option<String> = None,
         /// The bus: `log://path`, a folder with an append-only log for each service. By default

@@ -1,6 +1,6 @@
 //! Tables of configuration, and the full keys of what is wrong in them.
 
-use jumun_config::{ConfigError, Section};
+use jumun_config::{ConfigError, Section, without_password};
 use serde_json::{Map, Value};
 use std::net::SocketAddr;
 
@@ -36,10 +36,17 @@ pub(super) fn below(table: &str, error: ConfigError) -> ConfigError {
     }
 }
 
-/// Redacts a setting of the business whose name looks like that of a secret: settings have no declaration that says so. All
-/// other keys are redacted by their declaration.
+/// What the name of a secret contains.
+const SECRET_WORDS: [&str; 10] =
+    ["passw", "passphrase", "pwd", "secret", "token", "credential", "api_key", "apikey", "private", "card"];
+
+/// Redacts a setting of the business whose name looks like that of a secret, and the password of an address: settings have
+/// no declaration that says so. All other keys are redacted by their declaration.
 pub(super) fn without_secret(key: &str, value: Value) -> Value {
-    let words = ["password", "secret", "token", "credential", "api_key", "card"];
-    let is_secret = words.iter().any(|word| key.contains(word)) && !value.is_null();
-    if is_secret { "***".into() } else { value }
+    match value {
+        Value::Null => Value::Null,
+        _ if SECRET_WORDS.iter().any(|word| key.contains(word)) => "***".into(),
+        Value::String(text) if text.contains("://") => without_password(&text).into(),
+        value => value,
+    }
 }

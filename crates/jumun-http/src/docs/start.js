@@ -1,2 +1,9 @@
-// No validator: it is a server elsewhere.
-SwaggerUIBundle({ url: "openapi.json", dom_id: "#api", deepLinking: true, validatorUrl: null });
+const ui = SwaggerUIBundle({
+  url: "openapi.json",
+  dom_id: "#api",
+  deepLinking: true,
+  validatorUrl: null, // it is a server elsewhere
+  onComplete: () => {
+    document.title = ui.specSelectors.info().get("title");
+  },
+});

@@ -8,25 +8,22 @@ use crate::{
         parked::PARKED,
     },
 };
-use futures_util::future::BoxFuture;
 use jumun_database::{Query, ReadError, RequestFilter, RequestState, limits::PAGE_MAX_ROWS};
-use jumun_http::{OPENAPI, Offer, Reply, status, word};
+use jumun_http::{Page, Reply, status, word};
 use serde_json::{Map, json};
 
-type Page = fn(&Shared) -> BoxFuture<'_, Reply>;
-
-/// The pages, where they are, and in which media types.
-pub(crate) const PAGES: [(&str, Offer, Page); 6] = [
-    ("/actuator/health", Offer::Json, |shared| Box::pin(health(shared))),
-    // A restart heals neither a damaged file nor one that is gone: the process stays alive and answers why.
-    ("/actuator/health/liveness", Offer::Json, |_| Box::pin(async { status(true, None) })),
-    ("/actuator/health/readiness", Offer::Json, |shared| Box::pin(async { status(is_ready(shared), None) })),
-    ("/actuator/info", Offer::Json, |shared| {
-        Box::pin(async { Reply::Found(json!(shared.readiness.info).to_string()) })
-    }),
-    (OPENAPI, Offer::Json, |shared| Box::pin(async { Reply::Found(shared.openapi.clone()) })),
-    ("/actuator/prometheus", Offer::Metrics, |shared| Box::pin(prometheus(shared))),
-];
+/// The content of a page.
+pub(crate) async fn page(page: Page, shared: &Shared) -> Reply {
+    match page {
+        Page::Health => health(shared).await,
+        // A restart heals neither a damaged file nor one that is gone: the process stays alive and answers why.
+        Page::Liveness => status(true, None),
+        Page::Readiness => status(is_ready(shared), None),
+        Page::Info => Reply::Found(shared.info.clone()),
+        Page::Metrics => prometheus(shared).await,
+        Page::OpenApi => Reply::Found(shared.openapi.clone()),
+    }
+}
 
 /// Whether requests may be sent here. A database that has failed takes none.
 fn is_ready(shared: &Shared) -> bool {

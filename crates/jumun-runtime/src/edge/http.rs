@@ -17,7 +17,7 @@ use axum::{
 use futures_util::future::BoxFuture;
 use jumun::Verb;
 use jumun_http::{
-    ALL_METHODS, CAPACITY, Code, DOCS_FILES, Offer, Precondition, Problem, READ_ONLY, Reply, allowed, check_head,
+    ALL_METHODS, CAPACITY, Code, DOCS_FILES, Offer, Page, Precondition, Problem, READ_ONLY, Reply, allowed, check_head,
     limits::HEAD_MAX_LINES, refuse, respond, status_of, wrong_method,
 };
 use jumun_telemetry::{Kind, Origin, REQUEST_ID, Route, Span};
@@ -122,13 +122,16 @@ pub(crate) fn router(shared: &Shared) -> Router {
         };
         router = router.route(followers::PATH, finish(get(serve), READ_ONLY.to_owned()));
     }
-    for (path, offer, page) in health::PAGES {
-        let (shared, route) = (shared.clone(), http.route("GET", path));
+    for page in Page::ALL {
+        let (shared, route) = (shared.clone(), http.route("GET", page.path()));
         let serve = move |request: Request| {
             let (shared, route) = (shared.clone(), route.clone());
-            async move { answer(&shared, &route, offer, request, async |_, _| Ok(page(&shared).await)).await }
+            async move {
+                let content = async |_, _| Ok(health::page(page, &shared).await);
+                answer(&shared, &route, page.offer(), request, content).await
+            }
         };
-        router = router.route(path, finish(get(serve), READ_ONLY.to_owned()));
+        router = router.route(page.path(), finish(get(serve), READ_ONLY.to_owned()));
     }
     for file in DOCS_FILES {
         let (shared, route) = (shared.clone(), http.route("GET", file.path));

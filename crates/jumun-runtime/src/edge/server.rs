@@ -33,7 +33,6 @@ use jumun_telemetry::{
     Summary, Traffic, Window,
     limits::{SPAN_EXPORT_TIME_LIMIT, SUMMARY_SECONDS},
 };
-use serde_json::{Map, Value, json};
 use std::{collections::BTreeSet, path::PathBuf, sync::Arc, time::Duration};
 use tokio::{net::TcpListener, sync::Semaphore};
 use tokio_util::sync::CancellationToken;
@@ -56,8 +55,8 @@ pub struct Serving {
     pub control: PathBuf,
     /// How long it stays not ready after it could serve, for drills.
     pub start_delay: Duration,
-    /// The values that `/actuator/info` shows. No secrets.
-    pub values: Map<String, Value>,
+    /// What `/actuator/info` shows, JSON. No secrets.
+    pub info: String,
     /// Called once it can surely serve: from then on requests may come, and the socket queues them.
     pub announce: Box<dyn FnOnce() + Send>,
     /// Called once the database has failed, with what happened and what to do: from then on no order is taken.
@@ -97,7 +96,7 @@ pub async fn serve(engine: Engine, serving: Serving) -> Result<(), ServeError> {
         retention,
         control: socket,
         start_delay,
-        values,
+        info,
         announce,
         report,
         stop,
@@ -106,9 +105,7 @@ pub async fn serve(engine: Engine, serving: Serving) -> Result<(), ServeError> {
     engine.core().seed().await;
     let has_events = !engine.core().model().publishes.is_empty();
     let relay = if has_events { Some(Relay::open(engine.core(), bus.clone()).await?) } else { None };
-    let name = engine.core().model().name;
-    let info = json!({ "service": name, "version": env!("CARGO_PKG_VERSION"), "values": values });
-    let readiness = Readiness::new(info.as_object().cloned().unwrap_or_default());
+    let readiness = Readiness::default();
     let given_up = recovery::start(engine.core(), engine.transport()).await;
     delayed::start(&engine).await;
     time_outs::start(&engine);
@@ -138,6 +135,7 @@ pub async fn serve(engine: Engine, serving: Serving) -> Result<(), ServeError> {
         services,
         unavailable_status,
         openapi,
+        info,
         followers: Arc::new(Semaphore::new(FOLLOWERS_MAX)),
         stop: stop.clone(),
         consumer,

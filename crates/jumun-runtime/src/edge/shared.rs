@@ -24,6 +24,8 @@ pub(crate) struct SharedParts {
     pub(crate) stop: CancellationToken,
     /// The OpenAPI document of the service.
     pub(crate) openapi: String,
+    /// What `/actuator/info` shows, JSON.
+    pub(crate) info: String,
     /// The consumer, if the service listens to any source.
     pub(crate) consumer: Option<Consumer>,
 }

@@ -4,9 +4,10 @@ mod api;
 mod tidy;
 
 use clap::{Parser, Subcommand};
+use serde_json::Value;
 use std::{
     env, fs,
-    path::{Path, PathBuf},
+    path::PathBuf,
     process::{Command, ExitCode, Stdio},
 };
 
@@ -110,44 +111,42 @@ fn root() -> PathBuf {
     folder.parent().map_or_else(|| PathBuf::from("."), PathBuf::from)
 }
 
-/// The documents of a system: the file and the format.
-const MODEL_DOCUMENTS: [(&str, &str); 4] =
-    [("model.json", "json"), ("board.mmd", "mermaid"), ("asyncapi.json", "asyncapi"), ("openapi.json", "openapi")];
-
 /// Writes what the program says about its configuration and its systems. Tests of the program compare the two.
 fn docs() -> bool {
     let root = root();
     let Ok(systems) = api::folders(&root.join("systems")) else { return false };
     let names = systems.iter().filter_map(|system| system.file_name()?.to_str());
-    let models = names.flat_map(|system| {
-        MODEL_DOCUMENTS
-            .map(|(file, format)| (format!("docs/models/{system}/{file}"), vec!["model", system, "--format", format]))
+    let mut models = names.map(|system| {
+        let folder = format!("{}/docs/models/{system}", root.display());
+        let released = examples(&fs::read(format!("{folder}/model.json")).unwrap_or_default());
+        let Some(model) = jumun(&["model", system]) else { return false };
+        let known = examples(&model);
+        let forgotten: Vec<_> = released.iter().filter(|example| !known.contains(example)).collect();
+        for example in &forgotten {
+            eprintln!("systems/{system}/src/examples.jsonl: put back what was released: {example}");
+        }
+        forgotten.is_empty() && jumun(&["model", system, "--into", &folder]).is_some()
     });
-    let configuration = ("docs/configuration.md".to_owned(), vec!["config", "--reference"]);
-    models.chain([configuration]).all(|(file, arguments)| write_output(&root.join(file), &arguments))
+    let file = root.join("docs/configuration.md");
+    let write = |page| fs::write(&file, page).inspect_err(|error| eprintln!("{}: {error}", file.display())).is_ok();
+    models.all(|is_written| is_written) && jumun(&["config", "--reference"]).is_some_and(write)
 }
 
-/// Writes what the program prints into a file.
-fn write_output(file: &Path, arguments: &[&str]) -> bool {
-    let program = env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+/// The examples of events in a model.
+fn examples(model: &[u8]) -> Vec<Value> {
+    let model: Value = serde_json::from_slice(model).unwrap_or_default();
+    let events = model["events"].as_array().into_iter().flatten();
+    events.filter_map(|event| event["examples"].as_array()).flatten().cloned().collect()
+}
+
+/// What the program prints, if it succeeds.
+fn jumun(arguments: &[&str]) -> Option<Vec<u8>> {
     let arguments = [&["run", "--quiet", "--package", "jumun-program", "--"], arguments].concat();
-    eprintln!("cargo {} > {}", arguments.join(" "), file.display());
-    let printed = match Command::new(program).args(arguments).stderr(Stdio::inherit()).output() {
-        Ok(output) if output.status.success() => output.stdout,
-        Ok(_) => return false,
-        Err(error) => {
-            eprintln!("cargo cannot be run: {error}");
-            return false;
-        }
-    };
-    let folder = file.parent().map_or(Ok(()), fs::create_dir_all);
-    match folder.and_then(|()| fs::write(file, printed)) {
-        Ok(()) => true,
-        Err(error) => {
-            eprintln!("{} cannot be written: {error}", file.display());
-            false
-        }
-    }
+    eprintln!("cargo {}", arguments.join(" "));
+    let program = env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let output = Command::new(program).args(arguments).stderr(Stdio::inherit()).output();
+    let output = output.inspect_err(|error| eprintln!("cargo cannot be run: {error}")).ok()?;
+    output.status.success().then_some(output.stdout)
 }
 
 /// Runs cargo; says what it runs, so that it can be run by hand.

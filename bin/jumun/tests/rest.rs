@@ -993,7 +993,7 @@ async fn a_service_documents_its_api_and_shows_it_without_a_network() {
         assert!(page.header("content-security-policy").is_some_and(|policy| policy.starts_with("default-src 'none'")));
         let text = String::from_utf8_lossy(&page.body);
         assert!(!text.contains("//"), "it names another server: {text}");
-        for file in ["/docs/start.js", "/docs/swagger-ui.css", "/docs/swagger-ui-bundle.js"] {
+        for file in ["/docs/start.js", "/docs/narrow.css", "/docs/swagger-ui.css", "/docs/swagger-ui-bundle.js"] {
             assert!(text.contains(&file[1..]), "the page uses {file}");
             assert_eq!(client.get(file).await.status, 200, "{file}");
         }
@@ -1012,4 +1012,5 @@ async fn a_service_documents_its_api_and_shows_it_without_a_network() {
     );
     assert_eq!((paths(&joined, "/payinfos"), paths(&joined, "/payinfos/void")), (vec!["get".to_owned()], vec![]));
     assert!(own["paths"]["/orders"].is_null() && joined["paths"]["/orders"].is_object());
+    assert!(own["paths"]["/events"].is_object() && joined["paths"]["/events"].is_null());
 }

@@ -61,8 +61,13 @@ pub(crate) fn is_written(result: io::Result<()>) -> Result<bool, Failure> {
         Ok(()) => Ok(true),
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(false),
         Err(error) => {
-            let why = format!("the standard output cannot be written: {error}");
-            Err(Failure::new("output-unwritable", why, "Free space on its disk, then run the command again."))
+            let remedy = "Free space on its disk, then run the command again.";
+            Err(unwritable("the standard output", &error, remedy))
         }
     }
+}
+
+/// The failure of an output that cannot be written.
+pub(crate) fn unwritable(output: impl Display, error: &io::Error, remedy: &'static str) -> Failure {
+    Failure::new("output-unwritable", format!("{output} cannot be written: {error}"), remedy)
 }

@@ -1,5 +1,5 @@
 //! The model as an event-storming board, in Mermaid. The colours are those of the notes on a wall: commands blue, aggregates
-//! yellow, events orange, policies lilac, views green, external parties pink.
+//! yellow, events orange, policies and time-outs lilac, views green, external parties pink.
 
 use crate::{answering, describe::request, emits};
 use jumun::{EventType, ResourceModel, ServiceModel, SystemModel};
@@ -38,7 +38,9 @@ pub fn board(system: &SystemModel) -> String {
 fn draw(text: &mut String, system: &SystemModel, service: &ServiceModel, resource: &ResourceModel) {
     let own = resource_id(resource);
     let kind = if resource.is_view { "view" } else { "aggregate" };
-    line(text, 2, &format!(r#"{own}["{}"]:::{kind}"#, resource.name));
+    let others = if resource.aliases.is_empty() { "" } else { "<br>also at " };
+    let aliases = resource.aliases.join(", ");
+    line(text, 2, &format!(r#"{own}["{}{others}{aliases}"]:::{kind}"#, resource.name));
     let mut drawn = BTreeSet::new();
     let mut command = |name: &str, label: &str| {
         let id = command_id(resource, name);
@@ -53,7 +55,8 @@ fn draw(text: &mut String, system: &SystemModel, service: &ServiceModel, resourc
     let asked = resource.ask.iter().flat_map(|ask| [&ask.name, &ask.void_name]);
     let settled = resource.settles.iter().map(|settle| &settle.name);
     let by_policy = resource.policies.iter().map(|policy| &policy.command);
-    for name in asked.chain(settled).chain(by_policy) {
+    let by_time_out = resource.time_outs.iter().map(|time_out| &time_out.command);
+    for name in asked.chain(settled).chain(by_policy).chain(by_time_out) {
         command(name, name);
     }
     for event in emits(system, service, resource) {
@@ -61,7 +64,7 @@ fn draw(text: &mut String, system: &SystemModel, service: &ServiceModel, resourc
     }
 }
 
-/// The arrows to a resource from elsewhere: clients, events, policies.
+/// The arrows to a resource from elsewhere: clients, events, policies, time-outs.
 fn connect(text: &mut String, resource: &ResourceModel) {
     for given in &resource.commands {
         line(text, 1, &format!("client --> {}", command_id(resource, &given.name)));
@@ -71,6 +74,11 @@ fn connect(text: &mut String, resource: &ResourceModel) {
         let id = format!("p_{}_{}", policy.event.name, command);
         let label = format!("whenever {}", policy.event.name);
         line(text, 1, &format!(r#"{event} --> {id}{{{{"{label}"}}}}:::policy --> {command}"#));
+    }
+    for time_out in &resource.time_outs {
+        let (own, command) = (resource_id(resource), command_id(resource, &time_out.command));
+        let label = format!("{} is over", time_out.name);
+        line(text, 1, &format!(r#"{own} -.-> t_{}_{command}{{{{"{label}"}}}}:::policy --> {command}"#, time_out.name));
     }
     if resource.is_view {
         for event in &resource.hears {

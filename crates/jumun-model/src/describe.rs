@@ -1,7 +1,8 @@
 //! The model as JSON. Its format is documented in `docs/model.md`; `format` changes when a reader must change.
 
-use crate::{answering, emits, schemas};
+use crate::{EVENTS, answering, emits, schemas};
 use jumun::{AskTarget, EventModel, EventType, FieldModel, ResourceModel, ServiceModel, SystemModel, Verb};
+use jumun_http::{DOCS, Page};
 use serde_json::{Value, json};
 
 /// The format of the document.
@@ -15,7 +16,9 @@ pub fn describe(system: &SystemModel) -> Value {
     json!({
         "format": FORMAT,
         "system": system.name,
+        "about": system.about,
         "topic": system.name,
+        "values": system.values,
         "services": services,
         "events": events,
     })
@@ -31,11 +34,22 @@ fn describe_service(system: &SystemModel, service: &ServiceModel) -> Value {
         "port": service.port,
         "group": format!("{}.{}", system.name, service.name),
         "listens": names(service.listens.iter().copied()),
+        "publishes": names(service.publishes.iter().copied()),
+        "pages": pages(service),
         "settings": service.default_settings(),
+        "otherNames": service.aliases.iter().map(|alias| json!({
+            "name": alias.name, "variable": alias.variable, "key": alias.key,
+        })).collect::<Vec<_>>(),
         "asks": asks,
         "aggregates": aggregates,
         "views": views,
     })
+}
+
+/// What the process of a service answers besides its resources.
+fn pages(service: &ServiceModel) -> Vec<&'static str> {
+    let events = (!service.publishes.is_empty()).then_some(EVENTS);
+    Page::ALL.into_iter().map(Page::path).chain([DOCS]).chain(events).collect()
 }
 
 fn describe_aggregate(system: &SystemModel, service: &ServiceModel, aggregate: &ResourceModel) -> Value {
@@ -43,6 +57,8 @@ fn describe_aggregate(system: &SystemModel, service: &ServiceModel, aggregate: &
         "name": aggregate.name,
         "about": about(aggregate),
         "path": aggregate.path,
+        "aliases": aggregate.aliases,
+        "ids": { "first": aggregate.ids.first, "every": aggregate.ids.every },
         "commands": commands(system, aggregate),
         "hears": names(aggregate.hears.iter().copied()),
         "emits": names(emits(system, service, aggregate)),
@@ -51,9 +67,12 @@ fn describe_aggregate(system: &SystemModel, service: &ServiceModel, aggregate: &
             "command": policy.command,
             "instances": policy.instances.as_str(),
         })).collect::<Vec<_>>(),
+        "timeOuts": aggregate.time_outs.iter().map(|it| json!({ "name": it.name, "command": it.command })).collect::<Vec<_>>(),
         "belongsBy": aggregate.belongs_by.unwrap_or("id"),
+        "reads": reads(aggregate),
         "finders": finders(aggregate),
         "fields": fields(aggregate),
+        "schema": schemas::alone(&aggregate.schema),
     })
 }
 
@@ -65,7 +84,8 @@ fn commands(system: &SystemModel, aggregate: &ResourceModel) -> Vec<Value> {
         .iter()
         .map(|command| {
             let (method, path) = request(command.verb, path);
-            json!({ "name": command.name, "actor": "client", "method": method, "path": path })
+            let input = command.input.as_ref().map(schemas::read);
+            json!({ "name": command.name, "actor": "client", "method": method, "path": path, "input": input })
         })
         .collect();
     if let Some(ask) = &aggregate.ask {
@@ -73,6 +93,7 @@ fn commands(system: &SystemModel, aggregate: &ResourceModel) -> Vec<Value> {
         let askers: Vec<_> = askers.map(|service| service.name).collect();
         commands.push(json!({
             "name": ask.name, "actor": "service", "services": askers, "method": "POST", "path": path,
+            "input": schemas::read(&ask.question),
         }));
         commands.push(json!({
             "name": ask.void_name, "actor": "undo", "services": askers, "method": "POST", "path": format!("{path}/void"),
@@ -85,6 +106,8 @@ fn commands(system: &SystemModel, aggregate: &ResourceModel) -> Vec<Value> {
     by_policy.sort_unstable();
     by_policy.dedup();
     commands.extend(by_policy.into_iter().map(|name| json!({ "name": name, "actor": "policy" })));
+    let by_time_out = aggregate.time_outs.iter();
+    commands.extend(by_time_out.map(|it| json!({ "name": it.command, "actor": "timeOut", "timeOut": it.name })));
     commands
 }
 
@@ -103,9 +126,12 @@ fn describe_view(view: &ResourceModel) -> Value {
         "name": view.name,
         "about": about(view),
         "path": view.path,
+        "aliases": view.aliases,
         "folds": names(view.hears.iter().copied()),
+        "reads": reads(view),
         "finders": finders(view),
         "fields": fields(view),
+        "schema": schemas::alone(&view.schema),
     })
 }
 
@@ -142,15 +168,32 @@ pub(crate) fn about(resource: &ResourceModel) -> String {
     schema["description"].as_str().unwrap_or_default().to_owned()
 }
 
+/// What clients can read of a resource, and what each path answers.
+fn reads(resource: &ResourceModel) -> Vec<Value> {
+    let path = resource.path;
+    let mut reads = vec![
+        json!({ "path": path, "answers": "page" }),
+        json!({ "path": format!("{path}/{{id}}"), "answers": "resource" }),
+        json!({ "path": format!("{path}/search"), "answers": "finders" }),
+    ];
+    let finders = resource.fields.iter().filter(|field| field.is_finder);
+    reads.extend(
+        finders.map(
+            |field| json!({ "path": finder_path(resource.path, field), "parameter": field.name, "answers": "page" }),
+        ),
+    );
+    reads
+}
+
 fn finders(resource: &ResourceModel) -> Vec<Value> {
     let finders = resource.fields.iter().filter(|field| field.is_finder);
     finders
-        .map(|field| json!({ "name": field.finder_name(), "field": field.name, "path": finder_path(resource, field) }))
+        .map(|field| json!({ "name": field.finder_name(), "field": field.name, "path": finder_path(resource.path, field) }))
         .collect()
 }
 
-pub(crate) fn finder_path(resource: &ResourceModel, field: &FieldModel) -> String {
-    format!("{}/search/{}", resource.path, field.finder_name())
+pub(crate) fn finder_path(path: &str, field: &FieldModel) -> String {
+    format!("{path}/search/{}", field.finder_name())
 }
 
 fn fields(resource: &ResourceModel) -> Vec<&str> {

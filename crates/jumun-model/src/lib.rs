@@ -19,6 +19,9 @@ pub use describe::describe;
 
 use jumun::{EventType, ResourceModel, ServiceModel, SystemModel};
 
+/// Where a service serves its events.
+const EVENTS: &str = "/events";
+
 /// The events that an aggregate emits: those of its service that it hears. An aggregate hears its own events, as its state
 /// changes with nothing else.
 fn emits<'a>(

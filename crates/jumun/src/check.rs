@@ -8,6 +8,8 @@ use crate::{
     model::{ResourceModel, Verb},
     service::Service,
 };
+use jiff::Timestamp;
+use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Something wrong with a system. A system with a problem does not start.
@@ -24,6 +26,9 @@ pub enum Problem {
     /// An event has no example, so nothing fixes its shape.
     #[error("there is no example of {0}")]
     NoExample(&'static str),
+    /// No example of an event has the fields that this release publishes, so nothing fixes its shape.
+    #[error("no example of {0} is as this release publishes it: keep those that are there, and add {1}")]
+    NoExampleOfNow(&'static str, String),
     /// The service that publishes an event is not part of the system.
     #[error("no service of the system publishes {0}")]
     NotPublished(&'static str),
@@ -111,15 +116,20 @@ fn language<E: PublishedLanguage>(examples: &'static str, services: &[Service<E>
     let mut events = Vec::new();
     for example in self::examples::<E>(examples) {
         match example {
-            Ok((event, _)) => events.push(event),
+            Ok((event, line)) => events.push((event, line)),
             Err(problem) => problems.push(problem),
         }
     }
     let hears: Vec<_> = services.iter().flat_map(|service| &service.hears).collect();
     for kind in E::KINDS {
         let event: EventType = (*kind).into();
-        if !events.iter().any(|example| example.kind() == *kind) {
-            problems.push(Problem::NoExample(event.name));
+        let published: Vec<_> = events.iter().filter(|(example, _)| example.kind() == *kind).collect();
+        match published.last() {
+            None => problems.push(Problem::NoExample(event.name)),
+            Some(last) if !published.iter().any(|example| is_same(example.1, &as_of_now(example))) => {
+                problems.push(Problem::NoExampleOfNow(event.name, as_of_now(last)));
+            }
+            Some(_) => {}
         }
         if !hears.iter().any(|(_, kinds)| kinds.contains(kind)) {
             problems.push(Problem::NotHeard(event.name));
@@ -147,8 +157,19 @@ pub(crate) fn examples<E: PublishedLanguage>(
     })
 }
 
+/// An example as this release publishes it.
+fn as_of_now<E: PublishedLanguage>((event, line): &(E, &str)) -> String {
+    let json: Value = serde_json::from_str(line).unwrap_or_default();
+    event.encode(Timestamp::from_millisecond(json["timestamp"].as_i64().unwrap_or_default()).unwrap_or_default())
+}
+
+fn is_same(line: &str, now: &str) -> bool {
+    let read = |text| serde_json::from_str::<Value>(text).ok();
+    read(line) == read(now)
+}
+
 fn read_example<E: PublishedLanguage>(line: &str) -> Result<E, String> {
-    let json: serde_json::Value = serde_json::from_str(line).map_err(|error| error.to_string())?;
+    let json: Value = serde_json::from_str(line).map_err(|error| error.to_string())?;
     let event_type = json["eventType"].as_str().ok_or("it has no eventType")?;
     let event = E::decode(event_type, line).map_err(|error| error.to_string())?;
     event.ok_or_else(|| format!("{event_type} is not an event of this system"))

@@ -69,6 +69,16 @@ impl Instances {
     }
 }
 
+/// A time-out of an aggregate. The examples of the system show it, with every limit on; an exploration ([`saga`](crate::saga))
+/// fails on one that they do not show.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct TimeOutModel {
+    /// What an instance waits for: usually the key of the setting that says how long, such as `accept_within`.
+    pub name: &'static str,
+    /// The name of the command that decides then.
+    pub command: String,
+}
+
 pub(crate) fn schema_of<T: JsonSchema + 'static>() -> SchemaOf {
     Arc::new(SchemaGenerator::subschema_for::<T>)
 }

@@ -188,7 +188,7 @@ pub use aggregate::{
 pub use ask::{Answer, Answers, Ask, AskTarget, Asked, Reply};
 pub use audit::{Case, Findings, Ledger, payments};
 pub use check::Problem;
-pub use describe::{EventModel, Instances, PolicyModel, SchemaOf};
+pub use describe::{EventModel, Instances, PolicyModel, SchemaOf, TimeOutModel};
 pub use event::{EventType, PublishedLanguage};
 #[doc(hidden)]
 pub use event::{encode as encode_event, payload_schema};

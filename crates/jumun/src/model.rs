@@ -2,7 +2,7 @@
 
 use crate::{
     ask::{AskTarget, Asked, Reply},
-    describe::{PoliciesOf, PolicyModel, SchemaOf},
+    describe::{PoliciesOf, PolicyModel, SchemaOf, TimeOutModel},
     event::EventType,
     first::Index,
     input::BadInput,
@@ -141,6 +141,8 @@ pub struct ResourceModel {
     pub hears: BTreeSet<EventType>,
     /// The policies of an aggregate.
     pub policies: Vec<PolicyModel>,
+    /// The time-outs of an aggregate.
+    pub time_outs: Vec<TimeOutModel>,
     /// The schema of its documents.
     pub schema: SchemaOf,
     /// Finders that name a field which its documents do not have.

@@ -4,7 +4,7 @@ use crate::{
     aggregate::{Aggregate, CommandOf, SettingsOf, Terms, View},
     ask::{Ask, AskTarget},
     behaviour::{Cell, ServiceBehaviour, TypedCell, ViewCell, any},
-    describe::{PolicyModel, name_of, name_of_function, schema_of},
+    describe::{PolicyModel, TimeOutModel, name_of, name_of_function, schema_of},
     event::{EventType, PublishedLanguage},
     first::Index,
     input::{self, Texts},
@@ -216,6 +216,7 @@ pub(crate) fn resource_model<T: JsonSchema + DeserializeOwned + 'static>(path: &
         is_view: false,
         hears: BTreeSet::new(),
         policies: Vec::new(),
+        time_outs: Vec::new(),
         schema: schema_of::<T>(),
         missing_fields: Vec::new(),
         type_id: TypeId::of::<T>(),
@@ -237,6 +238,9 @@ fn fields_of<T: JsonSchema>() -> Vec<FieldModel> {
         .collect()
 }
 
+/// The time-outs of an aggregate that events show.
+type TimeOutsOf<E> = fn(&[E]) -> Vec<TimeOutModel>;
+
 type Start<E> = Box<dyn Fn(&Map<String, Value>) -> Result<Box<dyn Cell<E>>, SettingsError> + Send + Sync>;
 
 /// One service: aggregates and views that share a database and a commit.
@@ -255,14 +259,30 @@ pub struct Service<E: PublishedLanguage> {
     pub(crate) seed: Vec<E>,
     /// The policies of each aggregate and view that an event sets off.
     policies: Vec<fn(&E) -> Vec<PolicyModel>>,
+    /// The time-outs of each aggregate and view that events show.
+    time_outs: Vec<TimeOutsOf<E>>,
 }
 
 impl<E: PublishedLanguage> Service<E> {
     /// A service and its public port.
     pub fn new(name: &'static str, port: u16) -> Self {
-        let (resources, asks, defaults, aliases, settings, hears, cells, policies) = Default::default();
+        let (resources, asks, defaults, aliases, settings, hears, cells, policies, time_outs) = Default::default();
         let (texts, seed): (&[Text], _) = (&[], Vec::new());
-        Self { name, port, resources, asks, texts, defaults, aliases, settings, hears, cells, seed, policies }
+        Self {
+            name,
+            port,
+            resources,
+            asks,
+            texts,
+            defaults,
+            aliases,
+            settings,
+            hears,
+            cells,
+            seed,
+            policies,
+            time_outs,
+        }
     }
 
     /// Adds an aggregate.
@@ -275,6 +295,7 @@ impl<E: PublishedLanguage> Service<E> {
         self.hears.push((resource.model.path, A::HEARS));
         self.resources.push(ResourceModel { hears: event_types::<E>(A::HEARS), ..resource.model });
         self.policies.push(subscription::policies::<A>);
+        self.time_outs.push(subscription::time_outs::<A>);
         self.cells.push(Box::new(move |given| {
             let mut settings = defaults.clone();
             for (key, value) in &mut settings {
@@ -296,6 +317,7 @@ impl<E: PublishedLanguage> Service<E> {
         self.hears.push((view.model.path, V::HEARS));
         self.resources.push(ResourceModel { is_view: true, hears: event_types::<E>(V::HEARS), ..view.model });
         self.policies.push(|_| Vec::new());
+        self.time_outs.push(|_| Vec::new());
         self.cells.push(Box::new(move |_| Ok(Box::new(ViewCell::<V>::new(collection)) as Box<dyn Cell<E>>)));
         self
     }
@@ -352,12 +374,17 @@ impl<E: PublishedLanguage> Service<E> {
             cells,
             seed,
             policies,
+            time_outs,
         } = self;
         let listens = resources.iter().flat_map(|resource| &resource.hears).copied();
         let listens = listens.filter(|event| event.source != name).collect();
         for (resource, policies) in resources.iter_mut().zip(&policies) {
             let shown: BTreeSet<_> = examples.iter().flat_map(|(event, _)| policies(event)).collect();
             resource.policies = shown.into_iter().collect();
+        }
+        let events: Vec<_> = examples.iter().map(|(event, _)| event.clone()).collect();
+        for (resource, time_outs) in resources.iter_mut().zip(&time_outs) {
+            resource.time_outs = time_outs(&events);
         }
         let policies_of = Arc::new(move |event_type: &str, body: &str| {
             let event = E::decode(event_type, body).ok()??;

@@ -1,12 +1,14 @@
 //! Subscriptions: the only code that passes events to aggregates and views, so that an event outside `HEARS` reaches none.
 
 use crate::{
-    aggregate::{Aggregate, CommandOf, EventOf, View},
-    describe::{Instances, PolicyModel, name_of},
+    aggregate::{Aggregate, CommandOf, EventOf, Settings, SettingsOf, View},
+    describe::{Instances, PolicyModel, TimeOutModel, name_of},
     event::PublishedLanguage,
     first::First,
     value::Id,
 };
+use serde_json::Value;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// The instance that an event concerns.
 pub(crate) fn concerned<A: Aggregate>(event: &EventOf<A>) -> Option<Id<A>> {
@@ -56,4 +58,35 @@ pub(crate) fn policies<A: Aggregate>(event: &EventOf<A>) -> Vec<PolicyModel> {
     let anew = reactions_anew::<A>(event);
     let anew = anew.iter().map(|command| policy(command, Instances::New));
     own.into_iter().chain(first).chain(anew).collect()
+}
+
+/// The time-outs of an aggregate: those of the states to which each event leads by itself, and to which the events of each
+/// order lead one after the other.
+pub(crate) fn time_outs<A: Aggregate>(events: &[EventOf<A>]) -> Vec<TimeOutModel> {
+    let settings = with_limits::<SettingsOf<A>>();
+    let mut states: BTreeMap<i64, Option<A>> = BTreeMap::new();
+    let mut found = BTreeSet::new();
+    for event in events.iter().filter(|event| hears::<A>(event)) {
+        let state = states.entry(event.correlation_key()).or_default();
+        *state = A::evolve(state.take(), event);
+        for state in [A::evolve(None, event).as_ref(), state.as_ref()].into_iter().flatten() {
+            let waits = state.time_out(&settings);
+            found.extend(waits.map(|waits| TimeOutModel { name: waits.name, command: name_of(&waits.command) }));
+        }
+    }
+    found.into_iter().collect()
+}
+
+/// The default settings, but with every [limit](crate::TimeLimit) on: those keys that are nothing and may be a duration.
+fn with_limits<S: Settings>() -> S {
+    let mut settings = serde_json::to_value(S::default()).unwrap_or_default();
+    let keys = settings.as_object().into_iter().flatten().filter(|(_, value)| value.is_null());
+    for key in keys.map(|(key, _)| key.clone()).collect::<Vec<_>>() {
+        let mut with = settings.clone();
+        with[&key] = Value::from("1s");
+        if serde_json::from_value::<S>(with.clone()).is_ok() {
+            settings = with;
+        }
+    }
+    serde_json::from_value(settings).unwrap_or_default()
 }

@@ -122,6 +122,14 @@ fn every_event_is_published_and_heard_and_has_an_example() {
             .any(|problem| matches!(problem, Problem::UnreadableExample { line: 2, .. }))
     );
     assert!(of_b.contains(&Problem::NotPublished("Made")));
+
+    // An earlier release published a field more. What this one publishes needs an example of its own, besides.
+    let earlier = r#"{"eventType":"Lost","timestamp":9,"id":1,"why":"fire"}"#;
+    let now = r#"{"eventType":"Lost","timestamp":9,"id":1}"#;
+    let made = r#"{"eventType":"Made","timestamp":1,"id":1}"#;
+    let lost = Problem::NoExampleOfNow("Lost", now.to_owned());
+    assert_eq!(check(format!("{made}\n{earlier}").leak()), [lost, Problem::NotHeard("Lost")]);
+    assert_eq!(check(format!("{made}\n{now}\n{earlier}").leak()), [Problem::NotHeard("Lost")]);
 }
 
 #[test]

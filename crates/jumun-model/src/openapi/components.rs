@@ -45,7 +45,7 @@ pub(super) fn resource(resource: &ResourceModel, document: Value) -> [(String, V
 }
 
 /// An object all of whose properties are there.
-fn object(properties: Value) -> Value {
+pub(super) fn object(properties: Value) -> Value {
     let required: Vec<_> = properties.as_object().into_iter().flatten().map(|(name, _)| name.clone()).collect();
     json!({ "type": "object", "required": required, "properties": properties })
 }

@@ -2,6 +2,7 @@
 
 mod components;
 mod operations;
+mod pages;
 
 use crate::schemas::{collected, written};
 use jumun::{ServiceModel, SystemModel};
@@ -38,13 +39,19 @@ fn document(
         for resource in &service.resources {
             let document = (resource.schema)(&mut generator).to_value();
             resources.extend(components::resource(resource, document));
-            all.extend(paths(system, service, resource, place, unavailable_status));
+            for path in resource.paths() {
+                all.extend(paths(system, service, resource, path, place, unavailable_status));
+            }
         }
+        all.extend(pages::events(service, unavailable_status).filter(|_| place == Place::Service));
     }
+    all.extend(pages::pages(unavailable_status));
     let mut schemas = collected(generator);
     schemas.extend(resources);
+    schemas.extend(pages::schemas());
     schemas.extend(components::schemas());
-    let tags: Vec<_> = services.iter().map(|service| json!({ "name": service.name })).collect();
+    let mut tags: Vec<_> = services.iter().map(|service| json!({ "name": service.name })).collect();
+    tags.push(json!({ "name": pages::TAG, "description": "For probes, operators and programs that follow." }));
     json!({
         "openapi": "3.1.0",
         "info": {

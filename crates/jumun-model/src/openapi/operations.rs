@@ -22,20 +22,23 @@ struct Operations<'a> {
     system: &'a SystemModel,
     service: &'a ServiceModel,
     resource: &'a ResourceModel,
+    /// The path of the resource, or an alias.
+    path: &'a str,
     place: Place,
     unavailable_status: u16,
     paths: Map<String, Value>,
 }
 
-/// The paths of a resource with their operations.
+/// What is below one of the paths of a resource, with the operations.
 pub(super) fn paths(
     system: &SystemModel,
     service: &ServiceModel,
     resource: &ResourceModel,
+    path: &str,
     place: Place,
     unavailable_status: u16,
 ) -> Map<String, Value> {
-    let mut operations = Operations { system, service, resource, place, unavailable_status, paths: Map::new() };
+    let mut operations = Operations { system, service, resource, path, place, unavailable_status, paths: Map::new() };
     operations.reads();
     for command in &resource.commands {
         operations.command(command);
@@ -54,13 +57,15 @@ impl Operations<'_> {
     }
 
     fn id(&self, name: &str) -> String {
-        format!("{}_{name}", self.resource.collection)
+        format!("{}_{name}", self.path.trim_start_matches('/'))
     }
 
     fn reads(&mut self) {
-        let resource = self.resource;
-        let path = resource.path;
-        let documents = about(resource);
+        let (resource, path) = (self.resource, self.path);
+        let mut documents = about(resource);
+        if path != resource.path {
+            documents = format!("Another path of {}. {documents}", resource.path);
+        }
         let page = schema(&page_name(resource));
         let list_parameters = || vec![parameter("Page"), parameter("Size"), self.sort()];
         let list = json!({
@@ -96,7 +101,7 @@ impl Operations<'_> {
                     "parameters": self.read_parameters(parameters),
                     "responses": self.read_responses("A page", &page, &[400, 422]),
                 });
-                (finder_path(resource, field), operation)
+                (finder_path(path, field), operation)
             })
             .collect();
         self.add(path.to_owned(), "get", list);
@@ -135,28 +140,17 @@ impl Operations<'_> {
     fn read_responses(&self, what: &str, body: &Value, problems: &[u16]) -> Value {
         let mut responses = self.problems(problems);
         responses.insert("200".to_owned(), hal(what, body));
-        let headers = json!({ "X-Request-Id": component("headers", "RequestId") });
-        responses
-            .insert("304".to_owned(), json!({ "description": "It is there (If-None-Match).", "headers": headers }));
+        responses.insert("304".to_owned(), not_modified());
         responses.into()
     }
 
-    /// The problems of an operation besides those that any has.
     fn problems(&self, statuses: &[u16]) -> Map<String, Value> {
-        let common: &[u16] = match self.place {
-            Place::Service => &[406, 412],
-            Place::Gateway => &[406, 412, 429, 502, 504],
-        };
-        let unavailable = [self.unavailable_status];
-        let statuses = statuses.iter().chain(common).chain(&unavailable);
-        let mut responses: Map<_, _> =
-            statuses.map(|status| (status.to_string(), component("responses", &response_name(*status)))).collect();
-        responses.insert("default".to_owned(), component("responses", "Problem"));
-        responses
+        let of_gateway: &[u16] = if self.place == Place::Gateway { &[429, 502, 504] } else { &[] };
+        problems(&[statuses, of_gateway].concat(), self.unavailable_status)
     }
 
     fn command(&mut self, command: &CommandModel) {
-        let (method, path) = request(command.verb, self.resource.path);
+        let (method, path) = request(command.verb, self.path);
         let body = schema(&resource_name(self.resource));
         // What needs no other service cannot be declined; but only the decision knows, so the services that pay may answer it.
         let may_decline = !self.service.asks.is_empty() || self.resource.ask.is_some();
@@ -201,7 +195,7 @@ impl Operations<'_> {
     }
 
     fn body(&self, schema: Value, founds: bool) -> Value {
-        let load = self.system.load.filter(|line| founds && line.path == self.resource.path);
+        let load = self.system.load.filter(|line| founds && self.resource.paths().any(|path| line.path == path));
         let mut media = json!({ "schema": schema });
         if let Some(example) = load.and_then(|line| serde_json::from_str::<Value>(line.body).ok()) {
             media["example"] = example;
@@ -230,7 +224,7 @@ impl Operations<'_> {
                 "x-jumun-ask": true, "parameters": headers, "responses": responses,
                 "requestBody": self.body(schemas::read(&ask.question), false),
             });
-            self.add(resource.path.to_owned(), "post", asked);
+            self.add(self.path.to_owned(), "post", asked);
         }
         let mut responses = self.problems(&[400, 403]);
         responses.insert("204".to_owned(), json!({ "description": "It is undone." }));
@@ -238,12 +232,27 @@ impl Operations<'_> {
             "operationId": self.id(&ask.void_name), "summary": format!("{} (undoes an ask)", ask.void_name),
             "description": note, "x-jumun-ask": true, "parameters": headers, "responses": responses,
         });
-        self.add(format!("{}/void", resource.path), "post", undone);
+        self.add(format!("{}/void", self.path), "post", undone);
     }
 }
 
-fn parameter(name: &str) -> Value {
+pub(super) fn parameter(name: &str) -> Value {
     component("parameters", name)
+}
+
+/// The problems of an operation besides those that any has.
+pub(super) fn problems(statuses: &[u16], unavailable_status: u16) -> Map<String, Value> {
+    let common = [406, 412, unavailable_status];
+    let statuses = statuses.iter().chain(&common);
+    let mut responses: Map<_, _> =
+        statuses.map(|status| (status.to_string(), component("responses", &response_name(*status)))).collect();
+    responses.insert("default".to_owned(), component("responses", "Problem"));
+    responses
+}
+
+pub(super) fn not_modified() -> Value {
+    let headers = json!({ "X-Request-Id": component("headers", "RequestId") });
+    json!({ "description": "It is there (If-None-Match).", "headers": headers })
 }
 
 /// A response with a body, which clients get as HAL or as plain JSON.

@@ -49,6 +49,13 @@ impl Saga {
         }
         let time_out = |(key, body): (&DocumentKey, &Arc<str>)| {
             let waits = self.behaviours[service].time_out(*key, body).unwrap_or_else(|defect| panic!("{defect}"))?;
+            let resource = &self.model.services[service].resources[key.0];
+            let is_shown = resource.time_outs.iter().any(|known| known.name == waits.name);
+            assert!(
+                is_shown,
+                "no example shows that {} waits for {}: add the events that led here to the examples: {body}",
+                resource.name, waits.name
+            );
             match self.decide_on(memory, service, *key, &waits.command, Some(&Reply::OnlyLater)) {
                 Outcome::Decided(decided) => Some(TimeOut { key: *key, name: waits.name, decided }),
                 Outcome::Rejected(_) => None,

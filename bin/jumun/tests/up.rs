@@ -217,6 +217,28 @@ async fn a_service_that_is_stopped_is_refused_at_once_and_catches_up() {
 }
 
 #[tokio::test]
+async fn a_service_that_is_left_out_leaves_its_port_to_others_until_it_is_started() {
+    let mut up = Up::new();
+    let other = TcpListener::bind(up.address("dashboard")).expect("a port that nobody has");
+    up.leave_out("dashboard");
+    up.start().await;
+    assert_eq!(up.status("dashboard")["state"], "stopped");
+    let id = up.client("gateway").place("tea", 1).await;
+    let (status, said) = up.jumun(&["start", "dashboard"]);
+    assert!(status != 0, "another program has its port: {said}");
+    drop(other);
+    up.tell(&["start", "dashboard"]);
+    let dashboard = up.client("gateway");
+    wait_until(LONG, "it has caught up", async || dashboard.get(&format!("/dashboards/{id}")).await.status == 200)
+        .await;
+    up.stop().await;
+
+    up.leave_out("kitchen");
+    let (status, said) = run(up.command());
+    assert!(status == 1 && said.contains("error[service-unknown]") && said.contains("dashboard"), "{status} {said}");
+}
+
+#[tokio::test]
 async fn a_process_that_hangs_is_replaced() {
     let up = Up::running().await;
     let hung = up.pid("payment");

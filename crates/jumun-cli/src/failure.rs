@@ -23,6 +23,13 @@ impl Failure {
         Self { code: code.into(), why: why.into(), remedy: remedy.into(), exit_code: 1 }
     }
 
+    /// A system has no service of this name, but others.
+    pub(crate) fn unknown_service<'a>(system: &str, name: &str, others: impl Iterator<Item = &'a str>) -> Self {
+        let names: Vec<_> = others.collect();
+        let why = format!("{system} has no service `{name}`");
+        Self::new("service-unknown", why, format!("Name one of: {}.", names.join(", ")))
+    }
+
     /// A failure that a service reported, with the service's error code.
     pub(crate) fn of_service(code: String, why: impl Into<String>, remedy: impl Into<String>) -> Self {
         Self { code: code.into(), why: why.into(), remedy: remedy.into(), exit_code: 1 }

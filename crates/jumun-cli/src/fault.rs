@@ -63,9 +63,8 @@ fn cpu(text: &str) -> Result<Duration, String> {
 pub(crate) fn run(options: &Options, systems: Systems<'_>) -> Result<ExitCode, Failure> {
     let (model, config) = options.system.load(systems)?;
     if !config.services.contains_key(&options.service) {
-        let names: Vec<_> = model.services.iter().map(|service| service.name).collect();
-        let why = format!("{} has no service `{}`", model.name, options.service);
-        return Err(Failure::new("service-unknown", why, format!("Name one of: {}.", names.join(", "))));
+        let names = model.services.iter().map(|service| service.name);
+        return Err(Failure::unknown_service(model.name, &options.service, names));
     }
     let faults = Faults {
         delay: options.delay.unwrap_or_default(),

@@ -46,9 +46,8 @@ fn serve(options: &Options, systems: Systems<'_>) -> Result<ExitCode, Failure> {
     let name = options.subject.subject();
     let service = model.service(name);
     if service.is_none() && name != GATEWAY {
-        let names: Vec<_> = model.services.iter().map(|service| service.name).chain([GATEWAY]).collect();
-        let why = format!("{} has no service `{name}`", model.name);
-        return Err(Failure::new("service-unknown", why, format!("Name one of: {}.", names.join(", "))));
+        let names = model.services.iter().map(|service| service.name).chain([GATEWAY]);
+        return Err(Failure::unknown_service(model.name, name, names));
     }
     if let Err(error) = process::allow_many_connections() {
         tracing::warn!(%error, "the number of open files stays low; many clients at once may wait");

@@ -25,6 +25,10 @@ use tokio::sync::mpsc;
 pub(crate) struct Options {
     #[command(flatten)]
     system: NamedSystemOptions,
+    /// Leaves a service stopped, so that a program of your own can have its port. `jumun start` starts it. May be given more
+    /// than once.
+    #[arg(long, value_name = "SERVICE")]
+    without: Vec<String>,
     /// Reports changes as JSON, one object per line.
     #[arg(long)]
     json: bool,
@@ -135,14 +139,19 @@ fn specs(model: &SystemModel, config: &Config, options: &Options) -> Result<Vec<
         Failure::new("system", format!("this program cannot be found: {error}"), "Start it by its full path.")
     })?;
     let names = model.services.iter().map(|service| (service.name, config.services[service.name].listen, false));
-    let all = names.chain([(GATEWAY, config.gateway.listen, true)]);
+    let all: Vec<_> = names.chain([(GATEWAY, config.gateway.listen, true)]).collect();
+    if let Some(unknown) = options.without.iter().find(|left_out| all.iter().all(|(name, ..)| name != left_out)) {
+        return Err(Failure::unknown_service(model.name, unknown, all.iter().map(|(name, ..)| *name)));
+    }
     Ok(all
+        .into_iter()
         .map(|(name, listen, overlaps)| {
             let mut arguments: Vec<OsString> = vec!["serve".into(), model.name.into(), name.into()];
             arguments.extend(options.system.settings.as_arguments());
             arguments.push("--supervised".into());
             let log = logs_in(&config.folder).join(format!("{name}.log"));
-            Spec { name: name.to_owned(), listen, program: program.clone(), arguments, log, overlaps }
+            let begins_stopped = options.without.iter().any(|left_out| left_out == name);
+            Spec { name: name.to_owned(), listen, program: program.clone(), arguments, log, overlaps, begins_stopped }
         })
         .collect())
 }
@@ -178,8 +187,9 @@ fn greeting(
     };
     let offset =
         options.system.settings.port_offset.map_or_else(String::new, |offset| format!(" --port-offset {offset}"));
+    let width = statuses.iter().map(|status| status.name.len()).max().unwrap_or_default().max(11) + 2;
     let mut text = format!(
-        "{} is up after {:.2?}; its data is in {}\n\n  {:<13}{:<26}{:<10}PID\n",
+        "{} is up after {:.2?}; its data is in {}\n\n  {:<width$}{:<26}{:<10}PID\n",
         model.name,
         began.elapsed(),
         config.folder.display(),
@@ -191,7 +201,7 @@ fn greeting(
     for status in statuses {
         let pid = status.pid.map_or_else(|| "-".to_owned(), |pid| pid.to_string());
         let address = format!("http://{}", status.address);
-        let _ = writeln!(text, "  {:<13}{address:<26}{:<10}{pid}", status.name, status.state);
+        let _ = writeln!(text, "  {:<width$}{address:<26}{:<10}{pid}", status.name, status.state);
     }
     let gateway = statuses.iter().find(|status| status.name == GATEWAY).map_or(config.gateway.listen, |it| it.address);
     text.push_str("\nTry next, in another terminal:\n");

@@ -51,15 +51,15 @@ enum Ended {
 impl Keeper {
     pub(crate) fn new(
         spec: Spec,
-        listener: TcpListener,
+        listener: Option<TcpListener>,
         instructions: mpsc::Receiver<Instruction>,
         changed: mpsc::UnboundedSender<ProcessStatus>,
         first: Done,
     ) -> Self {
         let status = ProcessStatus {
             name: spec.name.clone(),
-            address: listener.local_addr().unwrap_or(spec.listen),
-            state: ProcessState::Starting,
+            address: listener.as_ref().and_then(|listener| listener.local_addr().ok()).unwrap_or(spec.listen),
+            state: if spec.begins_stopped { ProcessState::Stopped } else { ProcessState::Starting },
             pid: None,
             restarts: 0,
             last_end: None,
@@ -68,7 +68,7 @@ impl Keeper {
         };
         Self {
             spec,
-            listener: Some(listener),
+            listener,
             instructions,
             changed,
             status: watch::Sender::new(status),
@@ -85,6 +85,13 @@ impl Keeper {
     /// Keeps the process running until it gets [`Instruction::End`].
     pub(crate) async fn run(mut self) {
         let mut pause = Duration::ZERO;
+        if self.spec.begins_stopped {
+            self.complete_waiting(&Ok(()));
+            if !self.wait_for_start().await {
+                return;
+            }
+            self.unready_since = Instant::now();
+        }
         loop {
             let ended = match self.launch() {
                 Ok(running) => self.watch(running).await,

@@ -9,11 +9,11 @@ use std::{
 /// Connections in the accept queue of a socket.
 const BACKLOG: i32 = 4_096;
 
-/// Binds the sockets of all processes. Changes nothing else, and fails if an address is taken.
-pub fn bind(specs: &[Spec]) -> Result<Vec<TcpListener>, SuperviseError> {
+/// Binds the sockets of all processes that begin at once. Changes nothing else, and fails if an address is taken.
+pub fn bind(specs: &[Spec]) -> Result<Vec<Option<TcpListener>>, SuperviseError> {
     let bind = |spec: &Spec| {
         let failed = |why| SuperviseError::Listen { name: spec.name.clone(), address: spec.listen, why };
-        listen(spec.listen).map_err(failed)
+        (!spec.begins_stopped).then(|| listen(spec.listen).map_err(failed)).transpose()
     };
     specs.iter().map(bind).collect()
 }

@@ -17,4 +17,6 @@ pub struct Spec {
     pub log: PathBuf,
     /// Whether a new process may run beside the one that it replaces: not with a database of its own.
     pub overlaps: bool,
+    /// Whether it begins as if an operator had stopped it: another program may have its address.
+    pub begins_stopped: bool,
 }

@@ -19,10 +19,10 @@ pub struct Supervisor {
 }
 
 impl Supervisor {
-    /// Starts all processes, and waits until all are ready. If one fails, it stops all of them.
+    /// Starts all processes but those that begin stopped, and waits until they are ready. If one fails, it stops all of them.
     pub async fn start(
         specs: Vec<Spec>,
-        listeners: Vec<TcpListener>,
+        listeners: Vec<Option<TcpListener>>,
         changed: mpsc::UnboundedSender<ProcessStatus>,
     ) -> Result<Self, SuperviseError> {
         let mut keepers = Vec::new();

@@ -25,6 +25,8 @@ pub(crate) struct Up {
     /// Hold the ports without listening, so that nobody else gets them.
     reserved: Vec<TcpSocket>,
     settings: Vec<String>,
+    /// Services that it leaves stopped.
+    without: Vec<&'static str>,
     environment: Vec<(&'static str, String)>,
     child: Option<Child>,
     folder: TempDir,
@@ -50,6 +52,7 @@ impl Up {
             addresses: BTreeMap::new(),
             reserved: Vec::new(),
             settings: Vec::new(),
+            without: Vec::new(),
             environment: Vec::new(),
             child: None,
             folder,
@@ -98,6 +101,11 @@ impl Up {
         set(&mut self.settings, key_and_value.into());
     }
 
+    /// Leaves a service stopped, from the next start on.
+    pub(crate) fn leave_out(&mut self, name: &'static str) {
+        self.without.push(name);
+    }
+
     /// Sets a variable of the environment, from the next start on.
     pub(crate) fn env(&mut self, name: &'static str, value: impl Into<String>) {
         self.environment.push((name, value.into()));
@@ -120,6 +128,7 @@ impl Up {
     pub(crate) fn command(&self) -> Command {
         let mut command = program(&self.program, self.folder.path());
         command.args(["up", self.system]).args(self.settings.iter().flat_map(|setting| ["--set", setting]));
+        command.args(self.without.iter().flat_map(|name| ["--without", name]));
         command.envs(self.environment.iter().map(|(name, value)| (name, value)));
         command
     }

@@ -9,8 +9,17 @@ import schemathesis
 BOOKS = 5
 
 
-def is_id(value):
-    return re.fullmatch("[1-9][0-9]*", str(value)) is not None
+# An id as the schema has it: a whole number, or a text of one.
+ID_MAX = 2**63 - 1
+ID_TEXT = r" *0*([1-9][0-9]{0,16})(\.0+)? *"
+
+
+def as_id(value):
+    if isinstance(value, str):
+        found = re.fullmatch(ID_TEXT, value)
+        return int(found[1]) if found else None
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    return int(value) if is_number and 1 <= value <= ID_MAX and value == int(value) else None
 
 
 @schemathesis.hook
@@ -20,5 +29,6 @@ def before_call(context, case, kwargs):
             del case.headers[name]
         elif name.lower() == "idempotency-key":  # one request, one key
             case.headers[name] = str(uuid.uuid4())
-    if isinstance(case.body, dict) and is_id(case.body.get("bookId")):
-        case.body["bookId"] = int(case.body["bookId"]) % BOOKS + 1
+    book = as_id(case.body.get("bookId")) if isinstance(case.body, dict) else None
+    if book is not None:
+        case.body["bookId"] = book % BOOKS + 1

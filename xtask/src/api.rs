@@ -1,5 +1,5 @@
-//! `cargo xtask api`: what systems document is valid, and true of the running processes. Judged by others: the official schemas
-//! of OpenAPI and AsyncAPI, the parser of Mermaid, schemathesis. They come from `PyPI` and npm into `target/tools`.
+//! `cargo xtask api`: what systems document is valid, and true of the running processes. Judged by others: the official schema
+//! of OpenAPI, the parsers of AsyncAPI and Mermaid, schemathesis. They come from `PyPI` and npm into `target/tools`.
 
 use crate::cargo;
 use std::{
@@ -8,9 +8,9 @@ use std::{
     process::Command,
 };
 
-const PYTHON_PACKAGES: [&str; 3] = ["schemathesis==4.32.5", "openapi-spec-validator==0.9.0", "jsonschema==4.26.0"];
+const PYTHON_PACKAGES: [&str; 2] = ["schemathesis==4.32.5", "openapi-spec-validator==0.9.0"];
 
-const NODE_PACKAGES: [&str; 3] = ["mermaid@12.3.0", "jsdom@26.1.0", "@asyncapi/specs@6.11.1"];
+const NODE_PACKAGES: [&str; 3] = ["mermaid@12.3.0", "jsdom@26.1.0", "@asyncapi/parser@3.6.6"];
 
 /// Ports that neither a running system nor another test uses.
 const PORT_OFFSET: &str = "21000";
@@ -33,42 +33,44 @@ pub(crate) fn check(root: &Path) -> bool {
             return false;
         }
     };
-    let boards = systems.iter().map(|system| system.join("board.mmd"));
-    let parsed = run(Command::new("node").arg(node.join("board.mjs")).args(boards));
+    let documents = systems.iter().flat_map(|system| ["board.mmd", "asyncapi.json"].map(|file| system.join(file)));
+    let parsed = run(Command::new("node").arg(node.join("documents.mjs")).args(documents));
     let jumun = root.join("target/debug/jumun");
-    let schema = node.join("node_modules/@asyncapi/specs/schemas/3.0.0.json");
     let data = tools.join("data");
     let checked = systems.iter().map(|system| {
         let _ = fs::remove_dir_all(&data); // of an earlier run, if there was one
         let mut command = Command::new(&interpreter);
-        command.arg(root.join("xtask/api/check.py")).args([&jumun, system, &schema, &data]).arg(PORT_OFFSET);
+        command.arg(root.join("xtask/api/check.py")).args([&jumun, system, &data]).arg(PORT_OFFSET);
         run(&mut command)
     });
     checked.fold(parsed, |good, next| good & next)
 }
 
-/// Installs the validators, unless an earlier run has.
+/// Installs the validators, unless an earlier run has installed these versions.
 fn install(python: &Path, interpreter: &Path, node: &Path) -> io::Result<()> {
     let failed = |what: &str| io::Error::other(format!("{what} failed"));
-    let is_done = |folder: &Path| folder.join("installed").exists();
-    let note = |folder: &Path| fs::write(folder.join("installed"), "");
-    if !is_done(python) {
+    let is_done = |folder: &Path, packages: &[&str]| {
+        fs::read_to_string(folder.join("installed")).is_ok_and(|known| known == packages.join(" "))
+    };
+    let note = |folder: &Path, packages: &[&str]| fs::write(folder.join("installed"), packages.join(" "));
+    if !is_done(python, &PYTHON_PACKAGES) {
+        let _ = fs::remove_dir_all(python); // what an earlier run has left half done
         let made = run(Command::new("python3").args(["-m", "venv"]).arg(python))
             && run(Command::new(interpreter).args(["-m", "pip", "install", "--quiet"]).args(PYTHON_PACKAGES));
         made.then_some(()).ok_or_else(|| failed("pip"))?;
-        note(python)?;
+        note(python, &PYTHON_PACKAGES)?;
     }
     fs::create_dir_all(node)?;
-    if !is_done(node) {
+    if !is_done(node, &NODE_PACKAGES) {
         let made = run(Command::new("npm")
             .args(["install", "--silent", "--no-audit", "--no-fund", "--prefix"])
             .arg(node)
             .args(NODE_PACKAGES));
         made.then_some(()).ok_or_else(|| failed("npm"))?;
-        note(node)?;
+        note(node, &NODE_PACKAGES)?;
     }
     // Node looks for packages beside the script.
-    fs::write(node.join("board.mjs"), include_str!("../api/board.mjs"))
+    fs::write(node.join("documents.mjs"), include_str!("../api/documents.mjs"))
 }
 
 /// The folders in a folder, sorted.

@@ -148,6 +148,8 @@
 //!   which sums balance. `jumun audit` checks both over all databases.
 //! * **Sagas.** [`saga`] tries everything that can happen to one order: events in every order, lost answers, people who act at
 //!   any moment. Whenever nothing is left to happen, the audit must be clean.
+//! * **Released events.** The examples that [`System::new`] takes are one line for each form in which a release has published an
+//!   event. Every release must read them all, and a new form needs a new line.
 //! * **Problems.** [`System::build`] checks the system. One with [problems](SystemModel::problems) must not start.
 //!
 //! # Where to start

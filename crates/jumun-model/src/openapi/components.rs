@@ -86,7 +86,6 @@ pub(super) fn schemas() -> [(String, Value); 6] {
 
 /// The parameters that several operations have.
 pub(super) fn parameters() -> Value {
-    let number = |least: u32| json!({ "type": "integer", "minimum": least, "maximum": u32::MAX });
     json!({
         "Id": {
             "name": "id", "in": "path", "required": true,
@@ -94,12 +93,12 @@ pub(super) fn parameters() -> Value {
         },
         "Page": {
             "name": "page", "in": "query", "description": "The number of the page, from 0.",
-            "schema": number(0),
+            "schema": { "type": "integer", "minimum": 0, "maximum": u32::MAX },
         },
         "Size": {
             "name": "size", "in": "query",
             "description": format!("Resources on a page: {PAGE_SIZE} by default. More than {PAGE_SIZE_MAX} are {PAGE_SIZE_MAX}."),
-            "schema": number(1),
+            "schema": { "type": "integer", "minimum": 1 },
         },
         "IdempotencyKey": {
             "name": "Idempotency-Key", "in": "header",

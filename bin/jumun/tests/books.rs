@@ -228,12 +228,8 @@ async fn a_flood_of_reservations_touches_no_rental() {
 /// Rentals take copies of a book by commands, while cancelled ones put theirs back by events.
 #[tokio::test]
 async fn stock_is_exact_while_customers_rent_and_cancel_at_once() {
-    let mut up = Up::of("book-rental", &SERVICES);
-    up.start().await;
-    let stock = json!({ "stock": 1_000_000 }).to_string();
-    let json = [("content-type", "application/json")];
-    let changed = up.client("gateway").send(Method::PATCH, "/books/5", &json, stock).await.expect("an answer");
-    assert_eq!(changed.status, 200, "{changed:?}");
+    let up = patient().await;
+    set_stock(&up.client("gateway"), 5, 1_000_000).await;
     let url = format!("http://{}", up.address("gateway"));
     let load = ["load", "book-rental", "--url", &url, "--requests", "900", "--concurrency", "48", "--cancel", "40%"];
     let (status, said) = up.jumun(&load);

@@ -173,15 +173,16 @@ async fn however_much_is_due_is_worked_off_in_pages_beside_the_orders_of_now() {
 /// A slow disk has the orders of now to write, too.
 #[tokio::test(start_paused = true)]
 async fn the_worker_rests_after_a_round_that_took_long() {
+    const ROUNDS: u32 = 10;
     let (engine, database) = shop("1m");
     let page = i64::from(TIME_OUTS_AT_ONCE);
     commit(&engine, (1..=2 * page).map(|id| waits(id, 0))).await;
     database.holds_commits(true);
     start(&engine);
-    let took = 10 * TIME_OUTS_EVERY;
+    let took = ROUNDS * TIME_OUTS_EVERY;
     tokio::time::sleep(took).await;
     database.holds_commits(false);
-    for (pause, decided) in [(TIME_OUTS_REST * took - TIME_OUTS_EVERY, page), (2 * TIME_OUTS_EVERY, 2 * page)] {
+    for (pause, decided) in [((TIME_OUTS_REST * ROUNDS - 1) * TIME_OUTS_EVERY, page), (2 * TIME_OUTS_EVERY, 2 * page)] {
         tokio::time::sleep(pause).await;
         assert_eq!(i64::try_from(journal(&engine).await.len()), Ok(decided), "after {pause:?}");
     }

@@ -77,9 +77,11 @@ async fn a_view_is_rebuilt_under_running_orders_by_processes_that_are_killed_ove
         let (exit_code, _, said) = rebuilding.await.expect("a command");
         assert_eq!(exit_code, 1, "{death}: {said}");
         // What it says to do.
-        let is_told = match said.contains("error[rebuild-given-up]") {
-            true => said.contains("Start the service, then try again"),
-            false => said.contains("error[service-silent]"),
+        let is_given_up = said.contains("error[rebuild-given-up]");
+        let is_told = if is_given_up {
+            said.contains("Start the service, then try again")
+        } else {
+            said.contains("error[service-silent]")
         };
         assert!(is_told, "{death}: {said}");
         lab.dashboard.start().await;

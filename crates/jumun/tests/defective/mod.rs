@@ -16,10 +16,10 @@ jumun::published_language! {
     }
 }
 
-pub(crate) const EXAMPLES: &str = r#"{"eventType":"Ordered","id":1,"customer":"kim","price":1,"active":true}
-{"eventType":"OrderCanceled","id":1,"customer":"kim","price":1,"active":false}
-{"eventType":"Paid","id":1,"price":1,"active":true}
-{"eventType":"PaymentCanceled","id":1,"price":1,"active":false}"#;
+pub(crate) const EXAMPLES: &str = r#"{"eventType":"Ordered","timestamp":0,"id":1,"customer":"kim","price":1,"active":true}
+{"eventType":"OrderCanceled","timestamp":0,"id":1,"customer":"kim","price":1,"active":false}
+{"eventType":"Paid","timestamp":0,"id":1,"price":1,"active":true}
+{"eventType":"PaymentCanceled","timestamp":0,"id":1,"price":1,"active":false}"#;
 
 /// What the payment does wrong.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]

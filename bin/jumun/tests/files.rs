@@ -52,6 +52,11 @@ fn errors(up: &Up, service: &str) -> Vec<String> {
     log.lines().filter(|line| line.contains("ERROR")).map(str::to_owned).collect()
 }
 
+/// Deletes a folder that processes write into: what they add meanwhile goes, too.
+async fn delete(folder: &Path) {
+    wait_until(LONG, "the folder is deleted", async || fs::remove_dir_all(folder).is_ok()).await;
+}
+
 #[tokio::test]
 async fn a_reader_of_a_database_costs_disk_and_not_one_order() {
     let up = Up::patient().await;
@@ -148,7 +153,7 @@ async fn no_order_is_acknowledged_into_a_folder_that_is_gone() {
     let mut up = Up::patient().await;
     let gateway = up.client("gateway");
     gateway.place("치킨", 22_000).await;
-    fs::remove_dir_all(up.data()).expect("a folder");
+    delete(&up.data()).await;
     assert_refused(&gateway, "database-gone").await;
     wait_until(LONG, "all have missed their files", async || {
         up.said().lines().filter(|line| line.contains(" is DOWN: database-gone: ")).count() >= 5
@@ -199,7 +204,7 @@ async fn a_folder_that_was_moved_away_can_be_moved_back() {
 async fn an_operator_starts_a_service_whose_database_was_taken_away() {
     let up = Up::patient().await;
     for instructions in [&["start"][..], &["stop", "start"]] {
-        fs::remove_dir_all(up.data()).expect("a folder");
+        delete(&up.data()).await;
         wait_until(LONG, "operators are listened to again", async || up.jumun(&["status"]).0 == 0).await;
         let (status, said) = up.jumun(&["kill", "dashboard"]);
         assert!(status == 1 && said.contains("database-missing"), "{said}");
@@ -297,7 +302,7 @@ async fn a_bus_that_is_deleted_is_filled_again() {
     let up = Up::patient().await;
     let gateway = up.client("gateway");
     gateway.place("치킨", 22_000).await;
-    fs::remove_dir_all(up.data().join("bus")).expect("a folder");
+    delete(&up.data().join("bus")).await;
     for _ in 0..3 {
         let id = gateway.place("치킨", 22_000).await;
         assert_eq!(up.client("order").get("/actuator/health").await.status, 200);

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::{Engine, Parts, events::rebuild::tests::NoNeighbours, failing::Failing, schema};
-use futures_util::{FutureExt, poll};
+use futures_util::{FutureExt, future::BoxFuture, poll};
 use jumun_database::{DocumentChange, MemoryDatabase, WaitChange};
 use std::sync::Arc;
 
@@ -46,17 +46,27 @@ fn conflict() -> Result<Receipt, CommitError> {
     Err(CommitError::Conflict(Conflict::Document { collection: "stores", id: KEY.1 }))
 }
 
+/// A step whose commit is held, and the next one, which has got what the first passed on.
+async fn one_after_the_other(
+    core: &Core,
+    database: &Failing,
+) -> (BoxFuture<'static, Result<Receipt, CommitError>>, Reading) {
+    database.holds_commits(true);
+    let mut first = read(core).await;
+    let mut second = pin!(read(core));
+    assert!(poll!(second.as_mut()).is_pending(), "it queues");
+    let other = core.clone();
+    let mut first: BoxFuture<'_, _> = Box::pin(async move { first.commit(&other, None, change(1, "first")).await });
+    assert!(poll!(first.as_mut()).is_pending());
+    let second = second.await;
+    assert_eq!(seen(&second), Some(&stored(2, "first")));
+    (first, second)
+}
+
 #[tokio::test]
 async fn steps_on_one_document_are_committed_together() {
     let (core, database) = shop().await;
-    database.holds_commits(true);
-    let mut first = read(&core).await;
-    let mut second = pin!(read(&core));
-    assert!(poll!(second.as_mut()).is_pending(), "it queues");
-    let mut first = pin!(first.commit(&core, None, change(1, "first")));
-    assert!(poll!(first.as_mut()).is_pending());
-    let mut second = second.await;
-    assert_eq!(seen(&second), Some(&stored(2, "first")));
+    let (first, mut second) = one_after_the_other(&core, &database).await;
     let mut second = pin!(second.commit(&core, None, change(2, "second")));
     assert!(poll!(second.as_mut()).is_pending());
     assert_eq!(database.held_commits(), 2);
@@ -71,13 +81,7 @@ async fn steps_on_one_document_are_committed_together() {
 async fn what_rests_on_a_commit_that_failed_is_not_done() {
     for second_changes in [change(2, "second"), Changes::default()] {
         let (core, database) = shop().await;
-        database.holds_commits(true);
-        let mut first = read(&core).await;
-        let mut second = pin!(read(&core));
-        assert!(poll!(second.as_mut()).is_pending());
-        let mut first = pin!(first.commit(&core, None, change(1, "first")));
-        assert!(poll!(first.as_mut()).is_pending());
-        let mut second = second.await;
+        let (first, mut second) = one_after_the_other(&core, &database).await;
         let mut second = pin!(second.commit(&core, None, second_changes));
         assert!(poll!(second.as_mut()).is_pending());
         database.commit_beside(change(1, "another")).await;
@@ -90,13 +94,7 @@ async fn what_rests_on_a_commit_that_failed_is_not_done() {
 #[tokio::test]
 async fn a_step_whose_guess_is_known_to_be_wrong_commits_nothing_and_the_next_one_reads() {
     let (core, database) = shop().await;
-    database.holds_commits(true);
-    let mut first = read(&core).await;
-    let mut second = pin!(read(&core));
-    assert!(poll!(second.as_mut()).is_pending());
-    let mut first = pin!(first.commit(&core, None, change(1, "first")));
-    assert!(poll!(first.as_mut()).is_pending());
-    let mut second = second.await;
+    let (first, mut second) = one_after_the_other(&core, &database).await;
     let mut third = pin!(read(&core));
     assert!(poll!(third.as_mut()).is_pending());
     database.commit_beside(change(1, "another")).await;
@@ -113,13 +111,7 @@ async fn a_step_whose_guess_is_known_to_be_wrong_commits_nothing_and_the_next_on
 #[tokio::test]
 async fn a_lookup_waits_for_the_commits_that_a_step_rests_on() {
     let (core, database) = shop().await;
-    database.holds_commits(true);
-    let mut first = read(&core).await;
-    let mut second = pin!(read(&core));
-    assert!(poll!(second.as_mut()).is_pending());
-    let mut first = pin!(first.commit(&core, None, change(1, "first")));
-    assert!(poll!(first.as_mut()).is_pending());
-    let mut second = second.await;
+    let (first, mut second) = one_after_the_other(&core, &database).await;
     let lookup = Lookup { resource: 0, fields: &["note"], values: vec!["first".into()], after: 0, limit: 10 };
     {
         let mut find = pin!(second.find(&core, lookup.clone()));

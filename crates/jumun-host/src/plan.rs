@@ -17,7 +17,7 @@ use jumun_gateway::{self as gateway, Gateway};
 use jumun_model::openapi;
 use jumun_runtime::{
     Engine, Parts, ServeError, Serving, StatusCode,
-    asks::{CallConfig, DelayBudget, Guards, messages::SenderAdapter, transport::HttpTransport},
+    asks::{CallConfig, DelayBudget, Guards, http::HttpTransport, messages::SenderAdapter},
     events::Retention,
     schema, serve,
 };

@@ -25,7 +25,7 @@ pub use allow::{ALL_METHODS, READ_ONLY, allowed};
 pub use connections::{Terms, serve_until};
 pub use docs::{DOCS, DOCS_FILES, DocsFile};
 pub use head::{Precondition, check_head, check_json};
-pub use headers::{CAPACITY, EXPIRES, IDEMPOTENCY_KEY, SEEN};
+pub use headers::{ASKS, CAPACITY, EXPIRES, IDEMPOTENCY_KEY, SEEN};
 pub use link::RequestBody;
 pub use negotiation::Offer;
 pub use pages::Page;

@@ -24,7 +24,7 @@
 use crate::{
     alarm::Alarm,
     asks::budget::DelayBudget,
-    events::token::Token,
+    events::{feed::Feed, token::Token},
     intake::turns::{QueueKey, Turns},
     limits::DATABASE_PAUSE,
     metrics::ServiceMetrics,
@@ -72,6 +72,7 @@ struct Inner {
     workers_stopped: CancellationToken,
     to_undo: Notify,
     to_publish: Notify,
+    feed: Feed,
     /// Counts commits with events, for those who follow the journal.
     published: watch::Sender<u64>,
     alarm: Alarm,
@@ -170,6 +171,7 @@ impl Core {
             workers_stopped: CancellationToken::new(),
             to_undo: Notify::new(),
             to_publish: Notify::new(),
+            feed: Feed::default(),
             published: watch::Sender::new(0),
             alarm: Alarm::new(),
             trouble: Mutex::new(None),
@@ -270,6 +272,11 @@ impl Core {
     /// Wakes the relay.
     pub(crate) fn to_publish(&self) -> &Notify {
         &self.0.to_publish
+    }
+
+    /// Hands events of commits over to the relay.
+    pub(crate) fn feed(&self) -> &Feed {
+        &self.0.feed
     }
 
     /// Wakes the worker that decides time-outs.
@@ -530,6 +537,7 @@ impl Core {
             WaitChange::Keep | WaitChange::End => None,
         });
         let due_ms = due_ms.min();
+        let journal = self.feed().copy(&changes.journal);
         let running = self.0.commits.read().await;
         let result = self.database().commit(changes).await;
         self.delays().committed(delayed, &result);
@@ -541,7 +549,8 @@ impl Core {
         if let Some(due_ms) = due_ms.filter(|_| result.is_ok()) {
             self.alarm().is_due(due_ms);
         }
-        if has_events && result.is_ok() {
+        if has_events && let Ok(receipt) = &result {
+            self.feed().committed(journal, receipt);
             self.to_publish().notify_one();
             self.0.published.send_modify(|commits| *commits = commits.wrapping_add(1));
         }

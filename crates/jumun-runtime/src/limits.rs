@@ -65,6 +65,9 @@ pub const SENDER_TROUBLE_EVERY: Duration = Duration::from_mins(1);
 /// The longest pause that a receiver of messages may request: far shorter than the deadline of a message.
 pub const QUIET_MAX: Duration = Duration::from_mins(5);
 
+/// Questions in one request to a neighbour, at most; and how many a service takes in one.
+pub const TOGETHER_MAX: u32 = 64;
+
 /// Time limit of one attempt to undo an ask.
 pub const VOID_TIME_LIMIT: Duration = Duration::from_secs(2);
 
@@ -143,10 +146,20 @@ pub const EVENTS_AT_ONCE: u32 = 512;
 /// How often the relay reads the journal without a notice.
 pub const RELAY_PAUSE: Duration = Duration::from_millis(200);
 
+/// The shortest interval between two times that the relay publishes: what is committed meanwhile goes in one write.
+pub const RELAY_EVERY: Duration = Duration::from_millis(3);
+
+/// Committed events that wait for the relay in memory. Further ones it reads from the journal.
+pub const FEED_MAX_EVENTS: usize = 8_192;
+
 /// How often the relay syncs the bus, so that its events survive a power cut.
 pub const SYNC_EVERY: Duration = Duration::from_secs(1);
 
 // ---- events: consumer
+
+/// The shortest interval between two batches of a consumer, unless one is full: what is published meanwhile is applied in one
+/// commit.
+pub const BATCH_EVERY: Duration = Duration::from_millis(10);
 
 /// Events that a consumer applies before it yields the thread to requests.
 pub const EVENTS_BETWEEN_YIELDS: usize = 32;

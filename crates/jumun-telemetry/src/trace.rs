@@ -195,27 +195,42 @@ impl Origin {
     /// Reads the head of a request. Missing and invalid values are replaced by new ones.
     /// `samples` decides whether a trace that begins here is recorded.
     pub fn of_head(head: &HeaderMap, samples: impl FnOnce() -> bool) -> Self {
-        let request = given_request_id(head).map_or_else(new_request_id, Arc::from);
         let mut parents = head.get_all(TRACEPARENT).iter();
-        let given = match (parents.next(), parents.next()) {
-            (Some(only), None) => only.to_str().ok().and_then(TraceContext::parse),
+        let parent = match (parents.next(), parents.next()) {
+            (Some(only), None) => only.to_str().ok(),
             _ => None, // none, or several that contradict each other
         };
-        let Some(given) = given else {
+        let mut states = head.get_all(TRACESTATE).iter();
+        let state = states.next();
+        let state = if states.next().is_none() { state } else { None };
+        let request = head.get(REQUEST_ID).and_then(|id| id.to_str().ok());
+        Self::of_parts(request, parent, state.cloned(), samples)
+    }
+
+    /// The same for the values of `x-request-id`, `traceparent` and `tracestate`, wherever they came from.
+    pub fn of_parts(
+        request: Option<&str>,
+        parent: Option<&str>,
+        state: Option<HeaderValue>,
+        samples: impl FnOnce() -> bool,
+    ) -> Self {
+        let request = request.filter(is_sane).map_or_else(new_request_id, Arc::from);
+        let Some(given) = parent.and_then(TraceContext::parse) else {
             return Self { trace: TraceContext::new(samples()), parent: None, request, state: None };
         };
-        let mut states = head.get_all(TRACESTATE).iter();
-        let state = states.next().filter(|state| (1..=TRACESTATE_MAX_BYTES).contains(&state.len()));
-        let state = if states.next().is_none() { state.cloned() } else { None };
+        let state = state.filter(|state| (1..=TRACESTATE_MAX_BYTES).contains(&state.len()));
         Self { trace: given.child(), parent: Some(given.span_id), request, state }
     }
 }
 
 /// The id in the head of a request, if it is safe to log.
 pub fn given_request_id(head: &HeaderMap) -> Option<&str> {
-    let is_sane =
-        |id: &&str| (1..=REQUEST_ID_MAX_BYTES).contains(&id.len()) && id.bytes().all(|byte| byte.is_ascii_graphic());
     head.get(REQUEST_ID).and_then(|id| id.to_str().ok()).filter(is_sane)
+}
+
+/// Whether the id of a request is safe to log.
+fn is_sane(id: &&str) -> bool {
+    (1..=REQUEST_ID_MAX_BYTES).contains(&id.len()) && id.bytes().all(|byte| byte.is_ascii_graphic())
 }
 
 /// A random id. It only identifies log lines, so it needs no cryptographic randomness.

@@ -1,30 +1,40 @@
-//! What a service tells its callers of its places, in a header of each answer to an ask: `jumun-capacity: places=30,
-//! queue=12`. A dictionary of integers (RFC 9651, section 3.2); members that a release does not know are ignored.
+//! What a service tells its callers of itself, in a header of each answer to an ask: `jumun-capacity: places=30, queue=12,
+//! together=64`. A dictionary of integers (RFC 9651, section 3.2); members that a release does not know are ignored.
 
 use http::{HeaderMap, HeaderValue};
 use jumun_guard::Capacity;
 use jumun_http::CAPACITY;
 use sfv::{BareItem, Dictionary, Item, ListEntry, Parser};
 
-/// The value of the header.
-pub(crate) fn to_header(Capacity { places, queue }: Capacity) -> Option<HeaderValue> {
-    HeaderValue::try_from(format!("places={places}, queue={queue}")).ok()
+/// What a service has told.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Told {
+    /// Its places and its queue.
+    pub(crate) capacity: Option<Capacity>,
+    /// How many asks it takes in one request. `None`: one.
+    pub(crate) together: Option<u32>,
 }
 
-/// Reads the header. `None`: there is none, or it says nothing of use; a field that cannot be parsed is ignored as a whole
-/// (RFC 9651, section 4.2).
-pub(crate) fn of_head(head: &HeaderMap) -> Option<Capacity> {
+/// The value of the header.
+pub(crate) fn to_header(Capacity { places, queue }: Capacity, together: u32) -> Option<HeaderValue> {
+    HeaderValue::try_from(format!("places={places}, queue={queue}, together={together}")).ok()
+}
+
+/// Reads the header. What is missing or of no use was not told; a field that cannot be parsed is ignored as a whole (RFC
+/// 9651, section 4.2).
+pub(crate) fn of_head(head: &HeaderMap) -> Told {
     let lines: Vec<_> = head.get_all(CAPACITY).iter().map(HeaderValue::as_bytes).collect();
     if lines.is_empty() {
-        return None;
+        return Told::default();
     }
-    let told: Dictionary = Parser::new(&lines.join(&b", "[..])).parse().ok()?;
+    let Ok(told) = Parser::new(&lines.join(&b", "[..])).parse::<Dictionary>() else { return Told::default() };
     let number = |name: &str| match told.get(name)? {
         ListEntry::Item(Item { bare_item: BareItem::Integer(number), .. }) => u32::try_from(i64::from(*number)).ok(),
         _ => None,
     };
-    let (places, queue) = (number("places").filter(|places| *places > 0)?, number("queue")?);
-    Some(Capacity { places, queue })
+    let places = number("places").filter(|places| *places > 0);
+    let capacity = places.zip(number("queue")).map(|(places, queue)| Capacity { places, queue });
+    Told { capacity, together: number("together").filter(|together| *together > 1) }
 }
 
 #[cfg(test)]
@@ -37,7 +47,7 @@ mod tests {
         for line in lines {
             head.append(CAPACITY, line.parse().expect("a value"));
         }
-        of_head(&head).map(|Capacity { places, queue }| (places, queue))
+        of_head(&head).capacity.map(|Capacity { places, queue }| (places, queue))
     }
 
     #[test]
@@ -64,11 +74,25 @@ mod tests {
         }
     }
 
+    #[test]
+    fn one_ask_a_request_is_what_is_not_told() {
+        let together = |line: &'static str| {
+            let head = HeaderMap::from_iter([(CAPACITY.parse().expect("a name"), HeaderValue::from_static(line))]);
+            of_head(&head).together
+        };
+        assert_eq!(together("places=30, queue=12, together=64"), Some(64));
+        assert_eq!(together("together=2"), Some(2), "also without places");
+        for line in ["places=30, queue=12", "together=1", "together=0", "together", "together=2.0", "together=2,"] {
+            assert_eq!(together(line), None, "{line}");
+        }
+    }
+
     proptest! {
         #[test]
-        fn what_is_written_is_read(places in 1..=u32::MAX, queue in any::<u32>()) {
-            let head = HeaderMap::from_iter([(CAPACITY.parse().expect("a name"), to_header(Capacity { places, queue }).expect("a value"))]);
-            prop_assert_eq!(of_head(&head), Some(Capacity { places, queue }));
+        fn what_is_written_is_read(places in 1..=u32::MAX, queue in any::<u32>(), together in 2..=u32::MAX) {
+            let value = to_header(Capacity { places, queue }, together).expect("a value");
+            let head = HeaderMap::from_iter([(CAPACITY.parse().expect("a name"), value)]);
+            prop_assert_eq!(of_head(&head), Told { capacity: Some(Capacity { places, queue }), together: Some(together) });
         }
 
         #[test]

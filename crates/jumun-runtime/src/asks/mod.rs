@@ -5,9 +5,11 @@ pub(crate) mod capacity;
 mod config;
 pub mod delayed;
 pub mod guards;
+pub mod http;
 pub mod messages;
 mod metrics;
 pub mod recovery;
+pub(crate) mod together;
 pub mod transport;
 
 pub use budget::{DelayBudget, DelayConfig};

@@ -3,24 +3,13 @@
 //! An outcome is what the service knows of the neighbour's state: *accepted* and *refused* are final, *not done* means that
 //! nothing happened there and nothing will, and everything else is *unknown* and must be undone by a call.
 
-use super::capacity;
-use crate::limits::VOID_TIME_LIMIT;
-use bytes::Bytes;
 use futures_util::future::BoxFuture;
-use http::{HeaderMap, Request, StatusCode, Uri, header};
-use http_body_util::{BodyExt, Full, Limited};
-use hyper_util::{
-    client::legacy::{Client, connect::HttpConnector},
-    rt::{TokioExecutor, TokioTimer},
-};
+use http::StatusCode;
 use jumun::{AskTarget, Rejection};
 use jumun_guard::Capacity;
-use jumun_http::{
-    Code, EXPIRES, IDEMPOTENCY_KEY, Problem, chain,
-    limits::{BODY_MAX_BYTES, IDLE_CONNECTION_KEPT, IDLE_CONNECTIONS_MAX},
-};
+use jumun_http::{Code, Problem};
 use jumun_telemetry::Origin;
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::time::Duration;
 use uuid::Uuid;
 
 /// A question on its way out.
@@ -105,148 +94,9 @@ pub trait External: Send + Sync + 'static {
     fn tell<'a>(&'a self, id: Uuid, body: &'a str) -> BoxFuture<'a, Outcome>;
 }
 
-/// Reaches neighbours over HTTP/1.1, and external ones through their adapters.
-pub struct HttpTransport {
-    client: Client<HttpConnector, Full<Bytes>>,
-    urls: BTreeMap<String, Uri>,
-    outside: BTreeMap<&'static str, Arc<dyn External>>,
-}
-
-/// Why an exchange gave no response.
-enum NoResponse {
-    /// Nothing was sent.
-    NotSent(String),
-    /// Something was sent, and the connection broke.
-    Broken(String),
-    /// Something was sent.
-    Lost(String),
-}
-
-impl NoResponse {
-    /// Classifies an error after the connection was established.
-    fn of(error: &(dyn std::error::Error + 'static)) -> Self {
-        let mut causes = std::iter::successors(Some(error), |cause| cause.source());
-        let is_broken = causes.any(|cause| match cause.downcast_ref::<hyper::Error>() {
-            Some(error) => error.is_incomplete_message() || error.is_closed() || error.is_canceled(),
-            None => cause.is::<std::io::Error>(),
-        });
-        if is_broken { Self::Broken(chain(error)) } else { Self::Lost(chain(error)) }
-    }
-}
-
-impl HttpTransport {
-    /// A transport to services at these addresses, `http://host:port`.
-    pub fn new(urls: BTreeMap<String, Uri>) -> Self {
-        let mut connector = HttpConnector::new();
-        connector.set_nodelay(true);
-        let client = Client::builder(TokioExecutor::new())
-            .pool_idle_timeout(IDLE_CONNECTION_KEPT)
-            .pool_max_idle_per_host(IDLE_CONNECTIONS_MAX)
-            .pool_timer(TokioTimer::new())
-            .build(connector);
-        Self { client, urls, outside: BTreeMap::new() }
-    }
-
-    /// Adds a neighbour outside the system.
-    #[must_use]
-    pub fn with_external(mut self, name: &'static str, outside: Arc<dyn External>) -> Self {
-        self.outside.insert(name, outside);
-        self
-    }
-
-    fn uri(&self, service: &str, path: &str) -> Result<Uri, NoResponse> {
-        let base = self
-            .urls
-            .get(service)
-            .ok_or_else(|| NoResponse::NotSent(format!("{service} has no configured address")))?;
-        let mut parts = base.clone().into_parts();
-        parts.path_and_query =
-            Some(path.parse().map_err(|error| NoResponse::NotSent(format!("the path {path} is invalid: {error}")))?);
-        Uri::from_parts(parts).map_err(|error| NoResponse::NotSent(error.to_string()))
-    }
-
-    async fn post(
-        &self,
-        uri: Uri,
-        head: HeaderMap,
-        body: String,
-    ) -> Result<(StatusCode, HeaderMap, Bytes), NoResponse> {
-        let mut request =
-            Request::post(uri).body(Full::from(body)).map_err(|error| NoResponse::NotSent(error.to_string()))?;
-        *request.headers_mut() = head;
-        let response = self.client.request(request).await.map_err(|error| {
-            if error.is_connect() { NoResponse::NotSent(chain(&error)) } else { NoResponse::of(&error) }
-        })?;
-        let (head, body) = response.into_parts();
-        let body = Limited::new(body, BODY_MAX_BYTES).collect().await;
-        let body = body.map_err(|error| NoResponse::of(error.as_ref()))?.to_bytes();
-        Ok((head.status, head.headers, body))
-    }
-}
-
-fn head(id: Uuid, expires_ms: i64, origin: &Origin) -> HeaderMap {
-    let mut head = HeaderMap::with_capacity(8);
-    head.insert(header::CONTENT_TYPE, header::HeaderValue::from_static("application/json"));
-    if let Ok(id) = id.to_string().parse() {
-        head.insert(IDEMPOTENCY_KEY, id);
-    }
-    head.insert(EXPIRES, expires_ms.into());
-    origin.write(&mut head);
-    head
-}
-
-impl Transport for HttpTransport {
-    fn ask(&self, question: Question) -> BoxFuture<'_, Answered> {
-        Box::pin(async move {
-            let Question { target, id, body, expires_ms, time_limit, is_answer, origin } = question;
-            if target.is_external() {
-                let Some(outside) = self.outside.get(target.service) else {
-                    return Outcome::NotDone(format!("no adapter sends to {}", target.service)).into();
-                };
-                let outcome = tokio::time::timeout(time_limit, outside.tell(id, &body)).await;
-                return outcome.unwrap_or_else(|_| Outcome::Unknown(format!("no answer within {time_limit:?}"))).into();
-            }
-            let head = head(id, expires_ms, &origin);
-            let uri = match self.uri(target.service, target.path) {
-                Ok(uri) => uri,
-                Err(NoResponse::NotSent(why) | NoResponse::Broken(why) | NoResponse::Lost(why)) => {
-                    return Outcome::NotDone(why).into();
-                }
-            };
-            match tokio::time::timeout(time_limit, self.post(uri, head, body.clone())).await {
-                Ok(Ok((status, head, answer))) => Answered {
-                    outcome: classify(status, &head, &answer, |answer| is_answer(&body, answer)),
-                    capacity: capacity::of_head(&head),
-                },
-                Ok(Err(NoResponse::NotSent(why))) => Outcome::NotDone(why).into(),
-                Ok(Err(NoResponse::Broken(why))) => Outcome::Broken(why).into(),
-                Ok(Err(NoResponse::Lost(why))) => Outcome::Unknown(why).into(),
-                Err(_) => Outcome::Unknown(format!("no answer within {time_limit:?}")).into(),
-            }
-        })
-    }
-
-    fn void<'a>(&'a self, service: &'a str, path: &'a str, id: Uuid, origin: &'a Origin) -> VoidFuture<'a> {
-        Box::pin(async move {
-            let post = async {
-                let uri = self.uri(service, &format!("{path}/void"))?;
-                // The header marks it as an ask. Undoing never expires.
-                self.post(uri, head(id, i64::MAX, origin), "{}".to_owned()).await
-            };
-            match tokio::time::timeout(VOID_TIME_LIMIT, post).await {
-                Ok(Ok((StatusCode::NO_CONTENT, ..))) => Ok(()),
-                Ok(Ok((status, ..))) => Err(VoidError::NotUndone(format!("it answered {status}"))),
-                Ok(Err(NoResponse::NotSent(why) | NoResponse::Broken(why) | NoResponse::Lost(why))) => {
-                    Err(VoidError::NoAnswer(why))
-                }
-                Err(_) => Err(VoidError::NoAnswer(format!("no answer within {VOID_TIME_LIMIT:?}"))),
-            }
-        })
-    }
-}
-
-/// The outcome that a response means. A response that is not clearly of a Jumun service means nothing.
-fn classify(status: StatusCode, head: &HeaderMap, body: &[u8], is_answer: impl Fn(&str) -> bool) -> Outcome {
+/// The outcome that a response means. A response that is not clearly of a Jumun service means nothing: `is_problem` says
+/// whether it claims to be a problem.
+pub(super) fn classify(status: StatusCode, is_problem: bool, body: &[u8], is_answer: impl Fn(&str) -> bool) -> Outcome {
     let unknown = |why: &str| Outcome::Unknown(format!("it answered {status} {why}"));
     let Ok(body) = std::str::from_utf8(body) else { return unknown("with a body that is not text") };
     if status.is_success() {
@@ -256,8 +106,6 @@ fn classify(status: StatusCode, head: &HeaderMap, body: &[u8], is_answer: impl F
             unknown("with a body that does not answer the question")
         };
     }
-    let is_problem =
-        head.get(header::CONTENT_TYPE).is_some_and(|kind| kind.as_bytes().starts_with(b"application/problem+json"));
     match is_problem.then(|| Problem::parse(body)).flatten() {
         None => unknown("with a body that is no problem of a Jumun service"),
         Some(problem) => of_problem(problem),
@@ -282,9 +130,8 @@ mod tests {
     use proptest::prelude::*;
 
     fn classify_text(status: u16, kind: &str, body: &[u8]) -> Outcome {
-        let mut head = HeaderMap::new();
-        head.insert(header::CONTENT_TYPE, kind.parse().expect("a header"));
-        classify(StatusCode::from_u16(status).expect("a status"), &head, body, |body| body == "yes")
+        let is_problem = kind == "application/problem+json";
+        classify(StatusCode::from_u16(status).expect("a status"), is_problem, body, |body| body == "yes")
     }
 
     fn problem(code: Code) -> String {

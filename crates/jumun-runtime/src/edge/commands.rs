@@ -10,7 +10,7 @@ use crate::{
     engine::{Incoming, Key, Success},
 };
 use axum::{
-    body::HttpBody,
+    body::{Body, HttpBody},
     extract::Request,
     http::{HeaderMap, Method, StatusCode},
 };
@@ -113,7 +113,7 @@ fn canonical<'p>(model: &ResourceModel, path: &'p str) -> Cow<'p, str> {
 }
 
 /// A hash of all that identifies a request.
-fn fingerprint(method: &Method, path: &str, body: &[u8]) -> [u8; 16] {
+pub(super) fn fingerprint(method: &Method, path: &str, body: &[u8]) -> [u8; 16] {
     let mut hash = Sha256::new();
     hash.update(method.as_str());
     hash.update([0]);
@@ -127,11 +127,15 @@ fn fingerprint(method: &Method, path: &str, body: &[u8]) -> [u8; 16] {
 
 async fn json_body(request: Request) -> Result<Bytes, Problem> {
     check_json(request.headers())?;
+    read_body(request.into_body()).await
+}
+
+pub(super) async fn read_body(body: Body) -> Result<Bytes, Problem> {
     let too_large = || Problem::new(Code::TooLarge, format!("A body has at most {BODY_MAX_BYTES} bytes."));
-    if request.body().size_hint().lower() > BODY_MAX_BYTES as u64 {
+    if body.size_hint().lower() > BODY_MAX_BYTES as u64 {
         return Err(too_large());
     }
-    let body = Limited::new(request.into_body(), BODY_MAX_BYTES).collect();
+    let body = Limited::new(body, BODY_MAX_BYTES).collect();
     match tokio::time::timeout(BODY_TIME_LIMIT, body).await {
         Ok(Ok(body)) => Ok(body.to_bytes()),
         Ok(Err(error)) if error.is::<LengthLimitError>() => Err(too_large()),
@@ -140,7 +144,7 @@ async fn json_body(request: Request) -> Result<Bytes, Problem> {
     }
 }
 
-fn bad_input(bad: BadInput) -> Problem {
+pub(super) fn bad_input(bad: BadInput) -> Problem {
     match bad {
         BadInput::Malformed(why) => Problem::new(Code::Malformed, format!("The body is not JSON: {why}")),
         BadInput::Rejected(why) => why.into(),

@@ -4,17 +4,18 @@ use super::{
     commands, followers, health, reads,
     request::{At, Handled},
     shared::Shared,
+    together,
 };
-use crate::asks::capacity;
+use crate::{asks::capacity, limits::TOGETHER_MAX};
 use axum::{
     Router,
     body::{Body, HttpBody},
     extract::Request,
-    http::{HeaderValue, Method, request::Parts},
+    http::{HeaderValue, Method, StatusCode, request::Parts},
     response::Response,
     routing::{MethodRouter, get, post, put},
 };
-use futures_util::future::BoxFuture;
+use futures_util::{FutureExt, future::BoxFuture};
 use jumun::Verb;
 use jumun_http::{
     ALL_METHODS, CAPACITY, Code, DOCS_FILES, Offer, Page, Precondition, Problem, READ_ONLY, Reply, allowed, check_head,
@@ -68,12 +69,24 @@ pub(crate) fn router(shared: &Shared) -> Router {
                     async move { with_capacity(answer.await, &shared) }
                 }
             };
+            let serve_asks = |path: &str, handler: Handler| {
+                let (shared, route) = (shared.clone(), http.route("POST", path));
+                let alone = serve_ask(path, Offer::Hal, handler);
+                move |request: Request| {
+                    let (shared, route) = (shared.clone(), route.clone());
+                    if together::is_it(request.headers()) {
+                        async move { with_capacity(together::answer(&shared, resource, &route, request).await, &shared) }.boxed()
+                    } else {
+                        alone(request).boxed()
+                    }
+                }
+            };
             let ask: Handler = match posted {
                 None => |at, request| Box::pin(commands::asked(at, request)),
                 Some(_) => |at, request| Box::pin(commands::asked_or_posted(at, request)),
             };
             let undo: Handler = |at, request| Box::pin(commands::void(at, request));
-            collection = collection.post(serve_ask(path, Offer::Hal, ask));
+            collection = collection.post(serve_asks(path, ask));
             let void = post(serve_ask(&void_path, Offer::Nothing, undo));
             router = router.route(&void_path, with_allow(void, "/void"));
         }
@@ -169,12 +182,56 @@ fn nowhere_to_be_found(request: &Request) -> Handled {
     Err(Problem::new(Code::NotFound, format!("Nothing is served at {path}.")))
 }
 
-/// Tells the asking service how many asks this one works on at once, and how many queue, whatever the answer is.
-fn with_capacity(mut response: Response, shared: &Shared) -> Response {
-    if let Some(capacity) = capacity::to_header(shared.engine.capacity()) {
+/// Tells the asking service how many asks this one works on at once, and how many queue, whatever the answer is; and how
+/// many it takes in one request.
+pub(super) fn with_capacity(mut response: Response, shared: &Shared) -> Response {
+    if let Some(capacity) = capacity::to_header(shared.engine.capacity(), TOGETHER_MAX) {
         response.headers_mut().insert(CAPACITY, capacity);
     }
     response
+}
+
+/// A request that is being answered: what is counted, logged and recorded of it at its end.
+pub(super) struct Exchange<'a> {
+    pub(super) shared: &'a Shared,
+    pub(super) route: &'a Route,
+    pub(super) began: Instant,
+    pub(super) origin: Origin,
+    pub(super) method: Method,
+    pub(super) path: String,
+}
+
+impl Exchange<'_> {
+    /// The status of a refusal, which is logged.
+    pub(super) fn refused(&self, problem: &Problem) -> StatusCode {
+        // The detail of a problem with a body may quote the body, which may contain a secret: a card number in another field.
+        let is_about_body = matches!(problem.code, Code::Invalid | Code::Malformed);
+        let why = if is_about_body { problem.field.as_deref().unwrap_or_default() } else { &problem.detail };
+        let Self { method, path, origin: Origin { trace, request, .. }, .. } = self;
+        tracing::debug!(%method, path, %request, trace = %trace.id(), code = problem.code.as_str(), why, "refused");
+        status_of(problem, self.shared.unavailable_status)
+    }
+
+    pub(super) fn ended(self, status: u16) {
+        let Self { shared, route, began, origin: Origin { trace, parent, request, .. }, method, path } = self;
+        let took = began.elapsed();
+        route.answered(status, took);
+        tracing::debug!(%method, path, %request, trace = %trace.id(), status, ?took, "answered");
+        shared.engine.core().tracer().record(&trace, || Span {
+            context: trace,
+            parent,
+            kind: Kind::Server,
+            name: route.name().into(),
+            took,
+            attributes: vec![
+                ("http.request.method", method.to_string().into()),
+                ("http.route", route.route().to_owned().into()),
+                ("http.response.status_code", status.to_string().into()),
+                ("jumun.request", request.to_string().into()),
+            ],
+            is_failed: status >= 500,
+        });
+    }
 }
 
 /// Runs a handler and makes a response of its outcome.
@@ -186,13 +243,12 @@ async fn answer<F: Future<Output = Handled>>(
     handler: impl FnOnce(Request, Origin) -> F,
 ) -> Response {
     let began = Instant::now();
-    let tracer = shared.engine.core().tracer();
-    let origin = Origin::of_head(request.headers(), || tracer.samples());
-    let Origin { trace, parent, request: request_id, .. } = origin.clone();
+    let origin = Origin::of_head(request.headers(), || shared.engine.core().tracer().samples());
     let path = Some(request.uri().path()).filter(|path| !path.is_empty()).unwrap_or("*"); // a target may have none
     let (method, path) = (request.method().clone(), path.to_owned());
+    let exchange = Exchange { shared, route, began, origin: origin.clone(), method, path };
     let (head, body) = request.into_parts();
-    let precondition = Precondition::of(&method, &head.headers);
+    let precondition = Precondition::of(&exchange.method, &head.headers);
     let handled = match check(&head, &body, offer) {
         Ok(media_type) => {
             // Of a command, its handler asks before it is done.
@@ -201,37 +257,12 @@ async fn answer<F: Future<Output = Handled>>(
         }
         Err(problem) => Err(problem),
     };
-    let response = match handled {
+    let request_id = exchange.origin.request.clone();
+    let mut response = match handled {
         Ok((reply, media_type)) => respond(reply, media_type),
-        Err(problem) => {
-            let status = status_of(&problem, shared.unavailable_status);
-            // The detail of a problem with a body may quote the body, which may contain a secret: a card number in another field.
-            let is_about_body = matches!(problem.code, Code::Invalid | Code::Malformed);
-            let why = if is_about_body { problem.field.as_deref().unwrap_or_default() } else { &problem.detail };
-            let code = problem.code.as_str();
-            tracing::debug!(%method, path, request = %request_id, trace = %trace.id(), code, why, "refused");
-            refuse(&problem, status, &path, &request_id)
-        }
+        Err(problem) => refuse(&problem, exchange.refused(&problem), &exchange.path, &request_id),
     };
-    let took = began.elapsed();
-    let status = response.status().as_u16();
-    route.answered(status, took);
-    tracing::debug!(%method, path, request = %request_id, trace = %trace.id(), status, ?took, "answered");
-    tracer.record(&trace, || Span {
-        context: trace,
-        parent,
-        kind: Kind::Server,
-        name: route.name().into(),
-        took,
-        attributes: vec![
-            ("http.request.method", method.to_string().into()),
-            ("http.route", route.route().to_owned().into()),
-            ("http.response.status_code", status.to_string().into()),
-            ("jumun.request", request_id.to_string().into()),
-        ],
-        is_failed: status >= 500,
-    });
-    let mut response = response;
+    exchange.ended(response.status().as_u16());
     if let Ok(value) = HeaderValue::try_from(&*request_id) {
         response.headers_mut().insert(REQUEST_ID, value);
     }
@@ -239,7 +270,7 @@ async fn answer<F: Future<Output = Handled>>(
 }
 
 /// Checks a head before anything is done. The media type of the answer.
-fn check(head: &Parts, body: &Body, offer: Offer) -> Result<&'static str, Problem> {
+pub(super) fn check(head: &Parts, body: &Body, offer: Offer) -> Result<&'static str, Problem> {
     check_head(head, !body.is_end_stream(), HEAD_MAX_LINES)?;
     offer.choose(&head.headers)
 }

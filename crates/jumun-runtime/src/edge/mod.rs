@@ -10,6 +10,7 @@ mod reads;
 mod request;
 mod server;
 mod shared;
+mod together;
 mod wanted;
 
 pub use server::{ServeError, Serving, serve};

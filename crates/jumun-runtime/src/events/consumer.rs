@@ -24,8 +24,8 @@ use crate::{
     crash,
     intake::turns::QueueKey,
     limits::{
-        BUSY_PAUSE, DATABASE_PAUSE, EVENTS_AT_ONCE, EVENTS_BETWEEN_YIELDS, IDLE_PAUSE, LAG_EVERY, PARKED_KEYS_MAX,
-        POSITIONS_EVERY, STALL_LOGGED_EVERY, STALL_SHOWN_FOR,
+        BATCH_EVERY, BUSY_PAUSE, DATABASE_PAUSE, EVENTS_AT_ONCE, EVENTS_BETWEEN_YIELDS, IDLE_PAUSE, LAG_EVERY,
+        PARKED_KEYS_MAX, POSITIONS_EVERY, STALL_LOGGED_EVERY, STALL_SHOWN_FOR,
     },
     panic_text,
     reading::Reading,
@@ -281,9 +281,14 @@ impl Worker {
                 self.carry_out(instruction).await;
             }
             self.retry_failed().await;
+            let began = Instant::now();
             match self.poll_and_apply().await {
-                Ok(true) => pause = BUSY_PAUSE,
-                Ok(false) => {
+                Ok(EVENTS_AT_ONCE..) => pause = BUSY_PAUSE,
+                Ok(1..) => {
+                    pause = BUSY_PAUSE;
+                    tokio::time::sleep_until(began + BATCH_EVERY).await;
+                }
+                Ok(0) => {
                     tokio::time::sleep(pause).await;
                     pause = (pause * 2).min(IDLE_PAUSE);
                 }
@@ -317,19 +322,19 @@ impl Worker {
         }
     }
 
-    /// Polls the bus and applies what it delivers. False: it delivered nothing.
-    async fn poll_and_apply(&mut self) -> Result<bool, ConsumerError> {
+    /// Polls the bus and applies what it delivers; how many events that were.
+    async fn poll_and_apply(&mut self) -> Result<u32, ConsumerError> {
         let deliveries = self.subscription.poll(EVENTS_AT_ONCE as usize, Duration::ZERO)?;
         if deliveries.is_empty() {
             if self.applied != self.positions && self.positions_written.elapsed() >= POSITIONS_EVERY {
                 self.apply_all(&[]).await?;
             }
             self.show();
-            return Ok(false);
+            return Ok(0);
         }
         self.apply_all(&deliveries).await?;
         self.show();
-        Ok(true)
+        Ok(u32::try_from(deliveries.len()).unwrap_or(u32::MAX))
     }
 
     fn show(&mut self) {

@@ -5,6 +5,8 @@
 
 use jiff::Timestamp;
 use jumun_bus::{Record, Source};
+use jumun_database::JournalRecord;
+use jumun_telemetry::{TRACEPARENT, TraceContext};
 
 /// All headers of an event of this system.
 pub fn headers(system: &str, source: &Source, event: &Record) -> Vec<(String, String)> {
@@ -23,6 +25,14 @@ pub fn headers(system: &str, source: &Source, event: &Record) -> Vec<(String, St
         ("ce_partitionkey", key.to_string()),
     ];
     derived.map(own).into_iter().chain(headers.iter().cloned()).collect()
+}
+
+/// An event of the journal, as it goes onto the bus.
+pub(crate) fn record(event: JournalRecord) -> Record {
+    let JournalRecord { partition, sequence, event_type, key, time_ms, trace, body } = event;
+    // The other headers of the contract follow from the record, see above.
+    let trace = trace.map(|trace| (TRACEPARENT.to_owned(), TraceContext::from_stored(&trace).to_string()));
+    Record { partition, sequence, event_type, key, time_ms, headers: Vec::from_iter(trace), body }
 }
 
 #[cfg(test)]

@@ -2,6 +2,7 @@
 
 pub mod consumer;
 pub mod envelope;
+pub(crate) mod feed;
 pub mod parked;
 pub mod rebuild;
 pub mod relay;

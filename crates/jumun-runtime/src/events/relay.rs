@@ -2,18 +2,20 @@
 //! chapter 3).
 //!
 //! The relay is level-triggered: it reads the last number on the bus and appends the events of the journal beyond it. So it
-//! repairs whatever a crash or a power cut took from the bus; the numbers are the journal's.
+//! repairs whatever a crash or a power cut took from the bus; the numbers are the journal's. Events of commits that were just
+//! done it gets from memory ([`super::feed`]), as long as they are the next ones.
 //!
 //! The relay is the only publisher of its service: see *One process per database* in `core.rs`.
 
+use super::envelope::record;
 use crate::{
     core::Core,
     crash,
-    limits::{EVENTS_AT_ONCE, RELAY_PAUSE, SYNC_EVERY},
+    limits::{EVENTS_AT_ONCE, RELAY_EVERY, RELAY_PAUSE, SYNC_EVERY},
 };
 use jumun_bus::{Bus, BusError, Publisher, Record, Source};
-use jumun_database::{Changes, CommitError, JournalRecord, ReadError};
-use jumun_telemetry::{TRACEPARENT, TraceContext};
+use jumun_database::{Changes, CommitError, ReadError};
+use jumun_telemetry::TraceContext;
 use std::sync::Arc;
 use tokio::{sync::Mutex, time::Instant};
 
@@ -65,6 +67,7 @@ impl Relay {
         let identity = core.database().identity();
         let source =
             Source { service: identity.service.clone(), epoch: identity.epoch, partitions: identity.partitions };
+        core.feed().open();
         let publisher = open(core, &bus, &source).await?;
         for partition in 0..identity.partitions {
             let on_bus = publisher.last(partition);
@@ -88,24 +91,28 @@ impl Relay {
 
     /// Publishes the rest of the journal and syncs the bus: the last step of a service that stops.
     pub(crate) async fn finish(&self) {
-        if let Err(error) = self.catch_up().await {
+        if let Err(error) = self.catch_up(false).await {
             tracing::warn!(%error, "not all events are published; the next start publishes the rest");
         }
         self.sync().await;
     }
 
     async fn publish(&self) {
+        let mut is_told = false;
         loop {
-            match self.catch_up().await {
+            let began = Instant::now();
+            match self.catch_up(is_told).await {
                 Ok(()) => {
                     if self.core.note_unpublished(None) {
                         tracing::info!("the relay publishes again");
                     }
-                    let published = self.core.to_publish().notified();
+                    tokio::time::sleep_until(began + RELAY_EVERY).await;
                     // A missed notice costs a pause, nothing else.
-                    drop(tokio::time::timeout(RELAY_PAUSE, published).await);
+                    let committed = self.core.to_publish().notified();
+                    is_told = tokio::time::timeout(RELAY_PAUSE, committed).await.is_ok();
                 }
                 Err(error) => {
+                    is_told = false;
                     let is_new = self.core.note_unpublished(Some(format!("{}: {error}", error.code())));
                     // Of a database that has failed everything is logged already.
                     if is_new && self.core.database().failure().is_none() {
@@ -118,7 +125,9 @@ impl Relay {
         }
     }
 
-    async fn catch_up(&self) -> Result<(), RelayError> {
+    /// Publishes what is committed and not published. Told of commits, it takes their events as they were handed over; it reads
+    /// the journal where one is missing, and otherwise.
+    async fn catch_up(&self, mut is_told: bool) -> Result<(), RelayError> {
         if self.core.database().failure().is_some() {
             return Ok(()); // what it still says is published once it is restored
         }
@@ -128,14 +137,24 @@ impl Relay {
                 let mut held = self.publisher.lock().await;
                 let publisher = match &mut *held {
                     Some(publisher) => publisher,
-                    closed => closed.insert(open(&self.core, &self.bus, &self.source).await?),
+                    closed => {
+                        is_told = false;
+                        closed.insert(open(&self.core, &self.bus, &self.source).await?)
+                    }
                 };
                 let last = publisher.last(partition);
-                let events = self.core.database().journal(partition, last, EVENTS_AT_ONCE).await?;
-                if events.is_empty() {
+                let mut records =
+                    self.core.feed().take(partition, last, EVENTS_AT_ONCE as usize).unwrap_or_else(|| {
+                        is_told = false;
+                        Vec::new()
+                    });
+                if records.is_empty() && !is_told {
+                    let events = self.core.database().journal(partition, last, EVENTS_AT_ONCE).await?;
+                    records.extend(events.into_iter().map(record));
+                }
+                if records.is_empty() {
                     break;
                 }
-                let records: Vec<_> = events.into_iter().map(record).collect();
                 crash::point("relay.before-append");
                 let appended = publisher.append(&records);
                 let metrics = self.core.metrics();
@@ -256,13 +275,6 @@ async fn last_of(core: &Core, partition: u16, below: u64) -> Result<u64, ReadErr
         if core.database().journal(partition, middle, 1).await?.is_empty() { high = middle } else { low = middle + 1 }
     }
     Ok(low)
-}
-
-fn record(event: JournalRecord) -> Record {
-    let JournalRecord { partition, sequence, event_type, key, time_ms, trace, body } = event;
-    // The other headers of the contract follow from the record, see `envelope`.
-    let trace = trace.map(|trace| (TRACEPARENT.to_owned(), TraceContext::from_stored(&trace).to_string()));
-    Record { partition, sequence, event_type, key, time_ms, headers: Vec::from_iter(trace), body }
 }
 
 /// Bytes of an event on the bus, without what the bus adds.

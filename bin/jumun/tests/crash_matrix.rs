@@ -14,6 +14,8 @@ mod each;
 mod lab;
 #[path = "crash_matrix/nested.rs"]
 mod nested;
+#[path = "crash_matrix/together.rs"]
+mod together;
 
 use http::Method;
 use lab::{Attempt, Client, Customer, Deed, LONG, Lab, Told, Trap, basket, wait_until};

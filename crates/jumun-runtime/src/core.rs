@@ -29,7 +29,7 @@ use crate::{
     limits::DATABASE_PAUSE,
     metrics::ServiceMetrics,
 };
-use futures_util::{FutureExt, future::BoxFuture};
+use futures_util::FutureExt;
 use jiff::{Timestamp, tz::TimeZone};
 use jumun::{
     AskTarget, Asked, Behaviour, Decided, Defect, DocumentAfter, DocumentKey, Lookup, ServiceModel, Stored, WaitAfter,
@@ -287,13 +287,15 @@ impl Core {
     // ---- tasks
 
     /// Runs work beside the caller until it is done or the service is killed. `None`: killed.
-    pub(crate) fn spawn<T: Send + 'static>(
-        &self,
-        work: impl Future<Output = T> + Send + 'static,
-    ) -> BoxFuture<'static, Option<T>> {
+    pub(crate) fn spawn<T, F>(&self, work: F) -> impl Future<Output = Option<T>> + Send + use<T, F>
+    where
+        T: Send + 'static,
+        F: Future<Output = T> + Send + 'static,
+    {
         let killed = self.0.killed.clone();
+        let work = Box::pin(work); // Tokio moves a task several times, at its start and its end; a command is some thousand bytes
         let task = self.0.tasks.spawn(async move { killed.run_until_cancelled(work).await });
-        Box::pin(async move { task.await.ok().flatten() })
+        async move { task.await.ok().flatten() }
     }
 
     /// Runs a worker until the service is drained or killed. A worker that panics ends the process: half a service would

@@ -53,7 +53,12 @@ pub(crate) struct Wire {
 
 impl Wire {
     pub(crate) async fn to(address: SocketAddr) -> Self {
-        Self { stream: TcpStream::connect(address).await.expect("a connection"), read: Vec::new() }
+        Self::of(TcpStream::connect(address).await.expect("a connection"))
+    }
+
+    /// A connection that was accepted.
+    pub(crate) fn of(stream: TcpStream) -> Self {
+        Self { stream, read: Vec::new() }
     }
 
     /// Sends these bytes. Whether anybody wants them is seen when the answer is read.
@@ -203,8 +208,12 @@ impl Upstream {
         let task = tokio::spawn(async move {
             let mut connections = tokio::task::JoinSet::new(); // they end with this task
             while let Ok((stream, _)) = listener.accept().await {
-                let wire = Wire { stream, read: Vec::new() };
-                connections.spawn(serve(wire, count.fetch_add(1, Ordering::Relaxed), react.clone(), noted.clone()));
+                connections.spawn(serve(
+                    Wire::of(stream),
+                    count.fetch_add(1, Ordering::Relaxed),
+                    react.clone(),
+                    noted.clone(),
+                ));
             }
         });
         Self { address, seen, task: task.abort_handle() }

@@ -348,7 +348,7 @@ async fn attempt<'a>(
     let question = Question {
         target: settle.1.target,
         id: request.id,
-        body: request.ask.as_ref().and_then(|ask| ask.question.clone()).unwrap_or_default(),
+        body: request.ask.as_ref().and_then(|ask| ask.question.as_deref()).unwrap_or_default().into(),
         expires_ms: request.until_ms,
         time_limit,
         is_answer: settle.1.is_answer,

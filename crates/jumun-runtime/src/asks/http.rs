@@ -209,7 +209,8 @@ impl Neighbours {
                 [Waiting { question, .. }] => {
                     let Question { id, expires_ms, origin, .. } = question;
                     let uri = self.uri(target.service, target.path).map_err(not_sent)?;
-                    self.post(uri, head(*id, *expires_ms, origin), Bytes::from(question.body.clone())).await?
+                    self.post(uri, head(*id, *expires_ms, origin), Bytes::copy_from_slice(question.body.as_bytes()))
+                        .await?
                 }
                 questions => self.post_together(target, questions).await?,
             };

@@ -130,7 +130,7 @@ mod tests {
         Question {
             target: AskTarget { service: "payment", path: "/payinfos" },
             id: Uuid::now_v7(),
-            body: body.to_owned(),
+            body: body.into(),
             expires_ms: 1_764_212_345_678,
             time_limit: Duration::from_secs(1),
             is_answer: |question, answer| question == answer,

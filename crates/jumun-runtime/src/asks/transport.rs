@@ -9,7 +9,7 @@ use jumun::{AskTarget, Rejection};
 use jumun_guard::Capacity;
 use jumun_http::{Code, Problem};
 use jumun_telemetry::Origin;
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 use uuid::Uuid;
 
 /// A question on its way out.
@@ -20,7 +20,7 @@ pub struct Question {
     /// Its id; the same for every attempt.
     pub id: Uuid,
     /// The question, JSON.
-    pub body: String,
+    pub body: Arc<str>,
     /// When it is given up, in milliseconds since 1970 UTC.
     pub expires_ms: i64,
     /// How long to wait for an answer.

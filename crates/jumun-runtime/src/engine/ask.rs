@@ -127,19 +127,19 @@ impl Engine {
         asked: Asked,
     ) -> Answer {
         let Begun { id, time_limit, expires_ms } = begun;
-        let delayable = asked.clone();
-        let Asked { target, body, is_answer } = asked;
+        let (target, is_answer, body) = (asked.target, asked.is_answer, asked.body.as_str().into());
         let origin = incoming.origin.child();
         let question = Question { target, id, body, expires_ms, time_limit, is_answer, origin };
         let outcome = self.call(Some(admitted), question, decider.1).await;
         crash::point("call.after-answer");
-        self.conclude(incoming, id, decider, now, ended(outcome), &delayable).await
+        self.conclude(incoming, id, decider, now, ended(outcome), &asked).await
     }
 
     /// Calls a neighbour; counts, traces and logs the call. Without a guard's admission the call is a probe: it finds out
     /// whether a neighbour whose circuit is open answers again.
     pub(crate) async fn call(&self, admitted: Option<Admitted<'_>>, question: Question, order: i64) -> CallOutcome {
-        let Question { target, id, time_limit, origin, .. } = question.clone();
+        let (target, id, time_limit, origin) =
+            (question.target, question.id, question.time_limit, question.origin.clone());
         let Origin { trace, request, .. } = &origin;
         let began = Instant::now();
         let called = match admitted {

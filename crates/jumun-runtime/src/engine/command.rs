@@ -103,7 +103,7 @@ impl Engine {
             match self.first_answer(incoming, Some(Claim { key: stored.clone(), takes_over })).await {
                 Ok(success) => return Ok(success),
                 Err(Halt::Problem(problem)) if was_looked_up => return Err(problem),
-                Err(Halt::Problem(problem)) => return self.unless_known(&stored, incoming, problem).await,
+                Err(Halt::Problem(problem)) => return Box::pin(self.unless_known(&stored, incoming, problem)).await,
                 Err(Halt::KeyTaken) => {} // the other request has the key: look what became of it
             }
         }
@@ -160,7 +160,7 @@ impl Engine {
                     let release = claim.as_ref().and_then(Claim::release);
                     let request = self.request(incoming, id, now, claim.map(|claim| claim.key));
                     let begun = self.begin(incoming, request, release, &asked, time_limit).await?;
-                    return Ok(self.ask(incoming, begun, admitted, decider, now, *asked).await?);
+                    return Ok(Box::pin(self.ask(incoming, begun, admitted, decider, now, *asked)).await?);
                 }
                 Outcome::Rejected(why) => Err(match (why, &refused) {
                     (Rejection::Unavailable(_), Some(NotAsked { callee, why, .. })) => not_asked(callee, *why),

@@ -35,7 +35,7 @@ pub(crate) struct Reading {
     turns: BTreeMap<DocumentKey, Turn<QueueKey>>,
     /// All documents that it has needed: after a conflict it takes their turns at once.
     wanted: BTreeSet<DocumentKey>,
-    /// Documents of new ids, which do not exist.
+    /// Documents of new ids, which do not exist. Should one exist after all, the commit is a conflict.
     new: BTreeSet<DocumentKey>,
 }
 
@@ -126,8 +126,9 @@ impl Reading {
         Ok(())
     }
 
-    /// Gives up all turns, and forgets what was read.
+    /// Gives up all turns, and forgets what was read: a document of a new id is read, too, as an event may have made it.
     pub(crate) fn give_up(&mut self) {
+        self.new.clear();
         std::mem::take(&mut self.turns).into_values().for_each(Turn::give_back);
         self.documents.clear();
     }

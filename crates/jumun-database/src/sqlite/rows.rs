@@ -15,7 +15,7 @@ pub(super) const REQUEST: &str = "id, key, fingerprint, state, collection, subje
 
 /// The states of [`RequestState::is_in_doubt`](crate::RequestState::is_in_doubt), in the words of the indexes: a query
 /// is only led through them if it says the same.
-pub(super) const IN_DOUBT: &str = "state IN ('asking', 'delayed', 'voiding')";
+pub(super) const IN_DOUBT: &str = "state NOT IN ('done', 'voided')";
 
 pub(super) fn document(row: &Row<'_>) -> rusqlite::Result<Document> {
     Ok(Document { id: row.get(0)?, version: unsigned(row.get(1)?), shown: row.get(2)?, body: row.get(3)? })

@@ -206,7 +206,7 @@ impl Engine {
         mut ended: Ended,
         asked: &Asked,
     ) -> Answer {
-        let mut reading = Reading::default();
+        let mut reading = if incoming.id.is_none() { Reading::of_new(decider) } else { Reading::default() };
         let room = if ended.reply == Reply::Unavailable { self.room(decider, asked) } else { None };
         if room.is_some() {
             ended.reply = Reply::Later;

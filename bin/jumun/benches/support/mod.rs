@@ -40,8 +40,13 @@ impl Service {
     pub(crate) fn start(name: &str, data: &Path, set: &[String]) -> io::Result<Self> {
         let mut command = Command::new(env!("CARGO_BIN_EXE_jumun"));
         command.args(["serve", "food-delivery", name, "--listen", "127.0.0.1:0", "--data"]).arg(data);
-        command.args(set).env("JUMUN_LOG", "warn").stdout(Stdio::piped());
-        let mut process = command.spawn()?;
+        command.args(set).env("JUMUN_LOG", "warn");
+        Self::spawn(command)
+    }
+
+    /// Starts a process whose first line of output ends with its address.
+    pub(crate) fn spawn(mut command: Command) -> io::Result<Self> {
+        let mut process = command.stdout(Stdio::piped()).spawn()?;
         let mut line = String::new();
         if let Some(output) = process.stdout.take() {
             BufReader::new(output).read_line(&mut line)?;
@@ -71,9 +76,27 @@ impl Service {
 /// Processor time that a process has used so far, where the system tells (Linux).
 pub(crate) fn cpu_of(pid: u32) -> Option<Duration> {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-    let after_name = stat.rsplit(')').next()?;
-    // utime and stime are the 14th and 15th field of all, the state is the 3rd. 100 ticks a second.
-    let ticks = after_name.split_whitespace().skip(11).take(2).map(|field| field.parse::<u64>().ok());
+    // utime and stime are the 14th and 15th field of all, the state is the 3rd.
+    ticks(stat.rsplit(')').next()?, 11, 2)
+}
+
+/// Processor time that the children of this process have used which have ended (Linux).
+pub(crate) fn cpu_of_ended_children() -> Option<Duration> {
+    let stat = fs::read_to_string("/proc/self/stat").ok()?;
+    ticks(stat.rsplit(')').next()?, 13, 2)
+}
+
+/// Processor time that everything on this machine has used so far, and its host instead of it (Linux).
+pub(crate) fn cpu_of_machine() -> Option<Duration> {
+    let stat = fs::read_to_string("/proc/stat").ok()?;
+    let all = stat.lines().next()?.strip_prefix("cpu")?;
+    // user, nice, system; idle, iowait; irq, softirq, steal
+    Some(ticks(all, 0, 3)? + ticks(all, 5, 3)?)
+}
+
+/// A sum of fields, in ticks, of which a second has 100.
+fn ticks(fields: &str, from: usize, count: usize) -> Option<Duration> {
+    let ticks = fields.split_whitespace().skip(from).take(count).map(|field| field.parse::<u64>().ok());
     Some(Duration::from_millis(ticks.sum::<Option<u64>>()? * 10))
 }
 

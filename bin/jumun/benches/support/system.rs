@@ -59,11 +59,7 @@ impl System {
 
     /// Runs a command of the program here; what it printed.
     pub(crate) fn run(&self, words: &[&str]) -> Result<String, Box<dyn Error>> {
-        let output = jumun(self.folder.path()).args(words).stderr(Stdio::inherit()).output()?;
-        if !output.status.success() {
-            return Err(format!("{words:?}: {}: {}", output.status, String::from_utf8_lossy(&output.stdout)).into());
-        }
-        Ok(String::from_utf8(output.stdout)?)
+        run(self.folder.path(), words)
     }
 
     /// Load through the gateway, and the audit of it.
@@ -77,13 +73,19 @@ impl System {
         self.run(&["audit", self.name, "--wait", patience, "--port-offset", &self.offset])
     }
 
+    /// All processes, the supervisor included.
+    pub(crate) fn pids(&self) -> impl Iterator<Item = u32> {
+        self.processes.iter().map(|(_, pid, _)| *pid).chain([self.supervisor.id()])
+    }
+
     /// Memory of all processes, the supervisor included.
     pub(crate) fn memory(&self) -> String {
-        let all = self.processes.iter().map(|(_, pid, _)| *pid).chain([self.supervisor.id()]);
-        let (resident, shared_once) = all.filter_map(memory_of).fold((0, 0), |sum, one| (sum.0 + one.0, sum.1 + one.1));
+        let (resident, shared_once) =
+            self.pids().filter_map(memory_of).fold((0, 0), |sum, one| (sum.0 + one.0, sum.1 + one.1));
         format!("{} MB resident; {} MB with shared pages counted once", resident / 1_000_000, shared_once / 1_000_000)
     }
 
+    /// Processor time of each process so far, without the supervisor.
     pub(crate) fn cpu(&self) -> Vec<Duration> {
         self.processes.iter().map(|(_, pid, _)| cpu_of(*pid).unwrap_or_default()).collect()
     }
@@ -109,6 +111,16 @@ impl Drop for System {
         drop(self.supervisor.kill()); // its processes end by themselves
         drop(self.supervisor.wait());
     }
+}
+
+/// Runs a command of the program in a folder; what it printed.
+pub(crate) fn run(folder: &Path, words: &[&str]) -> Result<String, Box<dyn Error>> {
+    let output = jumun(folder).args(words).output()?;
+    if !output.status.success() {
+        let [said, errors] = [&output.stdout, &output.stderr].map(|text| String::from_utf8_lossy(text));
+        return Err(format!("{words:?}: {}: {said}{errors}", output.status).into());
+    }
+    Ok(String::from_utf8(output.stdout)?)
 }
 
 fn jumun(folder: &Path) -> Command {

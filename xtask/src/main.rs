@@ -1,6 +1,7 @@
 //! Build, test and release automation, in Rust so that it runs wherever the project builds.
 
 mod api;
+mod servers;
 mod tidy;
 
 use clap::{Parser, Subcommand};
@@ -54,6 +55,11 @@ course-enrollment, book-rental; xtask.")]
     Docs,
     /// Validates the documents in docs/models, and runs schemathesis against every process of every system.
     Api,
+    /// Servers that adapters are for: PostgreSQL, on a free port of 127.0.0.1.
+    Servers {
+        #[command(subcommand)]
+        action: servers::Action,
+    },
     /// All benchmarks. They print tables; nothing fails by being slow.
     Bench,
 }
@@ -92,6 +98,7 @@ fn main() -> ExitCode {
         Task::Tidy => tidy(),
         Task::Docs => docs(),
         Task::Api => api::check(&root()),
+        Task::Servers { action } => servers::run(&root(), &action),
         Task::Bench => ["jumun-database", "jumun-bus", "jumun-guard", "jumun-program"]
             .iter()
             .all(|package| cargo(&["bench", "--package", package, "--benches"])),

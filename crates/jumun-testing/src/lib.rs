@@ -1,7 +1,9 @@
 //! What the tests of several crates share: a test that runs itself again as a child process, to be killed or to have a
-//! disk of its own. And what their benchmarks share.
+//! disk of its own. And what their benchmarks share, and the servers that adapters are for.
 
 #![allow(clippy::unwrap_used, reason = "a test may fail")]
+
+pub mod servers;
 
 use std::{
     env,

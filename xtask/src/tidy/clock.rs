@@ -7,12 +7,13 @@
 use super::{Violation, modules::Names, repository::Repository};
 
 /// Crates that may read `std::time::Instant`, and why.
-const MAY_READ: [(&str, &str); 5] = [
+const MAY_READ: [(&str, &str); 6] = [
     ("jumun-bus", "its calls block on threads of their own; the simulation uses MemoryBus without waiting"),
     ("jumun-cli", "it measures what people see: commands, load"),
     ("jumun-database", "SQLite works on threads of its own; the simulation uses MemoryDatabase"),
     ("jumun-gateway", "it is a process of its own over real sockets, outside the simulation"),
     ("jumun-supervisor", "it watches real processes"),
+    ("jumun-testing", "it starts and kills real servers"),
 ];
 
 const REMEDY: &str = "Use tokio::time::Instant, or take the time as data. Else add the crate to MAY_READ in \

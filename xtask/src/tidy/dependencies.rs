@@ -45,7 +45,7 @@ const LAYERS: [Layer; 21] = [
         &["jumun", "jumun-bus", "jumun-http"]),
     layer("jumun-simulation", &[], &["book-rental", "breakfast-mileage", "course-enrollment", "food-delivery", "jumun",
         "jumun-audit", "jumun-bus", "jumun-database", "jumun-guard", "jumun-http", "jumun-runtime", "jumun-telemetry", "sauce-shop"]),
-    layer("xtask", &[], &[]),
+    layer("xtask", &["jumun-testing"], &[]),
 ];
 
 /// Dependencies of crates on systems: of their tests only, each with its reason.

@@ -30,6 +30,7 @@ mod sqlite;
 mod url;
 mod values;
 mod waits;
+mod writing;
 
 pub use commit::{Changes, CommitError, Conflict, ReadError, Receipt};
 pub use documents::{

@@ -3,17 +3,13 @@
 //! Threads: one that writes ([`writer`]), one that folds the log back ([`checkpoint`]), a few for queries over many
 //! rows ([`queries`]). Reads of one row run where they are called ([`reader`]). Nothing here knows a runtime.
 
-mod answers;
 mod checkpoint;
 mod condition;
 mod connection;
-mod counters;
 mod counts;
 mod failure;
 mod files;
 mod holders;
-mod ids;
-mod job;
 mod queries;
 mod reader;
 mod rows;
@@ -25,32 +21,28 @@ mod writer;
 pub use reader::SqliteReader;
 
 use crate::{
-    Changes, CommitError, CommitFuture, Database, DatabaseFailure, Document, OpenError, Position, ReadDatabase,
-    ReadError, ReadFuture, RebuildDatabase, Receipt, Schema, Stats, delegate, limits, rules,
+    Changes, CommitFuture, Database, DatabaseFailure, Document, OpenError, Position, ReadDatabase, ReadError,
+    ReadFuture, RebuildDatabase, Receipt, Schema, Stats, delegate, limits, rules,
+    writing::{Counters, Job, NotStarted, Queue, Shadow, Shared},
 };
 use checkpoint::{Checkpoints, Log};
 use condition::Condition;
-use counters::Counters;
 use failure::open_error;
 use files::Files;
 use futures_util::future::{BoxFuture, FutureExt, ready};
-use job::{Done, Job, Outcome, Work};
-use rusqlite::Connection;
-use shadow::Shadow;
+use rusqlite::{Connection, OptionalExtension};
 use std::{
     fs::{self, File, TryLockError},
     io::Write,
     path::Path,
     process,
     sync::{
-        Arc, Mutex, PoisonError,
-        mpsc::{Receiver, SyncSender, TrySendError, sync_channel},
+        Arc,
+        mpsc::{Receiver, SyncSender},
     },
-    thread::{self, JoinHandle},
     time::Duration,
 };
-use tokio::sync::{oneshot, watch};
-use writer::{Shared, Writer};
+use writer::Writer;
 
 /// A database in one file of `SQLite`.
 ///
@@ -62,11 +54,7 @@ pub struct SqliteDatabase {
     shared: Arc<Shared>,
     condition: Arc<Condition>,
     log: Arc<Log>,
-    /// None once it is closed.
-    queue: Mutex<Option<SyncSender<Job>>>,
-    /// Ends when the writer has let go of the files.
-    working: watch::Receiver<()>,
-    writer: Mutex<Option<JoinHandle<()>>>,
+    queue: Queue,
 }
 
 impl SqliteDatabase {
@@ -91,7 +79,7 @@ impl SqliteDatabase {
         }
         schema::migrate(&connection, path, schema::MIGRATIONS)?;
         schema::adopt(&connection, path, &schema)?;
-        let counters = Counters::load(&connection, path, &schema)?;
+        let counters = load_counters(&connection, &schema).map_err(|error| open_error(path, &error))?;
         let shared = Shared::new(&counters);
         let condition = Arc::new(Condition::new(path));
         let reader = Arc::new(SqliteReader::open_with(path, limits::READ_MAX, Arc::clone(&condition))?);
@@ -104,9 +92,6 @@ impl SqliteDatabase {
         // The writer waits in its own way for a lock that another process holds.
         connection.busy_timeout(Duration::ZERO).map_err(|error| open_error(path, &error))?;
 
-        let (queue, jobs) = sync_channel(limits::QUEUE_MAX_JOBS);
-        let (ready, prepared) = sync_channel(1);
-        let (alive, working) = watch::channel(());
         let thread = WriterThread {
             connection,
             collections: schema.collections.iter().map(|collection| collection.name).collect(),
@@ -116,81 +101,27 @@ impl SqliteDatabase {
             condition: Arc::clone(&condition),
             checkpoints,
             lock,
-            alive,
         };
-        let writer = thread::Builder::new()
-            .name(format!("{}-write", schema.service))
-            .spawn(move || thread.run(&jobs, &ready))
-            .map_err(|error| unusable(&error))?;
-        match prepared.recv() {
-            Ok(Ok(())) => {}
-            Ok(Err(error)) => return Err(open_error(path, &error)),
-            Err(_) => return Err(unusable(&"the writer has panicked")),
-        }
-        let (queue, writer) = (Mutex::new(Some(queue)), Mutex::new(Some(writer)));
-        Ok(Self { schema, reader, shared, condition, log, queue, working, writer })
-    }
-
-    fn submit(&self, work: Work) -> BoxFuture<'_, Outcome> {
-        self.shared.courier.hire();
-        let (caller, answer) = oneshot::channel();
-        let queued = self.queue(Job { work, caller });
-        async move {
-            queued?;
-            match answer.await {
-                Ok(outcome) => outcome,
-                Err(_) => Err(CommitError::Unknown("the writer has ended".to_owned())),
-            }
-        }
-        .boxed()
-    }
-
-    fn submit_shadow(&self, checked: Result<(), CommitError>, work: impl FnOnce() -> Shadow) -> CommitFuture<'_, bool> {
-        if let Err(error) = checked {
-            return ready(Err(error)).boxed();
-        }
-        let outcome = self.submit(Work::Shadow(work()));
-        async move {
-            match outcome.await? {
-                Done::Shadow(gone) => Ok(gone),
-                _ => Err(did_something_else()),
-            }
-        }
-        .boxed()
-    }
-
-    fn queue(&self, job: Job) -> Result<(), CommitError> {
-        let not_done = |why: &str| Err(CommitError::NotDone(why.to_owned()));
-        let queue = self.queue.lock().unwrap_or_else(PoisonError::into_inner);
-        let Some(queue) = queue.as_ref() else { return not_done("the database is closed") };
-        match queue.try_send(job) {
-            Ok(()) => Ok(()),
-            Err(TrySendError::Full(_)) => not_done("too many commits wait for the disk"),
-            Err(TrySendError::Disconnected(_)) => not_done("the writer has ended"),
-        }
-    }
-
-    /// Closes the queue: the writer finishes what is queued, closes everything and ends.
-    fn hang_up(&self) {
-        drop(self.queue.lock().unwrap_or_else(PoisonError::into_inner).take());
-    }
-
-    fn join(&self) {
-        let writer = self.writer.lock().unwrap_or_else(PoisonError::into_inner).take();
-        if let Some(writer) = writer
-            && writer.join().is_err()
-        {
-            tracing::error!("the writer has panicked");
-        }
+        let queue = Queue::start(&schema.service, Arc::clone(&shared), move |jobs, ready| thread.run(jobs, ready));
+        let queue = queue.map_err(|error| match error {
+            NotStarted::Thread(error) => unusable(&error),
+            NotStarted::Panicked => unusable(&"the writer has panicked"),
+            NotStarted::Failed(error) => open_error(path, &error),
+        })?;
+        Ok(Self { schema, reader, shared, condition, log, queue })
     }
 }
 
-impl Drop for SqliteDatabase {
-    fn drop(&mut self) {
-        self.hang_up();
-        self.join();
-        self.shared.courier.dismiss();
-    }
+fn load_counters(connection: &Connection, schema: &Schema) -> rusqlite::Result<Counters> {
+    let counter = |name: &str| {
+        let mut statement = connection.prepare_cached("SELECT value FROM counters WHERE name = ?1")?;
+        Ok(statement.query_row([name], |row| row.get(0)).optional()?.unwrap_or(0))
+    };
+    let largest_id = |collection: &'static str| {
+        let sql = format!("SELECT max(id) FROM {}", schema::table(collection));
+        Ok(connection.query_row(&sql, [], |row| row.get::<_, Option<i64>>(0))?.unwrap_or(0))
+    };
+    Counters::load(schema, counter, largest_id)
 }
 
 /// What the writer's thread takes with it, and lets go of in this order when it ends.
@@ -203,12 +134,11 @@ struct WriterThread {
     condition: Arc<Condition>,
     checkpoints: Checkpoints,
     lock: Lock,
-    alive: watch::Sender<()>,
 }
 
 impl WriterThread {
     fn run(self, jobs: &Receiver<Job>, ready: &SyncSender<rusqlite::Result<()>>) {
-        let Self { connection, collections, counters, shared, reader, condition, checkpoints, lock, alive } = self;
+        let Self { connection, collections, counters, shared, reader, condition, checkpoints, lock } = self;
         match Writer::new(&connection, &collections, counters, shared, &checkpoints, &condition) {
             Ok(mut writer) => {
                 // `open` waits for this, unless it has panicked.
@@ -232,7 +162,6 @@ impl WriterThread {
             tracing::warn!("the database could not be closed: {error}");
         }
         drop(lock);
-        drop(alive);
     }
 }
 
@@ -275,22 +204,18 @@ fn lock(path: &Path) -> Result<Lock, OpenError> {
     }
 }
 
-fn did_something_else() -> CommitError {
-    CommitError::Unknown("the writer did something else".to_owned())
-}
-
 impl ReadDatabase for SqliteDatabase {
     delegate!(reader: read);
 }
 
 impl RebuildDatabase for SqliteDatabase {
     fn clear_shadow(&self, collection: &'static str) -> CommitFuture<'_, bool> {
-        self.submit_shadow(rules::check_collections(&[collection], &self.schema), || Shadow::Clear(collection))
+        self.queue.shadow(rules::check_collections(&[collection], &self.schema), || Shadow::Clear(collection))
     }
 
     fn write_shadow(&self, collection: &'static str, documents: Vec<Document>) -> CommitFuture<'_, ()> {
         let checked = rules::check_shadow(collection, &documents, &self.schema);
-        let written = self.submit_shadow(checked, || Shadow::Write { collection, documents, is_next_base: false });
+        let written = self.queue.shadow(checked, || Shadow::Write { collection, documents, is_next_base: false });
         async move { written.await.map(drop) }.boxed()
     }
 
@@ -300,19 +225,19 @@ impl RebuildDatabase for SqliteDatabase {
 
     fn switch_shadows(&self, collections: Vec<&'static str>, positions: Vec<Position>) -> CommitFuture<'_, ()> {
         let checked = rules::check_collections(&collections, &self.schema);
-        let switched = self.submit_shadow(checked, || Shadow::Switch { collections, positions });
+        let switched = self.queue.shadow(checked, || Shadow::Switch { collections, positions });
         async move { switched.await.map(drop) }.boxed()
     }
 
     fn write_next_base(&self, collection: &'static str, documents: Vec<Document>) -> CommitFuture<'_, ()> {
         let checked = rules::check_shadow(collection, &documents, &self.schema);
-        let written = self.submit_shadow(checked, || Shadow::Write { collection, documents, is_next_base: true });
+        let written = self.queue.shadow(checked, || Shadow::Write { collection, documents, is_next_base: true });
         async move { written.await.map(drop) }.boxed()
     }
 
     fn keep_bases(&self, collections: Vec<&'static str>, positions: Vec<Position>) -> CommitFuture<'_, ()> {
         let checked = rules::check_collections(&collections, &self.schema);
-        let kept = self.submit_shadow(checked, || Shadow::Keep { collections, positions });
+        let kept = self.queue.shadow(checked, || Shadow::Keep { collections, positions });
         async move { kept.await.map(drop) }.boxed()
     }
 
@@ -327,17 +252,7 @@ impl RebuildDatabase for SqliteDatabase {
 
 impl Database for SqliteDatabase {
     fn commit(&self, changes: Changes) -> CommitFuture<'_, Receipt> {
-        if let Err(error) = rules::check_limits(&changes, &self.schema) {
-            return ready(Err(error)).boxed();
-        }
-        let outcome = self.submit(Work::Commit(changes));
-        async move {
-            match outcome.await? {
-                Done::Committed(receipt) => Ok(receipt),
-                _ => Err(did_something_else()),
-            }
-        }
-        .boxed()
+        self.queue.commit(rules::check_limits(&changes, &self.schema), changes)
     }
 
     fn next_id(&self, collection: &'static str) -> ReadFuture<'_, i64> {
@@ -346,14 +261,7 @@ impl Database for SqliteDatabase {
     }
 
     fn purge_requests(&self, before_ms: i64, keep_at_most: u64) -> CommitFuture<'_, u64> {
-        let outcome = self.submit(Work::Purge { before_ms, keep_at_most });
-        async move {
-            match outcome.await? {
-                Done::Purged(count) => Ok(count),
-                _ => Err(did_something_else()),
-            }
-        }
-        .boxed()
+        self.queue.purge(before_ms, keep_at_most)
     }
 
     fn failure(&self) -> Option<DatabaseFailure> {
@@ -365,13 +273,6 @@ impl Database for SqliteDatabase {
     }
 
     fn close(&self) -> BoxFuture<'_, ()> {
-        self.hang_up();
-        let mut working = self.working.clone();
-        async move {
-            // An error says that the writer's end is gone: it has closed everything.
-            while working.changed().await.is_ok() {}
-            self.join();
-        }
-        .boxed()
+        self.queue.close()
     }
 }

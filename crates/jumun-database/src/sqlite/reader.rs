@@ -3,7 +3,6 @@
 use super::{
     condition::Condition,
     connection,
-    counters::shown,
     counts::Counted,
     failure::open_error,
     files,
@@ -16,6 +15,7 @@ use crate::{
     Direction, Document, Identity, JournalRecord, Lookup, OpenError, Page, Position, Query, ReadDatabase, ReadError,
     ReadFuture, Request, RequestFilter, RequestState, Waiting, limits,
     values::{Number, Wanted},
+    writing::shown,
 };
 use futures_util::future::{FutureExt, ready};
 use rusqlite::{Connection, OptionalExtension, params, types::Value};

@@ -1,5 +1,7 @@
 //! Between rows and values.
 
+pub(super) use crate::values::{signed, unsigned};
+
 use crate::{AskRecord, Document, JournalRecord, Position, Request, RequestState, StoredAnswer, Wait, Waiting};
 use rusqlite::{Row, types::Type};
 use std::borrow::Cow;
@@ -81,13 +83,4 @@ pub(super) fn state(row: &Row<'_>, column: usize) -> rusqlite::Result<RequestSta
     RequestState::parse(word).ok_or_else(|| {
         rusqlite::Error::FromSqlConversionFailure(column, Type::Text, format!("no request is `{word}`").into())
     })
-}
-
-/// `SQLite`'s integers are signed; what we count stays far below their end.
-pub(super) fn signed(number: u64) -> i64 {
-    i64::try_from(number).unwrap_or(i64::MAX)
-}
-
-pub(super) fn unsigned(number: i64) -> u64 {
-    u64::try_from(number).unwrap_or(0)
 }

@@ -9,49 +9,42 @@
 //! A base is a shadow that was kept. It changes names with the base before it, which is the shadow then, and has no
 //! indexes.
 
-use super::{counters::Counters, rows, schema};
-use crate::{Conflict, Document, Position, limits, rules};
+use super::{rows, schema};
+use crate::{
+    Conflict, Document, Position, limits, rules,
+    writing::{Counters, Shadow},
+};
 use rusqlite::{Connection, OptionalExtension, params};
 
-/// A change of shadows. See [`crate::RebuildDatabase`].
-pub(super) enum Shadow {
-    Clear(&'static str),
-    Write { collection: &'static str, documents: Vec<Document>, is_next_base: bool },
-    Switch { collections: Vec<&'static str>, positions: Vec<Position> },
-    Keep { collections: Vec<&'static str>, positions: Vec<Position> },
-}
-
-impl Shadow {
-    /// Runs it in the open transaction. Returns whether the shadow is gone.
-    pub(super) fn run(
-        &self,
-        connection: &Connection,
-        counters: &mut Counters,
-    ) -> rusqlite::Result<Result<bool, Conflict>> {
-        match self {
-            Self::Clear(collection) => clear(connection, collection, counters).map(Ok),
-            Self::Write { collection, documents, is_next_base } => {
-                make(connection, collection, !is_next_base)?;
-                write(connection, collection, documents, counters)?;
-                Ok(Ok(false))
+/// Runs it in the open transaction. Returns whether the shadow is gone.
+pub(super) fn run(
+    change: &Shadow,
+    connection: &Connection,
+    counters: &mut Counters,
+) -> rusqlite::Result<Result<bool, Conflict>> {
+    match change {
+        Shadow::Clear(collection) => clear(connection, collection, counters).map(Ok),
+        Shadow::Write { collection, documents, is_next_base } => {
+            make(connection, collection, !is_next_base)?;
+            write(connection, collection, documents, counters)?;
+            Ok(Ok(false))
+        }
+        Shadow::Switch { collections, positions } => {
+            if let Some(conflict) = rules::place_conflict(positions, &all_places(connection)?) {
+                return Ok(Err(conflict));
             }
-            Self::Switch { collections, positions } => {
-                if let Some(conflict) = rules::place_conflict(positions, &all_places(connection)?) {
-                    return Ok(Err(conflict));
-                }
-                for collection in collections {
-                    switch(connection, collection)?;
-                    counters.switched(collection);
-                }
-                Ok(Ok(false))
+            for collection in collections {
+                switch(connection, collection)?;
+                counters.switched(collection);
             }
-            Self::Keep { collections, positions } => {
-                for collection in collections {
-                    keep(connection, collection, positions)?;
-                    counters.shadow_cleared(collection);
-                }
-                Ok(Ok(false))
+            Ok(Ok(false))
+        }
+        Shadow::Keep { collections, positions } => {
+            for collection in collections {
+                keep(connection, collection, positions)?;
+                counters.shadow_cleared(collection);
             }
+            Ok(Ok(false))
         }
     }
 }

@@ -1,11 +1,12 @@
 //! Every statement that writes, prepared once: what one commit reads to be sure, and what it then writes.
 
-use super::{counters::Counters, rows, schema};
+use super::{rows, schema};
 use crate::{
     Changes, DocumentChange, JournalEntry, PositionChange, Receipt, RequestChange, Wait, WaitChange, limits,
     partition_of,
     rules::{Facts, RequestFacts},
     values,
+    writing::Counters,
 };
 use rusqlite::{CachedStatement, Connection, OptionalExtension, Statement, params};
 use uuid::Uuid;

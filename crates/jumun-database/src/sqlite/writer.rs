@@ -8,66 +8,24 @@
 //! what it does not wait for.
 
 use super::{
-    answers::{Answers, Courier},
     checkpoint::Checkpoints,
     condition::Condition,
-    counters::Counters,
     failure::{Severity, end_process, severity},
     holders::{WRITE, holders},
-    ids::Ids,
-    job::{Done, Job, Outcome, Work},
+    shadow,
     statements::Statements,
 };
-use crate::{CommitError, Stats, histogram::Filling, limits, rules};
+use crate::{
+    CommitError, limits, rules,
+    writing::{Answers, Counters, Done, Job, Outcome, Shared, Work, gather},
+};
 use rusqlite::{Connection, ErrorCode};
 use std::{
     mem,
-    sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering},
-        mpsc::{Receiver, RecvTimeoutError, TryRecvError},
-    },
+    sync::{Arc, mpsc::Receiver},
     thread,
     time::Instant,
 };
-
-/// What the writer shows to other threads.
-#[derive(Debug)]
-pub(super) struct Shared {
-    pub(super) ids: Ids,
-    pub(super) courier: Courier,
-    commits: AtomicU64,
-    groups: AtomicU64,
-    conflicts: AtomicU64,
-    group_jobs: Filling,
-    sync_us: Filling,
-}
-
-impl Shared {
-    pub(super) fn new(counters: &Counters) -> Arc<Self> {
-        Arc::new(Self {
-            ids: Ids::new(counters),
-            courier: Courier::default(),
-            commits: AtomicU64::new(0),
-            groups: AtomicU64::new(0),
-            conflicts: AtomicU64::new(0),
-            group_jobs: Filling::new(limits::GROUP_JOBS_BOUNDS),
-            sync_us: Filling::new(limits::SYNC_US_BOUNDS),
-        })
-    }
-
-    /// What the writer has done since the start.
-    pub(super) fn stats(&self) -> Stats {
-        Stats {
-            commits: self.commits.load(Ordering::Relaxed),
-            groups: self.groups.load(Ordering::Relaxed),
-            conflicts: self.conflicts.load(Ordering::Relaxed),
-            group_jobs: self.group_jobs.read(),
-            sync_us: self.sync_us.read(),
-            ..Stats::default()
-        }
-    }
-}
 
 pub(super) struct Writer<'c> {
     connection: &'c Connection,
@@ -198,11 +156,8 @@ impl<'c> Writer<'c> {
         self.ahead.changed_since(&self.counters, |name, value| statements.set_counter(name, value))?;
         let began = Instant::now();
         self.statements.commit()?;
-        self.shared.sync_us.add(u64::try_from(began.elapsed().as_micros()).unwrap_or(u64::MAX));
-        self.shared.group_jobs.add(jobs.len() as u64);
         mem::swap(&mut self.counters, &mut self.ahead);
-        self.shared.ids.raise(&self.counters);
-        self.count(outcomes);
+        self.shared.committed(outcomes, &self.counters, began.elapsed());
         Ok(())
     }
 
@@ -219,44 +174,10 @@ impl<'c> Writer<'c> {
                 let gone = self.statements.purge(*before_ms, *keep_at_most, &mut self.ahead)?;
                 Ok(Ok(Done::Purged(gone)))
             }
-            Work::Shadow(work) => match work.run(self.connection, &mut self.ahead)? {
+            Work::Shadow(change) => match shadow::run(change, self.connection, &mut self.ahead)? {
                 Ok(gone) => Ok(Ok(Done::Shadow(gone))),
                 Err(conflict) => Ok(Err(CommitError::Conflict(conflict))),
             },
         }
     }
-
-    fn count(&self, outcomes: &[Outcome]) {
-        let commits = outcomes.iter().filter(|outcome| matches!(outcome, Ok(Done::Committed(_)))).count() as u64;
-        let conflicts = outcomes.iter().filter(|outcome| outcome.is_err()).count() as u64;
-        self.shared.commits.fetch_add(commits, Ordering::Relaxed);
-        self.shared.conflicts.fetch_add(conflicts, Ordering::Relaxed);
-        self.shared.groups.fetch_add(u64::from(commits > 0), Ordering::Relaxed);
-    }
-}
-
-/// Fills a group; false when there will never be another.
-///
-/// The first job is waited for. Then everything that is there is taken. If the last group had more than one job, its
-/// callers are probably about to come back, so they get a moment, until as many are here.
-fn gather(queue: &Receiver<Job>, group: &mut Vec<Job>, last_size: usize) -> bool {
-    let Ok(first) = queue.recv() else { return false };
-    group.push(first);
-    let mut until = None;
-    while group.len() < limits::GROUP_MAX_JOBS {
-        match queue.try_recv() {
-            Ok(job) => group.push(job),
-            Err(TryRecvError::Disconnected) => break,
-            Err(TryRecvError::Empty) if group.len() >= last_size => break,
-            Err(TryRecvError::Empty) => {
-                let now = Instant::now();
-                let until = *until.get_or_insert(now + limits::GROUP_LINGER);
-                match queue.recv_timeout(until.saturating_duration_since(now)) {
-                    Ok(job) => group.push(job),
-                    Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => break,
-                }
-            }
-        }
-    }
-    true
 }

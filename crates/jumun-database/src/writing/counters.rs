@@ -1,14 +1,14 @@
 //! Numbers that go up with every commit, kept in the writer's memory and written once a group.
 
-use super::rows;
-use crate::{OpenError, Schema, sqlite::failure::open_error};
-use rusqlite::{Connection, OptionalExtension};
-use std::path::Path;
+use crate::{
+    Schema,
+    values::{signed, unsigned},
+};
 
 /// The counters as of one transaction. The writer works on a copy and keeps it when the transaction is committed, so
 /// that what is rolled back never counts.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Counters {
+pub(crate) struct Counters {
     /// The last number given out in each partition.
     journal: Vec<u64>,
     /// How many requests there are.
@@ -36,82 +36,73 @@ struct Shadow {
 }
 
 impl Counters {
-    pub(super) fn load(connection: &Connection, path: &Path, schema: &Schema) -> Result<Self, OpenError> {
-        let load = || {
-            let counter = |name: String| -> rusqlite::Result<i64> {
-                let mut statement = connection.prepare_cached("SELECT value FROM counters WHERE name = ?1")?;
-                Ok(statement.query_row([name], |row| row.get(0)).optional()?.unwrap_or(0))
-            };
-            let collection = |name: &'static str| {
-                let largest = format!("SELECT max(id) FROM {}", super::schema::table(name));
-                Ok(CollectionCounters {
-                    name,
-                    subject: counter(subjects(name))?,
-                    document: connection.query_row(&largest, [], |row| row.get::<_, Option<i64>>(0))?.unwrap_or(0),
-                    shown: rows::unsigned(counter(shown(name))?),
-                    shadow: Shadow::default(),
-                })
-            };
-            Ok(Self {
-                journal: (0..schema.partitions.max(1))
-                    .map(|partition| counter(last_event(partition)).map(rows::unsigned))
-                    .collect::<rusqlite::Result<_>>()?,
-                requests: rows::unsigned(counter(REQUESTS.to_owned())?),
-                collections: schema
-                    .collections
-                    .iter()
-                    .map(|known| collection(known.name))
-                    .collect::<rusqlite::Result<_>>()?,
-            })
-        };
-        load().map_err(|error| open_error(path, &error))
+    /// The counters of a database. `stored` reads a counter of the database, 0 where there is none; `largest_id` the largest
+    /// id of a collection's documents, 0 where there is none.
+    pub(crate) fn load<E>(
+        schema: &Schema,
+        mut stored: impl FnMut(&str) -> Result<i64, E>,
+        mut largest_id: impl FnMut(&'static str) -> Result<i64, E>,
+    ) -> Result<Self, E> {
+        let mut collections = Vec::with_capacity(schema.collections.len());
+        for known in &schema.collections {
+            let name = known.name;
+            collections.push(CollectionCounters {
+                name,
+                subject: stored(&subjects(name))?,
+                document: largest_id(name)?,
+                shown: unsigned(stored(&shown(name))?),
+                shadow: Shadow::default(),
+            });
+        }
+        let journal = (0..schema.partitions.max(1)).map(|partition| stored(&last_event(partition)).map(unsigned));
+        Ok(Self { journal: journal.collect::<Result<_, E>>()?, requests: unsigned(stored(REQUESTS)?), collections })
     }
 
-    pub(super) fn partitions(&self) -> u16 {
+    pub(crate) fn partitions(&self) -> u16 {
         u16::try_from(self.journal.len()).unwrap_or(u16::MAX)
     }
 
-    pub(super) fn requests(&self) -> u64 {
+    pub(crate) fn requests(&self) -> u64 {
         self.requests
     }
 
-    pub(super) fn next_sequence(&mut self, partition: u16) -> u64 {
+    pub(crate) fn next_sequence(&mut self, partition: u16) -> u64 {
         let last = &mut self.journal[usize::from(partition)];
         *last += 1;
         *last
     }
 
-    pub(super) fn request_added(&mut self, collection: &str, subject: i64) {
+    pub(crate) fn request_added(&mut self, collection: &str, subject: i64) {
         self.requests += 1;
         if let Some(counters) = self.of(collection) {
             counters.subject = counters.subject.max(subject);
         }
     }
 
-    pub(super) fn requests_purged(&mut self, count: u64) {
+    pub(crate) fn requests_purged(&mut self, count: u64) {
         self.requests = self.requests.saturating_sub(count);
     }
 
-    pub(super) fn document_written(&mut self, position: usize, id: i64, was_shown: bool, shown: bool) {
+    pub(crate) fn document_written(&mut self, position: usize, id: i64, was_shown: bool, shown: bool) {
         let counters = &mut self.collections[position];
         counters.document = counters.document.max(id);
         counters.shown = (counters.shown + u64::from(shown)).saturating_sub(u64::from(was_shown));
     }
 
-    pub(super) fn shadow_written(&mut self, collection: &str, id: i64, was_shown: bool, shown: bool) {
+    pub(crate) fn shadow_written(&mut self, collection: &str, id: i64, was_shown: bool, shown: bool) {
         if let Some(CollectionCounters { shadow, .. }) = self.of(collection) {
             shadow.document = shadow.document.max(id);
             shadow.shown = (shadow.shown + u64::from(shown)).saturating_sub(u64::from(was_shown));
         }
     }
 
-    pub(super) fn shadow_cleared(&mut self, collection: &str) {
+    pub(crate) fn shadow_cleared(&mut self, collection: &str) {
         if let Some(counters) = self.of(collection) {
             counters.shadow = Shadow::default();
         }
     }
 
-    pub(super) fn switched(&mut self, collection: &str) {
+    pub(crate) fn switched(&mut self, collection: &str) {
         if let Some(counters) = self.of(collection) {
             let Shadow { document, shown } = std::mem::take(&mut counters.shadow);
             counters.shown = shown;
@@ -124,32 +115,32 @@ impl Counters {
     }
 
     /// Calls `write` with each counter that differs from `before`.
-    pub(super) fn changed_since<E>(
+    pub(crate) fn changed_since<E>(
         &self,
         before: &Self,
         mut write: impl FnMut(&str, i64) -> Result<(), E>,
     ) -> Result<(), E> {
         for ((last, before), partition) in self.journal.iter().zip(&before.journal).zip(0..) {
             if last != before {
-                write(&last_event(partition), rows::signed(*last))?;
+                write(&last_event(partition), signed(*last))?;
             }
         }
         if self.requests != before.requests {
-            write(REQUESTS, rows::signed(self.requests))?;
+            write(REQUESTS, signed(self.requests))?;
         }
         for (now, before) in self.collections.iter().zip(&before.collections) {
             if now.subject != before.subject {
                 write(&subjects(now.name), now.subject)?;
             }
             if now.shown != before.shown {
-                write(&shown(now.name), rows::signed(now.shown))?;
+                write(&shown(now.name), signed(now.shown))?;
             }
         }
         Ok(())
     }
 
     /// The largest id of each collection that is known to the database.
-    pub(super) fn last_ids(&self) -> impl Iterator<Item = (&'static str, i64)> {
+    pub(crate) fn last_ids(&self) -> impl Iterator<Item = (&'static str, i64)> {
         self.collections.iter().map(|counters| (counters.name, counters.subject.max(counters.document)))
     }
 }
@@ -165,6 +156,6 @@ fn subjects(collection: &str) -> String {
 }
 
 /// The counter of the documents that are shown.
-pub(super) fn shown(collection: &str) -> String {
+pub(crate) fn shown(collection: &str) -> String {
     format!("shown/{collection}")
 }

@@ -13,7 +13,7 @@ use tokio::{
 /// Answers of one group, on their way.
 ///
 /// Dropping them delivers them, so that none is lost wherever they are dropped: in a runtime that shuts down, too.
-pub(super) struct Answers(pub(super) Vec<(oneshot::Sender<Outcome>, Outcome)>);
+pub(crate) struct Answers(pub(crate) Vec<(oneshot::Sender<Outcome>, Outcome)>);
 
 impl Drop for Answers {
     fn drop(&mut self) {
@@ -31,11 +31,11 @@ impl Drop for Answers {
 /// callers. It is a task of its own, and not one of the callers that wakes the others, because a caller may have its
 /// reasons not to look at its answer for a while.
 #[derive(Debug, Default)]
-pub(super) struct Courier(Mutex<Option<mpsc::UnboundedSender<Answers>>>);
+pub(crate) struct Courier(Mutex<Option<mpsc::UnboundedSender<Answers>>>);
 
 impl Courier {
     /// Starts the courier task if the caller runs in a runtime. Called with each commit.
-    pub(super) fn hire(&self) {
+    pub(crate) fn hire(&self) {
         let mut sender = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if sender.as_ref().is_some_and(|sender| !sender.is_closed()) {
             return;
@@ -52,11 +52,11 @@ impl Courier {
     }
 
     /// Lets go of the task, which ends when it has delivered what it has.
-    pub(super) fn dismiss(&self) {
+    pub(crate) fn dismiss(&self) {
         drop(self.0.lock().unwrap_or_else(PoisonError::into_inner).take());
     }
 
-    pub(super) fn deliver(&self, answers: Answers) {
+    pub(crate) fn deliver(&self, answers: Answers) {
         let sender = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if answers.0.len() > 1
             && let Some(sender) = sender.as_ref()

@@ -21,6 +21,7 @@ mod histogram;
 mod journal;
 pub mod limits;
 mod memory;
+mod names;
 mod open;
 mod ports;
 mod positions;

@@ -20,7 +20,12 @@
 //! All counters are in one table because that is one page: a commit changes several of them at once.
 
 use super::failure::open_error;
-use crate::{Collection, Field, Identity, OpenError, Schema, Sharing, limits};
+pub(super) use crate::names::{BASE, SHADOW, StoredCollection};
+
+use crate::{
+    Collection, Field, Identity, OpenError, Schema, Sharing, limits,
+    names::{check_names, collections_from_json, collections_to_json},
+};
 use rusqlite::{Connection, OptionalExtension, params};
 use std::{iter, path::Path};
 use uuid::Uuid;
@@ -121,9 +126,6 @@ pub(super) const MIGRATIONS: &[&str] = &[
 ",
 ];
 
-/// Names that the tables above take from collections.
-const RESERVED: [&str; 7] = ["meta", "counters", "journal", "places", "requests", "bases", "waits"];
-
 /// Looks at the file without changing it: the version of its schema, 0 for an empty one.
 pub(super) fn inspect(connection: &Connection, path: &Path, known: usize) -> Result<u32, OpenError> {
     let failed = |error| open_error(path, &error);
@@ -211,13 +213,6 @@ pub(super) struct Stored {
     pub(super) collections: Vec<StoredCollection>,
 }
 
-/// A collection as the database describes it.
-#[derive(Debug)]
-pub(super) struct StoredCollection {
-    pub(super) name: String,
-    pub(super) fields: Vec<String>,
-}
-
 /// Reads what [`adopt`] has written.
 pub(super) fn load(connection: &Connection, path: &Path) -> Result<Stored, OpenError> {
     let value = |name: &str| {
@@ -240,63 +235,10 @@ pub(super) fn load(connection: &Connection, path: &Path) -> Result<Stored, OpenE
     Ok(Stored { identity, collections })
 }
 
-fn collections_to_json(schema: &Schema) -> String {
-    let collections: Vec<_> = schema
-        .collections
-        .iter()
-        .map(|collection| {
-            let fields: Vec<&str> = collection.fields.iter().map(|field| &*field.name).collect();
-            serde_json::json!({ "name": collection.name, "fields": fields })
-        })
-        .collect();
-    serde_json::Value::from(collections).to_string()
-}
-
-fn collections_from_json(json: &str) -> Option<Vec<StoredCollection>> {
-    let text = |value: &serde_json::Value| value.as_str().map(str::to_owned);
-    let collection = |value: &serde_json::Value| {
-        let fields = value["fields"].as_array()?.iter().map(text).collect::<Option<_>>()?;
-        Some(StoredCollection { name: text(&value["name"])?, fields })
-    };
-    serde_json::from_str::<serde_json::Value>(json).ok()?.as_array()?.iter().map(collection).collect()
-}
-
-fn check_names(schema: &Schema) -> Result<(), String> {
-    for (position, collection) in schema.collections.iter().enumerate() {
-        let name = collection.name.to_lowercase();
-        let taken = RESERVED.contains(&&*name)
-            || name.starts_with("sqlite_")
-            || name.ends_with("_documents")
-            || name.ends_with(SHADOW)
-            || name.ends_with(BASE);
-        if !plain(collection.name) || taken {
-            return Err(format!("a collection cannot be called `{}`", collection.name));
-        }
-        if schema.collections[..position].iter().any(|earlier| earlier.name.to_lowercase() == name) {
-            return Err(format!("there are two collections called `{}`", collection.name));
-        }
-        if let Some(field) = collection.fields.iter().find(|field| !plain(&field.name)) {
-            return Err(format!("a field of `{}` cannot be called `{}`", collection.name, field.name));
-        }
-    }
-    Ok(())
-}
-
-/// Letters of any language, digits, `_` and `-`: nothing that would mean something in SQL or in a JSON path.
-fn plain(name: &str) -> bool {
-    !name.is_empty() && name.chars().all(|c| c.is_alphanumeric() || c == '_' || c == '-')
-}
-
 /// The table of a collection, quoted.
 pub(super) fn table(collection: &str) -> String {
     format!("\"{collection}_documents\"")
 }
-
-/// How the name of a shadow's table ends.
-pub(super) const SHADOW: &str = "_documents_shadow";
-
-/// How the name of a base's table ends.
-pub(super) const BASE: &str = "_documents_base";
 
 /// The columns of documents.
 pub(super) const COLUMNS: &str = "(

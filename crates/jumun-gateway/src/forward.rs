@@ -233,7 +233,8 @@ impl Forwarder {
         let key = request.key.clone();
         let answer = if key.is_some() {
             let this = self.clone();
-            let command = self.commands.spawn(async move { this.forward(service, request).await });
+            // Boxed, as Tokio moves a task several times.
+            let command = self.commands.spawn(Box::pin(async move { this.forward(service, request).await }));
             command
                 .await
                 .map_err(|_| Problem::new(Code::Internal, "The gateway failed while it forwarded the request."))?

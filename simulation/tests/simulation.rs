@@ -288,7 +288,7 @@ impl RebuildDatabase for Fragile {
 }
 
 impl ReadDatabase for Fragile {
-    delegate!(inner: identity document first page scan request_by_key request doubts_about due waits_of journal positions);
+    delegate!(inner: identity document documents first page scan request_by_key request doubts_about due waits_of journal positions);
 
     fn requests(&self, filter: RequestFilter) -> BoxFuture<'_, Result<Vec<Request>, ReadError>> {
         if self.world.delays.is_empty() {

@@ -11,7 +11,7 @@
 /// }
 ///
 /// impl ReadDatabase for Double {
-///     delegate!(inner: identity document first page scan request_by_key request requests doubts_about due waits_of journal positions);
+///     delegate!(inner: identity document documents first page scan request_by_key request requests doubts_about due waits_of journal positions);
 /// }
 /// impl RebuildDatabase for Double {
 ///     delegate!(inner: rebuild);
@@ -26,7 +26,7 @@
 macro_rules! delegate {
     ($field:ident: read) => {
         $crate::delegate! { $field:
-            identity document first page scan request_by_key request requests doubts_about due waits_of journal positions
+            identity document documents first page scan request_by_key request requests doubts_about due waits_of journal positions
         }
     };
     ($field:ident: rebuild) => {
@@ -66,6 +66,11 @@ macro_rules! delegate {
     (@ $field:ident document) => {
         $crate::delegate! { $field.ReadDatabase:
             document(collection: &'static str, id: i64) -> Result<Option<$crate::Document>, $crate::ReadError>
+        }
+    };
+    (@ $field:ident documents) => {
+        $crate::delegate! { $field.ReadDatabase:
+            documents(keys: Vec<(&'static str, i64)>) -> Result<Vec<Option<$crate::Document>>, $crate::ReadError>
         }
     };
     (@ $field:ident first) => {

@@ -123,6 +123,10 @@ impl ReadDatabase for MemoryDatabase {
         self.read(|state| state.documents.get(&(collection, id)).cloned())
     }
 
+    fn documents(&self, keys: Vec<(&'static str, i64)>) -> ReadFuture<'_, Vec<Option<Document>>> {
+        self.read(move |state| keys.iter().map(|key| state.documents.get(key).cloned()).collect())
+    }
+
     fn first(&self, lookup: Lookup) -> ReadFuture<'_, Vec<i64>> {
         let is_it = move |document: &Document| {
             let body: serde_json::Value = serde_json::from_str(&document.body).unwrap_or_default();

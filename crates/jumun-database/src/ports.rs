@@ -58,6 +58,9 @@ pub trait ReadDatabase: Send + Sync + 'static {
     /// One document, hidden or not.
     fn document(&self, collection: &'static str, id: i64) -> ReadFuture<'_, Option<Document>>;
 
+    /// Several documents at once, each by collection and id, in this order.
+    fn documents(&self, keys: Vec<(&'static str, i64)>) -> ReadFuture<'_, Vec<Option<Document>>>;
+
     /// The ids of the shown documents whose fields have these values, the smallest first. An index over these fields finds
     /// them.
     fn first(&self, lookup: Lookup) -> ReadFuture<'_, Vec<i64>>;

@@ -72,7 +72,7 @@ impl RebuildDatabase for Failing {
 }
 
 impl ReadDatabase for Failing {
-    delegate!(inner: identity document first page scan request_by_key request requests doubts_about waits_of journal positions);
+    delegate!(inner: identity document documents first page scan request_by_key request requests doubts_about waits_of journal positions);
 
     fn due(&self, until_ms: i64, limit: u32) -> ReadFuture<'_, Vec<Waiting>> {
         Box::pin(async move {

@@ -118,6 +118,23 @@ impl Reading {
         Ok(())
     }
 
+    /// Reads documents at once, but for those that are read or queued for already.
+    pub(crate) async fn read_all(
+        &mut self,
+        core: &Core,
+        keys: impl Iterator<Item = DocumentKey>,
+    ) -> Result<(), ReadError> {
+        let is_missing = |key: &DocumentKey| !self.turns.contains_key(key) && self.documents.get(key).is_none();
+        let keys: Vec<_> = keys.filter(is_missing).collect::<BTreeSet<_>>().into_iter().collect();
+        let resources = &core.model().resources;
+        let found = keys.iter().map(|(resource, id)| (resources[*resource].collection, *id)).collect();
+        for (key, document) in keys.into_iter().zip(core.database().documents(found).await?) {
+            self.documents
+                .insert(key, document.map(|document| Stored { version: document.version, body: document.body }));
+        }
+        Ok(())
+    }
+
     /// Looks up what an index finds.
     pub(crate) async fn find(&mut self, core: &Core, lookup: Lookup) -> Result<(), ReadError> {
         self.settle().await;

@@ -272,6 +272,16 @@ impl<E: PublishedLanguage> Behaviour for ServiceBehaviour<E> {
         outcome(self.handled(event, documents))
     }
 
+    fn concerned_by(&self, event_type: &str, body: &str) -> Vec<DocumentKey> {
+        let Ok(Some(event)) = E::decode(event_type, body) else { return Vec::new() };
+        let cells = self.cells.iter().enumerate();
+        let keys = cells.flat_map(|(at, cell)| {
+            let decides = cell.reaction(&event).map(|(id, _)| id);
+            cell.concerned(&event).into_iter().chain(decides).map(move |id| (at, id))
+        });
+        keys.collect()
+    }
+
     fn seed(&self, now: Timestamp) -> Result<Option<Decided>, Defect> {
         if self.seed.is_empty() {
             return Ok(None);

@@ -569,6 +569,12 @@ pub trait Behaviour: Send + Sync {
     /// Applies an event of another service: everything that it concerns evolves, then policies decide on the new state.
     fn handle(&self, event: ReceivedEvent<'_>, documents: &Documents) -> Result<Outcome, Defect>;
 
+    /// The documents that an event concerns, as far as the event tells: those that [`Self::handle`] will need. None for an event
+    /// that cannot be decoded.
+    fn concerned_by(&self, _event_type: &str, _body: &str) -> Vec<DocumentKey> {
+        Vec::new()
+    }
+
     /// What a document in this state waits for. None: it does not wait.
     fn time_out(&self, _document: DocumentKey, _body: &str) -> Result<Option<TimedOut>, Defect> {
         Ok(None)

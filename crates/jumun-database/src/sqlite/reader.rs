@@ -194,6 +194,28 @@ impl ReadDatabase for SqliteReader {
         })
     }
 
+    /// In one transaction: to begin and end one costs more than to read a row.
+    fn documents(&self, keys: Vec<(&'static str, i64)>) -> ReadFuture<'_, Vec<Option<Document>>> {
+        self.read(move |connection| {
+            let transaction = connection.unchecked_transaction()?;
+            let mut found = Vec::with_capacity(keys.len());
+            let mut keys = keys.iter().peekable();
+            while let Some((collection, _)) = keys.peek() {
+                let Some(known) = self.collections.get(*collection) else {
+                    keys.next();
+                    found.push(None);
+                    continue;
+                };
+                let sql = format!("SELECT {} FROM {} WHERE id = ?1", rows::DOCUMENT, known.table);
+                let mut statement = transaction.prepare_cached(&sql)?;
+                while let Some((_, id)) = keys.next_if(|(another, _)| another == collection) {
+                    found.push(statement.query_row([id], rows::document).optional()?);
+                }
+            }
+            Ok(found)
+        })
+    }
+
     fn first(&self, lookup: Lookup) -> ReadFuture<'_, Vec<i64>> {
         let Lookup { collection, fields, values, after, limit } = lookup;
         let has = |known: &&Known| fields.iter().all(|field| known.fields.iter().any(|other| other == field));

@@ -28,7 +28,8 @@
 //! narrow neighbour is fully used, and a backlog does not hold up the orders of now.
 //!
 //! Where the neighbour is fast, the disk is what they share. Few answers are committed at once ([`DELAYED_COMMITS_AT_ONCE`]), and
-//! a question that cannot be committed yet holds up the next: when commits become slow, the backlog slows down first.
+//! a question that cannot be committed yet holds up the next: when commits become slow, the backlog slows down first. Messages
+//! to an external party are neither paced nor held up so: they are the work of their service.
 //!
 //! # One bad ask does not hold up the others
 //!
@@ -366,7 +367,8 @@ async fn attempt<'a>(
         engine.guards().command(callee, Command::Probe);
     }
     crash::point("delayed.after-answer");
-    let _commit = commits.acquire().await;
+    // Messages are what their service is for: what has gone out is committed together.
+    let _commit = if is_external(request) { None } else { Some(commits.acquire().await) };
     settled(engine, request, settle, &reply, &origin).await
 }
 

@@ -410,6 +410,14 @@ impl Worker {
         if effect.reading.queue_for(&self.core, &self.contended).await.is_err() {
             return Err(Halt::Database("too many commands wait for the same document".to_owned()));
         }
+        let behaviour = self.core.behaviour();
+        let records = batch.iter().filter_map(|delivery| delivery.record.as_ref());
+        let concerned = records.flat_map(|record| {
+            // Code that panics on an event panics again where it is applied, and parks it.
+            catch_unwind(AssertUnwindSafe(|| behaviour.concerned_by(&record.event_type, &record.body)))
+                .unwrap_or_default()
+        });
+        effect.reading.read_all(&self.core, concerned).await?;
         for (nth, delivery) in batch.iter().enumerate() {
             if nth % EVENTS_BETWEEN_YIELDS == EVENTS_BETWEEN_YIELDS - 1 {
                 tokio::task::yield_now().await; // requests are served on the same thread

@@ -307,6 +307,10 @@ impl ReadDatabase for NamedReader {
         self.name(self.reader.document(collection, id))
     }
 
+    fn documents(&self, keys: Vec<(&'static str, i64)>) -> ReadFuture<'_, Vec<Option<Document>>> {
+        self.name(self.reader.documents(keys))
+    }
+
     fn first(&self, lookup: Lookup) -> ReadFuture<'_, Vec<i64>> {
         self.name(self.reader.first(lookup))
     }

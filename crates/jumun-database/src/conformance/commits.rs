@@ -27,7 +27,11 @@ pub async fn a_commit_does_all_of_it(home: &impl Home) {
 
     assert_eq!(receipt.sequences, [(0, 1), (0, 2)]);
     let expected = Document { id: 7, version: 1, shown: true, body: body.to_string() };
-    assert_eq!(database.document("orders", 7).await.unwrap(), Some(expected));
+    assert_eq!(database.document("orders", 7).await.unwrap().as_ref(), Some(&expected));
+    let (found, keys) =
+        (Some(expected), vec![("menus", 7), ("orders", 8), ("orders", 7), ("others", 7), ("orders", 7)]);
+    let several = database.documents(keys).await.unwrap();
+    assert_eq!(several, [None, None, found.clone(), None, found], "each in its place");
     assert_eq!(database.document("orders", 8).await.unwrap(), None);
     assert_eq!(database.document("menus", 7).await.unwrap(), None);
     assert_eq!(database.request(asked.id).await.unwrap().as_ref(), Some(&asked));

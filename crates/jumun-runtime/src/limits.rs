@@ -157,9 +157,12 @@ pub const SYNC_EVERY: Duration = Duration::from_secs(1);
 
 // ---- events: consumer
 
-/// The shortest interval between two batches of a consumer, unless one is full: what is published meanwhile is applied in one
-/// commit.
-pub const BATCH_EVERY: Duration = Duration::from_millis(10);
+/// The shortest interval between two batches of a consumer, after a batch of few and of many events: what is published
+/// meanwhile is applied in one commit. After a full batch the next one follows at once.
+pub const BATCH_EVERY: (Duration, Duration) = (Duration::from_millis(10), Duration::from_millis(20));
+
+/// A batch of many events.
+pub const BATCH_OF_MANY: u32 = 64;
 
 /// Events that a consumer applies before it yields the thread to requests.
 pub const EVENTS_BETWEEN_YIELDS: usize = 32;

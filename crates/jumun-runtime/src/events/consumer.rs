@@ -24,8 +24,8 @@ use crate::{
     crash,
     intake::turns::QueueKey,
     limits::{
-        BATCH_EVERY, BUSY_PAUSE, DATABASE_PAUSE, EVENTS_AT_ONCE, EVENTS_BETWEEN_YIELDS, IDLE_PAUSE, LAG_EVERY,
-        PARKED_KEYS_MAX, POSITIONS_EVERY, STALL_LOGGED_EVERY, STALL_SHOWN_FOR,
+        BATCH_EVERY, BATCH_OF_MANY, BUSY_PAUSE, DATABASE_PAUSE, EVENTS_AT_ONCE, EVENTS_BETWEEN_YIELDS, IDLE_PAUSE,
+        LAG_EVERY, PARKED_KEYS_MAX, POSITIONS_EVERY, STALL_LOGGED_EVERY, STALL_SHOWN_FOR,
     },
     panic_text,
     reading::Reading,
@@ -284,9 +284,11 @@ impl Worker {
             let began = Instant::now();
             match self.poll_and_apply().await {
                 Ok(EVENTS_AT_ONCE..) => pause = BUSY_PAUSE,
-                Ok(1..) => {
+                Ok(events @ 1..) => {
                     pause = BUSY_PAUSE;
-                    tokio::time::sleep_until(began + BATCH_EVERY).await;
+                    let (after_few, after_many) = BATCH_EVERY;
+                    let every = if events < BATCH_OF_MANY { after_few } else { after_many };
+                    tokio::time::sleep_until(began + every).await;
                 }
                 Ok(0) => {
                     tokio::time::sleep(pause).await;

@@ -27,7 +27,7 @@ pub(super) struct Sender {
 
 /// A message that the sender was given.
 struct Handed {
-    body: String,
+    body: Arc<str>,
     is_refused: bool,
 }
 

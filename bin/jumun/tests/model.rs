@@ -109,7 +109,7 @@ fn the_model_tells_who_does_what() {
     let ask = &service("order")["asks"][0];
     assert_eq!(
         (ask["command"].as_str(), ask["undo"].as_str(), ask["delayed"].as_bool()),
-        (Some("Pay"), Some("Void"), Some(true))
+        (Some("Pay"), Some("GiveBack"), Some(true))
     );
     let sender = &service("notification")["asks"][0];
     assert_eq!((sender["external"].as_str(), sender["undo"].is_null()), (Some("sender"), true));

@@ -8,7 +8,13 @@ use std::{any::TypeId, collections::BTreeMap, fmt};
 #[derive(Debug)]
 pub struct Case<'a> {
     key: i64,
-    rows: BTreeMap<TypeId, Vec<&'a str>>,
+    rows: BTreeMap<TypeId, Vec<Row<'a>>>,
+}
+
+#[derive(Debug)]
+struct Row<'a> {
+    body: &'a str,
+    is_shown: fn(&str) -> bool,
 }
 
 impl<'a> Case<'a> {
@@ -20,7 +26,7 @@ impl<'a> Case<'a> {
     /// Adds a row of a resource.
     #[must_use]
     pub fn with(mut self, resource: &ResourceModel, body: &'a str) -> Self {
-        self.rows.entry(resource.type_id).or_default().push(body);
+        self.rows.entry(resource.type_id).or_default().push(Row { body, is_shown: resource.is_shown });
         self
     }
 
@@ -36,8 +42,17 @@ impl<'a> Case<'a> {
 
     /// The rows of a type, hidden ones included, in the order of their ids.
     pub fn rows<T: DeserializeOwned + 'static>(&self) -> impl Iterator<Item = T> {
-        let bodies = self.rows.get(&TypeId::of::<T>()).into_iter().flatten();
-        bodies.filter_map(|body| serde_json::from_str(body).ok())
+        self.stored::<T>().filter_map(|row| serde_json::from_str(row.body).ok())
+    }
+
+    /// The row of a type, if clients see it.
+    pub fn shown<T: DeserializeOwned + 'static>(&self) -> Option<T> {
+        let row = self.stored::<T>().next().filter(|row| (row.is_shown)(row.body))?;
+        serde_json::from_str(row.body).ok()
+    }
+
+    fn stored<T: 'static>(&self) -> impl Iterator<Item = &Row<'a>> {
+        self.rows.get(&TypeId::of::<T>()).into_iter().flatten()
     }
 }
 

@@ -31,18 +31,18 @@
 //! use jumun::prelude::*;
 //! use jumun::{Resource, Service, System, SystemModel};
 //!
-//! /// The state of an order: a document that clients see.
-//! #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
-//! struct Order {
-//!     id: Id<Order>,
-//!     item: Name,
-//!     canceled: bool,
-//! }
+//! jumun::documents! {
+//!     /// The state of an order: a document that clients see.
+//!     struct Order {
+//!         id: Id<Order>,
+//!         item: Name,
+//!         canceled: bool,
+//!     }
 //!
-//! /// What a client posts.
-//! #[derive(Debug, Clone, Deserialize, JsonSchema)]
-//! struct Basket {
-//!     item: Name,
+//!     /// What a client posts.
+//!     struct Basket {
+//!         item: Name,
+//!     }
 //! }
 //!
 //! #[derive(Debug, Clone)]
@@ -154,8 +154,8 @@
 //!
 //! # Where to start
 //!
-//! Read [`Aggregate`], then [`published_language!`], [`Context`] and [`Resource`]; test with [`given`] and [`saga`]. The
-//! [`prelude`] is what the file of an aggregate or a view imports. What is behind [`SystemModel`] is for runtimes.
+//! Read [`Aggregate`], then [`documents!`], [`published_language!`], [`Context`] and [`Resource`]; test with [`given`] and
+//! [`saga`]. The [`prelude`] is what the file of an aggregate or a view imports. What is behind [`SystemModel`] is for runtimes.
 
 mod aggregate;
 mod ask;
@@ -164,6 +164,7 @@ mod behaviour;
 mod check;
 mod decimal;
 mod describe;
+mod document;
 mod event;
 mod first;
 mod folding;

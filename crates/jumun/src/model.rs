@@ -149,7 +149,7 @@ pub struct ResourceModel {
     pub(crate) missing_fields: Vec<&'static str>,
     pub(crate) type_id: TypeId,
     pub(crate) is_readable: fn(&str) -> bool,
-    /// Whether clients see a document of the aggregate.
+    /// Whether clients see a document.
     pub(crate) is_shown: fn(&str) -> bool,
 }
 

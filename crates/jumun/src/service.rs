@@ -189,7 +189,8 @@ pub struct ReadModel<V> {
 impl<V: View> ReadModel<V> {
     /// A view at a path.
     pub fn at(path: &'static str) -> Self {
-        Self { model: resource_model::<V>(path), kind: PhantomData }
+        let is_shown = |body: &str| serde_json::from_str::<V>(body).is_ok_and(|row| row.shown());
+        Self { model: ResourceModel { is_shown, ..resource_model::<V>(path) }, kind: PhantomData }
     }
 
     /// See [`Resource::find_by`].

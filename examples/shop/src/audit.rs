@@ -3,14 +3,14 @@
 use crate::order::{Order, Stage};
 use crate::payment::Payment;
 use crate::receipt::Receipt;
-use jumun::{Case, Findings, View};
+use jumun::{Case, Findings};
 
 /// There is money if and only if there is an order that is not cancelled, and the receipt agrees.
 pub fn audit(case: &Case<'_>) -> Findings {
     let mut findings = Findings::default();
     let order = case.row::<Order>();
     let payment = case.row::<Payment>();
-    let receipt = case.row::<Receipt>().filter(View::shown);
+    let receipt = case.shown::<Receipt>();
 
     let standing = order.as_ref().filter(|order| order.stage == Stage::Ordered);
     let held = payment.as_ref().filter(|payment| !payment.returned);

@@ -10,7 +10,7 @@ pub mod receipt;
 
 use jumun::{LoadLine, ReadModel, Resource, Service, System, SystemModel};
 use order::Order;
-use payment::{PAY, Pay, Payment};
+use payment::{PAY, Payment};
 use receipt::Receipt;
 
 /// The system. Routes, tables, subscriptions and checks derive from the types.
@@ -20,7 +20,7 @@ pub fn system() -> SystemModel {
         .on_delete(order::Command::Cancel);
     let payments = Resource::<Payment>::at("/payments").on_ask(
         &PAY,
-        Pay::about,
+        |pay| pay.order.cast(),
         payment::Command::Take,
         payment::Command::Return,
     );

@@ -4,13 +4,20 @@ use crate::events::{Event, EventKind as On};
 use crate::payment::{PAY, Pay};
 use jumun::prelude::*;
 
-/// What a customer ordered: the document that clients read.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
-pub struct Order {
-    pub id: Id<Order>,
-    pub item: Name,
-    pub price: Won,
-    pub stage: Stage,
+jumun::documents! {
+    /// What a customer ordered: the document that clients read.
+    pub struct Order {
+        pub id: Id<Order>,
+        pub item: Name,
+        pub price: Won,
+        pub stage: Stage,
+    }
+
+    /// What a customer sends.
+    pub struct Basket {
+        pub item: Name,
+        pub price: Won,
+    }
 }
 
 /// How far an order is. It only rises.
@@ -20,13 +27,6 @@ pub struct Order {
 pub enum Stage {
     Ordered,
     Canceled,
-}
-
-/// What a customer sends.
-#[derive(Debug, Clone, Deserialize, JsonSchema)]
-pub struct Basket {
-    pub item: Name,
-    pub price: Won,
 }
 
 /// What can be wanted of an order.

@@ -8,31 +8,24 @@ use jumun::prelude::*;
 /// The question of an order to the payment service.
 pub const PAY: Ask<Pay, Payment> = Ask::post("payment", "/payments");
 
-/// Take this amount for this order.
-#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
-pub struct Pay {
-    pub order: Id<Order>,
-    pub amount: Won,
-}
-
-impl Pay {
-    /// The payment that the question is about. It has the order's id.
-    pub fn about(&self) -> Id<Payment> {
-        self.order.cast()
+jumun::documents! {
+    /// Take this amount for this order.
+    pub struct Pay {
+        pub order: Id<Order>,
+        pub amount: Won,
     }
-}
 
-/// The money of one order.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
-pub struct Payment {
-    pub id: Id<Payment>,
-    pub amount: Won,
-    pub returned: bool,
+    /// The money of one order.
+    pub struct Payment {
+        pub id: Id<Payment>,
+        pub amount: Won,
+        pub returned: bool,
+    }
 }
 
 impl Answers<Pay> for Payment {
     fn answers(&self, pay: &Pay) -> bool {
-        self.id == pay.about() && self.amount == pay.amount && !self.returned
+        self.id == pay.order.cast() && self.amount == pay.amount && !self.returned
     }
 }
 

@@ -4,13 +4,15 @@ use crate::events::{Event, EventKind as On};
 use crate::order::Stage;
 use jumun::prelude::*;
 
-/// A row of the view.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
-pub struct Receipt {
-    pub id: i64,
-    pub item: Option<Name>,
-    pub stage: Option<Stage>,
-    pub paid: Option<Won>,
+jumun::documents! {
+    /// A row of the view.
+    #[derive(Default)]
+    pub struct Receipt {
+        pub id: i64,
+        pub item: Option<Name>,
+        pub stage: Option<Stage>,
+        pub paid: Option<Won>,
+    }
 }
 
 impl View for Receipt {
@@ -21,9 +23,7 @@ impl View for Receipt {
     fn row(id: i64) -> Self {
         Self {
             id,
-            item: None,
-            stage: None,
-            paid: None,
+            ..Self::default()
         }
     }
 

@@ -37,7 +37,7 @@ fn pay() -> Pay {
 
 fn payment(returned: bool) -> Payment {
     Payment {
-        id: pay().about(),
+        id: pay().order.cast(),
         amount: price(),
         returned,
     }

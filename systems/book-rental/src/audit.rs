@@ -5,7 +5,7 @@ use crate::delivery::{Delivery, DeliveryStatus};
 use crate::hold::{Hold, HoldStatus};
 use crate::rental::{Rental, RentalStatus};
 use crate::rental_view::RentalView;
-use jumun::{Case, Findings, View};
+use jumun::{Case, Findings};
 
 /// Copies that shops own: bought in less those written off.
 pub const OWNED: &str = "copies owned";
@@ -24,7 +24,7 @@ pub fn audit(case: &Case<'_>) -> Findings {
     }
     let hold = case.row::<Hold>();
     let delivery = case.row::<Delivery>();
-    let view = case.row::<RentalView>().filter(RentalView::shown);
+    let view = case.shown::<RentalView>();
     let Some(rental) = case.row::<Rental>() else {
         if hold.is_some_and(|hold| hold.status != HoldStatus::Voided) {
             findings.violation("there is no rental, but copies are held for it");
@@ -46,10 +46,11 @@ pub fn audit(case: &Case<'_>) -> Findings {
         Some(hold) if hold.status != held => {
             findings.violation(format_args!("the rental is {:?}, its copies are {:?}", rental.status, hold.status));
         }
-        Some(hold) if (hold.book_id, hold.qty, hold.price) != (rental.wish.book_id, rental.wish.qty, rental.price) => {
-            findings.violation("the rental holds other copies than were rented");
+        Some(Hold { taken, .. }) => {
+            if (taken.book_id, taken.qty, taken.price) != (rental.wish.book_id, rental.wish.qty, rental.price) {
+                findings.violation("the rental holds other copies than were rented");
+            }
         }
-        Some(_) => {}
         None => findings.violation("the rental holds no copies"),
     }
     let delivered = delivery.map(|delivery| delivery.status);

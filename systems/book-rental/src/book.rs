@@ -6,85 +6,71 @@ use jumun::prelude::*;
 /// Ask whether there is a book. It changes nothing.
 pub const LOOK: Ask<Look, Book> = Ask::post("book", "/books");
 
-/// The book that may be there.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase")]
-pub struct Look {
-    /// The book.
-    pub book_id: Id<Book>,
-}
-
-impl Look {
-    /// The question is about the book.
-    pub fn about(&self) -> Id<Book> {
-        self.book_id
+jumun::documents! {
+    /// The book that may be there.
+    pub struct Look {
+        /// The book.
+        pub book_id: Id<Book>,
     }
-}
 
-/// A book.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase")]
-pub struct Book {
-    /// The id.
-    pub id: Id<Book>,
-    /// The title.
-    pub name: Name,
-    /// The price of renting one copy.
-    pub price: Won,
-    /// The number of copies on the shelf.
-    pub stock: Count,
-    /// The number of copies that the shop owns: on the shelf or held by rentals.
-    pub owned: Count,
-    /// Where its picture is.
-    pub image_url: Option<Name>,
+    /// A book.
+    pub struct Book {
+        /// The id.
+        pub id: Id<Book>,
+        /// The title.
+        pub name: Name,
+        /// The price of renting one copy.
+        pub price: Won,
+        /// The number of copies on the shelf.
+        pub stock: Count,
+        /// The number of copies that the shop owns: on the shelf or held by rentals.
+        pub owned: Count,
+        /// Where its picture is.
+        pub image_url: Option<Name>,
+    }
+
+    /// What makes a book.
+    pub struct NewBook {
+        /// The title.
+        pub name: Name,
+        /// The price of renting one copy.
+        pub price: Won,
+        /// The number of copies; none by default.
+        #[serde(default)]
+        pub stock: Count,
+        /// Where its picture is.
+        pub image_url: Option<Name>,
+    }
+
+    /// What changes of a book; the rest stays.
+    #[derive(Default)]
+    pub struct Change {
+        /// The title.
+        pub name: Option<Name>,
+        /// The price of renting one copy, for later rentals.
+        pub price: Option<Won>,
+        /// The number of copies on the shelf. More are bought in, fewer are written off; rentals keep what they hold.
+        pub stock: Option<Count>,
+        /// Where its picture is.
+        pub image_url: Option<Name>,
+    }
+
+    /// Copies are bought in, or written off.
+    pub struct StockAdded {
+        /// The book.
+        pub book_id: Id<Book>,
+        /// The number of copies; negative where they are written off.
+        pub qty: i64,
+        /// The book after that.
+        #[serde(flatten)]
+        pub book: Book,
+    }
 }
 
 impl Answers<Look> for Book {
     fn answers(&self, look: &Look) -> bool {
         self.id == look.book_id
     }
-}
-
-/// What makes a book.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase")]
-pub struct NewBook {
-    /// The title.
-    pub name: Name,
-    /// The price of renting one copy.
-    pub price: Won,
-    /// The number of copies; none by default.
-    #[serde(default)]
-    pub stock: Count,
-    /// Where its picture is.
-    pub image_url: Option<Name>,
-}
-
-/// What changes of a book; the rest stays.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase")]
-pub struct Change {
-    /// The title.
-    pub name: Option<Name>,
-    /// The price of renting one copy, for later rentals.
-    pub price: Option<Won>,
-    /// The number of copies on the shelf. More are bought in, fewer are written off; rentals keep what they hold.
-    pub stock: Option<Count>,
-    /// Where its picture is.
-    pub image_url: Option<Name>,
-}
-
-/// Copies are bought in, or written off.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase")]
-pub struct StockAdded {
-    /// The book.
-    pub book_id: Id<Book>,
-    /// The number of copies; negative where they are written off.
-    pub qty: i64,
-    /// The book after that.
-    #[serde(flatten)]
-    pub book: Book,
 }
 
 /// The commands of a book.

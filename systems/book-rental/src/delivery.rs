@@ -4,22 +4,22 @@ use crate::events::{Event, EventKind as On};
 use crate::rental::{Rental, Wish};
 use jumun::prelude::*;
 
-/// The delivery of one rental.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase")]
-pub struct Delivery {
-    /// The rental's id.
-    pub id: Id<Delivery>,
-    /// The rental.
-    pub rental_id: Id<Rental>,
-    /// The customer.
-    pub customer_id: Option<Reference>,
-    /// The customer's name.
-    pub customer_name: Option<Name>,
-    /// The number of copies.
-    pub qty: Quantity,
-    /// Its status.
-    pub status: DeliveryStatus,
+jumun::documents! {
+    /// The delivery of one rental.
+    pub struct Delivery {
+        /// The rental's id.
+        pub id: Id<Delivery>,
+        /// The rental.
+        pub rental_id: Id<Rental>,
+        /// The customer.
+        pub customer_id: Option<Reference>,
+        /// The customer's name.
+        pub customer_name: Option<Name>,
+        /// The number of copies.
+        pub qty: Quantity,
+        /// Its status.
+        pub status: DeliveryStatus,
+    }
 }
 
 /// The status of a delivery. It only rises, in this order.

@@ -8,49 +8,59 @@ use jumun::prelude::*;
 /// Take copies from stock before they are rented.
 pub const TAKE: Ask<Take, Hold> = Ask::post("book", "/holds");
 
-/// The copies to take, and the rental that they are for.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase")]
-pub struct Take {
-    /// The rental.
-    pub rental_id: Id<Rental>,
-    /// The book.
-    pub book_id: Id<Book>,
-    /// The number of copies.
-    pub qty: Quantity,
-}
-
-impl Take {
-    /// The hold has the rental's id.
-    pub fn about(&self) -> Id<Hold> {
-        self.rental_id.cast()
+jumun::documents! {
+    /// The copies to take, and the rental that they are for.
+    pub struct Take {
+        /// The rental.
+        pub rental_id: Id<Rental>,
+        /// The book.
+        pub book_id: Id<Book>,
+        /// The number of copies.
+        pub qty: Quantity,
     }
-}
 
-/// The copies of one rental.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase")]
-pub struct Hold {
-    /// The rental's id.
-    pub id: Id<Hold>,
-    /// The rental.
-    pub rental_id: Id<Rental>,
-    /// The book.
-    pub book_id: Id<Book>,
-    /// Its title.
-    pub book_name: Name,
-    /// The number of copies.
-    pub qty: Quantity,
-    /// The price of all copies.
-    pub price: Won,
-    /// Where the copies are.
-    pub status: HoldStatus,
+    /// The copies of one rental.
+    pub struct Hold {
+        /// The rental's id.
+        pub id: Id<Hold>,
+        /// What was taken from stock.
+        #[serde(flatten)]
+        pub taken: StockTaken,
+        /// Where the copies are.
+        pub status: HoldStatus,
+    }
+
+    /// Copies are taken for a rental.
+    pub struct StockTaken {
+        /// The rental.
+        pub rental_id: Id<Rental>,
+        /// The book.
+        pub book_id: Id<Book>,
+        /// Its title.
+        pub book_name: Name,
+        /// The number of copies.
+        pub qty: Quantity,
+        /// The price of all copies.
+        pub price: Won,
+    }
+
+    /// The copies of a rental are back.
+    pub struct StockReturned {
+        /// The rental.
+        pub rental_id: Id<Rental>,
+        /// The book.
+        pub book_id: Id<Book>,
+        /// The number of copies.
+        pub qty: Quantity,
+        /// Whether there was no rental.
+        pub status: HoldStatus,
+    }
 }
 
 impl Answers<Take> for Hold {
     fn answers(&self, take: &Take) -> bool {
-        let Take { rental_id, book_id, qty } = *take;
-        (self.rental_id, self.book_id, self.qty, self.status) == (rental_id, book_id, qty, HoldStatus::Held)
+        let StockTaken { rental_id, book_id, qty, .. } = self.taken;
+        (rental_id, book_id, qty, self.status) == (take.rental_id, take.book_id, take.qty, HoldStatus::Held)
     }
 }
 
@@ -64,36 +74,6 @@ pub enum HoldStatus {
     Returned,
     /// Back in stock: there was no rental.
     Voided,
-}
-
-/// Copies are taken for a rental.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase")]
-pub struct StockTaken {
-    /// The rental.
-    pub rental_id: Id<Rental>,
-    /// The book.
-    pub book_id: Id<Book>,
-    /// Its title.
-    pub book_name: Name,
-    /// The number of copies.
-    pub qty: Quantity,
-    /// The price of all copies.
-    pub price: Won,
-}
-
-/// The copies of a rental are back.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase")]
-pub struct StockReturned {
-    /// The rental.
-    pub rental_id: Id<Rental>,
-    /// The book.
-    pub book_id: Id<Book>,
-    /// The number of copies.
-    pub qty: Quantity,
-    /// Whether there was no rental.
-    pub status: HoldStatus,
 }
 
 /// The commands of a hold.
@@ -118,7 +98,7 @@ impl Aggregate for Hold {
 
     fn decide(hold: Option<&Hold>, command: Command, ctx: &Context<'_, Hold>) -> Decision<Event> {
         let put_back = |hold: &Hold, status| {
-            let Hold { rental_id, book_id, qty, .. } = *hold;
+            let StockTaken { rental_id, book_id, qty, .. } = hold.taken;
             emit(Event::StockReturned(StockReturned { rental_id, book_id, qty, status }))
         };
         match (command, hold) {
@@ -142,9 +122,7 @@ impl Aggregate for Hold {
     fn evolve(hold: Option<Hold>, event: &Event) -> Option<Hold> {
         match event {
             Event::StockTaken(taken) => {
-                let StockTaken { rental_id, book_id, book_name, qty, price } = taken.clone();
-                let (id, status) = (rental_id.cast(), HoldStatus::Held);
-                Some(Hold { id, rental_id, book_id, book_name, qty, price, status })
+                Some(Hold { id: taken.rental_id.cast(), taken: taken.clone(), status: HoldStatus::Held })
             }
             Event::StockReturned(returned) => hold.map(|hold| Hold { status: returned.status, ..hold }),
             _ => hold,

@@ -13,9 +13,9 @@ pub mod rental;
 pub mod rental_view;
 pub mod reserve;
 
-use book::{Book, LOOK, Look};
+use book::{Book, LOOK};
 use delivery::Delivery;
-use hold::{Hold, TAKE, Take};
+use hold::{Hold, TAKE};
 use jumun::{LoadLine, ReadModel, Resource, Service, System, SystemModel};
 use rental::Rental;
 use rental_view::RentalView;
@@ -25,11 +25,16 @@ use reserve::{PLACES, QUEUE, Reserve};
 pub fn system() -> SystemModel {
     let book = Resource::<Book>::at("/books").on_post(book::Command::Add).on_patch(book::Command::Change).on_inquiry(
         &LOOK,
-        Look::about,
+        |look| look.book_id,
         |_| book::Command::Look,
         book::Command::Forget,
     );
-    let hold = Resource::<Hold>::at("/holds").on_ask(&TAKE, Take::about, hold::Command::Take, hold::Command::Void);
+    let hold = Resource::<Hold>::at("/holds").on_ask(
+        &TAKE,
+        |take| take.rental_id.cast(),
+        hold::Command::Take,
+        hold::Command::Void,
+    );
     let rental = Resource::<Rental>::at("/rentals")
         .alias("/rental")
         .on_post(rental::Command::Rent)

@@ -3,38 +3,36 @@
 
 use crate::book::Book;
 use crate::events::{Event, EventKind as On};
-use crate::hold::{TAKE, Take};
+use crate::hold::{StockTaken, TAKE, Take};
 use jumun::prelude::*;
 
-/// What a customer rented, and its status.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase")]
-pub struct Rental {
-    /// The id, which hold, delivery and view share.
-    pub id: Id<Rental>,
-    /// What was rented.
-    #[serde(flatten)]
-    pub wish: Wish,
-    /// The title of the book.
-    pub book_name: Name,
-    /// The price of all copies.
-    pub price: Won,
-    /// Its status.
-    pub status: RentalStatus,
-}
+jumun::documents! {
+    /// What a customer rented, and its status.
+    pub struct Rental {
+        /// The id, which hold, delivery and view share.
+        pub id: Id<Rental>,
+        /// What was rented.
+        #[serde(flatten)]
+        pub wish: Wish,
+        /// The title of the book.
+        pub book_name: Name,
+        /// The price of all copies.
+        pub price: Won,
+        /// Its status.
+        pub status: RentalStatus,
+    }
 
-/// What the customer sends.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase")]
-pub struct Wish {
-    /// The book.
-    pub book_id: Id<Book>,
-    /// The number of copies.
-    pub qty: Quantity,
-    /// The customer.
-    pub customer_id: Option<Reference>,
-    /// The customer's name.
-    pub customer_name: Option<Name>,
+    /// What the customer sends.
+    pub struct Wish {
+        /// The book.
+        pub book_id: Id<Book>,
+        /// The number of copies.
+        pub qty: Quantity,
+        /// The customer.
+        pub customer_id: Option<Reference>,
+        /// The customer's name.
+        pub customer_name: Option<Name>,
+    }
 }
 
 /// The status of a rental. It only rises, in this order.
@@ -77,8 +75,8 @@ impl Aggregate for Rental {
         use RentalStatus::{Canceled, Rented, Returned};
         match (command, rental) {
             (Command::Rent(wish), None) => {
-                let hold = ctx.ask(&TAKE, Take { rental_id: ctx.id, book_id: wish.book_id, qty: wish.qty })?;
-                let (book_name, price) = (hold.book_name, hold.price);
+                let take = Take { rental_id: ctx.id, book_id: wish.book_id, qty: wish.qty };
+                let StockTaken { book_name, price, .. } = ctx.ask(&TAKE, take)?.taken;
                 emit(Event::Rented(Rental { id: ctx.id, wish, book_name, price, status: Rented }))
             }
             (Command::Rent(_), Some(_)) => conflict("this rental was made already"),

@@ -6,28 +6,29 @@ use crate::events::{Event, EventKind as On};
 use crate::rental::{Rental, RentalStatus};
 use jumun::prelude::*;
 
-/// What the customer sees of a rental. Each status comes from one service.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase")]
-pub struct RentalView {
-    /// The rental's id.
-    pub id: i64,
-    /// The rental.
-    pub rental_id: i64,
-    /// The book. None: `Rented` has not arrived yet.
-    pub book_id: Option<Id<Book>>,
-    /// Its title.
-    pub book_name: Option<Name>,
-    /// The number of copies.
-    pub qty: Option<Quantity>,
-    /// The price of all copies.
-    pub price: Option<Won>,
-    /// The customer.
-    pub customer_id: Option<Reference>,
-    /// The status of the rental.
-    pub rental_status: Option<RentalStatus>,
-    /// The status of the delivery.
-    pub delivery_status: Option<DeliveryStatus>,
+jumun::documents! {
+    /// What the customer sees of a rental. Each status comes from one service.
+    #[derive(Default)]
+    pub struct RentalView {
+        /// The rental's id.
+        pub id: i64,
+        /// The rental.
+        pub rental_id: i64,
+        /// The book. None: `Rented` has not arrived yet.
+        pub book_id: Option<Id<Book>>,
+        /// Its title.
+        pub book_name: Option<Name>,
+        /// The number of copies.
+        pub qty: Option<Quantity>,
+        /// The price of all copies.
+        pub price: Option<Won>,
+        /// The customer.
+        pub customer_id: Option<Reference>,
+        /// The status of the rental.
+        pub rental_status: Option<RentalStatus>,
+        /// The status of the delivery.
+        pub delivery_status: Option<DeliveryStatus>,
+    }
 }
 
 impl RentalView {
@@ -47,17 +48,7 @@ impl View for RentalView {
         &[On::Rented, On::RentalCanceled, On::BookReturned, On::DeliveryCreated, On::DeliveryCanceled];
 
     fn row(id: i64) -> Self {
-        Self {
-            id,
-            rental_id: id,
-            book_id: None,
-            book_name: None,
-            qty: None,
-            price: None,
-            customer_id: None,
-            rental_status: None,
-            delivery_status: None,
-        }
+        Self { id, rental_id: id, ..Self::default() }
     }
 
     fn fold(&mut self, event: &Event) {

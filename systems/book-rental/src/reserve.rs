@@ -11,22 +11,33 @@ pub const QUEUE: Index = &["bookId", "status"];
 /// The places of a customer in it.
 pub const PLACES: Index = &["bookId", "customerId", "status"];
 
-/// A customer who waits for a book.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase")]
-pub struct Reserve {
-    /// The id: who has waited longer has a smaller one.
-    pub id: Id<Reserve>,
-    /// What the customer waits for.
-    #[serde(flatten)]
-    pub wish: Wish,
-    /// Its status.
-    pub status: ReserveStatus,
-    /// When a copy was offered.
-    pub ready_dt: Option<Time>,
-    /// Why it was cancelled, if the customer did not.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub reason: Option<Reason>,
+jumun::documents! {
+    /// A customer who waits for a book.
+    pub struct Reserve {
+        /// The id: who has waited longer has a smaller one.
+        pub id: Id<Reserve>,
+        /// What the customer waits for.
+        #[serde(flatten)]
+        pub wish: Wish,
+        /// Its status.
+        pub status: ReserveStatus,
+        /// When a copy was offered.
+        pub ready_dt: Option<Time>,
+        /// Why it was cancelled, if the customer did not.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        pub reason: Option<Reason>,
+    }
+
+    /// What the customer sends.
+    pub struct Wish {
+        /// The book.
+        pub book_id: Id<Book>,
+        /// The number of copies; one by default.
+        #[serde(default = "one")]
+        pub qty: Quantity,
+        /// The customer. Without it no rental fulfils the reservation.
+        pub customer_id: Option<Reference>,
+    }
 }
 
 /// Why a reservation was cancelled.
@@ -42,19 +53,6 @@ pub enum Reason {
 pub struct Settings {
     /// How long an offer holds until it passes on.
     pub hold_for: TimeLimit,
-}
-
-/// What the customer sends.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase")]
-pub struct Wish {
-    /// The book.
-    pub book_id: Id<Book>,
-    /// The number of copies; one by default.
-    #[serde(default = "one")]
-    pub qty: Quantity,
-    /// The customer. Without it no rental fulfils the reservation.
-    pub customer_id: Option<Reference>,
 }
 
 const fn one() -> Quantity {

@@ -365,7 +365,7 @@ proptest! {
             let held: i64 = (1..8)
                 .filter_map(|rental| given::<Hold>(history.clone()).state(rental))
                 .filter(|hold| hold.status == HoldStatus::Held)
-                .map(|hold| hold.qty.get())
+                .map(|hold| hold.taken.qty.get())
                 .sum();
             prop_assert!(stock >= 0);
             prop_assert_eq!(stock + held, owned);

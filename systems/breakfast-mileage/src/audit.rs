@@ -4,7 +4,7 @@ use crate::mileage::{Mileage, MileageStatus, MileageView};
 use crate::order::{Order, OrderStatus};
 use crate::payment::{Pay, PayStatus};
 use jumun::payments::{MONEY_IN, REFUNDED, STANDING, VOIDED};
-use jumun::{Aggregate, Case, Findings, Won};
+use jumun::{Case, Findings, Won};
 
 /// An order that is not cancelled has a payment of the same amount, a cancelled one a cancelled payment. Without an order
 /// only direct payments stand. Mileage stands exactly if its payment does, with amount × rate points; the view agrees.
@@ -14,7 +14,7 @@ pub fn audit(case: &Case<'_>) -> Findings {
     if let Some(pay) = &pay {
         findings.add(MONEY_IN, pay.amount.get());
     }
-    match case.row::<Order>().filter(Order::shown) {
+    match case.shown::<Order>() {
         Some(order) => ordered(&order, pay.as_ref(), &mut findings),
         None => without_order(pay.as_ref(), &mut findings),
     }

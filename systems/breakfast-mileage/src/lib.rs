@@ -10,9 +10,9 @@ pub mod order;
 pub mod payment;
 
 use jumun::{LoadLine, ReadModel, Resource, Service, System, SystemModel, payments};
-use mileage::{EARN, Earn, Mileage, MileageView};
+use mileage::{EARN, Mileage, MileageView};
 use order::Order;
-use payment::{PAY, Pay, PayForOrder};
+use payment::{PAY, Pay};
 
 /// The system.
 pub fn system() -> SystemModel {
@@ -22,11 +22,11 @@ pub fn system() -> SystemModel {
     let payment = Resource::<Pay>::at("/pays")
         .ids(2, 2)
         .on_post(payment::Command::PayDirectly)
-        .on_ask(&PAY, PayForOrder::about, payment::Command::PayForOrder, payment::Command::Void)
+        .on_ask(&PAY, |pay| pay.order_id.cast(), payment::Command::PayForOrder, payment::Command::GiveBack)
         .on_delete(payment::Command::Cancel)
         .find_by("orderId");
     let mileage = Resource::<Mileage>::at("/mileages")
-        .on_ask(&EARN, Earn::about, mileage::Command::Earn, mileage::Command::Remove)
+        .on_ask(&EARN, |earn| earn.pay_id.cast(), mileage::Command::Earn, mileage::Command::Remove)
         .find_by("payId");
     let view = ReadModel::<MileageView>::at("/mileageViews").find_by("payId");
 

@@ -8,42 +8,33 @@ use jumun::prelude::*;
 /// Earn mileage before a payment is taken.
 pub const EARN: Ask<Earn, Mileage> = Ask::post("mileage", "/mileages");
 
-/// The payment, and what it counts.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase")]
-pub struct Earn {
-    /// The payment.
-    pub pay_id: Id<Pay>,
-    /// The order that the payment names, if any.
-    pub order_id: Option<Id<Order>>,
-    /// The amount: the points at a rate of 1.
-    pub cnt: Won,
-}
-
-impl Earn {
-    /// The mileage has the payment's id.
-    pub fn about(&self) -> Id<Mileage> {
-        self.pay_id.cast()
+jumun::documents! {
+    /// The payment, and what it counts.
+    pub struct Earn {
+        /// The payment.
+        pub pay_id: Id<Pay>,
+        /// The order that the payment names, if any.
+        pub order_id: Option<Id<Order>>,
+        /// The amount: the points at a rate of 1.
+        pub cnt: Won,
     }
-}
 
-/// The mileage of one payment.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase")]
-pub struct Mileage {
-    /// The payment's id.
-    pub id: Id<Mileage>,
-    /// The payment.
-    pub pay_id: Id<Pay>,
-    /// The order that the payment names, if any.
-    pub order_id: Option<Id<Order>>,
-    /// The points that it earned.
-    pub cnt: i64,
-    /// The points for each won when it was earned.
-    #[serde(default = "one")]
-    pub rate: u8,
-    /// Its status.
-    pub status: MileageStatus,
+    /// The mileage of one payment.
+    pub struct Mileage {
+        /// The payment's id.
+        pub id: Id<Mileage>,
+        /// The payment.
+        pub pay_id: Id<Pay>,
+        /// The order that the payment names, if any.
+        pub order_id: Option<Id<Order>>,
+        /// The points that it earned.
+        pub cnt: i64,
+        /// The points for each won when it was earned.
+        #[serde(default = "one")]
+        pub rate: u8,
+        /// Its status.
+        pub status: MileageStatus,
+    }
 }
 
 impl Answers<Earn> for Mileage {
@@ -113,20 +104,20 @@ impl Aggregate for Mileage {
     }
 }
 
-/// What a customer sees of the mileage of a payment.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase")]
-pub struct MileageView {
-    /// The payment's id.
-    pub id: i64,
-    /// The payment.
-    pub pay_id: i64,
-    /// The order that the payment names, if any.
-    pub order_id: Option<Id<Order>>,
-    /// The points that count: 0 once they are removed.
-    pub cnt: i64,
-    /// The status of the mileage.
-    pub status: MileageStatus,
+jumun::documents! {
+    /// What a customer sees of the mileage of a payment.
+    pub struct MileageView {
+        /// The payment's id.
+        pub id: i64,
+        /// The payment.
+        pub pay_id: i64,
+        /// The order that the payment names, if any.
+        pub order_id: Option<Id<Order>>,
+        /// The points that count: 0 once they are removed.
+        pub cnt: i64,
+        /// The status of the mileage.
+        pub status: MileageStatus,
+    }
 }
 
 impl View for MileageView {

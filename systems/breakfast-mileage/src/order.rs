@@ -4,30 +4,28 @@ use crate::events::{Event, EventKind as On};
 use crate::payment::{PAY, PayForOrder};
 use jumun::prelude::*;
 
-/// What a customer ordered, and its status.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase")]
-pub struct Order {
-    /// The id, which payment and mileage share.
-    pub id: Id<Order>,
-    /// What was ordered. None: the payment was cancelled, and `Ordered` has not been emitted.
-    #[serde(flatten)]
-    pub breakfast: Option<Breakfast>,
-    /// Its status.
-    pub status: OrderStatus,
-}
+jumun::documents! {
+    /// What a customer ordered, and its status.
+    pub struct Order {
+        /// The id, which payment and mileage share.
+        pub id: Id<Order>,
+        /// What was ordered. None: the payment was cancelled, and `Ordered` has not been emitted.
+        #[serde(flatten)]
+        pub breakfast: Option<Breakfast>,
+        /// Its status.
+        pub status: OrderStatus,
+    }
 
-/// What the customer sends.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase")]
-pub struct Breakfast {
-    /// The number of breakfasts.
-    pub qty: Quantity,
-    /// The price of all of them.
-    #[serde(alias = "amout")]
-    pub amount: Won,
-    /// The customer.
-    pub customer_id: Option<Reference>,
+    /// What the customer sends.
+    pub struct Breakfast {
+        /// The number of breakfasts.
+        pub qty: Quantity,
+        /// The price of all of them.
+        #[serde(alias = "amout")]
+        pub amount: Won,
+        /// The customer.
+        pub customer_id: Option<Reference>,
+    }
 }
 
 /// The status of an order. It only rises, in this order.

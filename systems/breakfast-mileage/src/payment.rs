@@ -8,59 +8,48 @@ use jumun::prelude::*;
 /// Pay for an order before it is placed.
 pub const PAY: Ask<PayForOrder, Pay> = Ask::post("payment", "/pays");
 
-/// The amount to pay, and the order that it is for.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase")]
-pub struct PayForOrder {
-    /// The order.
-    pub order_id: Id<Order>,
-    /// Its amount.
-    pub amount: Won,
-}
-
-impl PayForOrder {
-    /// The payment has the order's id.
-    pub fn about(&self) -> Id<Pay> {
-        self.order_id.cast()
+jumun::documents! {
+    /// The amount to pay, and the order that it is for.
+    pub struct PayForOrder {
+        /// The order.
+        pub order_id: Id<Order>,
+        /// Its amount.
+        pub amount: Won,
     }
-}
 
-/// What a customer sends who pays directly. The names of the first implementation are accepted, too.
-#[derive(Debug, Clone, PartialEq, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase")]
-pub struct DirectPayment {
-    /// The amount.
-    #[serde(alias = "amout", default = "nothing_to_pay")]
-    pub amount: Won,
-    /// The customer's own number: a reference that joins nothing.
-    #[serde(alias = "orderid")]
-    pub order_id: Option<Id<Order>>,
+    /// What a customer sends who pays directly. The names of the first implementation are accepted, too.
+    pub struct DirectPayment {
+        /// The amount.
+        #[serde(alias = "amout", default = "nothing_to_pay")]
+        pub amount: Won,
+        /// The customer's own number: a reference that joins nothing.
+        #[serde(alias = "orderid")]
+        pub order_id: Option<Id<Order>>,
+    }
+
+    /// A payment.
+    pub struct Pay {
+        /// The order's id; an id that no order has if it was made directly.
+        pub id: Id<Pay>,
+        /// The amount.
+        pub amount: Won,
+        /// Its status.
+        pub status: PayStatus,
+        /// The order; the customer's own number, if any, if it was made directly.
+        pub order_id: Option<Id<Order>>,
+        /// Whether it was made directly, and not for an order.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        pub direct: bool,
+    }
 }
 
 const fn nothing_to_pay() -> Won {
     Won::new(0).expect("within bounds")
 }
 
-/// A payment.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase")]
-pub struct Pay {
-    /// The order's id; an id that no order has if it was made directly.
-    pub id: Id<Pay>,
-    /// The amount.
-    pub amount: Won,
-    /// Its status.
-    pub status: PayStatus,
-    /// The order; the customer's own number, if any, if it was made directly.
-    pub order_id: Option<Id<Order>>,
-    /// Whether it was made directly, and not for an order.
-    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-    pub direct: bool,
-}
-
 impl Answers<PayForOrder> for Pay {
     fn answers(&self, asked: &PayForOrder) -> bool {
-        (self.id, self.amount, self.status) == (asked.about(), asked.amount, PayStatus::Paid)
+        (self.id, self.amount, self.status) == (asked.order_id.cast(), asked.amount, PayStatus::Paid)
     }
 }
 
@@ -82,32 +71,17 @@ pub enum Command {
     PayDirectly(DirectPayment),
     /// The customer cancels it.
     Cancel,
-    /// Give the money back: the order was not placed.
-    Void,
-    /// Give the money back: the order was cancelled.
-    Refund,
-}
-
-/// What an operator can set.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-pub struct Settings {
-    /// An amount above this is declined.
-    pub decline_over: Won,
-}
-
-impl Default for Settings {
-    fn default() -> Self {
-        Self { decline_over: const { Won::new(1_000_000_000).expect("within bounds") } }
-    }
+    /// Give the money back: the order was cancelled, or never placed.
+    GiveBack,
 }
 
 impl Aggregate for Pay {
-    type Terms = (Command, Event, Settings);
+    type Terms = (Command, Event, DeclineOver);
 
     const HEARS: &'static [On] = &[On::Paid, On::PayCancelled, On::OrderCancelled];
 
     fn react(event: &Event) -> Option<Command> {
-        matches!(event, Event::OrderCancelled(_)).then_some(Command::Refund)
+        matches!(event, Event::OrderCancelled(_)).then_some(Command::GiveBack)
     }
 
     fn decide(pay: Option<&Pay>, command: Command, ctx: &Context<'_, Pay>) -> Decision<Event> {
@@ -126,12 +100,12 @@ impl Aggregate for Pay {
             (Command::PayForOrder(PayForOrder { order_id, amount }), None) => take(amount, Some(order_id), false),
             (Command::PayDirectly(DirectPayment { amount, order_id }), None) => take(amount, order_id, true),
             (Command::PayForOrder(_) | Command::PayDirectly(_), Some(_)) => conflict("this was paid already"),
-            (Command::Cancel | Command::Void | Command::Refund, Some(pay)) if pay.status == PayStatus::Paid => {
+            (Command::Cancel | Command::GiveBack, Some(pay)) if pay.status == PayStatus::Paid => {
                 emit(Event::PayCancelled(Pay { status: PayStatus::Cancelled, ..pay.clone() }))
             }
             (Command::Cancel, Some(_)) => conflict("this payment is cancelled already"),
             (Command::Cancel, None) => not_found(),
-            (Command::Void | Command::Refund, _) => nothing(),
+            (Command::GiveBack, _) => nothing(),
         }
     }
 }

@@ -7,9 +7,9 @@ use breakfast_mileage::{
     events::Event,
     mileage::{self, EARN, Earn, Mileage, MileageStatus, MileageView},
     order::{self, Breakfast, Order, OrderStatus},
-    payment::{self, DirectPayment, PAY, Pay, PayForOrder, PayStatus, Settings},
+    payment::{self, DirectPayment, PAY, Pay, PayForOrder, PayStatus},
 };
-use jumun::{Aggregate, BadInput, Quantity, Reference, Rejection, Verb, Won, given::given};
+use jumun::{Aggregate, BadInput, DeclineOver, Quantity, Reference, Rejection, Verb, Won, given::given};
 use support::{conflict, id};
 
 fn won(amount: i64) -> Won {
@@ -109,7 +109,7 @@ mod an_order {
 
 mod a_payment {
     use super::*;
-    use payment::Command::{Cancel, PayDirectly, PayForOrder as ForOrder, Refund, Void};
+    use payment::Command::{Cancel, GiveBack, PayDirectly, PayForOrder as ForOrder};
 
     #[test]
     fn of_an_order_is_taken_once_its_mileage_is_earned() {
@@ -140,7 +140,7 @@ mod a_payment {
     #[test]
     fn over_the_limit_is_declined_before_anything_is_earned() {
         let declined = || Rejection::Declined("the amount is over the limit".into());
-        let given = || given::<Pay>([]).with(Settings { decline_over: won(7_999) });
+        let given = || given::<Pay>([]).with(DeclineOver { decline_over: won(7_999) });
         given().when(7, ForOrder(ask())).then_rejected(declined());
         let sent = DirectPayment { amount: won(8_000), order_id: None };
         given().when(8, PayDirectly(sent)).then_rejected(declined());
@@ -152,22 +152,20 @@ mod a_payment {
         let of_an_order = (7, paid(), pay_cancelled());
         let direct = (8, Event::Paid(directly_paid), Event::PayCancelled(cancelled));
         for (id, paid, cancelled) in [of_an_order, direct] {
-            for back in [Cancel, Void, Refund] {
+            for back in [Cancel, GiveBack] {
                 given::<Pay>([paid.clone()]).when(id, back).then([cancelled.clone()]);
             }
             let given_back = || given::<Pay>([paid.clone(), cancelled.clone()]);
             given_back().when(id, Cancel).then_rejected(conflict("this payment is cancelled already"));
-            for back in [Void, Refund] {
-                given_back().when(id, back.clone()).then([]);
-                given::<Pay>([]).when(id, back).then([]);
-            }
+            given_back().when(id, GiveBack).then([]);
+            given::<Pay>([]).when(id, GiveBack).then([]);
         }
         given::<Pay>([]).when(7, Cancel).then_rejected(Rejection::NotFound);
     }
 
     #[test]
     fn follows_the_cancel_of_its_order() {
-        assert!(matches!(Pay::react(&order_cancelled()), Some(Refund)));
+        assert!(matches!(Pay::react(&order_cancelled()), Some(GiveBack)));
         assert!(Pay::react(&paid()).is_none());
     }
 }

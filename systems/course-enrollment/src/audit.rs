@@ -6,7 +6,7 @@ use crate::order::{Order, OrderStatus};
 use crate::pay::{Payment, PaymentStatus};
 use crate::reservation::{Reservation, ReservationStatus};
 use jumun::payments::{REFUNDED, STANDING, VOIDED};
-use jumun::{Aggregate, Case, Findings, View};
+use jumun::{Case, Findings};
 use std::collections::BTreeSet;
 
 /// All payments that were ever taken.
@@ -30,8 +30,8 @@ pub fn audit(case: &Case<'_>) -> Findings {
     let mut findings = Findings::default();
     let rows = Rows {
         payment: case.row(),
-        reservation: case.row::<Reservation>().filter(Reservation::shown),
-        view: case.row::<Infomation>().filter(Infomation::shown),
+        reservation: case.shown(),
+        view: case.shown(),
         messages: case.rows::<Notification>().map(|notification| notification.news.kind).collect(),
     };
     if rows.payment.is_some() {

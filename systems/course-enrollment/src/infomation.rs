@@ -6,20 +6,21 @@ use crate::pay::PaymentStatus;
 use crate::reservation::ReservationStatus;
 use jumun::prelude::*;
 
-/// What the customer sees of an order. Each status comes from one service.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase")]
-pub struct Infomation {
-    /// The order's id.
-    pub id: i64,
-    /// The client's reference. None: `Ordered` has not arrived yet.
-    pub order_id: Option<Reference>,
-    /// The status of the order.
-    pub order_status: Option<OrderStatus>,
-    /// The status of the payment.
-    pub pay_status: Option<PaymentStatus>,
-    /// The status of the reservation.
-    pub reservation_status: Option<ReservationStatus>,
+jumun::documents! {
+    /// What the customer sees of an order. Each status comes from one service.
+    #[derive(Default)]
+    pub struct Infomation {
+        /// The order's id.
+        pub id: i64,
+        /// The client's reference. None: `Ordered` has not arrived yet.
+        pub order_id: Option<Reference>,
+        /// The status of the order.
+        pub order_status: Option<OrderStatus>,
+        /// The status of the payment.
+        pub pay_status: Option<PaymentStatus>,
+        /// The status of the reservation.
+        pub reservation_status: Option<ReservationStatus>,
+    }
 }
 
 impl View for Infomation {
@@ -37,7 +38,7 @@ impl View for Infomation {
     ];
 
     fn row(id: i64) -> Self {
-        Self { id, order_id: None, order_status: None, pay_status: None, reservation_status: None }
+        Self { id, ..Self::default() }
     }
 
     fn fold(&mut self, event: &Event) {

@@ -18,7 +18,7 @@ use infomation::Infomation;
 use jumun::{LoadLine, ReadModel, Resource, Service, System, SystemModel, Text, payments};
 use notification::{Notification, SEND};
 use order::Order;
-use pay::{PAY, Pay, Payment};
+use pay::{PAY, Payment};
 use reservation::Reservation;
 
 /// The texts of messages: a line with the subject, an empty line, the text. Operators can replace them.
@@ -43,7 +43,7 @@ pub fn system() -> SystemModel {
         .settle(&PAY, order::Command::Settle)
         .find_by("orderId");
     let pay = Resource::<Payment>::at("/pays")
-        .on_ask(&PAY, Pay::about, pay::Command::Pay, pay::Command::Void)
+        .on_ask(&PAY, |pay| pay.id.cast(), pay::Command::Pay, pay::Command::GiveBack { voided: true })
         .find_by("orderId");
     let reservation = Resource::<Reservation>::at("/reservations")
         .on_put("confirm", reservation::Command::Confirm)

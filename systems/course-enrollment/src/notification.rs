@@ -48,40 +48,38 @@ pub struct Fields {
 #[derive(Debug, Deserialize)]
 pub struct Receipt {}
 
-/// A message and whether it was sent.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase")]
-pub struct Notification {
-    /// Its own id.
-    pub id: Id<Notification>,
-    /// The id that order, payment and reservation share.
-    pub enrollment_id: Id<Order>,
-    /// Its content.
-    #[serde(flatten)]
-    pub news: News,
-    /// Whether it was sent.
-    pub status: NotificationStatus,
-    /// When it was first requested.
-    pub requested_dt: Time,
-}
+jumun::documents! {
+    /// A message and whether it was sent.
+    pub struct Notification {
+        /// Its own id.
+        pub id: Id<Notification>,
+        /// The id that order, payment and reservation share.
+        pub enrollment_id: Id<Order>,
+        /// Its content.
+        #[serde(flatten)]
+        pub news: News,
+        /// Whether it was sent.
+        pub status: NotificationStatus,
+        /// When it was first requested.
+        pub requested_dt: Time,
+    }
 
-/// A change of an order.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase")]
-pub struct News {
-    /// The client's reference.
-    pub order_id: Reference,
-    /// The customer.
-    pub customer_id: Option<Reference>,
-    /// The course.
-    pub edu_no: EduNo,
-    /// The kind of change.
-    pub kind: Kind,
-    /// The status after it.
-    pub told: Told,
-    /// Why it was cancelled, if nobody cancelled it.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub reason: Option<Reason>,
+    /// A change of an order.
+    pub struct News {
+        /// The client's reference.
+        pub order_id: Reference,
+        /// The customer.
+        pub customer_id: Option<Reference>,
+        /// The course.
+        pub edu_no: EduNo,
+        /// The kind of change.
+        pub kind: Kind,
+        /// The status after it.
+        pub told: Told,
+        /// Why it was cancelled, if nobody cancelled it.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        pub reason: Option<Reason>,
+    }
 }
 
 /// The kind of change, which is the name of the template: the event, or its status if it can have two.

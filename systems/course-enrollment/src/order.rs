@@ -6,54 +6,51 @@ use crate::pay::{PAY, Pay, PaymentStatus};
 use crate::values::{CardNumber, EduNo, Reason};
 use jumun::prelude::*;
 
-/// What a customer applied for, and its status.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase")]
-pub struct Order {
-    /// The id, which payment and reservation share.
-    pub id: Id<Order>,
-    /// The client's own reference, which need not be unique; the id if the client sends none.
-    pub order_id: Reference,
-    /// The customer.
-    pub customer_id: Option<Reference>,
-    /// The course.
-    pub edu_no: EduNo,
-    /// The card.
-    pub card_no: Option<CardNumber>,
-    /// The guest, as the client sends it.
-    pub guest: Option<Reference>,
-    /// Its status.
-    pub status: OrderStatus,
-    /// Whether its course has started, so that it cannot be cancelled.
-    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-    pub course_started: bool,
-    /// Why it was cancelled, if nobody cancelled it.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub reason: Option<Reason>,
-}
+jumun::documents! {
+    /// What a customer applied for, and its status.
+    pub struct Order {
+        /// The id, which payment and reservation share.
+        pub id: Id<Order>,
+        /// The client's own reference, which need not be unique; the id if the client sends none.
+        pub order_id: Reference,
+        /// The customer.
+        pub customer_id: Option<Reference>,
+        /// The course.
+        pub edu_no: EduNo,
+        /// The card.
+        pub card_no: Option<CardNumber>,
+        /// The guest, as the client sends it.
+        pub guest: Option<Reference>,
+        /// Its status.
+        pub status: OrderStatus,
+        /// Whether its course has started, so that it cannot be cancelled.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        pub course_started: bool,
+        /// Why it was cancelled, if nobody cancelled it.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        pub reason: Option<Reason>,
+    }
 
-/// What the customer sends.
-#[derive(Debug, Clone, PartialEq, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase")]
-pub struct Application {
-    /// The client's own reference.
-    pub order_id: Option<Reference>,
-    /// The customer.
-    pub customer_id: Option<Reference>,
-    /// The course.
-    #[serde(alias = "EduNo")]
-    pub edu_no: EduNo,
-    /// The card.
-    pub card_no: Option<CardNumber>,
-    /// The guest, as the client sends it.
-    pub guest: Option<Reference>,
-}
+    /// What the customer sends.
+    pub struct Application {
+        /// The client's own reference.
+        pub order_id: Option<Reference>,
+        /// The customer.
+        pub customer_id: Option<Reference>,
+        /// The course.
+        #[serde(alias = "EduNo")]
+        pub edu_no: EduNo,
+        /// The card.
+        pub card_no: Option<CardNumber>,
+        /// The guest, as the client sends it.
+        pub guest: Option<Reference>,
+    }
 
-/// A change of an order.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
-pub struct Change {
-    /// The status that it is to have.
-    pub status: OrderStatus,
+    /// A change of an order.
+    pub struct Change {
+        /// The status that it is to have.
+        pub status: OrderStatus,
+    }
 }
 
 /// The status of an order. It only rises, in this order.

@@ -8,22 +8,41 @@ use jumun::prelude::*;
 /// Pay for an order.
 pub const PAY: Ask<Pay, Payment> = Ask::post("pay", "/pays");
 
-/// The order to pay for, and the customer who pays.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase")]
-pub struct Pay {
-    /// The order.
-    pub id: Id<Order>,
-    /// The client's reference.
-    pub order_id: Reference,
-    /// The customer.
-    pub customer_id: Option<Reference>,
-    /// The card.
-    pub card_no: Option<CardNumber>,
-    /// The course.
-    pub edu_no: EduNo,
-    /// `Pay Request`
-    pub status: PaymentStatus,
+jumun::documents! {
+    /// The order to pay for, and the customer who pays.
+    pub struct Pay {
+        /// The order.
+        pub id: Id<Order>,
+        /// The client's reference.
+        pub order_id: Reference,
+        /// The customer.
+        pub customer_id: Option<Reference>,
+        /// The card.
+        pub card_no: Option<CardNumber>,
+        /// The course.
+        pub edu_no: EduNo,
+        /// `Pay Request`
+        pub status: PaymentStatus,
+    }
+
+    /// The payment of one order.
+    pub struct Payment {
+        /// The order's id.
+        pub id: Id<Payment>,
+        /// The client's reference.
+        pub order_id: Reference,
+        /// The customer.
+        pub customer_id: Option<Reference>,
+        /// The course.
+        pub edu_no: EduNo,
+        /// The card.
+        pub card_no: Option<CardNumber>,
+        /// Its status.
+        pub status: PaymentStatus,
+        /// Whether it was given back because the order was never placed.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        pub voided: bool,
+    }
 }
 
 impl Pay {
@@ -37,27 +56,6 @@ impl Pay {
         let Pay { id, order_id, customer_id, card_no, edu_no, .. } = self;
         Payment { id: id.cast(), order_id, customer_id, edu_no, card_no, status: PaymentStatus::Paid, voided: false }
     }
-}
-
-/// The payment of one order.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase")]
-pub struct Payment {
-    /// The order's id.
-    pub id: Id<Payment>,
-    /// The client's reference.
-    pub order_id: Reference,
-    /// The customer.
-    pub customer_id: Option<Reference>,
-    /// The course.
-    pub edu_no: EduNo,
-    /// The card.
-    pub card_no: Option<CardNumber>,
-    /// Its status.
-    pub status: PaymentStatus,
-    /// Whether it was given back because the order was never placed.
-    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-    pub voided: bool,
 }
 
 impl Answers<Pay> for Payment {
@@ -84,10 +82,11 @@ pub enum PaymentStatus {
 pub enum Command {
     /// Take the money.
     Pay(Pay),
-    /// Give it back: the order was not placed.
-    Void,
-    /// Give it back: the order was cancelled.
-    Refund,
+    /// Give it back: the order was cancelled, or never placed.
+    GiveBack {
+        /// Whether it was never placed.
+        voided: bool,
+    },
 }
 
 /// What an operator can set.
@@ -97,19 +96,13 @@ pub struct Settings {
     pub decline_card: Option<CardNumber>,
 }
 
-impl Payment {
-    fn given_back(&self, voided: bool) -> Payment {
-        Payment { status: PaymentStatus::Canceled, voided, ..self.clone() }
-    }
-}
-
 impl Aggregate for Payment {
     type Terms = (Command, Event, Settings);
 
     const HEARS: &'static [On] = &[On::Paid, On::PaymentCanceled, On::OrderCanceled];
 
     fn react(event: &Event) -> Option<Command> {
-        matches!(event, Event::OrderCanceled(_)).then_some(Command::Refund)
+        matches!(event, Event::OrderCanceled(_)).then_some(Command::GiveBack { voided: false })
     }
 
     fn decide(payment: Option<&Payment>, command: Command, ctx: &Context<'_, Payment>) -> Decision<Event> {
@@ -119,13 +112,10 @@ impl Aggregate for Payment {
             }
             (Command::Pay(pay), None) => emit(Event::Paid(pay.paid())),
             (Command::Pay(_), Some(_)) => conflict("this order was paid for already"),
-            (Command::Void, Some(payment)) if payment.status == PaymentStatus::Paid => {
-                emit(Event::PaymentCanceled(payment.given_back(true)))
+            (Command::GiveBack { voided }, Some(payment)) if payment.status == PaymentStatus::Paid => {
+                emit(Event::PaymentCanceled(Payment { status: PaymentStatus::Canceled, voided, ..payment.clone() }))
             }
-            (Command::Refund, Some(payment)) if payment.status == PaymentStatus::Paid => {
-                emit(Event::PaymentCanceled(payment.given_back(false)))
-            }
-            (Command::Void | Command::Refund, _) => nothing(),
+            (Command::GiveBack { .. }, _) => nothing(), // it was given back before, or never taken
         }
     }
 

@@ -8,23 +8,23 @@ use crate::order::{Order, OrderStatus};
 use crate::values::{EduNo, Reason};
 use jumun::prelude::*;
 
-/// The reservation of one order.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase")]
-pub struct Reservation {
-    /// The order's id.
-    pub id: Id<Reservation>,
-    /// The client's reference.
-    pub order_id: Reference,
-    /// The customer.
-    pub customer_id: Option<Reference>,
-    /// The course.
-    pub edu_no: EduNo,
-    /// Its status.
-    pub status: ReservationStatus,
-    /// Why it ended, if nobody ended it.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub reason: Option<Reason>,
+jumun::documents! {
+    /// The reservation of one order.
+    pub struct Reservation {
+        /// The order's id.
+        pub id: Id<Reservation>,
+        /// The client's reference.
+        pub order_id: Reference,
+        /// The customer.
+        pub customer_id: Option<Reference>,
+        /// The course.
+        pub edu_no: EduNo,
+        /// Its status.
+        pub status: ReservationStatus,
+        /// Why it ended, if nobody ended it.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        pub reason: Option<Reason>,
+    }
 }
 
 /// The status of a reservation. It only rises, in this order.

@@ -416,9 +416,10 @@ mod a_payment {
 
     #[test]
     fn is_given_back_once_by_a_void_or_a_refund() {
-        assert!(matches!(Payment::react(&order_canceled()), Some(pay::Command::Refund)));
+        assert!(matches!(Payment::react(&order_canceled()), Some(pay::Command::GiveBack { voided: false })));
         let voided = Event::PaymentCanceled(Payment { voided: true, ..payment_at(PaymentStatus::Canceled) });
-        for (command, given_back) in [(pay::Command::Void, voided), (pay::Command::Refund, payment_canceled())] {
+        for (is_void, given_back) in [(true, voided), (false, payment_canceled())] {
+            let command = pay::Command::GiveBack { voided: is_void };
             given::<Payment>([paid(), order_canceled()]).when(7, command.clone()).then([given_back]);
             given::<Payment>([paid(), payment_canceled()]).when(7, command.clone()).then([]);
             given::<Payment>([]).when(7, command).then([]);

@@ -6,7 +6,7 @@ use crate::order::{Order, OrderStatus};
 use crate::payment::{Payinfo, PaymentStatus};
 use crate::store::StoreOrder;
 use jumun::payments::{MONEY_IN, REFUNDED, STANDING, VOIDED};
-use jumun::{Aggregate, Case, Findings, View};
+use jumun::{Case, Findings};
 
 /// All rows of one order.
 struct Rows {
@@ -24,12 +24,7 @@ struct Rows {
 /// no delivery. The view agrees with all of them.
 pub fn audit(case: &Case<'_>) -> Findings {
     let mut findings = Findings::default();
-    let rows = Rows {
-        payment: case.row(),
-        store: case.row::<StoreOrder>().filter(StoreOrder::shown),
-        delivery: case.row::<Delivery>().filter(Delivery::shown),
-        view: case.row::<Dashboard>().filter(Dashboard::shown),
-    };
+    let rows = Rows { payment: case.row(), store: case.shown(), delivery: case.shown(), view: case.shown() };
     if let Some(payment) = &rows.payment {
         findings.add(MONEY_IN, payment.price.get());
     }

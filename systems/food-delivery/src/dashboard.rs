@@ -5,39 +5,41 @@ use crate::order::Order;
 use crate::payment::PaymentStatus;
 use jumun::prelude::*;
 
-/// What customer and shop see of an order.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase")]
-pub struct Dashboard {
-    /// The order's id.
-    pub id: i64,
-    /// The order.
-    pub order_id: i64,
-    /// The shop. None: `Ordered` has not arrived yet.
-    pub store_name: Option<Name>,
-    /// The dish.
-    pub item_name: Option<Name>,
-    /// The number of portions.
-    pub item_qty: Option<Quantity>,
-    /// The price of all portions.
-    pub price: Option<Won>,
-    /// The status of the order.
-    pub status: Status,
-    /// The status of the payment.
-    pub payment_status: Option<PaymentStatus>,
-    /// When the order was placed.
-    pub order_dt: Option<Time>,
-    /// When it was cooked.
-    pub cooked_comp_dt: Option<Time>,
-    /// When it was delivered.
-    pub delivery_comp_dt: Option<Time>,
+jumun::documents! {
+    /// What customer and shop see of an order.
+    #[derive(Default)]
+    pub struct Dashboard {
+        /// The order's id.
+        pub id: i64,
+        /// The order.
+        pub order_id: i64,
+        /// The shop. None: `Ordered` has not arrived yet.
+        pub store_name: Option<Name>,
+        /// The dish.
+        pub item_name: Option<Name>,
+        /// The number of portions.
+        pub item_qty: Option<Quantity>,
+        /// The price of all portions.
+        pub price: Option<Won>,
+        /// The status of the order.
+        pub status: Status,
+        /// The status of the payment.
+        pub payment_status: Option<PaymentStatus>,
+        /// When the order was placed.
+        pub order_dt: Option<Time>,
+        /// When it was cooked.
+        pub cooked_comp_dt: Option<Time>,
+        /// When it was delivered.
+        pub delivery_comp_dt: Option<Time>,
+    }
 }
 
 /// The status of an order, as its customer sees it. It only rises, in this order.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "SCREAMING_SNAKE_CASE")]
 pub enum Status {
     /// It is placed.
+    #[default]
     Ordered,
     /// It is paid.
     Paid,
@@ -76,19 +78,7 @@ impl View for Dashboard {
     const HEARS: &'static [EventKind] = Event::KINDS;
 
     fn row(id: i64) -> Self {
-        Self {
-            id,
-            order_id: id,
-            store_name: None,
-            item_name: None,
-            item_qty: None,
-            price: None,
-            status: Status::Ordered,
-            payment_status: None,
-            order_dt: None,
-            cooked_comp_dt: None,
-            delivery_comp_dt: None,
-        }
+        Self { id, order_id: id, ..Self::default() }
     }
 
     fn fold(&mut self, event: &Event) {

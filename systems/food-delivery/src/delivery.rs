@@ -4,25 +4,25 @@ use crate::events::{Event, EventKind as On};
 use crate::order::{Order, Reason};
 use jumun::prelude::*;
 
-/// The delivery of one order.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase")]
-pub struct Delivery {
-    /// The order's id.
-    pub id: Id<Delivery>,
-    /// The order.
-    pub order_id: Id<Order>,
-    /// Its status.
-    pub status: DeliveryStatus,
-    /// When a rider was assigned. None: it never started.
-    pub start_dt: Option<Time>,
-    /// When the rider picked it up.
-    pub picked_up_dt: Option<Time>,
-    /// When it was delivered.
-    pub comp_dt: Option<Time>,
-    /// Why it was cancelled, if its order was not.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub reason: Option<Reason>,
+jumun::documents! {
+    /// The delivery of one order.
+    pub struct Delivery {
+        /// The order's id.
+        pub id: Id<Delivery>,
+        /// The order.
+        pub order_id: Id<Order>,
+        /// Its status.
+        pub status: DeliveryStatus,
+        /// When a rider was assigned. None: it never started.
+        pub start_dt: Option<Time>,
+        /// When the rider picked it up.
+        pub picked_up_dt: Option<Time>,
+        /// When it was delivered.
+        pub comp_dt: Option<Time>,
+        /// Why it was cancelled, if its order was not.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        pub reason: Option<Reason>,
+    }
 }
 
 /// The status of a delivery.

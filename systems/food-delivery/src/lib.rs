@@ -15,7 +15,7 @@ use dashboard::Dashboard;
 use delivery::Delivery;
 use jumun::{LoadLine, ReadModel, Resource, Service, System, SystemModel, payments};
 use order::Order;
-use payment::{PAY, Pay, Payinfo};
+use payment::{PAY, Payinfo, PaymentStatus};
 use store::StoreOrder;
 
 /// The system.
@@ -25,7 +25,12 @@ pub fn system() -> SystemModel {
         .on_delete(order::Command::Cancel)
         .find_by("storeName");
     let payment = Resource::<Payinfo>::at("/payinfos")
-        .on_ask(&PAY, Pay::about, payment::Command::Pay, payment::Command::Void)
+        .on_ask(
+            &PAY,
+            |pay| pay.order_id.cast(),
+            payment::Command::Pay,
+            payment::Command::GiveBack(PaymentStatus::Voided),
+        )
         .find_by("orderId");
     let store = Resource::<StoreOrder>::at("/stores")
         .on_put("accept", store::Command::Accept)

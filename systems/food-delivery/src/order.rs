@@ -4,22 +4,34 @@ use crate::events::{Event, EventKind as On};
 use crate::payment::{PAY, Pay};
 use jumun::prelude::*;
 
-/// What a customer ordered, and its status.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase")]
-pub struct Order {
-    /// The id, which payment, store order and delivery share.
-    pub id: Id<Order>,
-    /// What was ordered.
-    #[serde(flatten)]
-    pub basket: Basket,
-    /// Its status.
-    pub order_status: OrderStatus,
-    /// When the order was placed.
-    pub order_date: Time,
-    /// Why it was cancelled, if nobody cancelled it.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub reason: Option<Reason>,
+jumun::documents! {
+    /// What a customer ordered, and its status.
+    pub struct Order {
+        /// The id, which payment, store order and delivery share.
+        pub id: Id<Order>,
+        /// What was ordered.
+        #[serde(flatten)]
+        pub basket: Basket,
+        /// Its status.
+        pub order_status: OrderStatus,
+        /// When the order was placed.
+        pub order_date: Time,
+        /// Why it was cancelled, if nobody cancelled it.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        pub reason: Option<Reason>,
+    }
+
+    /// What the customer sends.
+    pub struct Basket {
+        /// The shop.
+        pub store_name: Name,
+        /// The dish.
+        pub item_name: Option<Name>,
+        /// The number of portions.
+        pub item_qty: Quantity,
+        /// The price of all portions.
+        pub price: Won,
+    }
 }
 
 /// Why something was cancelled that nobody cancelled: it was not done in time.
@@ -30,20 +42,6 @@ pub enum Reason {
     NotAcceptedInTime,
     /// No rider picked it up.
     NotPickedUpInTime,
-}
-
-/// What the customer sends.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase")]
-pub struct Basket {
-    /// The shop.
-    pub store_name: Name,
-    /// The dish.
-    pub item_name: Option<Name>,
-    /// The number of portions.
-    pub item_qty: Quantity,
-    /// The price of all portions.
-    pub price: Won,
 }
 
 /// The status of an order. It only rises, in this order.

@@ -7,35 +7,26 @@ use jumun::prelude::*;
 /// Pay for an order before it is placed.
 pub const PAY: Ask<Pay, Payinfo> = Ask::post("payment", "/payinfos");
 
-/// The amount to pay, and the order that it is for.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase")]
-pub struct Pay {
-    /// The order.
-    pub order_id: Id<Order>,
-    /// Its price.
-    pub price: Won,
-}
-
-impl Pay {
-    /// The payment has the order's id.
-    pub fn about(&self) -> Id<Payinfo> {
-        self.order_id.cast()
+jumun::documents! {
+    /// The amount to pay, and the order that it is for.
+    pub struct Pay {
+        /// The order.
+        pub order_id: Id<Order>,
+        /// Its price.
+        pub price: Won,
     }
-}
 
-/// The payment of one order.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase")]
-pub struct Payinfo {
-    /// The order's id.
-    pub id: Id<Payinfo>,
-    /// The order.
-    pub order_id: Id<Order>,
-    /// The amount.
-    pub price: Won,
-    /// Its status.
-    pub status: PaymentStatus,
+    /// The payment of one order.
+    pub struct Payinfo {
+        /// The order's id.
+        pub id: Id<Payinfo>,
+        /// The order.
+        pub order_id: Id<Order>,
+        /// The amount.
+        pub price: Won,
+        /// Its status.
+        pub status: PaymentStatus,
+    }
 }
 
 impl Answers<Pay> for Payinfo {
@@ -61,10 +52,8 @@ pub enum PaymentStatus {
 pub enum Command {
     /// Take the money.
     Pay(Pay),
-    /// Give it back: the order was not placed.
-    Void,
-    /// Give it back: the order was cancelled.
-    Refund,
+    /// Give it back. The payment then has this status.
+    GiveBack(PaymentStatus),
 }
 
 impl Aggregate for Payinfo {
@@ -73,11 +62,10 @@ impl Aggregate for Payinfo {
     const HEARS: &'static [On] = &[On::PaymentApproved, On::PaymentCanceled, On::OrderCanceled];
 
     fn react(event: &Event) -> Option<Command> {
-        matches!(event, Event::OrderCanceled(_)).then_some(Command::Refund)
+        matches!(event, Event::OrderCanceled(_)).then_some(Command::GiveBack(PaymentStatus::OrderCanceled))
     }
 
     fn decide(payment: Option<&Payinfo>, command: Command, ctx: &Context<'_, Payinfo>) -> Decision<Event> {
-        let give_back = |payment: &Payinfo, status| emit(Event::PaymentCanceled(Payinfo { status, ..payment.clone() }));
         match (command, payment) {
             (Command::Pay(pay), None) if pay.price > ctx.settings.decline_over => {
                 declined("the price is over the limit")
@@ -86,13 +74,10 @@ impl Aggregate for Payinfo {
                 emit(Event::PaymentApproved(Payinfo { id: ctx.id, order_id, price, status: PaymentStatus::Approved }))
             }
             (Command::Pay(_), Some(_)) => conflict("this order was paid for already"),
-            (Command::Void, Some(payment)) if payment.status == PaymentStatus::Approved => {
-                give_back(payment, PaymentStatus::Voided)
+            (Command::GiveBack(status), Some(payment)) if payment.status == PaymentStatus::Approved => {
+                emit(Event::PaymentCanceled(Payinfo { status, ..payment.clone() }))
             }
-            (Command::Refund, Some(payment)) if payment.status == PaymentStatus::Approved => {
-                give_back(payment, PaymentStatus::OrderCanceled)
-            }
-            (Command::Void | Command::Refund, _) => nothing(),
+            (Command::GiveBack(_), _) => nothing(), // it was given back before, or never taken
         }
     }
 }

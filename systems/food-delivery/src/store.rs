@@ -4,31 +4,31 @@ use crate::events::{Event, EventKind as On};
 use crate::order::{Order, OrderStatus, Reason};
 use jumun::prelude::*;
 
-/// An order at its shop.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase")]
-pub struct StoreOrder {
-    /// The order's id.
-    pub id: Id<StoreOrder>,
-    /// The order.
-    pub order_id: Id<Order>,
-    /// The shop. None: `OrderCanceled` arrived before `Ordered`.
-    pub store_name: Option<Name>,
-    /// The dish.
-    pub item_name: Option<Name>,
-    /// The number of portions.
-    pub item_qty: Option<Quantity>,
-    /// The price of all portions.
-    pub item_price: Option<Won>,
-    /// Its status at the shop.
-    pub order_status: OrderStatus,
-    /// When the order was placed.
-    pub order_date: Option<Time>,
-    /// When it was cooked.
-    pub completed_date: Option<Time>,
-    /// Why it was cancelled, if nobody cancelled it.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub reason: Option<Reason>,
+jumun::documents! {
+    /// An order at its shop.
+    pub struct StoreOrder {
+        /// The order's id.
+        pub id: Id<StoreOrder>,
+        /// The order.
+        pub order_id: Id<Order>,
+        /// The shop. None: `OrderCanceled` arrived before `Ordered`.
+        pub store_name: Option<Name>,
+        /// The dish.
+        pub item_name: Option<Name>,
+        /// The number of portions.
+        pub item_qty: Option<Quantity>,
+        /// The price of all portions.
+        pub item_price: Option<Won>,
+        /// Its status at the shop.
+        pub order_status: OrderStatus,
+        /// When the order was placed.
+        pub order_date: Option<Time>,
+        /// When it was cooked.
+        pub completed_date: Option<Time>,
+        /// Why it was cancelled, if nobody cancelled it.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        pub reason: Option<Reason>,
+    }
 }
 
 /// The commands of a store order.

@@ -202,19 +202,21 @@ mod a_payment {
     #[test]
     fn of_an_order_that_never_stood_is_given_back() {
         let event = canceled(PaymentStatus::Voided);
-        given::<Payinfo>([approved()]).when(7, payment::Command::Void).then([event]);
+        given::<Payinfo>([approved()]).when(7, payment::Command::GiveBack(PaymentStatus::Voided)).then([event]);
     }
 
     #[test]
     fn of_a_cancelled_order_is_given_back() {
         let event = canceled(PaymentStatus::OrderCanceled);
-        given::<Payinfo>([approved(), order_canceled()]).when(7, payment::Command::Refund).then([event]);
+        let give_back = payment::Command::GiveBack(PaymentStatus::OrderCanceled);
+        given::<Payinfo>([approved(), order_canceled()]).when(7, give_back).then([event]);
     }
 
     #[test]
     fn is_given_back_once_by_a_void_or_a_refund() {
         for status in [PaymentStatus::Voided, PaymentStatus::OrderCanceled] {
-            for again in [payment::Command::Void, payment::Command::Refund] {
+            for again in [PaymentStatus::Voided, PaymentStatus::OrderCanceled] {
+                let again = payment::Command::GiveBack(again);
                 given::<Payinfo>([approved(), canceled(status)]).when(7, again).then([]);
             }
         }
@@ -222,8 +224,9 @@ mod a_payment {
 
     #[test]
     fn that_was_never_taken_has_nothing_to_give_back() {
-        given::<Payinfo>([]).when(7, payment::Command::Void).then([]);
-        given::<Payinfo>([]).when(7, payment::Command::Refund).then([]);
+        for status in [PaymentStatus::Voided, PaymentStatus::OrderCanceled] {
+            given::<Payinfo>([]).when(7, payment::Command::GiveBack(status)).then([]);
+        }
     }
 }
 

@@ -5,15 +5,15 @@ use crate::delivery::{Delivery, DeliveryState};
 use crate::order::{Order, OrderState};
 use crate::payment::{Payment, PaymentStatus};
 use jumun::payments::{MONEY_IN, REFUNDED, STANDING, VOIDED};
-use jumun::{Aggregate, Case, Findings, View};
+use jumun::{Case, Findings};
 
 /// An order that is not cancelled has a payment of the same price and a delivery; a cancelled order is refunded, and its
 /// delivery is cancelled. Without an order there is no payment that is not voided and no delivery. The view agrees.
 pub fn audit(case: &Case<'_>) -> Findings {
     let mut findings = Findings::default();
     let payment = case.row::<Payment>();
-    let delivery = case.row::<Delivery>().filter(Delivery::shown);
-    let view = case.row::<OrderDashboard>().filter(OrderDashboard::shown);
+    let delivery = case.shown::<Delivery>();
+    let view = case.shown::<OrderDashboard>();
     if let Some(payment) = &payment {
         findings.add(MONEY_IN, payment.price.get());
     }

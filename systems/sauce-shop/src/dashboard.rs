@@ -6,34 +6,36 @@ use crate::order::BranchId;
 use crate::payment::PaymentStatus;
 use jumun::prelude::*;
 
-/// What a branch sees of its order.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase")]
-pub struct OrderDashboard {
-    /// The order's id.
-    pub id: i64,
-    /// The order.
-    pub order_id: i64,
-    /// The branch. None: `Ordered` has not arrived yet.
-    pub branch_id: Option<BranchId>,
-    /// The sauce.
-    pub sauce_id: Option<Name>,
-    /// The number of bottles.
-    pub qty: Option<Quantity>,
-    /// The price of all bottles.
-    pub price: Option<Won>,
-    /// The state of the order.
-    pub state: State,
-    /// The status of the payment.
-    pub payment_state: Option<PaymentStatus>,
-    /// The state of the delivery.
-    pub delivery_state: Option<DeliveryState>,
+jumun::documents! {
+    /// What a branch sees of its order.
+    #[derive(Default)]
+    pub struct OrderDashboard {
+        /// The order's id.
+        pub id: i64,
+        /// The order.
+        pub order_id: i64,
+        /// The branch. None: `Ordered` has not arrived yet.
+        pub branch_id: Option<BranchId>,
+        /// The sauce.
+        pub sauce_id: Option<Name>,
+        /// The number of bottles.
+        pub qty: Option<Quantity>,
+        /// The price of all bottles.
+        pub price: Option<Won>,
+        /// The state of the order.
+        pub state: State,
+        /// The status of the payment.
+        pub payment_state: Option<PaymentStatus>,
+        /// The state of the delivery.
+        pub delivery_state: Option<DeliveryState>,
+    }
 }
 
 /// The state of an order, as its branch sees it. It only rises, in this order.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default, Serialize, Deserialize, JsonSchema)]
 pub enum State {
     /// It is placed.
+    #[default]
     Registered,
     /// It is paid.
     Paid,
@@ -57,9 +59,7 @@ impl View for OrderDashboard {
     const HEARS: &'static [EventKind] = Event::KINDS;
 
     fn row(id: i64) -> Self {
-        let (branch_id, sauce_id, qty, price) = (None, None, None, None);
-        let (state, payment_state, delivery_state) = (State::Registered, None, None);
-        Self { id, order_id: id, branch_id, sauce_id, qty, price, state, payment_state, delivery_state }
+        Self { id, order_id: id, ..Self::default() }
     }
 
     fn fold(&mut self, event: &Event) {

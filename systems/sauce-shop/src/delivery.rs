@@ -4,22 +4,28 @@ use crate::events::{Event, EventKind as On};
 use crate::order::{BranchId, Order};
 use jumun::prelude::*;
 
-/// The delivery of one order.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase")]
-pub struct Delivery {
-    /// The order's id.
-    pub id: Id<Delivery>,
-    /// The order.
-    pub order_id: Id<Order>,
-    /// The branch that gets the sauce.
-    pub branch_id: BranchId,
-    /// The sauce.
-    pub sauce_id: Name,
-    /// The number of bottles.
-    pub qty: Quantity,
-    /// Its state.
-    pub state: DeliveryState,
+jumun::documents! {
+    /// The delivery of one order.
+    pub struct Delivery {
+        /// The order's id.
+        pub id: Id<Delivery>,
+        /// The order.
+        pub order_id: Id<Order>,
+        /// The branch that gets the sauce.
+        pub branch_id: BranchId,
+        /// The sauce.
+        pub sauce_id: Name,
+        /// The number of bottles.
+        pub qty: Quantity,
+        /// Its state.
+        pub state: DeliveryState,
+    }
+
+    /// What a client may change.
+    pub struct Change {
+        /// The state that the delivery is to have.
+        pub state: Reached,
+    }
 }
 
 /// The state of a delivery. It only rises, in this order.
@@ -36,15 +42,8 @@ pub enum DeliveryState {
     Canceled,
 }
 
-/// What a client may change.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
-pub struct Change {
-    /// The state that the delivery is to have.
-    pub state: Reached,
-}
-
 /// The states that a client may set.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub enum Reached {
     /// The branch has the sauce.
     Complete,

@@ -14,13 +14,18 @@ use dashboard::OrderDashboard;
 use delivery::Delivery;
 use jumun::{LoadLine, ReadModel, Resource, Service, System, SystemModel, payments};
 use order::Order;
-use payment::{PAY, Pay, Payment, PaymentStatus};
+use payment::{PAY, Payment, PaymentStatus};
 
 /// The system.
 pub fn system() -> SystemModel {
     let order = Resource::<Order>::at("/orders").on_post(order::Command::Place).on_delete(order::Command::Cancel);
     let payment = Resource::<Payment>::at("/payments")
-        .on_ask(&PAY, Pay::about, payment::Command::Pay, payment::Command::GiveBack(PaymentStatus::Voided))
+        .on_ask(
+            &PAY,
+            |pay| pay.order_id.cast(),
+            payment::Command::Pay,
+            payment::Command::GiveBack(PaymentStatus::Voided),
+        )
         .find_by("orderId");
     let delivery = Resource::<Delivery>::at("/deliveries").on_patch(delivery::Command::Change).find_by("orderId");
     let dashboard = ReadModel::<OrderDashboard>::at("/orderDashboards").find_by("orderId");

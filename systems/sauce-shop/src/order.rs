@@ -4,34 +4,32 @@ use crate::events::{Event, EventKind as On};
 use crate::payment::{PAY, Pay};
 use jumun::prelude::*;
 
-/// What a branch ordered, and its state.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase")]
-pub struct Order {
-    /// The id, which payment and delivery share.
-    pub id: Id<Order>,
-    /// What was ordered.
-    #[serde(flatten)]
-    pub basket: Basket,
-    /// Its state.
-    pub state: OrderState,
-    /// Whether it is delivered, so that it cannot be cancelled.
-    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-    pub delivered: bool,
-}
+jumun::documents! {
+    /// What a branch ordered, and its state.
+    pub struct Order {
+        /// The id, which payment and delivery share.
+        pub id: Id<Order>,
+        /// What was ordered.
+        #[serde(flatten)]
+        pub basket: Basket,
+        /// Its state.
+        pub state: OrderState,
+        /// Whether it is delivered, so that it cannot be cancelled.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        pub delivered: bool,
+    }
 
-/// What the branch sends.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase")]
-pub struct Basket {
-    /// The branch.
-    pub branch_id: BranchId,
-    /// The sauce.
-    pub sauce_id: Name,
-    /// The number of bottles.
-    pub qty: Quantity,
-    /// The price of all bottles.
-    pub price: Won,
+    /// What the branch sends.
+    pub struct Basket {
+        /// The branch.
+        pub branch_id: BranchId,
+        /// The sauce.
+        pub sauce_id: Name,
+        /// The number of bottles.
+        pub qty: Quantity,
+        /// The price of all bottles.
+        pub price: Won,
+    }
 }
 
 /// The number of a branch, 1 to 10^12. Another system keeps the branches.

@@ -7,14 +7,27 @@ use jumun::prelude::*;
 /// Pay for an order before it is placed.
 pub const PAY: Ask<Pay, Payment> = Ask::post("payment", "/payments");
 
-/// The amount to pay, and the order that it is for.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase")]
-pub struct Pay {
-    /// The order.
-    pub order_id: Id<Order>,
-    /// Its price.
-    pub price: Won,
+jumun::documents! {
+    /// The amount to pay, and the order that it is for.
+    #[derive(Copy)]
+    pub struct Pay {
+        /// The order.
+        pub order_id: Id<Order>,
+        /// Its price.
+        pub price: Won,
+    }
+
+    /// The payment of one order.
+    pub struct Payment {
+        /// The order's id.
+        pub id: Id<Payment>,
+        /// The order.
+        pub order_id: Id<Order>,
+        /// The amount.
+        pub price: Won,
+        /// Its status.
+        pub status: PaymentStatus,
+    }
 }
 
 impl Pay {
@@ -25,22 +38,8 @@ impl Pay {
 
     /// The payment that answers it.
     fn paid(self) -> Payment {
-        Payment { id: self.about(), order_id: self.order_id, price: self.price, status: PaymentStatus::Paid }
+        Payment { id: self.order_id.cast(), order_id: self.order_id, price: self.price, status: PaymentStatus::Paid }
     }
-}
-
-/// The payment of one order.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase")]
-pub struct Payment {
-    /// The order's id.
-    pub id: Id<Payment>,
-    /// The order.
-    pub order_id: Id<Order>,
-    /// The amount.
-    pub price: Won,
-    /// Its status.
-    pub status: PaymentStatus,
 }
 
 impl Answers<Pay> for Payment {

@@ -86,7 +86,6 @@ fn put(table: &mut Map<String, Value>, path: &str, value: Value) {
 mod tests {
     use super::*;
     use crate::Origin;
-    use std::fs;
 
     fn url() -> [Alias; 1] {
         let (name, key) = ("order.api.payment.url".to_owned(), "order.calls.payment.url".to_owned());
@@ -94,13 +93,7 @@ mod tests {
     }
 
     fn resolved(toml: &str, environment: &[(&str, &str)], mounted: &[(&str, &str)]) -> Result<(Value, Origin), String> {
-        let folder = tempfile::tempdir().expect("a folder");
-        let (file, values) = (folder.path().join("jumun.toml"), folder.path().join("values"));
-        fs::write(&file, toml).expect("a file");
-        fs::create_dir(&values).expect("a folder");
-        for (name, value) in mounted {
-            fs::write(values.join(name), value).expect("a file");
-        }
+        let (_folder, file, values) = jumun_testing::configuration(toml, mounted);
         let environment = environment.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
         let sources = Sources {
             file: Some(file),

@@ -73,41 +73,50 @@ pub fn serialize<T: Setting, S: Serializer>(value: &T, serializer: S) -> Result<
     value.write(serializer)
 }
 
-/// Implements [`Setting`] for types by their own `Serialize` and `Deserialize`.
+/// Implements [`Setting`] for types by a function that reads a value and one that writes it.
 #[macro_export]
-macro_rules! settings_by_serde {
-    ($($Type:ty: $unit:expr),+ $(,)?) => {$(
+macro_rules! settings_by {
+    ($read:path, $write:path; $($Type:ty: $unit:expr),+ $(,)?) => {$(
         impl $crate::Setting for $Type {
             const UNIT: &'static str = $unit;
 
             fn read<'de, D: ::serde::Deserializer<'de>>(deserializer: D) -> ::core::result::Result<Self, D::Error> {
-                ::serde::Deserialize::deserialize(deserializer)
+                $read(deserializer)
             }
 
             fn write<S: ::serde::Serializer>(&self, serializer: S) -> ::core::result::Result<S::Ok, S::Error> {
-                ::serde::Serialize::serialize(self, serializer)
+                $write(self, serializer)
             }
         }
     )+};
 }
 
+/// Implements [`Setting`] for types by their own `Serialize` and `Deserialize`.
+#[macro_export]
+macro_rules! settings_by_serde {
+    ($($settings:tt)+) => {
+        $crate::settings_by! { ::serde::Deserialize::deserialize, ::serde::Serialize::serialize; $($settings)+ }
+    };
+}
+
 /// Implements [`Setting`] for types by their own `FromStr` and `Display`.
 #[macro_export]
 macro_rules! settings_by_text {
-    ($($Type:ty: $unit:expr),+ $(,)?) => {$(
-        impl $crate::Setting for $Type {
-            const UNIT: &'static str = $unit;
+    ($($settings:tt)+) => {
+        $crate::settings_by! { $crate::setting::read_text, $crate::setting::write_text; $($settings)+ }
+    };
+}
 
-            fn read<'de, D: ::serde::Deserializer<'de>>(deserializer: D) -> ::core::result::Result<Self, D::Error> {
-                let text = <::std::string::String as ::serde::Deserialize>::deserialize(deserializer)?;
-                text.parse().map_err(::serde::de::Error::custom)
-            }
+/// For [`settings_by_text!`](crate::settings_by_text!).
+#[doc(hidden)]
+pub fn read_text<'de, T: FromStr<Err: Display>, D: Deserializer<'de>>(deserializer: D) -> Result<T, D::Error> {
+    String::deserialize(deserializer)?.parse().map_err(de::Error::custom)
+}
 
-            fn write<S: ::serde::Serializer>(&self, serializer: S) -> ::core::result::Result<S::Ok, S::Error> {
-                serializer.collect_str(self)
-            }
-        }
-    )+};
+/// For [`settings_by_text!`](crate::settings_by_text!).
+#[doc(hidden)]
+pub fn write_text<T: Display, S: Serializer>(value: &T, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_str(value)
 }
 
 settings_by_serde! {
@@ -121,17 +130,7 @@ settings_by_serde! {
     SocketAddr: "address:port",
 }
 
-impl Setting for Duration {
-    const UNIT: &'static str = "duration";
-
-    fn read<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        units::duration::deserialize(deserializer)
-    }
-
-    fn write<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        units::duration::serialize(self, serializer)
-    }
-}
+settings_by! { units::duration::deserialize, units::duration::serialize; Duration: "duration" }
 
 impl Setting for ByteSize {
     const UNIT: &'static str = "size";

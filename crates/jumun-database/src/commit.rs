@@ -88,5 +88,5 @@ pub enum ReadError {
 jumun_text::explained! { ReadError {
     Self::TooLong | Self::Unavailable(_) => "database-unreadable",
         "Try again when the machine is less busy, or ask for less.";
-    Self::Failed(failure) => failure.code(), failure.remedy();
+    Self::Failed(failure) => failure;
 } }

@@ -96,9 +96,9 @@ jumun_text::explained! { HostError {
     Self::System { .. } => "system-invalid", "Correct the declaration of the system; its tests find the same problems.";
     Self::Settings(_) => "configuration-invalid",
         "Correct the value in jumun.toml, the environment (JUMUN__…) or --set.";
-    Self::Guard(error) => error.code(), error.remedy();
-    Self::Sender(error) => error.code(), error.remedy();
-    Self::Telemetry(error) => error.code(), error.remedy();
+    Self::Guard(error) => error;
+    Self::Sender(error) => error;
+    Self::Telemetry(error) => error;
     Self::Lost { has_views_only: true, .. } => "database-lost",
         "Start the system (jumun up <system>): this service fills its views again from the log. If that was cut (key `retention`), the service then says bus-gone, and how to fill the log again.";
     Self::Replaced { has_views_only: true, .. } => "database-replaced", FILL_THE_VIEWS_AGAIN;
@@ -112,8 +112,8 @@ jumun_text::explained! { HostError {
     Self::Replaced { .. } => "database-replaced",
         "Restore the newest copy of this file. If all databases here come from one backup, move `epochs` and `bus` of this system away and start. If there is no copy, restore the whole data folder of the system from one backup, or move it away (all of it, and the bus if the key `bus` names another folder: the other databases do not fit another one) and start the system with nothing.";
     Self::Behind { .. } => "bus-ahead", AHEAD_REMEDY;
-    Self::Database(error) => error.code(), error.remedy();
-    Self::Bus(error) => error.code(), error.remedy();
+    Self::Database(error) => error;
+    Self::Bus(error) => error;
 } }
 
 /// Refuses a system whose declaration has problems.

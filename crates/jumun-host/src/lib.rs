@@ -7,5 +7,6 @@ mod known;
 mod plan;
 
 pub use error::{HostError, check};
+pub use jumun_runtime::Socket;
 pub use known::{open_bus_reader, open_readers};
-pub use plan::{Plan, Process, Socket, serve_gateway};
+pub use plan::{Plan, Process, serve_gateway};

@@ -11,21 +11,19 @@ use crate::{
     known::{self, Known},
 };
 use jumun::{Behaviour, ServiceModel, SystemModel};
-use jumun_bus::{Bus, BusOptions};
+use jumun_bus::BusOptions;
 use jumun_control::socket_in;
 use jumun_gateway::{self as gateway, Gateway};
 use jumun_model::openapi;
 use jumun_runtime::{
-    Engine, Parts, ServeError, Serving, StatusCode,
+    Engine, Parts, ServeError, Serving, Socket, StatusCode,
     asks::{CallConfig, DelayBudget, Guards, http::HttpTransport, messages::SenderAdapter},
     events::Retention,
     schema, serve,
 };
 use jumun_sender::{InvalidConfig, Kind, Sender, SenderConfig};
 use jumun_telemetry::Tracer;
-use std::{collections::BTreeSet, path::PathBuf, sync::Arc, time::Duration};
-use tokio::net::TcpListener;
-use tokio_util::sync::CancellationToken;
+use std::sync::Arc;
 
 /// A service that can be opened: its configuration is valid.
 pub struct Plan<'a> {
@@ -43,26 +41,7 @@ pub struct Plan<'a> {
 /// A service whose disk is open.
 pub struct Process {
     engine: Engine,
-    openapi: String,
-    bus: Arc<dyn Bus>,
-    retention: Option<Retention>,
-    control: PathBuf,
-    services: BTreeSet<&'static str>,
-    unavailable_status: StatusCode,
-    start_delay: Duration,
-    info: String,
-}
-
-/// Where a process listens, and how the program follows it.
-pub struct Socket {
-    /// Where requests come in.
-    pub listener: TcpListener,
-    /// Called once requests may come.
-    pub announce: Box<dyn FnOnce() + Send>,
-    /// Called once if the database of the service has failed, with what happened and what to do.
-    pub report: Box<dyn FnOnce(String) + Send>,
-    /// Ends the process: it accepts no new connections and finishes what is in progress.
-    pub stop: CancellationToken,
+    serving: Serving,
 }
 
 impl<'a> Plan<'a> {
@@ -130,17 +109,17 @@ impl<'a> Plan<'a> {
         });
         engine.faults().set(own.faults, None);
         let openapi = openapi::of_service(system, service, unavailable_status(config).as_u16()).to_string();
-        Ok(Process {
-            engine,
+        let serving = Serving {
+            services: system.services.iter().map(|service| service.name).collect(),
+            unavailable_status: unavailable_status(config),
             openapi,
             bus,
             retention,
             control: socket_in(&config.folder, service.name),
-            services: system.services.iter().map(|service| service.name).collect(),
-            unavailable_status: unavailable_status(config),
             start_delay: own.faults.start_delay,
             info: jumun_http::info(system.name, service.name, shown_by_service(service, config)).to_string(),
-        })
+        };
+        Ok(Process { engine, serving })
     }
 }
 
@@ -150,23 +129,7 @@ impl Process {
     /// # Errors
     /// Where the service cannot publish or cannot read the bus.
     pub async fn serve(self, socket: Socket) -> Result<(), ServeError> {
-        let Self { engine, openapi, bus, retention, control, services, unavailable_status, start_delay, info } = self;
-        let Socket { listener, announce, report, stop } = socket;
-        let serving = Serving {
-            listener,
-            services,
-            unavailable_status,
-            openapi,
-            bus,
-            retention,
-            control,
-            start_delay,
-            info,
-            announce,
-            report,
-            stop,
-        };
-        serve(engine, serving).await
+        serve(self.engine, self.serving, socket).await
     }
 }
 

@@ -64,7 +64,7 @@ pub mod time_outs;
 
 pub use self::core::{Core, SharedDatabase};
 pub use ::http::StatusCode;
-pub use edge::{ServeError, Serving, serve};
+pub use edge::{ServeError, Serving, Socket, serve};
 pub use engine::{Answer, Engine, Incoming, Key, Parts, Success};
 
 use jumun::ServiceModel;

@@ -6,9 +6,9 @@
 pub mod servers;
 
 use std::{
-    env,
+    env, fs,
     io::{BufRead, BufReader, Read},
-    path::Path,
+    path::{Path, PathBuf},
     process::{Command, Stdio},
     time::Duration,
 };
@@ -25,6 +25,36 @@ pub fn length_of_a_row(seconds: u64) -> Duration {
 /// where an fsync costs nothing.
 pub fn folder_on_a_disk(target: &str) -> TempDir {
     tempfile::tempdir_in(target).unwrap()
+}
+
+/// Names that a person could not tell from an empty one, or that change what is shown around them: no text of people is one.
+pub const UNFIT_NAMES: [&str; 13] = [
+    "\u{3164}",
+    "\u{200b}",
+    "\u{feff}",
+    "\u{0}",
+    "\u{202e}",
+    "\u{1b}[2J",
+    "\u{2800}",
+    "\u{115f}\u{1160}",
+    "\u{301}",
+    "kim\nlee",
+    "a\u{9b}31m",
+    "\u{202e}abc",
+    "\u{202e}abc\u{9b}31m",
+];
+
+/// Files of configuration: a `jumun.toml`, and a folder with a file for each value, as Kubernetes mounts them. They are there
+/// as long as the returned folder.
+pub fn configuration(toml: &str, mounted: &[(&str, &str)]) -> (TempDir, PathBuf, PathBuf) {
+    let folder = tempfile::tempdir().unwrap();
+    let (file, values) = (folder.path().join("jumun.toml"), folder.path().join("values"));
+    fs::write(&file, toml).unwrap();
+    fs::create_dir(&values).unwrap();
+    for (name, value) in mounted {
+        fs::write(values.join(name), value).unwrap();
+    }
+    (folder, file, values)
 }
 
 /// A random number from 1 to `below`.

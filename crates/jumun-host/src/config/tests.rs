@@ -482,13 +482,7 @@ fn with_values() -> jumun::SystemModel {
 
 /// What order shows. The gateway shows the same, but no key of order.
 fn shown_from(toml: &str, environment: &[(&str, &str)], mounted: &[(&str, &str)]) -> Value {
-    let (model, folder) = (with_values(), tempfile::tempdir().expect("a folder"));
-    let (file, values) = (folder.path().join("jumun.toml"), folder.path().join("values"));
-    fs::write(&file, toml).expect("a file");
-    fs::create_dir(&values).expect("a folder");
-    for (name, value) in mounted {
-        fs::write(values.join(name), value).expect("a file");
-    }
+    let (model, (_folder, file, values)) = (with_values(), jumun_testing::configuration(toml, mounted));
     let environment = environment.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
     let (file, folder) = (Some(file), Some(values));
     let sources = Sources { file, folder, environment: Some(environment.collect()), ..Sources::default() };

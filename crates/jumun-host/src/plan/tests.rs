@@ -59,8 +59,8 @@ async fn a_plan_touches_the_disk_only_when_it_is_opened() {
     assert_eq!(std::fs::read_dir(folder.path()).expect("a folder").count(), 0);
     let process = plan.open(0, false).await.expect("a process");
     assert!(file.exists() && config.folder.join("notification.db").exists() && config.folder.join("bus").exists());
-    assert!(process.retention.is_some());
-    assert_eq!(process.control, config.folder.join("notification.control"));
+    assert!(process.serving.retention.is_some());
+    assert_eq!(process.serving.control, config.folder.join("notification.control"));
     let service = course.service("notification").expect("a service");
     let second =
         Plan::new(&course, service, &config).expect("a plan").open(0, false).await.err().expect("it is in use");

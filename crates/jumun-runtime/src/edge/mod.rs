@@ -13,4 +13,4 @@ mod shared;
 mod together;
 mod wanted;
 
-pub use server::{ServeError, Serving, serve};
+pub use server::{ServeError, Serving, Socket, serve};

@@ -39,8 +39,6 @@ use tokio_util::sync::CancellationToken;
 
 /// How a service is served.
 pub struct Serving {
-    /// The socket that takes requests.
-    pub listener: TcpListener,
     /// The services of the system: there are no events of others.
     pub services: BTreeSet<&'static str>,
     /// The status of answers that mean *not now*.
@@ -57,11 +55,17 @@ pub struct Serving {
     pub start_delay: Duration,
     /// What `/actuator/info` shows, JSON. No secrets.
     pub info: String,
-    /// Called once it can surely serve: from then on requests may come, and the socket queues them.
+}
+
+/// Where a process listens, and how the program follows it.
+pub struct Socket {
+    /// Where requests come in.
+    pub listener: TcpListener,
+    /// Called once the process can surely serve: from then on requests may come, and the socket queues them.
     pub announce: Box<dyn FnOnce() + Send>,
-    /// Called once the database has failed, with what happened and what to do: from then on no order is taken.
+    /// Called once the database of the service has failed, with what happened and what to do: from then on no order is taken.
     pub report: Box<dyn FnOnce(String) + Send>,
-    /// Ends the serving: it takes no new connections, finishes the requests in progress, and closes the database.
+    /// Ends the process: it takes no new connections, finishes the requests in progress, and closes the database.
     pub stop: CancellationToken,
 }
 
@@ -80,27 +84,15 @@ pub enum ServeError {
 }
 
 jumun_text::explained! { ServeError {
-    Self::Shared(error) => error.code(), error.remedy();
-    Self::Relay(error) => error.code(), error.remedy();
-    Self::Consumer(error) => error.code(), error.remedy();
+    Self::Shared(error) => error;
+    Self::Relay(error) => error;
+    Self::Consumer(error) => error;
 } }
 
-/// Recovers what an earlier process left, serves until it is stopped, then drains.
-pub async fn serve(engine: Engine, serving: Serving) -> Result<(), ServeError> {
-    let Serving {
-        listener,
-        services,
-        unavailable_status,
-        openapi,
-        bus,
-        retention,
-        control: socket,
-        start_delay,
-        info,
-        announce,
-        report,
-        stop,
-    } = serving;
+/// Recovers what an earlier process left, serves until the socket is stopped, then drains.
+pub async fn serve(engine: Engine, serving: Serving, socket: Socket) -> Result<(), ServeError> {
+    let Serving { services, unavailable_status, openapi, bus, retention, control, start_delay, info } = serving;
+    let Socket { listener, announce, report, stop } = socket;
     require_one_process(engine.core().database().identity())?;
     engine.core().seed().await;
     let has_events = !engine.core().model().publishes.is_empty();
@@ -125,7 +117,7 @@ pub async fn serve(engine: Engine, serving: Serving) -> Result<(), ServeError> {
     if let Some(retention) = retention {
         retention.start(engine.core(), &rebuilds);
     }
-    let control = Control::listen(&socket, operator::routes(&engine, consumer.clone(), rebuilds));
+    let control = Control::listen(&control, operator::routes(&engine, consumer.clone(), rebuilds));
     if let Err(error) = &control {
         tracing::warn!(%error, "the control socket cannot listen; operators cannot reach this process");
     }

@@ -152,8 +152,8 @@ jumun_text::explained! { ConsumerError {
     // The source can fill its log again, but never with the events that were applied here.
     Self::Bus(BusError::AnotherEpoch { .. }) => "bus-another-epoch",
         "If the service of this log says the same, do what it says. Otherwise its database is another one than the one whose events this service has applied: restore the whole data folder of the system from one backup. A service that has only views may begin again: stop it (jumun stop <service>), move its database and the files beside it (-wal, -shm) away, and start it (jumun start <service>).";
-    Self::Bus(error) => error.code(), error.remedy();
-    Self::Database(error) => error.code(), error.remedy();
+    Self::Bus(error) => error;
+    Self::Database(error) => error;
 } }
 
 type PositionKey = (String, u16);

@@ -47,8 +47,8 @@ pub const AHEAD_REMEDY: &str = "Restore the newest copy of this database: other 
 
 jumun_text::explained! { RelayError {
     Self::BusAhead { .. } => "bus-ahead", AHEAD_REMEDY;
-    Self::Bus(error) => error.code(), error.remedy();
-    Self::Journal(error) => error.code(), error.remedy();
+    Self::Bus(error) => error;
+    Self::Journal(error) => error;
 } }
 
 /// The relay of one service.

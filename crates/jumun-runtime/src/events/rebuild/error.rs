@@ -58,12 +58,12 @@ jumun_text::explained! { RebuildError {
     Self::NoView { .. } => "view-unknown", "Name a service that has a view, or one of its views.";
     Self::AtWork => "rebuild-at-work", "Wait for its end, or end the command that started it.";
     Self::GivenUp => "rebuild-given-up", "Start it again; the old rows are unchanged.";
-    Self::Bus(error) => error.code(), error.remedy();
+    Self::Bus(error) => error;
     Self::LogEnds(_) => "bus-behind",
         "Start the service that publishes these events (jumun start <service>): it fills the log again. Then try again.";
     Self::Event { .. } => "event-unfoldable", "Run a release that can read this event; the old rows are unchanged.";
-    Self::Read(error) => error.code(), error.remedy();
-    Self::Write(CommitError::Failed(failure)) => failure.code(), failure.remedy();
+    Self::Read(error) => error;
+    Self::Write(CommitError::Failed(failure)) => failure;
     Self::Write(_) => "database-not-done", "See that the disk has room for a second copy of the view, then try again.";
     Self::Defect(_) => "defect", "Please report it; the old rows are unchanged.";
 } }

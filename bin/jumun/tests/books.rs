@@ -28,6 +28,14 @@ async fn set_stock(client: &Client, book: i64, stock: i64) {
     assert_eq!((changed.status, &changed.json()["stock"]), (200, &json!(stock)), "{changed:?}");
 }
 
+/// A system that is up, with so many copies of a book in stock, and a client of its gateway.
+async fn stocked(book: i64, stock: i64) -> (Up, Client) {
+    let up = patient().await;
+    let gateway = up.client("gateway");
+    set_stock(&gateway, book, stock).await;
+    (up, gateway)
+}
+
 fn count(answers: &[Answer], status: u16) -> usize {
     answers.iter().filter(|answer| answer.status == status).count()
 }
@@ -39,9 +47,7 @@ fn assert_clean(up: &Up) {
 
 #[tokio::test]
 async fn the_last_copies_are_never_oversold_and_stock_is_exact_after_kills_cancels_and_returns() {
-    let up = patient().await;
-    let gateway = up.client("gateway");
-    set_stock(&gateway, 1, 100).await;
+    let (up, gateway) = stocked(1, 100).await;
     let customers = (0..255).map(|nth| {
         let customer = rent(&gateway, 1, &nth.to_string());
         tokio::spawn(async move { customer.insist().await.answer })
@@ -78,9 +84,7 @@ async fn the_last_copies_are_never_oversold_and_stock_is_exact_after_kills_cance
 
 #[tokio::test]
 async fn a_hot_book_is_rented_by_all_while_its_service_is_rolled() {
-    let up = patient().await;
-    let gateway = up.client("gateway");
-    set_stock(&gateway, 5, 100_000_000).await;
+    let (up, gateway) = stocked(5, 100_000_000).await;
     let crowd = (0..64).map(|name| {
         let gateway = gateway.clone();
         tokio::spawn(async move {

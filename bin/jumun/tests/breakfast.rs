@@ -22,7 +22,7 @@ async fn found(client: &Client, path: &str, finder: &str) -> Vec<Value> {
 async fn an_order_has_its_payment_and_its_mileage_under_one_id() {
     let mut lab = Breakfast::new();
     lab.mileage.set("mileage.rate=3");
-    let mut lab = lab.started().await;
+    let mut lab = lab.all_started().await;
     let told = lab.customer("one").insist().await;
     let (id, body) = (told.answer.id(), told.answer.json());
     assert_eq!((&body["qty"], &body["amount"], &body["customerId"]), (&json!(2), &json!(8_000), &json!("민지")));
@@ -46,7 +46,7 @@ async fn an_order_has_its_payment_and_its_mileage_under_one_id() {
 
 #[tokio::test]
 async fn what_is_cancelled_is_cancelled_everywhere_also_when_mileage_was_down() {
-    let mut lab = Breakfast::running().await;
+    let mut lab = Breakfast::all_running().await;
     let first = lab.customer("one").insist().await.answer.id();
     let second = lab.customer("two").insist().await.answer.id();
     lab.mileage.kill();
@@ -73,7 +73,7 @@ async fn without_mileage_there_is_no_payment_and_no_order() {
     for guard in ["order.calls.payment", "payment.calls.mileage"] {
         lab.service(guard.split('.').next().expect("a service")).set(format!("{guard}.breaker.minimum_calls=1000000"));
     }
-    let mut lab = lab.started().await;
+    let mut lab = lab.all_started().await;
     lab.mileage.kill();
     let answers = [
         lab.order.client().post("/orders", &breakfast()).await,
@@ -95,7 +95,7 @@ async fn without_mileage_there_is_no_payment_and_no_order() {
 
 /// A laboratory where everything runs, and a client of its gateway.
 async fn behind_its_gateway() -> (Breakfast, Client) {
-    let mut lab = Breakfast::running().await;
+    let mut lab = Breakfast::all_running().await;
     lab.gateway.start().await;
     let front = lab.gateway.client();
     (lab, front)
@@ -179,7 +179,7 @@ async fn under_overload_paying_and_cancelling_are_turned_away_at_once() {
         }
     }
     lab.order.set("order.calls.payment.time_limit=20s");
-    let mut lab = lab.started().await;
+    let mut lab = lab.all_started().await;
     let (orders, pays) = (lab.order.client(), lab.payment.client());
     let order = lab.customer("one").insist().await.answer.id();
     for (client, path, body) in [(&orders, "/orders", breakfast()), (&pays, "/pays", json!({ "payId": 1 }))] {

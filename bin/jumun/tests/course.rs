@@ -43,7 +43,7 @@ async fn found(client: &Client, path: &str, query: &str) -> Vec<i64> {
 
 #[tokio::test]
 async fn a_reference_comes_back_as_it_was_sent_and_finds_everything_of_its_orders() {
-    let course = Course::running().await;
+    let course = Course::all_running().await;
     let orders = course.order.client();
     let long = "x".repeat(64);
     for (sent, shown) in [
@@ -153,7 +153,7 @@ async fn a_card_number_is_nowhere_but_its_last_four_digits() {
 
 #[tokio::test]
 async fn an_order_is_cancelled_by_patch_and_by_nothing_else_that_is_patched() {
-    let mut course = Course::running().await;
+    let mut course = Course::all_running().await;
     let orders = course.order.client();
     let id = course.apply("Ordered").await.id();
     let path = format!("/orders/{id}");
@@ -180,7 +180,7 @@ async fn an_order_is_cancelled_by_patch_and_by_nothing_else_that_is_patched() {
 
 #[tokio::test]
 async fn a_manager_confirms_turns_down_and_starts() {
-    let course = Course::with(&["reservation.confirm=manual"]).started().await;
+    let course = Course::with(&["reservation.confirm=manual"]).all_started().await;
     let seats = course.reservation.client();
     let mut ids = Vec::new();
     for _ in 0..3 {
@@ -313,7 +313,7 @@ async fn no_more_are_delayed_than_may_be() {
 
 #[tokio::test]
 async fn a_yes_that_comes_late_is_taken_for_the_question_that_was_asked() {
-    let mut course = Course::with(&["order.calls.pay.time_limit=200ms"]).started().await;
+    let mut course = Course::with(&["order.calls.pay.time_limit=200ms"]).all_started().await;
     tell(&course, &["fault"], &["pay", "--delay", "700ms..900ms"]);
     let id = course.apply("Payment Delayed").await.id();
     // The answer comes too late for whoever asked, and stays the answer.
@@ -326,7 +326,7 @@ async fn a_yes_that_comes_late_is_taken_for_the_question_that_was_asked() {
 
 #[tokio::test]
 async fn while_pay_hangs_orders_are_taken_and_paid_when_it_goes_on() {
-    let mut course = Course::with(&["order.calls.pay.time_limit=300ms"]).started().await;
+    let mut course = Course::with(&["order.calls.pay.time_limit=300ms"]).all_started().await;
     course.pay.stall().await;
     let ids = [course.apply("Payment Delayed").await.id(), course.apply("Payment Delayed").await.id()];
     assert_eq!(course.order.client().delete(&format!("/orders/{}", ids[1])).await.status, 204);

@@ -3,15 +3,9 @@
 
 mod lab;
 
-use lab::{Answer, Client, Customer, LONG, Lab, Service, basket, wait_for, wait_until};
+use lab::{Answer, Client, Crowd, Customer, LONG, Lab, Service, basket, wait_for, wait_until};
 use serde_json::{Value, json};
-use std::{
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
-    time::{Duration, Instant},
-};
+use std::time::{Duration, Instant};
 use tokio::task::JoinSet;
 
 /// How long a circuit is open here.
@@ -387,22 +381,7 @@ async fn whatever_a_drill_does_every_order_that_was_acknowledged_stands_and_is_p
         lab.order.set(format!("order.calls.payment.{setting}"));
     }
     lab.start_all().await;
-    let is_over = Arc::new(AtomicBool::new(false));
-    let mut customers = JoinSet::new();
-    for name in 0..CUSTOMERS {
-        let (client, is_over) = (lab.order.client(), is_over.clone());
-        customers.spawn(async move {
-            let (mut ids, mut nth) = (Vec::new(), 0);
-            while !is_over.load(Ordering::Relaxed) {
-                let key = format!("{name}-{nth}");
-                nth += 1;
-                let told = Customer::ordering(client.clone(), Some(&key), basket("냉면", 11_000)).insist().await;
-                assert_eq!(told.answer.status, 201, "{told:?}");
-                ids.push(told.answer.id());
-            }
-            ids
-        });
-    }
+    let crowd = Crowd::ordering(CUSTOMERS, &lab.order.client(), &basket("냉면", 11_000));
     let stage = Duration::from_millis(700);
     for faults in [
         &["--delay", "50ms..250ms"][..],
@@ -418,8 +397,12 @@ async fn whatever_a_drill_does_every_order_that_was_acknowledged_stands_and_is_p
     wait_for(stage).await;
     tell(&lab, &["breakers"], &["reset", "order", "payment"]);
     wait_for(stage).await;
-    is_over.store(true, Ordering::Relaxed);
-    let mut ids: Vec<_> = customers.join_all().await.concat();
+    crowd.stop();
+    let mut ids = Vec::new();
+    for (told, _) in crowd.orders().await {
+        assert_eq!(told.answer.status, 201, "{told:?}");
+        ids.push(told.answer.id());
+    }
     let refused = metric(&lab.order, "jumun_calls_refused_total", &[]).await;
     let opened = metric(&lab.order, "jumun_circuit_transitions_total", &["to=\"open\""]).await;
     eprintln!("{} orders; {refused} times payment was not asked, the circuit opened {opened} times", ids.len());

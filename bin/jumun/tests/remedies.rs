@@ -76,6 +76,18 @@ async fn healthy(up: &Up) {
     clean(up);
 }
 
+/// Starts a system: it is healthy.
+async fn starts_healthy(up: &mut Up) {
+    up.start().await;
+    healthy(up).await;
+}
+
+/// Starts a system: it is healthy, and nothing was applied twice.
+async fn starts_whole(up: &mut Up) {
+    starts_healthy(up).await;
+    assert_whole(up).await;
+}
+
 fn clean(up: &Up) {
     up.audit("20s").clean();
 }

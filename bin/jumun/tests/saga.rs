@@ -140,7 +140,7 @@ async fn a_copy_that_comes_back_is_offered_to_each_in_turn_and_once_however_ofte
 
 #[tokio::test]
 async fn a_delayed_payment_may_be_asked_for_again_and_counts_once() {
-    let mut course = Course::running().await;
+    let mut course = Course::all_running().await;
     // A payment is asked for again and again: by an order that dies with it, and of a pay that does.
     course.pay.kill();
     let id = course.apply("Payment Delayed").await.id();
@@ -161,7 +161,7 @@ async fn a_delayed_payment_may_be_asked_for_again_and_counts_once() {
 
 #[tokio::test]
 async fn the_undo_of_a_delayed_payment_may_be_repeated_and_counts_once() {
-    let mut course = Course::running().await;
+    let mut course = Course::all_running().await;
     // One that was never paid is taken back by calls.
     course.pay.kill();
     let id = course.apply("Payment Delayed").await.id();

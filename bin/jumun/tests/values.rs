@@ -3,25 +3,10 @@
 mod lab;
 
 use http::Method;
+use jumun_testing::UNFIT_NAMES;
 use lab::{Course, Lab, Up, basket, wait_until};
 use rusqlite::Connection;
 use serde_json::{Value, json};
-
-/// A name that a person could not tell from an empty one, or that changes what is shown around it.
-const UNFIT_NAMES: [&str; 12] = [
-    "\u{3164}",
-    "\u{200b}",
-    "\u{feff}",
-    "\u{0}",
-    "\u{202e}",
-    "\u{1b}[2J",
-    "\u{2800}",
-    "\u{115f}\u{1160}",
-    "\u{301}",
-    "kim\nlee",
-    "a\u{9b}31m",
-    "\u{202e}abc",
-];
 
 fn texts(rows: &[Value], field: &str) -> Vec<String> {
     rows.iter().map(|row| row[field].as_str().expect("a text").to_owned()).collect()
@@ -261,7 +246,7 @@ async fn a_repeat_gets_all_of_the_first_answer() {
 
 #[tokio::test]
 async fn a_recipient_that_no_sender_takes_is_refused_at_the_door() {
-    let course = Course::running().await;
+    let course = Course::all_running().await;
     let client = course.order.client();
     for name in UNFIT_NAMES {
         for field in ["customerId", "orderId", "guest"] {

@@ -106,7 +106,7 @@ async fn undoing(victim: &str, point: &'static str) {
 
 /// An order is cancelled, and a service dies over it, time and again.
 async fn cancelling(victim: &str, deaths: &[&'static str], with_its_payment: bool) {
-    let mut lab = lab().started().await;
+    let mut lab = lab().all_started().await;
     let id = lab.customer("a-key").insist().await.answer.id();
     let quitter = if with_its_payment {
         Breakfast::quitter(&lab.payment, format!("/pays/{id}"))

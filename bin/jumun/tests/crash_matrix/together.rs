@@ -2,15 +2,8 @@
 //! of several of them in hand.
 
 use super::{Lab, Trap};
-use crate::lab::{Customer, basket};
-use std::{
-    collections::BTreeSet,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
-};
-use tokio::task::JoinSet;
+use crate::lab::{Crowd, basket};
+use std::collections::BTreeSet;
 
 /// Enough that questions of those who order at once become ready at once.
 const CUSTOMERS: usize = 12;
@@ -23,24 +16,11 @@ async fn dies(service: &str, point: &'static str) {
     lab.order.set("order.calls.payment.breaker.minimum_calls=1000000");
     lab.service(service).start_with(Trap::Dies(point)).await;
     lab.start().await;
-    let has_died = Arc::new(AtomicBool::new(false));
-    let mut customers = JoinSet::new();
-    for nth in 0..CUSTOMERS {
-        let (client, has_died) = (lab.order.client(), has_died.clone());
-        customers.spawn(async move {
-            let mut orders = Vec::new();
-            while !has_died.load(Ordering::Relaxed) {
-                let key = format!("{nth}-{}", orders.len());
-                let customer = Customer::ordering(client.clone(), Some(&key), basket("떡볶이", 4_000));
-                orders.push((customer.insist().await, customer));
-            }
-            orders
-        });
-    }
+    let crowd = Crowd::ordering(CUSTOMERS, &lab.order.client(), &basket("떡볶이", 4_000));
     lab.service(service).wait_until_dead().await;
-    has_died.store(true, Ordering::Relaxed);
+    crowd.stop();
     lab.start().await;
-    let orders: Vec<_> = customers.join_all().await.into_iter().flatten().collect();
+    let orders = crowd.orders().await;
     let mut ids = BTreeSet::new();
     for (told, customer) in &orders {
         assert_eq!(told.answer.status, 201, "{told:?}");

@@ -29,17 +29,6 @@ impl Breakfast {
         Self { order, payment, mileage, gateway, site }
     }
 
-    /// All services run.
-    pub(crate) async fn running() -> Self {
-        Self::new().started().await
-    }
-
-    /// The same, where all services run now.
-    pub(crate) async fn started(mut self) -> Self {
-        self.start_all().await;
-        self
-    }
-
     /// Starts all services that do not run.
     pub(crate) async fn start_all(&mut self) {
         let Self { order, payment, mileage, .. } = self;

@@ -11,8 +11,13 @@ use hyper_util::{
 use serde_json::{Value, json};
 use std::{
     net::SocketAddr,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
     time::{Duration, Instant},
 };
+use tokio::task::JoinSet;
 
 /// How long one exchange may take.
 const EXCHANGE_MAX: Duration = Duration::from_secs(40);
@@ -197,6 +202,42 @@ pub(crate) struct Customer {
     method: Method,
     pub(crate) path: String,
     body: Value,
+}
+
+/// Customers who order one thing after another until they are stopped, and insist on each.
+pub(crate) struct Crowd {
+    is_over: Arc<AtomicBool>,
+    customers: JoinSet<Vec<(Told, Customer)>>,
+}
+
+impl Crowd {
+    /// So many customers, each with keys of its own.
+    pub(crate) fn ordering(customers: usize, client: &Client, basket: &Value) -> Self {
+        let is_over = Arc::new(AtomicBool::new(false));
+        let customers = (0..customers).map(|name| {
+            let (client, basket, is_over) = (client.clone(), basket.clone(), is_over.clone());
+            async move {
+                let mut orders = Vec::new();
+                while !is_over.load(Ordering::Relaxed) {
+                    let key = format!("{name}-{}", orders.len());
+                    let customer = Customer::ordering(client.clone(), Some(&key), basket.clone());
+                    orders.push((customer.insist().await, customer));
+                }
+                orders
+            }
+        });
+        Self { customers: customers.collect(), is_over }
+    }
+
+    /// None orders anything more.
+    pub(crate) fn stop(&self) {
+        self.is_over.store(true, Ordering::Relaxed);
+    }
+
+    /// All that they ordered, once they are stopped and each has the answer that it waits for.
+    pub(crate) async fn orders(self) -> Vec<(Told, Customer)> {
+        self.customers.join_all().await.into_iter().flatten().collect()
+    }
 }
 
 /// What a customer was told in the end.

@@ -45,17 +45,6 @@ impl Course {
         Self { order, pay, reservation, notification, site }
     }
 
-    /// Everything runs.
-    pub(crate) async fn running() -> Self {
-        Self::new().started().await
-    }
-
-    /// The same, where everything runs now.
-    pub(crate) async fn started(mut self) -> Self {
-        self.start_all().await;
-        self
-    }
-
     /// Starts everything that does not run.
     pub(crate) async fn start_all(&mut self) {
         let Self { order, pay, reservation, notification, .. } = self;

@@ -17,7 +17,7 @@ mod up;
 pub(crate) mod wire;
 
 pub(crate) use breakfast::{Breakfast, breakfast};
-pub(crate) use client::{Answer, Client, Customer, Told, basket};
+pub(crate) use client::{Answer, Client, Crowd, Customer, Told, basket};
 pub(crate) use course::{COURSE_SERVICES, Course, NEVER_PAID, REFUNDED, STANDS, TAKEN_BACK, application};
 pub(crate) use deed::Deed;
 pub(crate) use evidence::Stations;
@@ -111,6 +111,17 @@ macro_rules! laboratory {
                 lab
             }
 
+            /// Everything runs.
+            pub(crate) async fn all_running() -> Self {
+                Self::new().all_started().await
+            }
+
+            /// The same, where everything runs now.
+            pub(crate) async fn all_started(mut self) -> Self {
+                self.start_all().await;
+                self
+            }
+
             /// The service of this name.
             pub(crate) fn service(&mut self, name: &str) -> &mut Service {
                 match name {
@@ -155,20 +166,9 @@ impl Lab {
         Self::new().started().await
     }
 
-    /// A lab where everything runs.
-    pub(crate) async fn all_running() -> Self {
-        Self::new().all_started().await
-    }
-
     /// The same lab, where orders can be placed now.
     pub(crate) async fn started(mut self) -> Self {
         self.start().await;
-        self
-    }
-
-    /// The same lab, where everything runs now.
-    pub(crate) async fn all_started(mut self) -> Self {
-        self.start_all().await;
         self
     }
 

@@ -1,6 +1,6 @@
 //! Remedies of commands: names that there are not, systems that do not run, folders and ports that cannot be had.
 
-use super::{all_up, fails, healthy, with_orders};
+use super::{all_up, fails, healthy, starts_healthy, with_orders};
 use crate::lab::{COURSE_SERVICES, LONG, Up, run, wait_until};
 use std::{
     fs,
@@ -223,8 +223,7 @@ async fn ports_and_folders_that_cannot_be_had() {
     up.set(format!("store.listen={address}"));
     fails(up.command(), "port-taken").says("Stop what listens there, or move all ports with --port-offset 100");
     drop(taken);
-    up.start().await;
-    healthy(&up).await;
+    starts_healthy(&mut up).await;
     let serve = ["serve", "food-delivery", "store", "--listen", &address.to_string()];
     let other = Up::new();
     fails(other.command_of(&serve), "listen").says("or choose another address with --listen");
@@ -252,8 +251,7 @@ async fn ports_and_folders_that_cannot_be_had() {
     fs::remove_file(up.folder().join("data")).expect("removed");
     let gone = async || run(up.command_of(&["status", "--data", &another])).0 != 0;
     wait_until(LONG, "the other one is gone", gone).await;
-    up.start().await;
-    healthy(&up).await;
+    starts_healthy(&mut up).await;
 
     // A path that is too long for a socket.
     let mut up = Up::new();
@@ -261,8 +259,7 @@ async fn ports_and_folders_that_cannot_be_had() {
     let mut command = up.command();
     command.args(["--data", &long]);
     fails(command, "control-socket").says("choose a shorter path with --data");
-    up.start().await;
-    healthy(&up).await;
+    starts_healthy(&mut up).await;
 }
 
 #[tokio::test]

@@ -1,6 +1,6 @@
 //! Remedies for settings: correct what the message names, start, and all is well.
 
-use super::{fails, healthy};
+use super::{fails, starts_healthy};
 use crate::lab::{COURSE_SERVICES, Up, run};
 use std::fs;
 
@@ -50,8 +50,7 @@ async fn a_value_or_a_key_that_is_wrong() {
         let (status, said) = up.jumun(&["config", "food-delivery"]);
         assert_eq!(status, 0, "{right}: {said}");
     }
-    up.start().await;
-    healthy(&up).await;
+    starts_healthy(&mut up).await;
 
     // Another file, and another level.
     fs::write(&config, "[payment").expect("a file");

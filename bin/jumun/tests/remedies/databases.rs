@@ -1,6 +1,8 @@
 //! Remedies for the databases.
 
-use super::{all_up, assert_whole, clean, copy_folder, fails, healthy, move_all_away, with_orders};
+use super::{
+    all_up, assert_whole, clean, copy_folder, fails, healthy, move_all_away, starts_healthy, starts_whole, with_orders,
+};
 use crate::lab::{LONG, SERVICES, Up, wait_until};
 use rusqlite::Connection;
 use std::{
@@ -17,13 +19,25 @@ fn files_of(up: &Up, service: &str) -> [std::path::PathBuf; 3] {
     ["db", "db-wal", "db-shm"].map(|end| up.data().join(format!("{service}.{end}")))
 }
 
+/// Moves a database away; [`restore`] brings it back.
 fn move_away(up: &Up, service: &str) {
+    keep(up, service, |file, kept| fs::rename(file, kept).expect("moved"));
+}
+
+/// Makes the copy of a database that [`restore`] brings back.
+fn back_up(up: &Up, service: &str) {
+    keep(up, service, |file, kept| {
+        fs::copy(file, kept).expect("a copy");
+    });
+}
+
+fn keep(up: &Up, service: &str, how: impl Fn(&Path, &Path)) {
     let kept = up.folder().join("kept");
     drop(fs::remove_dir_all(&kept));
     fs::create_dir_all(&kept).expect("a folder");
     for file in files_of(up, service) {
         if file.exists() {
-            fs::rename(&file, kept.join(file.file_name().expect("a name"))).expect("moved");
+            how(&file, &kept.join(file.file_name().expect("a name")));
         }
     }
 }
@@ -42,9 +56,7 @@ fn restore(up: &Up, service: &str) {
 async fn restore_all(up: &mut Up, backup: &Path) {
     move_all_away(up);
     copy_folder(backup, &up.data());
-    up.start().await;
-    healthy(up).await;
-    assert_whole(up).await;
+    starts_whole(up).await;
     up.stop().await;
 }
 
@@ -94,8 +106,7 @@ async fn a_database_that_is_gone() {
             let failed = fails(up.command_of(READERS[0]), "database-lost");
             let words = failed.command("jumun up", &[("<system>", "food-delivery")]);
             assert_eq!(words, ["up", "food-delivery"]);
-            up.start().await;
-            healthy(&up).await;
+            starts_healthy(&mut up).await;
             view_is_whole(&up).await;
             up.stop().await;
             continue;
@@ -121,8 +132,7 @@ async fn a_database_that_is_gone() {
         fs::rename(up.folder().join("bus"), &bus).expect("restored");
 
         restore(&up, service);
-        up.start().await;
-        healthy(&up).await;
+        starts_healthy(&mut up).await;
         up.stop().await;
     }
 
@@ -139,9 +149,7 @@ async fn a_database_that_is_gone() {
         "or move it away (all of it, and the bus if the key `bus` names another folder: the other databases do not fit an empty one) and start the system with nothing",
     );
     move_all_away(&up);
-    up.start().await;
-    healthy(&up).await; // its order is number 1 again, and is paid for
-    assert_whole(&up).await;
+    starts_whole(&mut up).await; // its order is number 1 again, and is paid for
 }
 
 #[tokio::test]
@@ -150,8 +158,7 @@ async fn a_data_folder_that_is_gone_and_whose_bus_is_elsewhere() {
     let bus = up.folder().join("bus");
     let setting = format!("bus=log://{}", bus.display());
     up.set(setting.as_str());
-    up.start().await;
-    healthy(&up).await;
+    starts_healthy(&mut up).await;
     up.stop().await;
     move_all_away(&up);
     let lost = |up: &Up| {
@@ -172,16 +179,13 @@ async fn a_data_folder_that_is_gone_and_whose_bus_is_elsewhere() {
     lost(&up).says("If not, restore the newest copy of this file");
     drop(fs::remove_dir_all(up.data()));
     fs::rename(up.data().with_extension("away"), up.data()).expect("restored");
-    up.start().await;
-    healthy(&up).await;
+    starts_healthy(&mut up).await;
     up.stop().await;
 
     move_all_away(&up);
     lost(&up).says("or move both away and start the system with nothing");
     fs::rename(&bus, up.folder().join("bus.away")).expect("moved");
-    up.start().await;
-    healthy(&up).await;
-    assert_whole(&up).await;
+    starts_whole(&mut up).await;
 }
 
 #[tokio::test]
@@ -203,8 +207,7 @@ async fn the_database_of_another_system() {
     drop(fs::remove_dir_all(&bus));
     fs::rename(&kept_bus, &bus).expect("restored");
     restore(&up, "order");
-    up.start().await;
-    healthy(&up).await;
+    starts_healthy(&mut up).await;
     up.stop().await;
 
     move_away(&up, "dashboard");
@@ -213,9 +216,7 @@ async fn the_database_of_another_system() {
     fails(up.command(), "database-replaced")
         .says("Move this file and those beside it (-wal, -shm) away, and start the system");
     move_away(&up, "dashboard");
-    up.start().await;
-    healthy(&up).await;
-    assert_whole(&up).await;
+    starts_whole(&mut up).await;
     up.stop().await;
 
     let backup = up.folder().join("backup");
@@ -230,8 +231,7 @@ async fn the_database_of_another_system() {
         "or move it away (all of it, and the bus if the key `bus` names another folder: the other databases do not fit another one) and start the system with nothing",
     );
     move_all_away(&up);
-    up.start().await;
-    healthy(&up).await;
+    starts_healthy(&mut up).await;
 }
 
 /// A backup of the databases alone, restored into the folder of a system that was started before.
@@ -247,8 +247,7 @@ async fn the_databases_of_one_backup() {
     for folder in ["epochs", "bus"] {
         fs::rename(up.data().join(folder), up.folder().join(folder)).expect("moved");
     }
-    up.start().await;
-    healthy(&up).await;
+    starts_healthy(&mut up).await;
     view_is_whole(&up).await;
     assert_eq!(up.client("gateway").all("/orders").await.len(), 11);
 }
@@ -318,9 +317,7 @@ async fn a_database_that_is_damaged() {
         failed.says("Move this file and those beside it (-wal, -shm) away, restore the newest copy in its place, and start again");
         move_away(&up, "payment");
         fs::copy(&backup, &file).expect("restored");
-        up.start().await;
-        healthy(&up).await;
-        assert_whole(&up).await;
+        starts_whole(&mut up).await;
         up.stop().await;
     }
     fs::write(up.data().join("dashboard.db"), [7; 8_192]).expect("written");
@@ -330,8 +327,7 @@ async fn a_database_that_is_damaged() {
         );
     }
     move_away(&up, "dashboard");
-    up.start().await;
-    healthy(&up).await;
+    starts_healthy(&mut up).await;
     view_is_whole(&up).await;
     up.stop().await;
 
@@ -345,8 +341,7 @@ async fn a_database_that_is_damaged() {
     fs::write(up.data().join("payment.db"), [7; 8_192]).expect("written");
     fails(up.command(), "database-damaged").says("or move it away (all of it, and the bus if the key `bus` names another folder) and start the system with nothing");
     move_all_away(&up);
-    up.start().await;
-    healthy(&up).await;
+    starts_healthy(&mut up).await;
 }
 
 #[tokio::test]
@@ -368,8 +363,7 @@ async fn a_page_that_is_damaged_in_the_middle_of_an_audit() {
         fs::copy(&backup, &file).expect("restored");
         clean(&up);
     }
-    up.start().await;
-    healthy(&up).await;
+    starts_healthy(&mut up).await;
 }
 
 #[tokio::test]
@@ -401,19 +395,17 @@ async fn a_database_that_is_in_use() {
 #[tokio::test]
 async fn a_database_of_a_newer_release() {
     let mut up = with_orders(5).await;
-    let file = up.data().join("store.db");
-    let copy = up.folder().join("before-the-upgrade.db");
-    fs::copy(&file, &copy).expect("a copy");
-    Connection::open(&file).expect("a database").pragma_update(None, "user_version", 99).expect("a version");
+    back_up(&up, "store");
+    let database = Connection::open(&files_of(&up, "store")[0]).expect("a database");
+    database.pragma_update(None, "user_version", 99).expect("a version");
+    drop(database);
     for command in [up.command(), up.command_of(READERS[0])] {
         let failed = fails(command, "database-newer");
         assert!(failed.said.contains("store.db"), "{}", failed.said);
         failed.says("or restore the copy that was made before the upgrade");
     }
-    move_away(&up, "store");
-    fs::copy(&copy, &file).expect("restored");
-    up.start().await;
-    healthy(&up).await;
+    restore(&up, "store");
+    starts_healthy(&mut up).await;
 }
 
 /// A command reads it before the first start after an upgrade.
@@ -430,9 +422,7 @@ async fn a_database_of_the_release_before() {
         assert!(failed.said.contains(".db"), "{words:?}: {}", failed.said);
         assert_eq!(failed.command("jumun up", &[("<system>", "food-delivery")]), ["up", "food-delivery"]);
     }
-    up.start().await;
-    healthy(&up).await;
-    assert_whole(&up).await;
+    starts_whole(&mut up).await;
     up.stop().await;
     clean(&up);
 }
@@ -440,17 +430,13 @@ async fn a_database_of_the_release_before() {
 #[tokio::test]
 async fn a_database_of_other_partitions() {
     let mut up = with_orders(5).await;
-    let file = up.data().join("store.db");
-    let copy = up.folder().join("copy.db");
-    fs::copy(&file, &copy).expect("a copy");
-    let connection = Connection::open(&file).expect("a database");
+    back_up(&up, "store");
+    let connection = Connection::open(&files_of(&up, "store")[0]).expect("a database");
     connection.execute("UPDATE meta SET value = '4' WHERE name = 'partitions'", []).expect("changed");
     drop(connection);
     fails(up.command(), "database-partitions").says("or restore a copy that this one made");
-    move_away(&up, "store");
-    fs::copy(&copy, &file).expect("restored");
-    up.start().await;
-    healthy(&up).await;
+    restore(&up, "store");
+    starts_healthy(&mut up).await;
 }
 
 #[tokio::test]
@@ -466,8 +452,7 @@ async fn a_database_that_cannot_be_used() {
     }
     fs::remove_dir(&file).expect("removed");
     restore(&up, "order");
-    up.start().await;
-    healthy(&up).await;
+    starts_healthy(&mut up).await;
 }
 
 #[tokio::test]
@@ -477,8 +462,7 @@ async fn no_database_at_all() {
     assert_eq!(failed.status, 2, "{}", failed.said);
     assert_eq!(failed.command("jumun up", &[("<system>", "food-delivery")]), ["up", "food-delivery"]);
     assert!(failed.remedy.contains("--data"), "{}", failed.remedy);
-    up.start().await;
-    healthy(&up).await;
+    starts_healthy(&mut up).await;
     let elsewhere = Up::new();
     let data = up.folder().join("data").display().to_string();
     fails(elsewhere.command_of(READERS[0]), "database-missing");

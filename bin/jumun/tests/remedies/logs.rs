@@ -1,6 +1,9 @@
 //! Remedies for the bus: a log is the copy of a journal.
 
-use super::{Failed, all_up, assert_whole, copy_folder, fails, healthy, move_all_away, outcome, with_orders};
+use super::{
+    Failed, all_up, assert_whole, copy_folder, fails, healthy, move_all_away, outcome, starts_healthy, starts_whole,
+    with_orders,
+};
 use crate::lab::{LONG, Up, wait_until};
 use std::{
     fs::{self, File},
@@ -113,9 +116,7 @@ async fn the_log_of_another_database() {
     let failed = fails(up.command(), "bus-another-epoch");
     failed.says("Move the folder of this log (bus/<service> in the data folder, or <service> in the folder that the key `bus` names) away while its service is stopped");
     fs::rename(&order, up.folder().join("moved")).expect("moved");
-    up.start().await;
-    healthy(&up).await;
-    assert_whole(&up).await;
+    starts_whole(&mut up).await;
 }
 
 #[tokio::test]
@@ -153,9 +154,7 @@ async fn a_consumer_of_another_database() {
     up.stop().await;
     move_all_away(&up);
     copy_folder(&backup, &up.data());
-    up.start().await;
-    healthy(&up).await;
-    assert_whole(&up).await;
+    starts_whole(&mut up).await;
 }
 
 #[tokio::test]
@@ -166,8 +165,7 @@ async fn a_database_that_is_older_than_its_log() {
     fs::copy(&database, &older).expect("a copy");
     let (bus, older_bus) = (up.data().join("bus"), up.folder().join("older-bus"));
     copy_folder(&bus, &older_bus);
-    up.start().await;
-    healthy(&up).await;
+    starts_healthy(&mut up).await;
     up.stop().await;
     fs::copy(&database, &newest).expect("a copy");
 
@@ -175,8 +173,7 @@ async fn a_database_that_is_older_than_its_log() {
     let failed = fails(up.command(), "bus-ahead");
     failed.says("Restore the newest copy of this database");
     fs::copy(&newest, &database).expect("restored");
-    up.start().await;
-    healthy(&up).await;
+    starts_healthy(&mut up).await;
     up.stop().await;
 
     let backup = up.folder().join("backup");
@@ -186,9 +183,7 @@ async fn a_database_that_is_older_than_its_log() {
     failed.says("If there is none, restore the whole data folder of the system from one backup");
     move_all_away(&up);
     copy_folder(&backup, &up.data());
-    up.start().await;
-    healthy(&up).await;
-    assert_whole(&up).await;
+    starts_whole(&mut up).await;
     up.stop().await;
 
     fs::copy(&older, &database).expect("restored");
@@ -210,15 +205,13 @@ async fn a_database_that_is_older_than_its_log() {
     cut(&up.data().join("bus/order/synced"), |_| 0);
     fails(up.command(), "bus-ahead");
     move_all_away(&up);
-    up.start().await;
-    healthy(&up).await;
+    starts_healthy(&mut up).await;
 }
 
 #[tokio::test]
 async fn events_that_are_not_kept() {
     let mut up = with_orders(20).await;
-    up.start().await;
-    healthy(&up).await;
+    starts_healthy(&mut up).await;
     up.stop().await;
     // A log that was cut, and a view that begins anew: its service has lost its database.
     let order = up.data().join("bus/order");
@@ -304,9 +297,7 @@ async fn a_log_of_a_newer_release() {
         assert!(failed.said.contains(file), "it is named: {}", failed.said);
         failed.says("stop the system and move the folder of this log (bus/<service> in the data folder, or <service> in the folder that the key `bus` names) away");
         fs::rename(folder, up.folder().join(format!("{file}.away"))).expect("moved");
-        up.start().await;
-        healthy(&up).await;
-        assert_whole(&up).await;
+        starts_whole(&mut up).await;
         up.stop().await;
     }
 }
@@ -343,6 +334,5 @@ async fn a_bus_that_cannot_be_written() {
     assert!(failed.said.contains(&"bus".to_owned()), "it is named: {}", failed.said);
     fs::remove_file(&bus).expect("removed");
     fs::rename(up.folder().join("kept"), &bus).expect("restored");
-    up.start().await;
-    healthy(&up).await;
+    starts_healthy(&mut up).await;
 }

@@ -1,6 +1,6 @@
 //! What a client does about a problem: what the page of its code says.
 
-use super::healthy;
+use super::{healthy, starts_healthy};
 use crate::lab::{
     Answer, Client, LONG, Up, basket, wait_until,
     wire::{Message, Wire},
@@ -112,16 +112,14 @@ async fn heads_that_can_never_be_taken() {
 
 #[tokio::test]
 async fn requests_that_are_done_a_little_later() {
-    let mut up = Up::new();
-    for setting in [
-        "order.calls.payment.bulkhead.max_concurrent=1",
-        "order.calls.payment.bulkhead.max_wait=1ms",
-        "order.calls.payment.breaker.wait_open=30s",
-        "payment.faults.concurrency=1",
-    ] {
-        up.set(setting);
-    }
-    up.start().await;
+    let up = Up::new()
+        .running_with(&[
+            "order.calls.payment.bulkhead.max_concurrent=1",
+            "order.calls.payment.bulkhead.max_wait=1ms",
+            "order.calls.payment.breaker.wait_open=30s",
+            "payment.faults.concurrency=1",
+        ])
+        .await;
     let client = up.client("gateway");
     assert_eq!(client.post("/orders", &basket("김밥", 3_000)).await.status, 201);
 
@@ -169,16 +167,14 @@ async fn requests_that_are_done_a_little_later() {
 
 #[tokio::test]
 async fn a_client_that_is_held_back() {
-    let mut up = Up::new();
-    for setting in [
-        "gateway.rate.per_second=5",
-        "gateway.rate.burst=3",
-        "order.admission.max_concurrent=1",
-        "order.admission.max_waiting=1",
-    ] {
-        up.set(setting);
-    }
-    up.start().await;
+    let up = Up::new()
+        .running_with(&[
+            "gateway.rate.per_second=5",
+            "gateway.rate.burst=3",
+            "order.admission.max_concurrent=1",
+            "order.admission.max_waiting=1",
+        ])
+        .await;
     let client = up.client("gateway");
     let mut held = None;
     for nth in 0..100 {
@@ -243,8 +239,7 @@ async fn a_gateway_that_is_led_astray() {
     assert!(crate::lab::run(configured).1.contains(&address.to_string()));
     up.stop().await;
     up.set(format!("gateway.upstreams.store=http://{}", up.address("store")));
-    up.start().await;
-    healthy(&up).await;
+    starts_healthy(&mut up).await;
 }
 
 #[tokio::test]

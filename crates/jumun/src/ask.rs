@@ -1,19 +1,18 @@
 //! Asks: requests to another service whose answer a decision needs.
 //!
-//! An ask names the service and the path that answer it, the type of the question and the type of the answer. It is
-//! declared once, beside the aggregate that answers it; both sides refer to that declaration.
+//! An ask names the service and the path that answer it, the instance that answers, the type of the question and the type of
+//! the answer. It is declared once, beside the aggregate that answers it; both sides refer to that declaration.
 
-use crate::rejection::Rejection;
+use crate::{rejection::Rejection, value::Id};
 use serde::{Serialize, de::DeserializeOwned};
-use std::marker::PhantomData;
 
 /// A request with a question `Q` that is accepted with an answer `T`.
 #[derive(Debug)]
 pub struct Ask<Q, T> {
     service: &'static str,
     path: &'static str,
+    about: Option<fn(&Q) -> Id<T>>,
     is_answer: fn(&str, &str) -> bool,
-    kind: PhantomData<fn(Q) -> T>,
 }
 
 /// An answer that can be compared with its question. Every answer is, when it arrives: one to another question counts as
@@ -24,8 +23,9 @@ pub trait Answers<Q> {
 }
 
 impl<Q: Serialize + DeserializeOwned, T: DeserializeOwned + Answers<Q>> Ask<Q, T> {
-    /// An ask that is posted to a path of a service and undone by a post to `<path>/void`.
-    pub const fn post(service: &'static str, path: &'static str) -> Self {
+    /// An ask that is posted to a path of a service and undone by a post to `<path>/void`. `about` is the instance that
+    /// answers it.
+    pub const fn post(service: &'static str, path: &'static str, about: fn(&Q) -> Id<T>) -> Self {
         let is_answer = |question: &str, answer: &str| match (
             serde_json::from_str::<Q>(question),
             serde_json::from_str::<T>(answer),
@@ -33,7 +33,7 @@ impl<Q: Serialize + DeserializeOwned, T: DeserializeOwned + Answers<Q>> Ask<Q, T
             (Ok(question), Ok(answer)) => answer.answers(&question),
             _ => false,
         };
-        Self { service, path, is_answer, kind: PhantomData }
+        Self { service, path, about: Some(about), is_answer }
     }
 }
 
@@ -42,7 +42,7 @@ impl<Q, T: DeserializeOwned> Ask<Q, T> {
     /// only: no command should wait for an external party.
     pub const fn external(name: &'static str) -> Self {
         let is_answer = |_: &str, answer: &str| serde_json::from_str::<T>(answer).is_ok();
-        Self { service: name, path: "", is_answer, kind: PhantomData }
+        Self { service: name, path: "", about: None, is_answer }
     }
 }
 
@@ -66,6 +66,11 @@ impl<Q, T> Ask<Q, T> {
     /// The service and the path that answer.
     pub const fn target(&self) -> AskTarget {
         AskTarget { service: self.service, path: self.path }
+    }
+
+    /// The instance that a question is about. None: an external party answers.
+    pub(crate) const fn about(&self) -> Option<fn(&Q) -> Id<T>> {
+        self.about
     }
 
     pub(crate) const fn is_answer(&self) -> fn(&str, &str) -> bool {

@@ -293,7 +293,10 @@ impl<E: PublishedLanguage> Behaviour for ServiceBehaviour<E> {
         }
         let mut progress = Progress::new(&documents, now);
         match self.evolve(&self.seed, &mut progress) {
-            Ok(()) => Ok(Some(progress.decided(&self.seed, &self.settles))),
+            Ok(()) => {
+                progress.events.clone_from(&self.seed);
+                Ok(Some(progress.decided(&self.settles)))
+            }
             Err(Halt::Defect(defect)) => Err(defect),
             Err(Halt::Outcome(_)) => Ok(None), // every document is there
         }
@@ -331,9 +334,8 @@ impl<E: PublishedLanguage> ServiceBehaviour<E> {
             }
             Err(Stop::Read(unread)) => return Err(self.unread(step.decider, unread)),
         };
-        let mut ours = Vec::new();
-        self.emit(events, 0, &mut progress, &mut ours)?;
-        Ok(progress.decided(&ours, &self.settles))
+        self.emit(events, 0, &mut progress)?;
+        Ok(progress.decided(&self.settles))
     }
 
     fn handled(&self, event: ReceivedEvent<'_>, documents: &Documents) -> Result<Decided, Halt> {
@@ -344,23 +346,22 @@ impl<E: PublishedLanguage> ServiceBehaviour<E> {
         };
         let mut progress = Progress::new(documents, now);
         self.evolve(std::slice::from_ref(&event), &mut progress)?;
-        let mut ours = Vec::new();
         for at in 0..self.cells.len() {
-            self.react(at, &event, 0, &mut progress, &mut ours)?;
+            self.react(at, &event, 0, &mut progress)?;
             let anew = self.cells[at].reactions_anew(&event);
             let ids = new_ids.get(&at).map(Vec::as_slice).unwrap_or_default();
             if ids.len() < anew.len() {
                 return Err(Halt::needs(vec![(at, NEW_ID); anew.len() - ids.len()]));
             }
             for (id, command) in ids.iter().copied().zip(anew) {
-                self.cause((at, id), &command, 0, &mut progress, &mut ours)?;
+                self.cause((at, id), &command, 0, &mut progress)?;
             }
         }
-        Ok(progress.decided(&ours, &self.settles))
+        Ok(progress.decided(&self.settles))
     }
 
     /// The decision of a command; notes what it asks later and what it reads.
-    fn decision(&self, step: Step<'_>, progress: &mut Progress<'_>) -> Result<Decision<E>, Halt> {
+    fn decision(&self, step: Step<'_>, progress: &mut Progress<'_, E>) -> Result<Decision<E>, Halt> {
         let reading = Reading { kinds: &self.kinds, progress, read: RefCell::default() };
         let (decision, later) =
             self.cells[step.decider.0].decide(progress.body(step.decider), step, Peers::Documents(&reading))?;
@@ -385,14 +386,14 @@ impl<E: PublishedLanguage> ServiceBehaviour<E> {
 
     /// Applies events of this service to everything that they concern, then the policies on them. `chain`: how many
     /// policies led to these events.
-    fn emit(&self, events: Vec<E>, chain: usize, progress: &mut Progress<'_>, ours: &mut Vec<E>) -> Result<(), Halt> {
+    fn emit(&self, events: Vec<E>, chain: usize, progress: &mut Progress<'_, E>) -> Result<(), Halt> {
         self.evolve(&events, progress)?;
-        let emitted = ours.len()..ours.len() + events.len();
-        ours.extend(events);
+        let emitted = progress.events.len()..progress.events.len() + events.len();
+        progress.events.extend(events);
         for nth in emitted {
-            let event = ours[nth].clone();
+            let event = progress.events[nth].clone();
             for at in 0..self.cells.len() {
-                self.react(at, &event, chain, progress, ours)?;
+                self.react(at, &event, chain, progress)?;
                 if !self.cells[at].reactions_anew(&event).is_empty() {
                     let why = "an event of the service itself makes new instances".to_owned();
                     return Err(self.defect((at, event.correlation_key()), why).into());
@@ -403,20 +404,13 @@ impl<E: PublishedLanguage> ServiceBehaviour<E> {
     }
 
     /// The policies of one aggregate on an event.
-    fn react(
-        &self,
-        at: usize,
-        event: &E,
-        chain: usize,
-        progress: &mut Progress<'_>,
-        ours: &mut Vec<E>,
-    ) -> Result<(), Halt> {
+    fn react(&self, at: usize, event: &E, chain: usize, progress: &mut Progress<'_, E>) -> Result<(), Halt> {
         if let Some((id, command)) = self.cells[at].reaction(event) {
-            self.cause((at, id), &command, chain, progress, ours)?;
+            self.cause((at, id), &command, chain, progress)?;
         }
         if let Some(choice) = self.cells[at].reaction_first(event) {
             for id in self.chosen(at, &choice, progress)? {
-                self.cause((at, id), &choice.command, chain, progress, ours)?;
+                self.cause((at, id), &choice.command, chain, progress)?;
             }
         }
         Ok(())
@@ -428,8 +422,7 @@ impl<E: PublishedLanguage> ServiceBehaviour<E> {
         decider: DocumentKey,
         command: &ErasedCommand,
         chain: usize,
-        progress: &mut Progress<'_>,
-        ours: &mut Vec<E>,
+        progress: &mut Progress<'_, E>,
     ) -> Result<(), Halt> {
         if chain == POLICY_CHAIN_MAX {
             let why = format!("more than {POLICY_CHAIN_MAX} policies cause each other in one commit");
@@ -437,7 +430,7 @@ impl<E: PublishedLanguage> ServiceBehaviour<E> {
         }
         let step = Step { decider, command, now: progress.now, reply: Some(&Reply::OnlyLater) };
         match self.decision(step, progress)? {
-            Ok(events) => self.emit(events, chain + 1, progress, ours),
+            Ok(events) => self.emit(events, chain + 1, progress),
             Err(Stop::Reject(_)) => {
                 progress.dropped += 1;
                 Ok(())
@@ -448,7 +441,7 @@ impl<E: PublishedLanguage> ServiceBehaviour<E> {
     }
 
     /// The instances of a choice, the smallest ids first, as they are after what has happened in this step.
-    fn chosen(&self, at: usize, choice: &Choice, progress: &Progress<'_>) -> Result<Vec<i64>, Halt> {
+    fn chosen(&self, at: usize, choice: &Choice, progress: &Progress<'_, E>) -> Result<Vec<i64>, Halt> {
         let Choice { index, choices, at_most, .. } = choice;
         if !self.indexes[at].contains(index) {
             return Err(self.defect((at, 0), format!("it has no index over {index:?}")).into());
@@ -502,7 +495,7 @@ impl<E: PublishedLanguage> ServiceBehaviour<E> {
     }
 
     /// Records delayed asks. Each needs a command that settles it.
-    fn ask_later(&self, decider: DocumentKey, later: Vec<Asked>, progress: &mut Progress<'_>) -> Result<(), Defect> {
+    fn ask_later(&self, decider: DocumentKey, later: Vec<Asked>, progress: &mut Progress<'_, E>) -> Result<(), Defect> {
         for asked in later {
             self.check_ask(decider, &asked)?;
             if !self.settles[decider.0].iter().any(|settle| settle.target == asked.target) {
@@ -522,7 +515,7 @@ impl<E: PublishedLanguage> ServiceBehaviour<E> {
     }
 
     /// Applies events to everything that they concern.
-    fn evolve(&self, events: &[E], progress: &mut Progress<'_>) -> Result<(), Halt> {
+    fn evolve(&self, events: &[E], progress: &mut Progress<'_, E>) -> Result<(), Halt> {
         let missing: Vec<_> =
             self.concerned(events).map(|(key, _)| key).filter(|key| progress.before.get(key).is_none()).collect();
         if !missing.is_empty() {
@@ -551,13 +544,13 @@ impl<E: PublishedLanguage> ServiceBehaviour<E> {
 }
 
 /// What one decision reads.
-struct Reading<'a> {
+struct Reading<'a, E> {
     kinds: &'a [TypeId],
-    progress: &'a Progress<'a>,
+    progress: &'a Progress<'a, E>,
     read: RefCell<BTreeSet<DocumentKey>>,
 }
 
-impl aggregate::Documents for Reading<'_> {
+impl<E: PublishedLanguage> aggregate::Documents for Reading<'_, E> {
     fn body(&self, kind: TypeId, id: i64) -> Result<Option<&str>, Unread> {
         let at = self.kinds.iter().position(|known| *known == kind);
         let key = (at.ok_or_else(|| Unread(Err("it reads a type of another service".to_owned())))?, id);
@@ -566,10 +559,12 @@ impl aggregate::Documents for Reading<'_> {
     }
 }
 
-/// The documents during a step.
-struct Progress<'a> {
+/// How far a step has come.
+struct Progress<'a, E> {
     before: &'a Documents,
     after: BTreeMap<DocumentKey, Evolved>,
+    /// The events of this service that happened, in order.
+    events: Vec<E>,
     /// What decisions have read.
     read: BTreeSet<DocumentKey>,
     later: Vec<(DocumentKey, Asked)>,
@@ -577,10 +572,10 @@ struct Progress<'a> {
     now: Timestamp,
 }
 
-impl<'a> Progress<'a> {
+impl<'a, E: PublishedLanguage> Progress<'a, E> {
     fn new(before: &'a Documents, now: Timestamp) -> Self {
         let (after, read) = (BTreeMap::new(), BTreeSet::new());
-        Self { before, after, read, later: Vec::new(), dropped: 0, now }
+        Self { before, after, events: Vec::new(), read, later: Vec::new(), dropped: 0, now }
     }
 
     fn stored(&self, key: DocumentKey) -> Option<&'a Stored> {
@@ -593,7 +588,7 @@ impl<'a> Progress<'a> {
         after.or_else(|| self.stored(key).map(|stored| stored.body.as_str()))
     }
 
-    fn decided<E: PublishedLanguage>(mut self, events: &[E], settles: &[Vec<SettleModel>]) -> Decided {
+    fn decided(mut self, settles: &[Vec<SettleModel>]) -> Decided {
         let (after, later) = (std::mem::take(&mut self.after), std::mem::take(&mut self.later));
         // An unchanged document needs no commit.
         let changed =
@@ -611,7 +606,7 @@ impl<'a> Progress<'a> {
         let is_changed = |key: &DocumentKey| documents.iter().any(|document: &DocumentAfter| document.key == *key);
         let version = |key: DocumentKey| (key, self.stored(key).map_or(0, |stored| stored.version));
         let read = self.read.iter().copied().filter(|key| !is_changed(key)).map(version).collect();
-        let events = events.iter().map(|event| EncodedEvent {
+        let events = self.events.iter().map(|event| EncodedEvent {
             event_type: event.event_type().name,
             key: event.correlation_key(),
             body: event.encode(self.now),

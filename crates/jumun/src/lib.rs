@@ -204,7 +204,7 @@ pub use model::{
     ResourceModel, ServiceModel, SettingsError, SettleModel, Step, Stored, Text, TimedOut, Verb, WaitAfter,
 };
 pub use rejection::Rejection;
-pub use service::{ReadModel, Resource, Service};
+pub use service::{Input, ReadModel, Resource, Service};
 pub use system::{System, SystemModel};
 pub use time::Time;
 pub use time_out::{TimeLimit, TimeOut};

@@ -643,7 +643,7 @@ mod tests {
     }
 
     fn resource() -> ResourceModel {
-        crate::service::resource_model::<Order>("/orders")
+        crate::service::resource_model::<Order>("/orders", |_| true)
     }
 
     #[test]

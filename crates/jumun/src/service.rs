@@ -7,18 +7,22 @@ use crate::{
     describe::{PolicyModel, TimeOutModel, name_of, name_of_function, schema_of},
     event::{EventType, PublishedLanguage},
     first::Index,
-    input::{self, Texts},
+    input::{self, BadInput, Texts},
     model::{
         AliasModel, AskModel, Behaviour, CommandModel, ErasedCommand, FieldModel, Ids, ResourceModel, ServiceModel,
         SettingsError, SettleModel, Text, Verb,
     },
+    rejection::Rejection,
     subscription,
-    value::Id,
 };
 use schemars::JsonSchema;
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::{Map, Value};
 use std::{any::TypeId, collections::BTreeSet, marker::PhantomData, sync::Arc};
+
+/// What clients and other services send: it is read from JSON, and described by a schema.
+pub trait Input: DeserializeOwned + JsonSchema + 'static {}
+impl<T: DeserializeOwned + JsonSchema + 'static> Input for T {}
 
 /// An aggregate and its API: its path, the commands that clients send there, the ask that it answers.
 #[derive(Debug)]
@@ -31,7 +35,7 @@ impl<A: Aggregate> Resource<A> {
     /// An aggregate at a path. `/orders` is the collection, `/orders/7` one of its documents.
     pub fn at(path: &'static str) -> Self {
         let is_shown = |body: &str| serde_json::from_str::<A>(body).is_ok_and(|instance| instance.shown());
-        Self { model: ResourceModel { is_shown, ..resource_model::<A>(path) }, kind: PhantomData }
+        Self { model: resource_model::<A>(path, is_shown), kind: PhantomData }
     }
 
     /// Which ids new instances get: `first`, `first + every` …; by default every one from 1. Two aggregates that both found
@@ -44,11 +48,7 @@ impl<A: Aggregate> Resource<A> {
 
     /// `POST`: a command that makes an instance from what the client sends.
     #[must_use]
-    pub fn on_post<I, F>(self, command: F) -> Self
-    where
-        I: DeserializeOwned + JsonSchema + 'static,
-        F: Fn(I) -> CommandOf<A> + Send + Sync + 'static,
-    {
+    pub fn on_post<I: Input>(self, command: impl Fn(I) -> CommandOf<A> + Send + Sync + 'static) -> Self {
         self.on_body(Verb::Post, command)
     }
 
@@ -75,17 +75,12 @@ impl<A: Aggregate> Resource<A> {
 
     /// `PATCH /{id}`: a command that changes what the client sends.
     #[must_use]
-    pub fn on_patch<I, F>(self, command: F) -> Self
-    where
-        I: DeserializeOwned + JsonSchema + 'static,
-        F: Fn(I) -> CommandOf<A> + Send + Sync + 'static,
-    {
+    pub fn on_patch<I: Input>(self, command: impl Fn(I) -> CommandOf<A> + Send + Sync + 'static) -> Self {
         self.on_body(Verb::Patch, command)
     }
 
-    fn on_body<I, F>(mut self, verb: Verb, command: F) -> Self
+    fn on_body<I: Input, F>(mut self, verb: Verb, command: F) -> Self
     where
-        I: DeserializeOwned + JsonSchema + 'static,
         F: Fn(I) -> CommandOf<A> + Send + Sync + 'static,
     {
         let name = name_of_function::<F, I>();
@@ -112,16 +107,19 @@ impl<A: Aggregate> Resource<A> {
         self
     }
 
-    /// Answers an ask with a command for the instance that the question is `about`. `void` undoes it: also if it was never
+    /// Answers an ask with a command for the instance that the question is about. `void` undoes it: also if it was never
     /// done, and more than once.
     #[must_use]
-    pub fn on_ask<Q, F>(mut self, ask: &Ask<Q, A>, about: fn(&Q) -> Id<A>, command: F, void: CommandOf<A>) -> Self
+    pub fn on_ask<Q, F>(mut self, ask: &Ask<Q, A>, command: F, void: CommandOf<A>) -> Self
     where
-        Q: Serialize + DeserializeOwned + JsonSchema + 'static,
+        Q: Serialize + Input,
         F: Fn(Q) -> CommandOf<A> + Send + Sync + 'static,
     {
+        let about = ask.about();
         let read = Arc::new(move |body: &[u8]| {
             let question: Q = input::read(body, Texts::AsTheyAre)?;
+            // An external ask is about no instance. A system in which an aggregate answers one has a problem.
+            let about = about.ok_or(BadInput::Rejected(Rejection::NotFound))?;
             Ok((about(&question).get(), any::<A>(command(question))))
         });
         self.model.ask = Some(AskModel {
@@ -139,12 +137,12 @@ impl<A: Aggregate> Resource<A> {
     /// Answers an ask about an instance that is there, such as whether it exists. It makes and changes nothing; clients may
     /// `POST` to the same path. See [`Self::on_ask`].
     #[must_use]
-    pub fn on_inquiry<Q, F>(self, ask: &Ask<Q, A>, about: fn(&Q) -> Id<A>, command: F, void: CommandOf<A>) -> Self
+    pub fn on_inquiry<Q, F>(self, ask: &Ask<Q, A>, command: F, void: CommandOf<A>) -> Self
     where
-        Q: Serialize + DeserializeOwned + JsonSchema + 'static,
+        Q: Serialize + Input,
         F: Fn(Q) -> CommandOf<A> + Send + Sync + 'static,
     {
-        let mut answering = self.on_ask(ask, about, command, void);
+        let mut answering = self.on_ask(ask, command, void);
         answering.model.ask = answering.model.ask.map(|ask| AskModel { is_inquiry: true, ..ask });
         answering
     }
@@ -189,8 +187,10 @@ pub struct ReadModel<V> {
 impl<V: View> ReadModel<V> {
     /// A view at a path.
     pub fn at(path: &'static str) -> Self {
-        let is_shown = |body: &str| serde_json::from_str::<V>(body).is_ok_and(|row| row.shown());
-        Self { model: ResourceModel { is_shown, ..resource_model::<V>(path) }, kind: PhantomData }
+        Self {
+            model: resource_model::<V>(path, |body| serde_json::from_str(body).is_ok_and(|row: V| row.shown())),
+            kind: PhantomData,
+        }
     }
 
     /// See [`Resource::find_by`].
@@ -201,7 +201,10 @@ impl<V: View> ReadModel<V> {
     }
 }
 
-pub(crate) fn resource_model<T: JsonSchema + DeserializeOwned + 'static>(path: &'static str) -> ResourceModel {
+pub(crate) fn resource_model<T: JsonSchema + DeserializeOwned + 'static>(
+    path: &'static str,
+    is_shown: fn(&str) -> bool,
+) -> ResourceModel {
     ResourceModel {
         name: T::schema_name().into_owned(),
         path,
@@ -222,7 +225,7 @@ pub(crate) fn resource_model<T: JsonSchema + DeserializeOwned + 'static>(path: &
         missing_fields: Vec::new(),
         type_id: TypeId::of::<T>(),
         is_readable: |body| serde_json::from_str::<T>(body).is_ok(),
-        is_shown: |_| true,
+        is_shown,
     }
 }
 

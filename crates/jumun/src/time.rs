@@ -1,7 +1,7 @@
 //! Points in time.
 
 use jiff::Timestamp;
-use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
+use serde::{Deserialize, Serialize, Serializer};
 use std::fmt;
 
 /// A point in time, to the millisecond.
@@ -9,7 +9,8 @@ use std::fmt;
 /// It is written as RFC 3339 has it, in UTC and always with three digits of a second: `2026-11-26T17:00:00.000Z`. So dates
 /// as text are in the order of time, and readers that want a fixed width get it. Every form of RFC 3339 is read: other
 /// offsets, more digits or none.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Deserialize)]
+#[serde(from = "Timestamp")]
 pub struct Time(Timestamp);
 
 impl Time {
@@ -52,23 +53,6 @@ impl fmt::Debug for Time {
 impl Serialize for Time {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.collect_str(self)
-    }
-}
-
-impl<'de> Deserialize<'de> for Time {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Visitor;
-        impl de::Visitor<'_> for Visitor {
-            type Value = Time;
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("a date of RFC 3339, such as 2026-11-26T17:00:00.000Z")
-            }
-            fn visit_str<E: de::Error>(self, text: &str) -> Result<Time, E> {
-                let time: Result<Timestamp, _> = text.parse();
-                time.map(Time::from).map_err(|_| E::invalid_value(de::Unexpected::Str(text), &self))
-            }
-        }
-        deserializer.deserialize_str(Visitor)
     }
 }
 

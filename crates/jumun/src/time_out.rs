@@ -37,9 +37,10 @@ impl TimeLimit {
         self.0
     }
 
-    /// A wait that lasts so long and ends with this command. None while the limit is off.
-    pub fn time_out<C>(self, name: &'static str, command: C) -> Option<TimeOut<C>> {
-        self.0.map(|after| TimeOut { name, after, command })
+    /// The wait of an instance that waits now: it lasts so long and ends with this command. None where it does not wait, and
+    /// while the limit is off.
+    pub fn time_out<C>(self, waits: bool, name: &'static str, command: C) -> Option<TimeOut<C>> {
+        self.0.filter(|_| waits).map(|after| TimeOut { name, after, command })
     }
 }
 

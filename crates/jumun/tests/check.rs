@@ -49,28 +49,28 @@ struct Sent {
     qty: u32,
 }
 
-const ASK_A: Ask<Question, A> = Ask::post("a", "/as");
-const ASK_B: Ask<Question, B> = Ask::post("b", "/bs");
-const ASK_C: Ask<Question, C> = Ask::post("c", "/cs");
-const ASK_D: Ask<Question, D> = Ask::post("d", "/ds");
+const ASK_A: Ask<Question, A> = Ask::post("a", "/as", |_| one());
+const ASK_B: Ask<Question, B> = Ask::post("b", "/bs", |_| one());
+const ASK_C: Ask<Question, C> = Ask::post("c", "/cs", |_| one());
+const ASK_D: Ask<Question, D> = Ask::post("d", "/ds", |_| one());
 
 const EXAMPLES: &str = r#"{"eventType":"Made","timestamp":1,"id":1}
 {"eventType":"Lost","timestamp":1,"id":1}"#;
 
 fn a() -> Service<Event> {
-    Service::new("a", 1).aggregate(Resource::<A>::at("/as").on_ask(&ASK_A, |_| one(), |_| (), ()))
+    Service::new("a", 1).aggregate(Resource::<A>::at("/as").on_ask(&ASK_A, |_| (), ()))
 }
 
 fn b() -> Service<Event> {
-    Service::new("b", 2).aggregate(Resource::<B>::at("/bs").on_ask(&ASK_B, |_| one(), |_| (), ()))
+    Service::new("b", 2).aggregate(Resource::<B>::at("/bs").on_ask(&ASK_B, |_| (), ()))
 }
 
 fn c() -> Service<Event> {
-    Service::new("c", 3).aggregate(Resource::<C>::at("/cs").on_ask(&ASK_C, |_| one(), |_| (), ()))
+    Service::new("c", 3).aggregate(Resource::<C>::at("/cs").on_ask(&ASK_C, |_| (), ()))
 }
 
 fn d() -> Service<Event> {
-    Service::new("d", 4).aggregate(Resource::<D>::at("/ds").on_ask(&ASK_D, |_| one(), |_| (), ()))
+    Service::new("d", 4).aggregate(Resource::<D>::at("/ds").on_ask(&ASK_D, |_| (), ()))
 }
 
 fn one<T>() -> Id<T> {
@@ -104,7 +104,7 @@ fn a_circle_is_found_once() {
 #[test]
 fn a_question_without_an_answerer_is_found() {
     assert_eq!(check([a().asks(&ASK_B)]), [Problem::NotAnswered("a", ASK_B.target())]);
-    let stray = Service::new("b", 2).aggregate(Resource::<A>::at("/elsewhere").on_ask(&ASK_A, |_| one(), |_| (), ()));
+    let stray = Service::new("b", 2).aggregate(Resource::<A>::at("/elsewhere").on_ask(&ASK_A, |_| (), ()));
     assert!(check([a(), stray]).contains(&Problem::NotAnswered("b", ASK_A.target())));
 }
 
@@ -145,7 +145,7 @@ fn a_path_that_is_asked_and_posted_to_has_ids_of_its_own() {
     let of = |asking: (u16, u16), asked: (u16, u16)| {
         let asking = Resource::<A>::at("/as").on_post(|_: Sent| ()).ids(asking.0, asking.1);
         let asked = Resource::<B>::at("/bs").on_post(|_: Sent| ()).ids(asked.0, asked.1);
-        let asked = asked.on_ask(&ASK_B, |_| one(), |_| (), ());
+        let asked = asked.on_ask(&ASK_B, |_| (), ());
         check([Service::new("a", 1).aggregate(asking).asks(&ASK_B), Service::new("b", 2).aggregate(asked)])
     };
     assert_eq!(of((1, 2), (2, 2)), []);

@@ -20,7 +20,6 @@ pub fn system() -> SystemModel {
         .on_delete(order::Command::Cancel);
     let payments = Resource::<Payment>::at("/payments").on_ask(
         &PAY,
-        |pay| pay.order.cast(),
         payment::Command::Take,
         payment::Command::Return,
     );

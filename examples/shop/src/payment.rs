@@ -6,7 +6,7 @@ use crate::order::Order;
 use jumun::prelude::*;
 
 /// The question of an order to the payment service.
-pub const PAY: Ask<Pay, Payment> = Ask::post("payment", "/payments");
+pub const PAY: Ask<Pay, Payment> = Ask::post("payment", "/payments", |pay| pay.order.cast());
 
 jumun::documents! {
     /// Take this amount for this order.

@@ -4,7 +4,7 @@ use crate::events::{Event, EventKind as On};
 use jumun::prelude::*;
 
 /// Ask whether there is a book. It changes nothing.
-pub const LOOK: Ask<Look, Book> = Ask::post("book", "/books");
+pub const LOOK: Ask<Look, Book> = Ask::post("book", "/books", |look| look.book_id);
 
 jumun::documents! {
     /// The book that may be there.

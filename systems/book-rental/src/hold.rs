@@ -6,7 +6,7 @@ use crate::rental::Rental;
 use jumun::prelude::*;
 
 /// Take copies from stock before they are rented.
-pub const TAKE: Ask<Take, Hold> = Ask::post("book", "/holds");
+pub const TAKE: Ask<Take, Hold> = Ask::post("book", "/holds", |take| take.rental_id.cast());
 
 jumun::documents! {
     /// The copies to take, and the rental that they are for.

@@ -25,16 +25,10 @@ use reserve::{PLACES, QUEUE, Reserve};
 pub fn system() -> SystemModel {
     let book = Resource::<Book>::at("/books").on_post(book::Command::Add).on_patch(book::Command::Change).on_inquiry(
         &LOOK,
-        |look| look.book_id,
         |_| book::Command::Look,
         book::Command::Forget,
     );
-    let hold = Resource::<Hold>::at("/holds").on_ask(
-        &TAKE,
-        |take| take.rental_id.cast(),
-        hold::Command::Take,
-        hold::Command::Void,
-    );
+    let hold = Resource::<Hold>::at("/holds").on_ask(&TAKE, hold::Command::Take, hold::Command::Void);
     let rental = Resource::<Rental>::at("/rentals")
         .alias("/rental")
         .on_post(rental::Command::Rent)

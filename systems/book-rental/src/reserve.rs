@@ -116,10 +116,7 @@ impl Aggregate for Reserve {
     }
 
     fn time_out(&self, settings: &Settings) -> Option<TimeOut<Command>> {
-        match self.status {
-            ReserveStatus::Ready => settings.hold_for.time_out("hold_for", Command::Expire),
-            _ => None,
-        }
+        settings.hold_for.time_out(self.status == ReserveStatus::Ready, "hold_for", Command::Expire)
     }
 
     fn react_first(event: &Event) -> Option<First<Command>> {

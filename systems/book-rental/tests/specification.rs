@@ -225,13 +225,13 @@ mod a_rental {
         given::<Rental>([rented()]).when(7, rental::Command::Cancel).then([canceled()]);
         given::<Rental>([rented()]).when(7, rental::Command::Return).then([brought_back()]);
         for command in [rental::Command::Cancel, rental::Command::Return] {
-            given::<Rental>([rented(), canceled()])
-                .when(7, command.clone())
-                .then_rejected(conflict("this rental is cancelled"));
-            given::<Rental>([rented(), brought_back()])
-                .when(7, command.clone())
-                .then_rejected(conflict("the books are returned already"));
-            given::<Rental>([]).when(7, command).then_rejected(Rejection::NotFound);
+            for (history, why) in [
+                (vec![rented(), canceled()], conflict("this rental is cancelled")),
+                (vec![rented(), brought_back()], conflict("the books are returned already")),
+                (vec![], Rejection::NotFound),
+            ] {
+                given::<Rental>(history).when(7, command.clone()).then_rejected(why);
+            }
         }
     }
 

@@ -22,11 +22,11 @@ pub fn system() -> SystemModel {
     let payment = Resource::<Pay>::at("/pays")
         .ids(2, 2)
         .on_post(payment::Command::PayDirectly)
-        .on_ask(&PAY, |pay| pay.order_id.cast(), payment::Command::PayForOrder, payment::Command::GiveBack)
+        .on_ask(&PAY, payment::Command::PayForOrder, payment::Command::GiveBack)
         .on_delete(payment::Command::Cancel)
         .find_by("orderId");
     let mileage = Resource::<Mileage>::at("/mileages")
-        .on_ask(&EARN, |earn| earn.pay_id.cast(), mileage::Command::Earn, mileage::Command::Remove)
+        .on_ask(&EARN, mileage::Command::Earn, mileage::Command::Remove)
         .find_by("payId");
     let view = ReadModel::<MileageView>::at("/mileageViews").find_by("payId");
 

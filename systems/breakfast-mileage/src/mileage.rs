@@ -6,7 +6,7 @@ use crate::payment::Pay;
 use jumun::prelude::*;
 
 /// Earn mileage before a payment is taken.
-pub const EARN: Ask<Earn, Mileage> = Ask::post("mileage", "/mileages");
+pub const EARN: Ask<Earn, Mileage> = Ask::post("mileage", "/mileages", |earn| earn.pay_id.cast());
 
 jumun::documents! {
     /// The payment, and what it counts.

@@ -6,7 +6,7 @@ use crate::order::Order;
 use jumun::prelude::*;
 
 /// Pay for an order before it is placed.
-pub const PAY: Ask<PayForOrder, Pay> = Ask::post("payment", "/pays");
+pub const PAY: Ask<PayForOrder, Pay> = Ask::post("payment", "/pays", |pay| pay.order_id.cast());
 
 jumun::documents! {
     /// The amount to pay, and the order that it is for.

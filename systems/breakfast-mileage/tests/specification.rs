@@ -9,7 +9,7 @@ use breakfast_mileage::{
     order::{self, Breakfast, Order, OrderStatus},
     payment::{self, DirectPayment, PAY, Pay, PayForOrder, PayStatus},
 };
-use jumun::{Aggregate, BadInput, DeclineOver, Quantity, Reference, Rejection, Verb, Won, given::given};
+use jumun::{Aggregate, DeclineOver, Quantity, Reference, Rejection, Verb, Won, given::given};
 use support::{conflict, id};
 
 fn won(amount: i64) -> Won {
@@ -47,12 +47,9 @@ fn earn() -> Earn {
 }
 
 support::events! {
-    ordered = Ordered(order_at(OrderStatus::Ordered));
-    order_cancelled = OrderCancelled(order_at(OrderStatus::Cancelled));
-    paid = Paid(pay_at(PayStatus::Paid));
-    pay_cancelled = PayCancelled(pay_at(PayStatus::Cancelled));
-    added = MileageAdded(mileage_at(MileageStatus::Earned));
-    removed = MileageRemoved(mileage_at(MileageStatus::Removed));
+    order_at(OrderStatus): ordered = Ordered(Ordered), order_cancelled = OrderCancelled(Cancelled);
+    pay_at(PayStatus): paid = Paid(Paid), pay_cancelled = PayCancelled(Cancelled);
+    mileage_at(MileageStatus): added = MileageAdded(Earned), removed = MileageRemoved(Removed);
 }
 
 mod an_order {
@@ -259,14 +256,7 @@ mod what_is_sent {
 
     /// The field that is wrong; None: it is taken.
     fn refused(service: &str, body: &str) -> Option<String> {
-        let model = breakfast_mileage::system();
-        let commands = &model.service(service).expect("a service").resources[0].commands;
-        let post = commands.iter().find(|command| command.verb == Verb::Post).expect("a command");
-        match post.read(body.as_bytes()) {
-            Ok(_) => None,
-            Err(BadInput::Rejected(Rejection::Invalid { field, .. })) => Some(field.unwrap_or_default()),
-            Err(other) => panic!("{body}: {other:?}"),
-        }
+        support::refused(&breakfast_mileage::system(), service, Verb::Post, body).map(|(field, _)| field)
     }
 
     #[test]

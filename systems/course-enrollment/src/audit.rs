@@ -100,13 +100,10 @@ fn canceled(rows: &Rows, findings: &mut Findings) {
 }
 
 fn same_order(order: &Order, rows: &Rows, findings: &mut Findings) {
-    let due = (&order.order_id, &order.customer_id, order.edu_no);
-    let paid = rows.payment.as_ref().map(|paid| (&paid.order_id, &paid.customer_id, paid.edu_no));
-    let reserved = rows.reservation.as_ref().map(|seat| (&seat.order_id, &seat.customer_id, seat.edu_no));
-    if paid.is_some_and(|paid| paid != due) {
+    if rows.payment.as_ref().is_some_and(|paid| paid.enrollment != order.enrollment) {
         findings.violation("the payment is for another order");
     }
-    if reserved.is_some_and(|reserved| reserved != due) {
+    if rows.reservation.as_ref().is_some_and(|seat| seat.enrollment != order.enrollment) {
         findings.violation("the reservation is for another order");
     }
 }

@@ -44,7 +44,7 @@ impl View for Infomation {
     fn fold(&mut self, event: &Event) {
         match event {
             Event::Ordered(order) => {
-                self.order_id = Some(order.order_id.clone());
+                self.order_id = Some(order.enrollment.order_id.clone());
                 self.order_status = self.order_status.max(Some(order.status));
             }
             Event::PaymentSettled(order) | Event::OrderCanceled(order) => {

@@ -43,7 +43,7 @@ pub fn system() -> SystemModel {
         .settle(&PAY, order::Command::Settle)
         .find_by("orderId");
     let pay = Resource::<Payment>::at("/pays")
-        .on_ask(&PAY, |pay| pay.id.cast(), pay::Command::Pay, pay::Command::GiveBack { voided: true })
+        .on_ask(&PAY, pay::Command::Pay, pay::Command::GiveBack { voided: true })
         .find_by("orderId");
     let reservation = Resource::<Reservation>::at("/reservations")
         .on_put("confirm", reservation::Command::Confirm)

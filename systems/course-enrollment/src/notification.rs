@@ -3,9 +3,9 @@
 
 use crate::events::{Event, EventKind as On};
 use crate::order::{Order, OrderStatus};
-use crate::pay::{Payment, PaymentStatus};
+use crate::pay::PaymentStatus;
 use crate::reservation::{Reservation, ReservationStatus};
-use crate::values::{EduNo, Reason};
+use crate::values::{Enrollment, Reason};
 use jumun::prelude::*;
 
 /// Send a message.
@@ -31,12 +31,9 @@ pub struct Message {
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Fields {
-    /// The client's reference.
-    pub order_id: Reference,
-    /// The customer.
-    pub customer_id: Option<Reference>,
-    /// The course.
-    pub edu_no: EduNo,
+    /// Who enrolls for which course.
+    #[serde(flatten)]
+    pub enrollment: Enrollment,
     /// The status.
     pub status: Told,
     /// Why it was cancelled, if nobody cancelled it.
@@ -66,12 +63,9 @@ jumun::documents! {
 
     /// A change of an order.
     pub struct News {
-        /// The client's reference.
-        pub order_id: Reference,
-        /// The customer.
-        pub customer_id: Option<Reference>,
-        /// The course.
-        pub edu_no: EduNo,
+        /// Who enrolls for which course.
+        #[serde(flatten)]
+        pub enrollment: Enrollment,
         /// The kind of change.
         pub kind: Kind,
         /// The status after it.
@@ -156,15 +150,8 @@ impl News {
             }
             Event::OrderCanceled(order) => Self::of_order(order, &[(Kind::OrderCanceled, Told::Order(order.status))]),
             Event::PaymentCanceled(payment) if !payment.voided => {
-                let Payment { order_id, customer_id, edu_no, .. } = payment.clone();
-                vec![News {
-                    order_id,
-                    customer_id,
-                    edu_no,
-                    kind: Kind::PaymentCanceled,
-                    told: Told::Payment(payment.status),
-                    reason: None,
-                }]
+                let (enrollment, told) = (payment.enrollment.clone(), Told::Payment(payment.status));
+                vec![News { enrollment, kind: Kind::PaymentCanceled, told, reason: None }]
             }
             Event::Reserved(seat) if seat.status == ReservationStatus::Requested => Self::of_seat(seat, Kind::Reserved),
             Event::Reserved(seat) => Self::of_seat(seat, Kind::ReservationConfirmed),
@@ -175,21 +162,18 @@ impl News {
     }
 
     fn of_order(order: &Order, told: &[(Kind, Told)]) -> Vec<News> {
-        let Order { order_id, customer_id, edu_no, reason, .. } = order;
         let news = |(kind, told): &(Kind, Told)| News {
-            order_id: order_id.clone(),
-            customer_id: customer_id.clone(),
-            edu_no: *edu_no,
+            enrollment: order.enrollment.clone(),
             kind: *kind,
             told: *told,
-            reason: *reason,
+            reason: order.reason,
         };
         told.iter().map(news).collect()
     }
 
     fn of_seat(seat: &Reservation, kind: Kind) -> Vec<News> {
-        let Reservation { order_id, customer_id, edu_no, status, reason, .. } = seat.clone();
-        vec![News { order_id, customer_id, edu_no, kind, told: Told::Reservation(status), reason }]
+        let Reservation { enrollment, status, reason, .. } = seat.clone();
+        vec![News { enrollment, kind, told: Told::Reservation(status), reason }]
     }
 }
 
@@ -200,14 +184,14 @@ impl Notification {
 
     /// The message: the same in each attempt.
     pub fn message(&self) -> Message {
-        let News { order_id, customer_id, edu_no, kind, told, reason } = self.news.clone();
+        let News { enrollment, kind, told, reason } = self.news.clone();
         let time_ms = self.requested_dt.as_millisecond();
         Message {
             // Ids start at 1 in every database. The time makes the message id unique across databases.
             id: format!("{}-{kind:?}-{}-{time_ms}", self.enrollment_id, self.id),
-            recipient: customer_id.as_ref().map_or_else(String::new, Reference::to_string),
+            recipient: enrollment.customer_id.as_ref().map_or_else(String::new, Reference::to_string),
             template: kind,
-            fields: Fields { order_id, customer_id, edu_no, status: told, reason },
+            fields: Fields { enrollment, status: told, reason },
             time_ms,
         }
     }

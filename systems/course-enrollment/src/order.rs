@@ -3,7 +3,7 @@
 
 use crate::events::{Event, EventKind as On};
 use crate::pay::{PAY, Pay, PaymentStatus};
-use crate::values::{CardNumber, EduNo, Reason};
+use crate::values::{CardNumber, EduNo, Enrollment, Reason};
 use jumun::prelude::*;
 
 jumun::documents! {
@@ -11,12 +11,9 @@ jumun::documents! {
     pub struct Order {
         /// The id, which payment and reservation share.
         pub id: Id<Order>,
-        /// The client's own reference, which need not be unique; the id if the client sends none.
-        pub order_id: Reference,
-        /// The customer.
-        pub customer_id: Option<Reference>,
-        /// The course.
-        pub edu_no: EduNo,
+        /// Who enrolls for which course.
+        #[serde(flatten)]
+        pub enrollment: Enrollment,
         /// The card.
         pub card_no: Option<CardNumber>,
         /// The guest, as the client sends it.
@@ -84,8 +81,9 @@ pub enum Command {
 impl Order {
     fn new(id: Id<Order>, application: Application) -> Order {
         let Application { order_id, customer_id, edu_no, card_no, guest } = application;
-        let (order_id, status) = (order_id.unwrap_or(Reference::Number(id.get())), OrderStatus::PaymentDelayed);
-        Order { id, order_id, customer_id, edu_no, card_no, guest, status, course_started: false, reason: None }
+        let order_id = order_id.unwrap_or(Reference::Number(id.get()));
+        let (enrollment, status) = (Enrollment { order_id, customer_id, edu_no }, OrderStatus::PaymentDelayed);
+        Order { id, enrollment, card_no, guest, status, course_started: false, reason: None }
     }
 
     fn at(&self, status: OrderStatus) -> Order {
@@ -94,7 +92,7 @@ impl Order {
 
     /// The question of its payment: the same in each attempt.
     fn pay(&self) -> Pay {
-        let Order { id, order_id, customer_id, edu_no, card_no, .. } = self.clone();
+        let Order { id, enrollment: Enrollment { order_id, customer_id, edu_no }, card_no, .. } = self.clone();
         Pay { id, order_id, customer_id, card_no, edu_no, status: PaymentStatus::Requested }
     }
 

@@ -2,11 +2,11 @@
 
 use crate::events::{Event, EventKind as On};
 use crate::order::Order;
-use crate::values::{CardNumber, EduNo};
+use crate::values::{CardNumber, EduNo, Enrollment};
 use jumun::prelude::*;
 
 /// Pay for an order.
-pub const PAY: Ask<Pay, Payment> = Ask::post("pay", "/pays");
+pub const PAY: Ask<Pay, Payment> = Ask::post("pay", "/pays", |pay| pay.id.cast());
 
 jumun::documents! {
     /// The order to pay for, and the customer who pays.
@@ -29,12 +29,9 @@ jumun::documents! {
     pub struct Payment {
         /// The order's id.
         pub id: Id<Payment>,
-        /// The client's reference.
-        pub order_id: Reference,
-        /// The customer.
-        pub customer_id: Option<Reference>,
-        /// The course.
-        pub edu_no: EduNo,
+        /// Who enrolls for which course.
+        #[serde(flatten)]
+        pub enrollment: Enrollment,
         /// The card.
         pub card_no: Option<CardNumber>,
         /// Its status.
@@ -54,7 +51,8 @@ impl Pay {
     /// The payment that answers it.
     fn paid(self) -> Payment {
         let Pay { id, order_id, customer_id, card_no, edu_no, .. } = self;
-        Payment { id: id.cast(), order_id, customer_id, edu_no, card_no, status: PaymentStatus::Paid, voided: false }
+        let enrollment = Enrollment { order_id, customer_id, edu_no };
+        Payment { id: id.cast(), enrollment, card_no, status: PaymentStatus::Paid, voided: false }
     }
 }
 

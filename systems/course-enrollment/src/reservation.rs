@@ -5,7 +5,7 @@
 
 use crate::events::{Event, EventKind as On};
 use crate::order::{Order, OrderStatus};
-use crate::values::{EduNo, Reason};
+use crate::values::{Enrollment, Reason};
 use jumun::prelude::*;
 
 jumun::documents! {
@@ -13,12 +13,9 @@ jumun::documents! {
     pub struct Reservation {
         /// The order's id.
         pub id: Id<Reservation>,
-        /// The client's reference.
-        pub order_id: Reference,
-        /// The customer.
-        pub customer_id: Option<Reference>,
-        /// The course.
-        pub edu_no: EduNo,
+        /// Who enrolls for which course.
+        #[serde(flatten)]
+        pub enrollment: Enrollment,
         /// Its status.
         pub status: ReservationStatus,
         /// Why it ended, if nobody ended it.
@@ -75,8 +72,7 @@ pub struct Settings {
 
 impl Reservation {
     fn new(order: &Order, status: ReservationStatus) -> Self {
-        let Order { id, order_id, customer_id, edu_no, .. } = order.clone();
-        Self { id: id.cast(), order_id, customer_id, edu_no, status, reason: None }
+        Self { id: order.id.cast(), enrollment: order.enrollment.clone(), status, reason: None }
     }
 
     fn at(&self, status: ReservationStatus) -> Self {
@@ -95,10 +91,7 @@ impl Aggregate for Reservation {
     }
 
     fn time_out(&self, settings: &Settings) -> Option<TimeOut<Command>> {
-        match self.status {
-            ReservationStatus::Requested => settings.confirm_within.time_out("confirm_within", Command::GiveUp),
-            _ => None,
-        }
+        settings.confirm_within.time_out(self.status == ReservationStatus::Requested, "confirm_within", Command::GiveUp)
     }
 
     fn react(event: &Event) -> Option<Command> {

@@ -1,7 +1,19 @@
-//! Values that clients send as texts or numbers.
+//! Values that clients send as texts or numbers, and who enrolls for what.
 
 use jumun::prelude::*;
 use std::fmt;
+
+jumun::documents! {
+    /// Who enrolls for which course: what an order, its payment and its reservation have in common.
+    pub struct Enrollment {
+        /// The client's own reference, which need not be unique; the order's id if the client sends none.
+        pub order_id: Reference,
+        /// The customer.
+        pub customer_id: Option<Reference>,
+        /// The course.
+        pub edu_no: EduNo,
+    }
+}
 
 /// The number of a course, 1 to 10^12. Another system keeps the courses.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]

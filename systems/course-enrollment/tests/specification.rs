@@ -10,10 +10,11 @@ use course_enrollment::{
     order::{self, Application, Change, Order, OrderStatus},
     pay::{self, PAY, Pay, Payment, PaymentStatus},
     reservation::{self, Reservation, ReservationStatus},
-    values::{CardNumber, EduNo, Reason},
+    values::{CardNumber, EduNo, Enrollment, Reason},
 };
 use jiff::Timestamp;
-use jumun::{Aggregate, Confirm, Quantity, Reference, Rejection, Time, TimeLimit, given::given};
+use jumun::given::{Asking, given};
+use jumun::{Aggregate, Confirm, Quantity, Reference, Rejection, Time, TimeLimit};
 use std::time::Duration;
 use support::{conflict, id};
 
@@ -39,38 +40,42 @@ fn application() -> Application {
     }
 }
 
+fn enrollment() -> Enrollment {
+    Enrollment { order_id: Reference::Number(2), customer_id: Some(text("kim")), edu_no: edu_no() }
+}
+
 fn order_at(status: OrderStatus) -> Order {
-    let Application { customer_id, edu_no, card_no, guest, .. } = application();
-    let order_id = Reference::Number(2);
-    Order { id: id(7), order_id, customer_id, edu_no, card_no, guest, status, course_started: false, reason: None }
+    let Application { card_no, guest, .. } = application();
+    Order { id: id(7), enrollment: enrollment(), card_no, guest, status, course_started: false, reason: None }
 }
 
 fn question() -> Pay {
-    let Order { id, order_id, customer_id, card_no, edu_no, .. } = order_at(OrderStatus::Ordered);
+    let Enrollment { order_id, customer_id, edu_no } = enrollment();
+    let Order { id, card_no, .. } = order_at(OrderStatus::Ordered);
     Pay { id, order_id, customer_id, card_no, edu_no, status: PaymentStatus::Requested }
 }
 
 fn payment_at(status: PaymentStatus) -> Payment {
-    let Pay { id, order_id, customer_id, card_no, edu_no, .. } = question();
-    Payment { id: id.cast(), order_id, customer_id, edu_no, card_no, status, voided: false }
+    Payment { id: id(7), enrollment: enrollment(), card_no: question().card_no, status, voided: false }
 }
 
 fn reservation_at(status: ReservationStatus) -> Reservation {
-    let Order { id, order_id, customer_id, edu_no, .. } = order_at(OrderStatus::Ordered);
-    Reservation { id: id.cast(), order_id, customer_id, edu_no, status, reason: None }
+    Reservation { id: id(7), enrollment: enrollment(), status, reason: None }
 }
 
 support::events! {
-    ordered = Ordered(order_at(OrderStatus::Ordered));
-    delayed = Ordered(order_at(OrderStatus::PaymentDelayed));
-    settled = PaymentSettled(order_at(OrderStatus::Ordered));
-    order_canceled = OrderCanceled(order_at(OrderStatus::Canceled));
-    paid = Paid(payment_at(PaymentStatus::Paid));
-    payment_canceled = PaymentCanceled(payment_at(PaymentStatus::Canceled));
-    requested = Reserved(reservation_at(ReservationStatus::Requested));
-    confirmed = Reserved(reservation_at(ReservationStatus::Confirmed));
-    started = CourseStarted(reservation_at(ReservationStatus::CourseStarted));
-    reservation_canceled = ReservationCanceled(reservation_at(ReservationStatus::Canceled));
+    order_at(OrderStatus):
+        ordered = Ordered(Ordered), delayed = Ordered(PaymentDelayed),
+        settled = PaymentSettled(Ordered), order_canceled = OrderCanceled(Canceled);
+    payment_at(PaymentStatus): paid = Paid(Paid), payment_canceled = PaymentCanceled(Canceled);
+    reservation_at(ReservationStatus):
+        requested = Reserved(Requested), confirmed = Reserved(Confirmed),
+        started = CourseStarted(CourseStarted), reservation_canceled = ReservationCanceled(Canceled);
+}
+
+/// Statuses as they are written.
+fn words<T: serde::Serialize, const N: usize>(statuses: [T; N]) -> [serde_json::Value; N] {
+    statuses.map(|status| serde_json::to_value(status).expect("JSON"))
 }
 
 fn declined() -> Rejection {
@@ -79,21 +84,16 @@ fn declined() -> Rejection {
 
 mod what_clients_send {
     use super::*;
-    use jumun::{BadInput, Verb};
+    use jumun::Verb;
 
-    fn read(verb: Verb, body: &str) -> Result<(), BadInput> {
-        let model = course_enrollment::system();
-        let commands = &model.service("order").expect("a service").resources[0].commands;
-        let command = commands.iter().find(|command| command.verb == verb).expect("a command");
-        command.read(body.as_bytes()).map(drop)
+    /// The field that is wrong, and why. None: it is taken.
+    fn refused(verb: Verb, body: &str) -> Option<(String, String)> {
+        support::refused(&course_enrollment::system(), "order", verb, body)
     }
 
     #[track_caller]
     fn refused_for(verb: Verb, body: &str) -> (String, String) {
-        match read(verb, body) {
-            Err(BadInput::Rejected(Rejection::Invalid { field, why })) => (field.unwrap_or_default(), why.into_owned()),
-            other => panic!("{body}: {other:?}"),
-        }
+        refused(verb, body).unwrap_or_else(|| panic!("{body} is taken"))
     }
 
     fn applied(body: &str) -> Application {
@@ -124,7 +124,7 @@ mod what_clients_send {
             assert_eq!(serde_json::to_string(&sent).expect("JSON"), json);
         }
         let (longest, too_long) = ("가".repeat(64), "가".repeat(65));
-        assert!(read(Verb::Post, &format!(r#"{{"orderId":"{longest}","eduNo":1}}"#)).is_ok());
+        assert_eq!(refused(Verb::Post, &format!(r#"{{"orderId":"{longest}","eduNo":1}}"#)), None);
         for json in [r#""""#, r#"" ""#, &format!("\"{too_long}\""), "2.5", "1e30", "true", "[]", "{}"] {
             for field in ["orderId", "customerId", "guest"] {
                 let body = format!(r#"{{"{field}":{json},"eduNo":1}}"#);
@@ -155,7 +155,7 @@ mod what_clients_send {
         // The longest one fits where a sender's recipient does: 320 bytes.
         let longest = "👩".repeat(64);
         assert!(longest.len() <= 320);
-        assert!(read(Verb::Post, &format!(r#"{{"customerId":"{longest}","eduNo":1}}"#)).is_ok());
+        assert_eq!(refused(Verb::Post, &format!(r#"{{"customerId":"{longest}","eduNo":1}}"#)), None);
     }
 
     #[test]
@@ -216,7 +216,7 @@ mod what_clients_send {
 
     #[test]
     fn as_a_change_must_be_a_status() {
-        assert!(read(Verb::Patch, r#"{"status":"Order Canceled"}"#).is_ok());
+        assert_eq!(refused(Verb::Patch, r#"{"status":"Order Canceled"}"#), None);
         assert_eq!(refused_for(Verb::Patch, "{}"), ("status".to_owned(), "is required".to_owned()));
         for word in [r#""Lost""#, r#""order canceled""#, r#""""#, "null", "7"] {
             assert_eq!(refused_for(Verb::Patch, &format!(r#"{{"status":{word}}}"#)).0, "status", "{word}");
@@ -226,18 +226,19 @@ mod what_clients_send {
 
 mod an_order {
     use super::*;
+    use order::Command::{Cancel, Place, Settle, TurnDown};
 
     fn change(status: OrderStatus) -> order::Command {
         order::Command::Change(Change { status })
     }
 
+    fn asking() -> Asking<Order> {
+        given::<Order>([]).when(7, Place(application())).then_asks(&PAY, &question())
+    }
+
     #[test]
     fn is_placed_once_it_is_paid() {
-        let order = given::<Order>([])
-            .when(7, order::Command::Place(application()))
-            .then_asks(&PAY, &question())
-            .answered(&payment_at(PaymentStatus::Paid))
-            .then([ordered()]);
+        let order = asking().answered(&payment_at(PaymentStatus::Paid)).then([ordered()]);
         assert_eq!(order, Some(order_at(OrderStatus::Ordered)));
     }
 
@@ -251,47 +252,35 @@ mod an_order {
     #[test]
     fn without_a_reference_has_its_id_as_one() {
         let application = Application { order_id: None, ..application() };
-        let order = Order { order_id: Reference::Number(7), ..order_at(OrderStatus::Ordered) };
+        let enrollment = Enrollment { order_id: Reference::Number(7), ..enrollment() };
+        let order = Order { enrollment: enrollment.clone(), ..order_at(OrderStatus::Ordered) };
         given::<Order>([])
-            .when(7, order::Command::Place(application))
+            .when(7, Place(application))
             .then_asks(&PAY, &Pay { order_id: Reference::Number(7), ..question() })
-            .answered(&Payment { order_id: Reference::Number(7), ..payment_at(PaymentStatus::Paid) })
+            .answered(&Payment { enrollment, ..payment_at(PaymentStatus::Paid) })
             .then([Event::Ordered(order)]);
     }
 
     #[test]
     fn is_placed_with_its_payment_delayed_if_that_is_allowed() {
-        let order = given::<Order>([])
-            .when(7, order::Command::Place(application()))
-            .then_asks(&PAY, &question())
-            .delayed()
-            .then_asks_later(&PAY, &question())
-            .then([delayed()]);
+        let order = asking().delayed().then_asks_later(&PAY, &question()).then([delayed()]);
         assert_eq!(order, Some(order_at(OrderStatus::PaymentDelayed)));
     }
 
     #[test]
     fn does_not_stand_when_its_payment_is_declined() {
-        given::<Order>([])
-            .when(7, order::Command::Place(application()))
-            .then_asks(&PAY, &question())
-            .refused(declined())
-            .then_rejected(declined());
+        asking().refused(declined()).then_rejected(declined());
     }
 
     #[test]
     fn does_not_stand_when_payment_does_not_answer_and_may_not_come_later() {
-        given::<Order>([])
-            .when(7, order::Command::Place(application()))
-            .then_asks(&PAY, &question())
-            .unavailable()
-            .then_rejected(Rejection::Unavailable("pay"));
+        asking().unavailable().then_rejected(Rejection::Unavailable("pay"));
     }
 
     #[test]
     fn is_settled_by_its_delayed_payment() {
         let order = given::<Order>([delayed()])
-            .when(7, order::Command::Settle)
+            .when(7, Settle)
             .then_asks(&PAY, &question())
             .answered(&payment_at(PaymentStatus::Paid))
             .then([settled()]);
@@ -300,7 +289,7 @@ mod an_order {
 
     #[test]
     fn is_cancelled_when_its_delayed_payment_is_refused_or_does_not_come_in_time() {
-        let asking = || given::<Order>([delayed()]).when(7, order::Command::Settle).then_asks(&PAY, &question());
+        let asking = || given::<Order>([delayed()]).when(7, Settle).then_asks(&PAY, &question());
         asking().refused(declined()).then([order_canceled()]);
         asking().unavailable().then([order_canceled()]);
     }
@@ -308,14 +297,14 @@ mod an_order {
     #[test]
     fn is_settled_once() {
         for history in [vec![ordered()], vec![delayed(), settled()], vec![delayed(), order_canceled()]] {
-            given::<Order>(history).when(7, order::Command::Settle).then([]);
+            given::<Order>(history).when(7, Settle).then([]);
         }
     }
 
     #[test]
     fn can_be_cancelled_in_two_ways() {
         for history in [vec![ordered()], vec![delayed()], vec![delayed(), settled()]] {
-            for command in [order::Command::Cancel, change(OrderStatus::Canceled)] {
+            for command in [Cancel, change(OrderStatus::Canceled)] {
                 let order = given::<Order>(history.clone()).when(7, command).then([order_canceled()]);
                 assert_eq!(order, Some(order_at(OrderStatus::Canceled)), "it stays readable as cancelled");
             }
@@ -325,13 +314,13 @@ mod an_order {
     #[test]
     fn is_cancelled_once() {
         given::<Order>([ordered(), order_canceled()])
-            .when(7, order::Command::Cancel)
+            .when(7, Cancel)
             .then_rejected(conflict("this order is cancelled already"));
     }
 
     #[test]
     fn cannot_be_cancelled_once_its_course_has_started() {
-        for command in [order::Command::Cancel, change(OrderStatus::Canceled)] {
+        for command in [Cancel, change(OrderStatus::Canceled)] {
             given::<Order>([ordered(), started()]).when(7, command).then_rejected(conflict("its course has started"));
         }
     }
@@ -355,26 +344,21 @@ mod an_order {
 
     #[test]
     fn is_cancelled_when_its_manager_turns_it_down_but_only_once() {
-        assert!(matches!(Order::react(&reservation_canceled()), Some(order::Command::TurnDown(None))));
-        given::<Order>([ordered(), reservation_canceled()])
-            .when(7, order::Command::TurnDown(None))
-            .then([order_canceled()]);
-        given::<Order>([ordered(), order_canceled(), reservation_canceled()])
-            .when(7, order::Command::TurnDown(None))
-            .then([]);
+        assert!(matches!(Order::react(&reservation_canceled()), Some(TurnDown(None))));
+        given::<Order>([ordered(), reservation_canceled()]).when(7, TurnDown(None)).then([order_canceled()]);
+        given::<Order>([ordered(), order_canceled(), reservation_canceled()]).when(7, TurnDown(None)).then([]);
     }
 
     #[test]
     fn that_is_not_there_cannot_be_changed() {
-        for command in [order::Command::Cancel, change(OrderStatus::Canceled), order::Command::Settle] {
+        for command in [Cancel, change(OrderStatus::Canceled), Settle] {
             given::<Order>([]).when(7, command).then_rejected(Rejection::NotFound);
         }
     }
 
     #[test]
     fn speaks_the_words_of_the_contract() {
-        let words = [OrderStatus::Ordered, OrderStatus::PaymentDelayed, OrderStatus::Canceled];
-        let words = words.map(|word| serde_json::to_value(word).expect("JSON"));
+        let words = words([OrderStatus::Ordered, OrderStatus::PaymentDelayed, OrderStatus::Canceled]);
         assert_eq!(words, ["Ordered", "Payment Delayed", "Order Canceled"]);
     }
 }
@@ -428,8 +412,7 @@ mod a_payment {
 
     #[test]
     fn speaks_the_words_of_the_contract() {
-        let words = [PaymentStatus::Requested, PaymentStatus::Paid, PaymentStatus::Canceled];
-        let words = words.map(|word| serde_json::to_value(word).expect("JSON"));
+        let words = words([PaymentStatus::Requested, PaymentStatus::Paid, PaymentStatus::Canceled]);
         assert_eq!(words, ["Pay Request", "Paid", "Payment Canceled"]);
     }
 }
@@ -539,9 +522,7 @@ mod a_reservation {
 
     #[test]
     fn remembers_a_cancel_that_was_here_before_the_order() {
-        let early = given::<Reservation>([order_canceled()]);
-        assert!(!early.state(7).expect("it is remembered").shown(), "and not shown");
-        early.when(7, Command::Cancel).then([]);
+        support::hidden::<Reservation>([order_canceled()]).when(7, Command::Cancel).then([]);
         given::<Reservation>([order_canceled(), ordered()]).when(7, reserve()).then([reservation_canceled()]);
         for command in [Command::Confirm, Command::Reject, Command::Start] {
             given::<Reservation>([order_canceled()]).when(7, command).then_rejected(Rejection::NotFound);
@@ -561,8 +542,7 @@ mod a_reservation {
     #[test]
     fn speaks_the_words_of_the_contract() {
         use ReservationStatus::{Canceled, Confirmed, CourseStarted, Requested};
-        let words = [Requested, Confirmed, CourseStarted, Canceled];
-        let words = words.map(|word| serde_json::to_value(word).expect("JSON"));
+        let words = words([Requested, Confirmed, CourseStarted, Canceled]);
         assert_eq!(words, ["Reservation Requested", "Reservation Confirmed", "Course Started", "Reservation Canceled"]);
     }
 }
@@ -572,14 +552,8 @@ mod a_notification {
     use notification::Command;
 
     fn news() -> News {
-        News {
-            order_id: Reference::Number(2),
-            customer_id: Some(text("kim")),
-            edu_no: edu_no(),
-            kind: Kind::Ordered,
-            told: Told::Order(OrderStatus::Ordered),
-            reason: None,
-        }
+        let told = Told::Order(OrderStatus::Ordered);
+        News { enrollment: enrollment(), kind: Kind::Ordered, told, reason: None }
     }
 
     fn notification_at(status: NotificationStatus) -> Notification {
@@ -588,18 +562,11 @@ mod a_notification {
     }
 
     fn message() -> Message {
-        let (order_id, customer_id) = (Reference::Number(2), Some(text("kim")));
         Message {
             id: "7-Ordered-31-1663830408990".to_owned(),
             recipient: "kim".to_owned(),
             template: Kind::Ordered,
-            fields: Fields {
-                order_id,
-                customer_id,
-                edu_no: edu_no(),
-                status: Told::Order(OrderStatus::Ordered),
-                reason: None,
-            },
+            fields: Fields { enrollment: enrollment(), status: Told::Order(OrderStatus::Ordered), reason: None },
             time_ms: 1_663_830_408_990,
         }
     }
@@ -655,10 +622,7 @@ mod a_notification {
         let word = |value: serde_json::Value| value.as_str().expect("a word").to_owned();
         let message = |command| match command {
             Command::Tell(order, news) => {
-                assert_eq!(
-                    (order, &news.order_id, &news.customer_id),
-                    (id(7), &Reference::Number(2), &Some(text("kim")))
-                );
+                assert_eq!((order, &news.enrollment), (id(7), &enrollment()));
                 (word(serde_json::json!(news.kind)), word(serde_json::json!(news.told)))
             }
             other => panic!("{other:?}"),
@@ -685,7 +649,7 @@ mod a_notification {
         });
         assert_eq!(json, expected);
         let recipient = |customer_id| {
-            let news = News { customer_id, ..news() };
+            let news = News { enrollment: Enrollment { customer_id, ..enrollment() }, ..news() };
             Notification { news, ..notification_at(NotificationStatus::Requested) }.message().recipient
         };
         assert_eq!((recipient(None), recipient(Some(Reference::Number(77)))), (String::new(), "77".to_owned()));
@@ -858,15 +822,7 @@ mod the_system {
     }
 
     fn message_of(kind: Kind) -> Notification {
-        let (order_id, customer_id) = (Reference::Number(2), Some(text("kim")));
-        let news = News {
-            order_id,
-            customer_id,
-            edu_no: edu_no(),
-            kind,
-            told: Told::Order(OrderStatus::Ordered),
-            reason: None,
-        };
+        let news = News { enrollment: enrollment(), kind, told: Told::Order(OrderStatus::Ordered), reason: None };
         let requested_dt = Time::EPOCH;
         Notification { id: id(31), enrollment_id: id(7), news, status: NotificationStatus::Sent, requested_dt }
     }
@@ -950,9 +906,10 @@ mod the_system {
         assert_eq!(wrong(payment(), reservation(), None).len(), 1, "the view shows nothing");
         let late = Infomation { reservation_status: None, ..view() };
         assert_eq!(wrong(payment(), reservation(), Some(late)).len(), 1, "the view is behind");
-        let others = Payment { customer_id: None, ..payment() };
+        let others = Payment { enrollment: Enrollment { customer_id: None, ..enrollment() }, ..payment() };
         assert_eq!(wrong(others, reservation(), Some(view())), ["the payment is for another order"]);
-        let others = Reservation { order_id: text("2"), ..reservation() };
+        let others = Enrollment { order_id: text("2"), ..enrollment() };
+        let others = Reservation { enrollment: others, ..reservation() };
         assert_eq!(wrong(payment(), others, Some(view())), ["the reservation is for another order"]);
         let started = Some(Order { course_started: true, ..order_at(OrderStatus::Ordered) });
         let (violations, _) = audited(started, Some(payment()), Some(reservation()), Some(view()), &told);

@@ -83,10 +83,8 @@ impl Aggregate for Delivery {
     ];
 
     fn time_out(&self, settings: &Settings) -> Option<TimeOut<Command>> {
-        match self.status {
-            DeliveryStatus::DeliveryStarted => settings.pickup_within.time_out("pickup_within", Command::GiveUp),
-            _ => None,
-        }
+        let waits = self.status == DeliveryStatus::DeliveryStarted;
+        settings.pickup_within.time_out(waits, "pickup_within", Command::GiveUp)
     }
 
     fn react(event: &Event) -> Option<Command> {

@@ -25,12 +25,7 @@ pub fn system() -> SystemModel {
         .on_delete(order::Command::Cancel)
         .find_by("storeName");
     let payment = Resource::<Payinfo>::at("/payinfos")
-        .on_ask(
-            &PAY,
-            |pay| pay.order_id.cast(),
-            payment::Command::Pay,
-            payment::Command::GiveBack(PaymentStatus::Voided),
-        )
+        .on_ask(&PAY, payment::Command::Pay, payment::Command::GiveBack(PaymentStatus::Voided))
         .find_by("orderId");
     let store = Resource::<StoreOrder>::at("/stores")
         .on_put("accept", store::Command::Accept)

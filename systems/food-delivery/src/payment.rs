@@ -5,7 +5,7 @@ use crate::order::Order;
 use jumun::prelude::*;
 
 /// Pay for an order before it is placed.
-pub const PAY: Ask<Pay, Payinfo> = Ask::post("payment", "/payinfos");
+pub const PAY: Ask<Pay, Payinfo> = Ask::post("payment", "/payinfos", |pay| pay.order_id.cast());
 
 jumun::documents! {
     /// The amount to pay, and the order that it is for.

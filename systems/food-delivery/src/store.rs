@@ -111,10 +111,7 @@ impl Aggregate for StoreOrder {
     }
 
     fn time_out(&self, settings: &Settings) -> Option<TimeOut<Command>> {
-        match self.order_status {
-            OrderStatus::Ordered => settings.accept_within.time_out("accept_within", Command::GiveUp),
-            _ => None,
-        }
+        settings.accept_within.time_out(self.order_status == OrderStatus::Ordered, "accept_within", Command::GiveUp)
     }
 
     fn react(event: &Event) -> Option<Command> {

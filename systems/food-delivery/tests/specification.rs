@@ -11,7 +11,8 @@ use food_delivery::{
     store::{self, StoreOrder},
 };
 use jiff::Timestamp;
-use jumun::{Aggregate, Confirm, DeclineOver, Name, Quantity, Rejection, Time, TimeLimit, Won, given::given};
+use jumun::given::{Asking, given};
+use jumun::{Aggregate, Confirm, DeclineOver, Name, Quantity, Rejection, Time, TimeLimit, Won};
 use std::time::Duration;
 use support::{conflict, id};
 
@@ -78,70 +79,62 @@ fn delivery_at(status: DeliveryStatus) -> Delivery {
 }
 
 support::events! {
-    ordered = Ordered(order_at(OrderStatus::Ordered));
-    order_canceled = OrderCanceled(order_at(OrderStatus::Canceled));
-    approved = PaymentApproved(payment_at(PaymentStatus::Approved));
-    confirmed = StoreConfirmed(store_at(OrderStatus::OrderConfirmed));
-    cooked = CookCompleted(store_at(OrderStatus::CookCompleted));
-    turned_down = StoreCanceled(store_at(OrderStatus::Canceled));
-    started = DeliveryStarted(delivery_at(DeliveryStatus::DeliveryStarted));
-    picked_up = PickedUp(delivery_at(DeliveryStatus::PickedUp));
-    delivered = DeliveryCompleted(delivery_at(DeliveryStatus::DeliveryCompleted));
+    order_at(OrderStatus): ordered = Ordered(Ordered), order_canceled = OrderCanceled(Canceled);
+    payment_at(PaymentStatus): approved = PaymentApproved(Approved);
+    store_at(OrderStatus):
+        confirmed = StoreConfirmed(OrderConfirmed), cooked = CookCompleted(CookCompleted),
+        turned_down = StoreCanceled(Canceled);
+    delivery_at(DeliveryStatus):
+        started = DeliveryStarted(DeliveryStarted), picked_up = PickedUp(PickedUp),
+        delivered = DeliveryCompleted(DeliveryCompleted);
 }
 
 mod an_order {
     use super::*;
+    use order::Command::{Cancel, Place, TurnDown};
+
+    fn asking() -> Asking<Order> {
+        given::<Order>([]).when(7, Place(basket())).then_asks(&PAY, &pay())
+    }
 
     #[test]
     fn is_placed_once_it_is_paid() {
-        let order = given::<Order>([])
-            .when(7, order::Command::Place(basket()))
-            .then_asks(&PAY, &pay())
-            .answered(&payment_at(PaymentStatus::Approved))
-            .then([ordered()]);
+        let order = asking().answered(&payment_at(PaymentStatus::Approved)).then([ordered()]);
         assert_eq!(order, Some(order_at(OrderStatus::Ordered)));
     }
 
     #[test]
     fn does_not_stand_when_its_payment_is_declined() {
         let declined = Rejection::Declined("the price is over the limit".into());
-        given::<Order>([])
-            .when(7, order::Command::Place(basket()))
-            .then_asks(&PAY, &pay())
-            .refused(declined.clone())
-            .then_rejected(declined);
+        asking().refused(declined.clone()).then_rejected(declined);
     }
 
     #[test]
     fn does_not_stand_when_payment_does_not_answer() {
-        given::<Order>([])
-            .when(7, order::Command::Place(basket()))
-            .then_asks(&PAY, &pay())
-            .unavailable()
-            .then_rejected(Rejection::Unavailable("payment"));
+        asking().unavailable().then_rejected(Rejection::Unavailable("payment"));
     }
 
     #[test]
     fn can_be_cancelled() {
-        let order = given::<Order>([ordered()]).when(7, order::Command::Cancel).then([order_canceled()]);
+        let order = given::<Order>([ordered()]).when(7, Cancel).then([order_canceled()]);
         assert_eq!(order, Some(order_at(OrderStatus::Canceled)), "it stays readable as cancelled");
     }
 
     #[test]
     fn is_cancelled_once() {
         given::<Order>([ordered(), order_canceled()])
-            .when(7, order::Command::Cancel)
+            .when(7, Cancel)
             .then_rejected(conflict("this order is cancelled already"));
     }
 
     #[test]
     fn can_be_cancelled_until_its_delivery_has_started() {
         given::<Order>([ordered(), confirmed(), cooked()])
-            .when(7, order::Command::Cancel)
+            .when(7, Cancel)
             .then([Event::OrderCanceled(order_at(OrderStatus::Canceled))]);
         for history in [vec![started()], vec![started(), picked_up()], vec![started(), picked_up(), delivered()]] {
             given::<Order>([ordered()].into_iter().chain(history))
-                .when(7, order::Command::Cancel)
+                .when(7, Cancel)
                 .then_rejected(conflict("its delivery has started"));
         }
     }
@@ -149,8 +142,8 @@ mod an_order {
     #[test]
     fn is_cancelled_when_its_shop_turns_it_down_but_only_once() {
         let order = || [ordered(), turned_down()];
-        given::<Order>(order()).when(7, order::Command::TurnDown(None)).then([order_canceled()]);
-        given::<Order>(order().into_iter().chain([order_canceled()])).when(7, order::Command::TurnDown(None)).then([]);
+        given::<Order>(order()).when(7, TurnDown(None)).then([order_canceled()]);
+        given::<Order>(order().into_iter().chain([order_canceled()])).when(7, TurnDown(None)).then([]);
     }
 
     #[test]
@@ -163,7 +156,7 @@ mod an_order {
 
     #[test]
     fn that_is_not_there_cannot_be_cancelled() {
-        given::<Order>([]).when(7, order::Command::Cancel).then_rejected(Rejection::NotFound);
+        given::<Order>([]).when(7, Cancel).then_rejected(Rejection::NotFound);
     }
 }
 
@@ -278,9 +271,7 @@ mod a_shop {
 
     #[test]
     fn remembers_a_cancel_that_was_here_before_the_order() {
-        let early = given::<StoreOrder>([order_canceled()]);
-        assert!(!early.state(7).expect("it is remembered").shown(), "and not shown");
-        early.when(7, store::Command::Cancel).then([]);
+        support::hidden::<StoreOrder>([order_canceled()]).when(7, store::Command::Cancel).then([]);
         given::<StoreOrder>([order_canceled(), ordered()]).when(7, store::Command::Open).then([turned_down()]);
     }
 
@@ -321,9 +312,7 @@ mod a_delivery {
             let stopped = given::<Delivery>(history.into_iter().chain([order_canceled()])).state(7);
             assert_eq!(stopped.expect("a delivery").status, DeliveryStatus::Canceled);
         }
-        let never_began = given::<Delivery>([order_canceled()]);
-        assert!(!never_began.state(7).expect("it is remembered").shown(), "and not shown");
-        never_began.when(7, delivery::Command::Start).then([]);
+        support::hidden::<Delivery>([order_canceled()]).when(7, delivery::Command::Start).then([]);
         given::<Delivery>([started(), order_canceled()])
             .when(7, delivery::Command::PickUp)
             .then_rejected(conflict("this delivery is cancelled"));
@@ -649,20 +638,12 @@ mod any_history {
 }
 
 mod a_basket {
-    use jumun::{BadInput, Rejection, Verb};
+    use super::support;
+    use jumun::Verb;
 
     /// The field that is wrong, and why. None: the basket is taken.
     fn refused(body: &str) -> Option<(String, String)> {
-        let model = food_delivery::system();
-        let commands = &model.service("order").expect("a service").resources[0].commands;
-        let place = commands.iter().find(|command| command.verb == Verb::Post).expect("a command");
-        match place.read(body.as_bytes()) {
-            Ok(_) => None,
-            Err(BadInput::Rejected(Rejection::Invalid { field, why })) => {
-                Some((field.unwrap_or_default(), why.into_owned()))
-            }
-            Err(other) => panic!("{body}: {other:?}"),
-        }
+        support::refused(&food_delivery::system(), "order", Verb::Post, body)
     }
 
     #[test]

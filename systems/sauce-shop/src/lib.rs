@@ -20,12 +20,7 @@ use payment::{PAY, Payment, PaymentStatus};
 pub fn system() -> SystemModel {
     let order = Resource::<Order>::at("/orders").on_post(order::Command::Place).on_delete(order::Command::Cancel);
     let payment = Resource::<Payment>::at("/payments")
-        .on_ask(
-            &PAY,
-            |pay| pay.order_id.cast(),
-            payment::Command::Pay,
-            payment::Command::GiveBack(PaymentStatus::Voided),
-        )
+        .on_ask(&PAY, payment::Command::Pay, payment::Command::GiveBack(PaymentStatus::Voided))
         .find_by("orderId");
     let delivery = Resource::<Delivery>::at("/deliveries").on_patch(delivery::Command::Change).find_by("orderId");
     let dashboard = ReadModel::<OrderDashboard>::at("/orderDashboards").find_by("orderId");

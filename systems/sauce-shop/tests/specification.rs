@@ -50,12 +50,10 @@ fn given_back(status: PaymentStatus) -> Event {
 }
 
 support::events! {
-    ordered = Ordered(order_at(OrderState::Registered));
-    order_canceled = OrderCanceled(order_at(OrderState::Canceled));
-    paid = Paid(payment_at(PaymentStatus::Paid));
-    started = DeliveryStarted(delivery_at(DeliveryState::Preparing));
-    delivered = Delivered(delivery_at(DeliveryState::Complete));
-    delivery_canceled = DeliveryCanceled(delivery_at(DeliveryState::Canceled));
+    order_at(OrderState): ordered = Ordered(Registered), order_canceled = OrderCanceled(Canceled);
+    payment_at(PaymentStatus): paid = Paid(Paid);
+    delivery_at(DeliveryState):
+        started = DeliveryStarted(Preparing), delivered = Delivered(Complete), delivery_canceled = DeliveryCanceled(Canceled);
 }
 
 mod an_order {
@@ -166,9 +164,7 @@ mod a_delivery {
 
     #[test]
     fn remembers_a_cancel_that_was_here_before_the_order() {
-        let early = given::<Delivery>([order_canceled()]);
-        assert!(!early.state(7).expect("it is remembered").shown(), "and not shown");
-        early.when(7, delivery::Command::Cancel).then([]);
+        support::hidden::<Delivery>([order_canceled()]).when(7, delivery::Command::Cancel).then([]);
         given::<Delivery>([order_canceled()]).when(7, COMPLETE).then_rejected(Rejection::NotFound);
         let start = delivery::Command::Start(order_at(OrderState::Registered));
         given::<Delivery>([order_canceled(), ordered()]).when(7, start).then([delivery_canceled()]);
@@ -178,10 +174,6 @@ mod a_delivery {
 mod the_dashboard {
     use super::*;
     use proptest::{prelude::*, sample::select};
-
-    fn folded<'a>(events: impl IntoIterator<Item = &'a Event>) -> OrderDashboard {
-        support::folded(events)
-    }
 
     #[test]
     fn shows_an_order_once_ordered_has_arrived() {
@@ -206,16 +198,16 @@ mod the_dashboard {
             ]),
             picks in proptest::collection::vec(0_usize..8, 0..30),
         ) {
-            let plain = folded(&happened);
+            let plain: OrderDashboard = support::folded(&happened);
             let picked = picks.iter().map(|pick| &happened[pick % happened.len()]);
-            prop_assert_eq!(folded(picked.chain(&happened)), plain);
+            prop_assert_eq!(support::folded::<OrderDashboard>(picked.chain(&happened)), plain);
         }
     }
 }
 
 mod the_system {
     use super::*;
-    use jumun::{BadInput, PublishedLanguage, Verb};
+    use jumun::{PublishedLanguage, Verb};
 
     #[test]
     fn is_sound_and_reads_everything_it_has_ever_published() {
@@ -234,14 +226,7 @@ mod the_system {
 
     /// The field of a body that is wrong. None: the body is taken.
     fn refused(service: &str, verb: Verb, body: &str) -> Option<String> {
-        let model = sauce_shop::system();
-        let commands = &model.service(service).expect("a service").resources[0].commands;
-        let command = commands.iter().find(|command| command.verb == verb).expect("a command");
-        match command.read(body.as_bytes()) {
-            Ok(_) => None,
-            Err(BadInput::Rejected(Rejection::Invalid { field, .. })) => Some(field.unwrap_or_default()),
-            Err(other) => panic!("{body}: {other:?}"),
-        }
+        support::refused(&sauce_shop::system(), service, verb, body).map(|(field, _)| field)
     }
 
     #[test]

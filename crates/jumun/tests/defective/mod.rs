@@ -7,7 +7,7 @@ use jumun::{
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-pub(crate) const PAY: Ask<Pay, Payment> = Ask::post("payment", "/pays");
+pub(crate) const PAY: Ask<Pay, Payment> = Ask::post("payment", "/pays", |pay| pay.id.cast());
 
 jumun::published_language! {
     pub(crate) enum Event, On {
@@ -140,7 +140,7 @@ fn audit(case: &Case<'_>) -> Findings {
 
 pub(crate) fn system() -> SystemModel {
     let order = Resource::<Order>::at("/orders").on_post(Command::Place).on_delete(Command::Cancel);
-    let payment = Resource::<Payment>::at("/pays").on_ask(&PAY, |pay| pay.id.cast(), Command::Do, Command::Undo);
+    let payment = Resource::<Payment>::at("/pays").on_ask(&PAY, Command::Do, Command::Undo);
     System::new("defective", EXAMPLES)
         .service(Service::new("order", 1).aggregate(order).asks(&PAY))
         .service(Service::new("payment", 2).aggregate(payment))

@@ -1,6 +1,7 @@
 //! What the specifications of all systems have in common.
 
-use jumun::{Case, Id, PublishedLanguage, Rejection, SystemModel, View};
+use jumun::given::{Given, given};
+use jumun::{Aggregate, BadInput, Case, EventOf, Id, PublishedLanguage, Rejection, SystemModel, Verb, View};
 
 pub(crate) fn id<T>(id: i64) -> Id<T> {
     Id::new(id).expect("an id")
@@ -10,15 +11,25 @@ pub(crate) fn conflict(why: &'static str) -> Rejection {
     Rejection::Conflict(why.into())
 }
 
-/// Events by their names: a function for each.
+/// Events by their names: a function for each. `order_at(OrderStatus): ordered = Ordered(Paid);` is the event `Ordered` with
+/// `order_at(OrderStatus::Paid)`.
 macro_rules! events {
-    ($($name:ident = $event:ident($carried:expr);)+) => { $(
+    ($($at:ident($Status:ident): $($name:ident = $event:ident($status:ident)),+;)+) => { $($(
         fn $name() -> Event {
-            Event::$event($carried)
+            Event::$event($at($Status::$status))
         }
-    )+ };
+    )+)+ };
 }
 pub(crate) use events;
+
+/// What these events make of instance 7: it is remembered, and no client sees it.
+#[track_caller]
+#[allow(dead_code, reason = "not in every system an event may come before its order")]
+pub(crate) fn hidden<A: Aggregate>(history: impl IntoIterator<Item = EventOf<A>>) -> Given<A> {
+    let early = given::<A>(history);
+    assert!(!early.state(7).expect("it is remembered").shown(), "and not shown");
+    early
+}
 
 /// Row 7 of a view that is not shown after these events, and is once its founding event has arrived, too.
 #[track_caller]
@@ -53,6 +64,21 @@ pub(crate) fn written_again<E: PublishedLanguage>(line: &str) -> String {
     let event = event.expect("readable").expect("known");
     let time = jiff::Timestamp::from_millisecond(published["timestamp"].as_i64().expect("a time"));
     event.encode(time.expect("a time"))
+}
+
+/// The field for which a command refuses a body, and why. None: it takes the body.
+#[track_caller]
+#[allow(dead_code, reason = "not every system has fields worth it")]
+pub(crate) fn refused(model: &SystemModel, service: &str, verb: Verb, body: &str) -> Option<(String, String)> {
+    let commands = &model.service(service).expect("a service").resources[0].commands;
+    let command = commands.iter().find(|command| command.verb == verb).expect("a command");
+    match command.read(body.as_bytes()) {
+        Ok(_) => None,
+        Err(BadInput::Rejected(Rejection::Invalid { field, why })) => {
+            Some((field.unwrap_or_default(), why.into_owned()))
+        }
+        Err(other) => panic!("{body}: {other:?}"),
+    }
 }
 
 /// The events that a service listens to.

@@ -1,6 +1,6 @@
 //! Other names of keys, for operators who know the spelling of an earlier implementation.
 
-use crate::{ConfigError, Layers, Sources};
+use crate::{ConfigError, Invalid, Layers, Sources};
 use serde_json::{Map, Value};
 
 /// Another name of a key. It works in every source; so does its variable, which needs no prefix.
@@ -46,7 +46,7 @@ impl Layers {
                         // The values stay out of it: one of them may be a secret.
                         let why =
                             format!("`{known}` is another name of it, and both are set, to different values; set one");
-                        return Err(ConfigError::Invalid { key: spelling, why });
+                        return Err(Invalid::new(spelling, why).into());
                     }
                     put(&mut table, &alias.key, value.clone());
                     set = Some((spelling, value));

@@ -78,28 +78,17 @@ pub enum ConfigError {
     #[error("the key `{0}` is unknown")]
     UnknownKey(String),
     /// A value that its key cannot have.
-    #[error("`{key}`: {why}")]
-    Invalid {
-        /// The key.
-        key: String,
-        /// What is wrong with its value.
-        why: String,
-    },
+    #[error(transparent)]
+    Invalid(#[from] Invalid),
 }
 
 jumun_text::explained! { ConfigError {
     Self::Unreadable(_) => "configuration-unreadable", "Correct the file, or name another one with --config.";
     Self::UnknownKey(_) => "configuration-unknown-key",
         "Correct its spelling in jumun.toml, the environment (JUMUN__…) or --set; or delete it.";
-    Self::Invalid { .. } => "configuration-invalid",
+    Self::Invalid(_) => "configuration-invalid",
         "Correct the value in jumun.toml, the environment (JUMUN__…) or --set.";
 } }
-
-impl From<Invalid> for ConfigError {
-    fn from(Invalid { key, why }: Invalid) -> Self {
-        Self::Invalid { key, why }
-    }
-}
 
 impl fmt::Display for Origin {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -176,7 +165,7 @@ impl Sources {
             .filter_map(|(name, value)| Some((key(&name)?, value)))
             .map(|(key, value)| match value.into_string() {
                 Ok(value) => Ok((key, value)),
-                Err(_) => Err(ConfigError::Invalid { key, why: "its variable is not Unicode".to_owned() }),
+                Err(_) => Err(Invalid::new(key, "its variable is not Unicode").into()),
             })
             .collect()
     }
@@ -301,7 +290,7 @@ fn keys_and_values(set: &[(String, String)], place: &str) -> Result<config::Conf
     let mut seen = HashSet::new();
     for (key, value) in set {
         if !seen.insert(key.to_lowercase()) {
-            return Err(ConfigError::Invalid { key: key.clone(), why: format!("it is set twice {place}") });
+            return Err(Invalid::new(key, format!("it is set twice {place}")).into());
         }
         // A number would lose the zeros of a text such as 0000.
         let is_text = value.len() > 1 && value.starts_with('0') && !value.starts_with("0.");

@@ -151,9 +151,7 @@ fn unavailable_status(config: &Config) -> StatusCode {
 /// Opens the sender of a service. An invalid value is reported with its full key.
 fn open_sender(service: &ServiceModel, config: &SenderConfig) -> Result<Arc<dyn Sender>, InvalidConfig> {
     config.open(service.texts).map_err(|error| match error {
-        InvalidConfig::Value { key, why } => {
-            InvalidConfig::Value { key: format!("{}.{SENDER}.{key}", service.name), why }
-        }
+        InvalidConfig::Value(invalid) => invalid.below(&format!("{}.{SENDER}", service.name)).into(),
         error @ InvalidConfig::Template { .. } => error,
     })
 }

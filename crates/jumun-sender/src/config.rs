@@ -160,13 +160,8 @@ settings_by_serde! {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidConfig {
     /// An invalid value.
-    #[error("`{key}`: {why}")]
-    Value {
-        /// The key, below the table: `smtp.host`.
-        key: String,
-        /// What is wrong.
-        why: String,
-    },
+    #[error(transparent)]
+    Value(#[from] Invalid),
     /// An invalid template.
     #[error("{file}, line {line}: {why}")]
     Template {
@@ -181,22 +176,16 @@ pub enum InvalidConfig {
 
 impl InvalidConfig {
     pub(crate) fn value(key: impl Into<String>, why: impl Into<String>) -> Self {
-        Self::Value { key: key.into(), why: why.into() }
+        Self::Value(Invalid::new(key, why))
     }
 }
 
 jumun_text::explained! { InvalidConfig {
-    Self::Value { .. } => "sender-configuration-invalid",
+    Self::Value(_) => "sender-configuration-invalid",
         "Correct the value under notification.sender in jumun.toml, the environment (JUMUN__…) or --set.";
     Self::Template { .. } => "template-invalid",
         "Correct the line that the message names, or delete the file: then the text of the system applies. docs/notifications.md describes the format.";
 } }
-
-impl From<Invalid> for InvalidConfig {
-    fn from(Invalid { key, why }: Invalid) -> Self {
-        Self::Value { key, why }
-    }
-}
 
 impl Section for SenderConfig {
     fn check(&self) -> Result<(), Invalid> {

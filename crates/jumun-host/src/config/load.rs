@@ -9,7 +9,7 @@ use super::{
 use jiff::tz::TimeZone;
 use jumun::{ServiceModel, SystemModel};
 use jumun_bus::BusUrl;
-use jumun_config::{ConfigError, Layers, Sources};
+use jumun_config::{ConfigError, Invalid, Layers, Sources};
 use jumun_gateway::{GATEWAY, GatewayConfig, PORT};
 use jumun_http::Address;
 use jumun_telemetry::{OtlpConfig, TelemetryConfig};
@@ -115,7 +115,7 @@ fn zone() -> Result<TimeZone, ConfigError> {
         Some(name) => {
             let name = name.to_string_lossy();
             let why = format!("`{name}` names no time zone that this machine knows; write one as Asia/Seoul, or UTC");
-            Err(ConfigError::Invalid { key: "TZ".to_owned(), why })
+            Err(Invalid::new("TZ", why).into())
         }
     })
 }

@@ -1,15 +1,13 @@
 //! Tables of configuration, and the full keys of what is wrong in them.
 
-use jumun_config::{ConfigError, Section, without_password};
+use jumun_config::{ConfigError, Invalid, Section, without_password};
 use serde_json::{Map, Value};
 use std::net::SocketAddr;
 
 /// The address of a process for this machine only: its usual port, moved up by the offset.
 pub(super) fn default_listen(name: &str, port: u16, offset: u16) -> Result<SocketAddr, ConfigError> {
-    let port = port.checked_add(offset).ok_or_else(|| ConfigError::Invalid {
-        key: "port_offset".into(),
-        why: format!("{name} would listen on port {port} + {offset}, and there is none above 65535"),
-    })?;
+    let too_high = || format!("{name} would listen on port {port} + {offset}, and there is none above 65535");
+    let port = port.checked_add(offset).ok_or_else(|| Invalid::new("port_offset", too_high()))?;
     Ok(SocketAddr::from(([127, 0, 0, 1], port)))
 }
 
@@ -18,7 +16,7 @@ pub(super) fn table(from: &mut Map<String, Value>, name: &str) -> Result<Map<Str
     match from.remove(name) {
         None => Ok(Map::new()),
         Some(Value::Object(table)) => Ok(table),
-        Some(_) => Err(ConfigError::Invalid { key: name.into(), why: "must be a table".into() }),
+        Some(_) => Err(Invalid::new(name, "must be a table").into()),
     }
 }
 
@@ -30,7 +28,7 @@ pub(super) fn section<S: Section>(name: &str, table: Map<String, Value>) -> Resu
 /// An error of a table, seen from the table above.
 pub(super) fn below(table: &str, error: ConfigError) -> ConfigError {
     match error {
-        ConfigError::Invalid { key, why } => ConfigError::Invalid { key: format!("{table}.{key}"), why },
+        ConfigError::Invalid(invalid) => invalid.below(table).into(),
         ConfigError::UnknownKey(key) => ConfigError::UnknownKey(format!("{table}.{key}")),
         error @ ConfigError::Unreadable(_) => error,
     }

@@ -1,7 +1,7 @@
 //! Values that operators set for people to see, and other names of keys.
 
 use jumun::SystemModel;
-use jumun_config::{Alias, ConfigError};
+use jumun_config::{Alias, ConfigError, Invalid};
 use serde_json::{Map, Value};
 use std::collections::BTreeMap;
 
@@ -38,7 +38,7 @@ pub(super) fn read(
             None => continue,
             Some(Value::String(text)) => text,
             Some(Value::Object(_) | Value::Array(_)) => {
-                return Err(ConfigError::Invalid { key: name.to_owned(), why: "must be a text".to_owned() });
+                return Err(Invalid::new(name, "must be a text").into());
             }
             Some(value) => value.to_string(),
         };

@@ -7,6 +7,7 @@ pub mod servers;
 
 use std::{
     env, fs,
+    hash::{BuildHasher, Hasher, RandomState},
     io::{BufRead, BufReader, Read},
     path::{Path, PathBuf},
     process::{Command, Stdio},
@@ -59,7 +60,8 @@ pub fn configuration(toml: &str, mounted: &[(&str, &str)]) -> (TempDir, PathBuf,
 
 /// A random number from 1 to `below`.
 pub fn random(below: u128) -> usize {
-    usize::try_from(uuid::Uuid::new_v4().as_u128() % below + 1).unwrap()
+    let random = u128::from(RandomState::new().build_hasher().finish());
+    usize::try_from(random % below + 1).unwrap()
 }
 
 /// Runs this test again as a child, with a variable of the environment by which it knows that it is the child, and

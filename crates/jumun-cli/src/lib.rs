@@ -43,6 +43,11 @@ use std::{
 };
 use systems::Systems;
 
+/// The allocator of the whole program, SQLite included. With the one of the C library an order costs a tenth more processor
+/// time, and a process under load more memory.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// Runs ordering systems that stay correct when parts of them fail.
 #[derive(Debug, Parser)]
 #[command(name = "jumun", version, arg_required_else_help = true)]

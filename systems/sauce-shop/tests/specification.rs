@@ -3,7 +3,7 @@
 #[path = "../../food-delivery/tests/support/mod.rs"]
 mod support;
 
-use jumun::{Aggregate, DeclineOver, Name, Quantity, Rejection, Won, given::given};
+use jumun::{DeclineOver, Name, Quantity, Rejection, Won, given::given};
 use sauce_shop::{
     dashboard::{OrderDashboard, State},
     delivery::{self, Change, Delivery, DeliveryState, Reached},

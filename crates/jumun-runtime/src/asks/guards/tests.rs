@@ -22,7 +22,7 @@ use std::{
 };
 use uuid::Uuid;
 
-const PAY: Ask<Pay, Paid> = Ask::post("till", "/payments", |_| jumun::Id::new(1).expect("an id"));
+const PAY: Ask<Pay, Paid> = Ask::post("till", "/payments", |_| Id::new(1).expect("an id"));
 
 jumun::published_language! {
     pub(super) enum Happened, Kind {

@@ -1,7 +1,9 @@
-//! The routes of a service, derived from its model, and what surrounds each request: metrics, tracing, logging.
+//! The routes of a service, derived from its model.
 
 use super::{
-    commands, followers, health, reads,
+    commands,
+    exchange::{Exchange, check},
+    followers, health, reads,
     request::{At, Handled},
     shared::Shared,
     together,
@@ -9,19 +11,18 @@ use super::{
 use crate::{asks::capacity, limits::TOGETHER_MAX};
 use axum::{
     Router,
-    body::{Body, HttpBody},
     extract::Request,
-    http::{HeaderValue, Method, StatusCode, request::Parts},
+    http::{HeaderValue, Method},
     response::Response,
     routing::{MethodRouter, get, post, put},
 };
 use futures_util::{FutureExt, future::BoxFuture};
 use jumun::Verb;
 use jumun_http::{
-    ALL_METHODS, CAPACITY, Code, DOCS_FILES, Offer, Page, Precondition, Problem, READ_ONLY, Reply, allowed, check_head,
-    limits::HEAD_MAX_LINES, refuse, respond, status_of, wrong_method,
+    ALL_METHODS, CAPACITY, Code, DOCS_FILES, Offer, Page, Precondition, Problem, READ_ONLY, Reply, allowed, refuse,
+    respond, wrong_method,
 };
-use jumun_telemetry::{Kind, Origin, REQUEST_ID, Route, Span};
+use jumun_telemetry::{Origin, REQUEST_ID, Route};
 use tokio::time::Instant;
 
 type Handler = fn(At, Request) -> BoxFuture<'static, Handled>;
@@ -191,49 +192,6 @@ pub(super) fn with_capacity(mut response: Response, shared: &Shared) -> Response
     response
 }
 
-/// A request that is being answered: what is counted, logged and recorded of it at its end.
-pub(super) struct Exchange<'a> {
-    pub(super) shared: &'a Shared,
-    pub(super) route: &'a Route,
-    pub(super) began: Instant,
-    pub(super) origin: Origin,
-    pub(super) method: Method,
-    pub(super) path: String,
-}
-
-impl Exchange<'_> {
-    /// The status of a refusal, which is logged.
-    pub(super) fn refused(&self, problem: &Problem) -> StatusCode {
-        // The detail of a problem with a body may quote the body, which may contain a secret: a card number in another field.
-        let is_about_body = matches!(problem.code, Code::Invalid | Code::Malformed);
-        let why = if is_about_body { problem.field.as_deref().unwrap_or_default() } else { &problem.detail };
-        let Self { method, path, origin: Origin { trace, request, .. }, .. } = self;
-        tracing::debug!(%method, path, %request, trace = %trace.id(), code = problem.code.as_str(), why, "refused");
-        status_of(problem, self.shared.unavailable_status)
-    }
-
-    pub(super) fn ended(self, status: u16) {
-        let Self { shared, route, began, origin: Origin { trace, parent, request, .. }, method, path } = self;
-        let took = began.elapsed();
-        route.answered(status, took);
-        tracing::debug!(%method, path, %request, trace = %trace.id(), status, ?took, "answered");
-        shared.engine.core().tracer().record(&trace, || Span {
-            context: trace,
-            parent,
-            kind: Kind::Server,
-            name: route.name().into(),
-            took,
-            attributes: vec![
-                ("http.request.method", method.to_string().into()),
-                ("http.route", route.route().to_owned().into()),
-                ("http.response.status_code", status.to_string().into()),
-                ("jumun.request", request.to_string().into()),
-            ],
-            is_failed: status >= 500,
-        });
-    }
-}
-
 /// Runs a handler and makes a response of its outcome.
 async fn answer<F: Future<Output = Handled>>(
     shared: &Shared,
@@ -267,10 +225,4 @@ async fn answer<F: Future<Output = Handled>>(
         response.headers_mut().insert(REQUEST_ID, value);
     }
     response
-}
-
-/// Checks a head before anything is done. The media type of the answer.
-pub(super) fn check(head: &Parts, body: &Body, offer: Offer) -> Result<&'static str, Problem> {
-    check_head(head, !body.is_end_stream(), HEAD_MAX_LINES)?;
-    offer.choose(&head.headers)
 }

@@ -1,6 +1,7 @@
 //! The interfaces of a service: HTTP for clients and neighbours, health for probes, a socket for operators.
 
 mod commands;
+mod exchange;
 mod followers;
 mod health;
 mod http;

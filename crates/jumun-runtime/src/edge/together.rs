@@ -2,7 +2,7 @@
 
 use super::{
     commands::{bad_input, fingerprint, read_body},
-    http::{Exchange, check},
+    exchange::{Exchange, check},
     shared::Shared,
 };
 use crate::{

@@ -29,7 +29,6 @@ use std::{
 };
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
-    net::TcpStream,
     time::{Sleep, sleep},
 };
 
@@ -115,15 +114,15 @@ impl Link {
 
 /// The socket as hyper has it.
 #[derive(Debug)]
-pub(crate) struct LinkStream {
+pub(crate) struct LinkStream<S> {
     link: Arc<Link>,
-    stream: TcpStream,
+    stream: S,
     /// Ends while the client takes nothing of what is to be sent.
     patience: Option<Pin<Box<Sleep>>>,
 }
 
-impl LinkStream {
-    pub(crate) const fn new(link: Arc<Link>, stream: TcpStream) -> Self {
+impl<S> LinkStream<S> {
+    pub(crate) const fn new(link: Arc<Link>, stream: S) -> Self {
         Self { link, stream, patience: None }
     }
 
@@ -140,18 +139,18 @@ impl LinkStream {
     }
 
     /// The socket, once hyper has ended.
-    pub(crate) fn into_stream(self) -> TcpStream {
+    pub(crate) fn into_stream(self) -> S {
         self.stream
     }
 }
 
-impl AsyncRead for LinkStream {
+impl<S: AsyncRead + Unpin> AsyncRead for LinkStream<S> {
     fn poll_read(mut self: Pin<&mut Self>, context: &mut Context<'_>, into: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         Pin::new(&mut self.stream).poll_read(context, into)
     }
 }
 
-impl AsyncWrite for LinkStream {
+impl<S: AsyncWrite + Unpin> AsyncWrite for LinkStream<S> {
     fn poll_write(mut self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         if self.link.is_idle() {
             return Poll::Ready(Ok(bytes.len())); // hyper's own answer: the server writes a problem instead
@@ -293,16 +292,14 @@ fn lock<T>(value: &Mutex<T>) -> MutexGuard<'_, T> {
 mod tests {
     use super::*;
     use tokio::{
-        io::{AsyncReadExt, AsyncWriteExt},
-        net::TcpListener,
+        io::{AsyncReadExt, AsyncWriteExt, duplex},
         time::Instant,
     };
 
     #[tokio::test(start_paused = true)]
     async fn a_client_that_reads_nothing_is_left_and_a_slow_one_is_not() {
-        let listener = TcpListener::bind("127.0.0.1:0").await.expect("an address");
-        let mut client = TcpStream::connect(listener.local_addr().expect("an address")).await.expect("a connection");
-        let (stream, _) = listener.accept().await.expect("a connection");
+        // In memory: beside a real socket, virtual time would run on while the operating system is at work.
+        let (mut client, stream) = duplex(64 << 10);
         let link = Link::new();
         link.begin();
         let mut server = LinkStream::new(link.clone(), stream);

@@ -506,6 +506,7 @@ fn the_matrix_has_every_point_of_the_product_and_no_other() {
         })
         .chain(DEATHS.iter().map(|(_, point, _)| (*point).to_owned()))
         .chain(delayed::points())
+        .chain(together::points())
         .collect();
     let mut points = points_in_the_product();
     // Where these die is told in `views.rs` and `timeouts.rs`.

@@ -35,6 +35,11 @@ async fn dies(service: &str, point: &'static str) {
 
 macro_rules! cells {
     ($($name:ident: $service:literal, $point:literal;)*) => {
+        /// All points that are tested here.
+        pub(super) fn points() -> impl Iterator<Item = String> {
+            [$($point),*].into_iter().map(|point| point.split(':').next().unwrap_or_default().to_owned())
+        }
+
         $(
             #[tokio::test]
             async fn $name() {

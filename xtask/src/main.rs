@@ -1,6 +1,7 @@
 //! Build, test and release automation, in Rust so that it runs wherever the project builds.
 
 mod api;
+mod instructions;
 mod servers;
 mod tidy;
 
@@ -61,7 +62,24 @@ course-enrollment, book-rental; xtask.")]
         action: servers::Action,
     },
     /// All benchmarks. They print tables; nothing fails by being slow.
-    Bench,
+    Bench {
+        /// Only this.
+        #[command(subcommand)]
+        only: Option<Bench>,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+enum Bench {
+    /// Instructions an order of each process, counted by valgrind, beside those of docs/benchmarks.md.
+    Instructions {
+        /// Of this system.
+        #[arg(default_value = "food-delivery")]
+        system: String,
+        /// Writes them to docs/benchmarks.md.
+        #[arg(long)]
+        keep: bool,
+    },
 }
 
 /// The whole product, with the crash points that tests need.
@@ -99,7 +117,8 @@ fn main() -> ExitCode {
         Task::Docs => docs(),
         Task::Api => api::check(&root()),
         Task::Servers { action } => servers::run(&root(), &action),
-        Task::Bench => ["jumun-database", "jumun-bus", "jumun-guard", "jumun-program"]
+        Task::Bench { only: Some(Bench::Instructions { system, keep }) } => instructions::run(&root(), &system, keep),
+        Task::Bench { only: None } => ["jumun-database", "jumun-bus", "jumun-guard", "jumun-program"]
             .iter()
             .all(|package| cargo(&["bench", "--package", package, "--benches"])),
     };
@@ -162,6 +181,12 @@ fn cargo(arguments: &[&str]) -> bool {
     let program = env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let mut command = Command::new(program);
     command.args(arguments);
+    // What cargo has set for xtask itself. Build scripts look at some of it: with it they would run again, and much with them.
+    for (name, _) in env::vars_os() {
+        if name.to_string_lossy().starts_with("CARGO_PKG_") || name.to_string_lossy().starts_with("CARGO_MANIFEST_") {
+            command.env_remove(name);
+        }
+    }
     if arguments[0] == "doc" {
         command.env("RUSTDOCFLAGS", "--deny warnings");
     }

@@ -6,6 +6,7 @@ mod servers;
 mod tidy;
 
 use clap::{Parser, Subcommand};
+use jumun_testing::servers::{Kind, Own};
 use serde_json::Value;
 use std::{
     env, fs,
@@ -56,7 +57,7 @@ course-enrollment, book-rental; xtask.")]
     Docs,
     /// Validates the documents in docs/models, and runs schemathesis against every process of every system.
     Api,
-    /// Servers that adapters are for: PostgreSQL, on a free port of 127.0.0.1.
+    /// Servers that adapters are for: Kafka, PostgreSQL, MariaDB, on free ports of 127.0.0.1.
     Servers {
         #[command(subcommand)]
         action: servers::Action,
@@ -82,29 +83,56 @@ enum Bench {
     },
 }
 
-/// The whole product, with the crash points that tests need.
-const WORKSPACE: [&str; 3] = ["--workspace", "--features", CRASH_POINTS];
+/// The whole product, with the crash points that tests need and with all adapters.
+const WORKSPACE: [&str; 3] = ["--workspace", "--features", "jumun-program/crash-points,jumun-program/postgres"];
 
 /// The points at which tests kill a process. Only the program has them.
 const CRASH_POINTS: &str = "jumun-program/crash-points";
+
+/// The packages whose tests need a server of PostgreSQL.
+const ON_POSTGRES: [&str; 2] = ["jumun-database", "jumun-program"];
 
 fn main() -> ExitCode {
     let Cli::Task(task) = Cli::parse();
     let done = match task {
         Task::Test { release, package, file, filter } => {
             let mut arguments = vec!["test"];
+            let mut features = Vec::new();
             match &package {
                 Some(package) => arguments.extend(["--package", package]),
                 // One run names all tests that fail, not only those of the first file.
-                None => arguments.extend(WORKSPACE.into_iter().chain(["--no-fail-fast"])),
+                None => arguments.extend(["--workspace", "--no-fail-fast"]),
             }
-            if package.as_deref() == Some("jumun-program") {
-                arguments.extend(["--features", CRASH_POINTS]);
+            if package.as_deref().is_none_or(|package| package == "jumun-program") {
+                features.push(CRASH_POINTS.to_owned());
+            }
+            // The server lives as long as the tests run.
+            let needed: Vec<_> = ON_POSTGRES
+                .into_iter()
+                .filter(|name| package.as_deref().is_none_or(|package| package == *name))
+                .collect();
+            let server = if needed.is_empty() {
+                Ok(None)
+            } else {
+                Own::start(Kind::Postgres, &servers::folder(&root())).map(Some)
+            };
+            if let Ok(Some(_)) = &server {
+                features.extend(needed.iter().map(|package| format!("{package}/postgres")));
+            }
+            let (features, is_without) = (features.join(","), server.is_err());
+            if !features.is_empty() {
+                arguments.extend(["--features", &features]);
             }
             arguments.extend(file.iter().flat_map(|file| ["--test", file]));
             arguments.extend(release.then_some("--release"));
             arguments.extend(filter.as_deref());
-            cargo(&arguments)
+            let variables: Vec<_> =
+                server.iter().flatten().map(|server| (Kind::Postgres.variable(), server.url.as_str())).collect();
+            let passed = cargo_with(&arguments, &variables);
+            if let Err(why) = &server {
+                eprintln!("NOT TESTED: the adapter for PostgreSQL, as there is no server. {why}");
+            }
+            passed && !(is_without && env::var_os("CI").is_some())
         }
         Task::Lint => {
             cargo(&["fmt", "--all", "--", "--check"])
@@ -177,10 +205,16 @@ fn jumun(arguments: &[&str]) -> Option<Vec<u8>> {
 
 /// Runs cargo; says what it runs, so that it can be run by hand.
 fn cargo(arguments: &[&str]) -> bool {
-    eprintln!("cargo {}", arguments.join(" "));
+    cargo_with(arguments, &[])
+}
+
+/// The same, with variables of the environment.
+fn cargo_with(arguments: &[&str], variables: &[(&str, &str)]) -> bool {
+    let set: String = variables.iter().map(|(name, value)| [name, "=", value, " "].concat()).collect();
+    eprintln!("{set}cargo {}", arguments.join(" "));
     let program = env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let mut command = Command::new(program);
-    command.args(arguments);
+    command.args(arguments).envs(variables.iter().copied());
     // What cargo has set for xtask itself. Build scripts look at some of it: with it they would run again, and much with them.
     for (name, _) in env::vars_os() {
         if name.to_string_lossy().starts_with("CARGO_PKG_") || name.to_string_lossy().starts_with("CARGO_MANIFEST_") {

@@ -12,6 +12,9 @@ pub(crate) enum Action {
         /// Which ones; all, where none is named.
         #[arg(value_parser = kind)]
         servers: Vec<Kind>,
+        /// How many brokers a Kafka that is made anew has.
+        #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=5))]
+        brokers: u16,
     },
     /// Ends servers and deletes their data.
     Stop {
@@ -25,10 +28,10 @@ pub(crate) enum Action {
 
 /// Does what the command says. False: something failed, and was named.
 pub(crate) fn run(root: &Path, action: &Action) -> bool {
-    let server = |kind: Kind| Server::new(kind, folder(root).join(kind.name()));
+    let server = |kind: Kind| Server::new(kind, &folder(root));
     match action {
-        Action::Start { servers } => each(servers, "STARTED", |kind| {
-            say(kind, &server(kind).start()?);
+        Action::Start { servers, brokers } => each(servers, "STARTED", |kind| {
+            say(kind, &server(kind).with_brokers(*brokers).start()?);
             Ok(())
         }),
         Action::Stop { servers } => each(servers, "STOPPED", |kind| server(kind).remove()),

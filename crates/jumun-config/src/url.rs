@@ -41,6 +41,14 @@ pub enum UrlError {
         /// How to write an address that this build opens.
         example: &'static str,
     },
+    /// The adapter cannot make anything of the address.
+    #[error("`{url}` cannot be used: {why}")]
+    Invalid {
+        /// The address, redacted.
+        url: String,
+        /// What is wrong with it.
+        why: String,
+    },
 }
 
 impl BackendUrl {

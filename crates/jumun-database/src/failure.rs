@@ -21,6 +21,13 @@ pub enum DatabaseFailure {
         /// Whether the database file itself is where it was, and only one beside it went (`-wal`, `-shm`, `.lock`).
         is_file_there: bool,
     },
+    /// Another process of the service uses the database of a server now, or it was restored while it was open. What this
+    /// process believes of it is not so any more.
+    #[error("{path}: another process has taken this database over, or it was restored while the service used it")]
+    TakenOver {
+        /// The address.
+        path: String,
+    },
 }
 
 impl DatabaseFailure {
@@ -29,6 +36,9 @@ impl DatabaseFailure {
         match self {
             Self::Damaged { .. } => {
                 "The database of this service is damaged (database-damaged). Its operator must restore it."
+            }
+            Self::TakenOver { .. } => {
+                "Another process has the database of this service (database-taken-over). Its operator must start it again."
             }
             Self::Gone { .. } => {
                 "The database of this service was deleted or replaced (database-gone). Its operator must restore it."
@@ -41,6 +51,8 @@ jumun_text::explained! { DatabaseFailure {
     Self::Damaged { .. } => "database-damaged", DAMAGED_REMEDY;
     Self::Gone { is_file_there: true, .. } => "database-gone",
         "Stop the system and start it again: the database file has everything that was acknowledged.";
+    Self::TakenOver { .. } => "database-taken-over",
+        "Look whether a second process of this service runs with the same `database`; if so, stop one of the two. Then start the other again.";
     Self::Gone { .. } => "database-gone",
         "Stop the system. Put the files back (where a folder was moved, nothing may be left at its path), or move \
          what is left of them (-wal, -shm) aside and restore the latest copy; a service that has only views needs \

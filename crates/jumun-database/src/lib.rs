@@ -8,8 +8,8 @@
 //! Concurrency is optimistic: a commit names its expectations (a document's version, a request's state, a consumer's
 //! offset), and the database refuses it with [`CommitError::Conflict`] where one no longer holds.
 //!
-//! Adapters: [`SqliteDatabase`] for one process with nothing to install, [`MemoryDatabase`] for tests. Both pass the
-//! suite in `conformance`.
+//! Adapters: [`SqliteDatabase`] for one process with nothing to install, `PostgresDatabase` (feature `postgres`) on a
+//! server, [`MemoryDatabase`] for tests. All pass the suite in `conformance`.
 
 mod commit;
 #[cfg(feature = "conformance")]
@@ -25,6 +25,8 @@ mod names;
 mod open;
 mod ports;
 mod positions;
+#[cfg(feature = "postgres")]
+mod postgres;
 mod requests;
 mod rules;
 mod sqlite;
@@ -45,6 +47,8 @@ pub use memory::MemoryDatabase;
 pub use open::{Identity, OpenError, Sharing};
 pub use ports::{CommitFuture, Database, LogStats, ReadDatabase, ReadFuture, RebuildDatabase, Stats};
 pub use positions::{Position, PositionChange};
+#[cfg(feature = "postgres")]
+pub use postgres::{PostgresAddress, PostgresDatabase, PostgresReader};
 pub use requests::{AskRecord, Request, RequestChange, RequestFilter, RequestState, StoredAnswer};
 pub use sqlite::{SqliteDatabase, SqliteReader};
 pub use url::DatabaseUrl;

@@ -116,3 +116,41 @@ pub const DISK_ERROR_SHOWN_FOR: Duration = Duration::from_mins(1);
 
 /// Documents of which one transaction rewrites a field, at the first start after an upgrade that asks for it.
 pub const REWRITTEN_AT_ONCE: i64 = 10_000;
+
+/// How long it may take to connect to a server, encryption and password included.
+pub const CONNECT_MAX: Duration = Duration::from_secs(5);
+
+/// How long a server may be silent on a connection before that counts as lost; the server has the same patience with this
+/// process.
+pub const SERVER_SILENT_MAX: Duration = Duration::from_secs(10);
+
+/// How long one statement of a commit may take on a server.
+pub const COMMIT_MAX: Duration = Duration::from_secs(5);
+
+/// How long a commit waits for a server that does not answer. Well below the time limit of an ask: its asker learns that
+/// surely nothing was done.
+pub const SERVER_WAIT_MAX: Duration = Duration::from_millis(500);
+
+/// The same for the commits after one that has waited in vain.
+pub const SERVER_WAIT_AGAIN: Duration = Duration::from_millis(20);
+
+/// How long the start of a service waits for a server, and for an earlier process to let go of the database.
+pub const SERVER_START_MAX: Duration = Duration::from_secs(5);
+
+/// The pause between two attempts to connect to a server that refuses.
+pub const RECONNECT_EVERY: Duration = Duration::from_millis(20);
+
+/// How long a change of tables waits for queries to let go of them.
+pub const TABLE_LOCK_WAIT_MAX: Duration = Duration::from_millis(500);
+
+/// Attempts at a transaction that the server ends because of others: deadlocks, serialization failures, locks.
+pub const TRANSACTION_ATTEMPTS_MAX: u32 = 5;
+
+/// Bytes of documents and events that one transaction of a server holds at most, a single larger commit apart.
+pub const GROUP_MAX_BYTES: usize = 8 * 1024 * 1024;
+
+/// Statements that one connection to a server keeps prepared.
+pub const STATEMENTS_PREPARED_MAX: usize = 256;
+
+/// Counts of a server that took longer than this are repeated at most once a second. Its network is in that time.
+pub const SERVER_CHEAP_COUNT: Duration = Duration::from_millis(10);

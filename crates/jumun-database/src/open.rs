@@ -1,6 +1,6 @@
 //! Which database it is, and why one cannot be opened.
 
-use crate::failure::DAMAGED_REMEDY;
+use crate::{Schema, failure::DAMAGED_REMEDY};
 use uuid::Uuid;
 
 /// Why a database could not be opened.
@@ -58,6 +58,22 @@ pub enum OpenError {
         /// How many are configured.
         wanted: u16,
     },
+    /// The server does not answer.
+    #[error("{path}: the server does not answer: {why}")]
+    Unreachable {
+        /// The address.
+        path: String,
+        /// What happened instead.
+        why: String,
+    },
+    /// The server does not let this user in, or not into this database.
+    #[error("{path}: the server refuses: {why}")]
+    Refused {
+        /// The address.
+        path: String,
+        /// What the server says.
+        why: String,
+    },
     /// It is damaged.
     #[error("{path}: the file is damaged: {why}")]
     Damaged {
@@ -88,9 +104,13 @@ jumun_text::explained! { OpenError {
         "Move this file away and restore the database of this service in its place, or set `database` of this service to where that is.";
     Self::Partitions { .. } => "database-partitions",
         "Use the release that made this database, or restore a copy that this one made.";
+    Self::Unreachable { .. } => "database-unreachable",
+        "Start the server, or correct host and port in `database` of this service (or of the system).";
+    Self::Refused { .. } => "database-refused",
+        "Correct user, password and database in `database` of this service (or of the system), or let the user in: it must be allowed to create a schema in that database, or to create tables in one that is there.";
     Self::Damaged { .. } => "database-damaged", DAMAGED_REMEDY;
     Self::Unusable { .. } => "database-unusable",
-        "Check that the file and its folder exist, have room, and can be read and written by this user.";
+        "Check that the file and its folder exist, have room, and can be read and written by this user; of a server, what it says.";
 } }
 
 /// The identity of a database.
@@ -104,6 +124,25 @@ pub struct Identity {
     pub partitions: u16,
     /// How many processes may use it at a time.
     pub sharing: Sharing,
+}
+
+impl Identity {
+    /// Checks that it is the database of this service.
+    pub(crate) fn check(&self, schema: &Schema, path: &str) -> Result<(), OpenError> {
+        let (path, wanted) = (path.to_owned(), schema.partitions.max(1));
+        if self.service != schema.service {
+            let why = format!("it belongs to the service `{}`, not to `{}`", self.service, schema.service);
+            return Err(OpenError::Foreign { path, why });
+        }
+        if self.partitions != wanted {
+            return Err(OpenError::Partitions { path, found: self.partitions, wanted });
+        }
+        if self.sharing != Sharing::OneProcess {
+            let why = "it is for several processes at a time; this release opens it for one only".to_owned();
+            return Err(OpenError::Unusable { path, why });
+        }
+        Ok(())
+    }
 }
 
 /// How many processes of a service may use one database at a time. The database records it, and this is the one place

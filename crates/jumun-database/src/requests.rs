@@ -149,6 +149,16 @@ pub enum RequestChange {
     },
 }
 
+impl RequestChange {
+    /// The request that it is about.
+    pub(crate) fn id(&self) -> Uuid {
+        match self {
+            Self::Insert(request) => request.id,
+            Self::Move { id, .. } | Self::Delay { id, .. } | Self::ReleaseKey { id } => *id,
+        }
+    }
+}
+
 /// Which requests.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RequestFilter {

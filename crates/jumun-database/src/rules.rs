@@ -166,10 +166,7 @@ fn request_conflict<'a, F: Facts>(
     facts: &mut F,
     earlier: &mut Earlier<'a>,
 ) -> Result<Option<Conflict>, F::Error> {
-    let id = match change {
-        RequestChange::Insert(request) => request.id,
-        RequestChange::Move { id, .. } | RequestChange::Delay { id, .. } | RequestChange::ReleaseKey { id } => *id,
-    };
+    let id = change.id();
     let known = match earlier.get(id) {
         Some(facts) => Some(facts),
         None => facts.request(id)?,

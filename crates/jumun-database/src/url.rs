@@ -1,5 +1,7 @@
 //! The address of a database: its scheme chooses the adapter, so that nothing above this crate names one.
 
+#[cfg(feature = "postgres")]
+use crate::postgres::{PostgresAddress, PostgresDatabase, PostgresReader};
 use crate::{Database, OpenError, ReadDatabase, Schema, SqliteDatabase, SqliteReader};
 use jumun_config::{BackendUrl, Schemes, UrlError, settings_by_text};
 use std::{
@@ -10,18 +12,27 @@ use std::{
 };
 
 const SCHEMES: Schemes = Schemes {
+    #[cfg(feature = "postgres")]
+    built: &["sqlite", "postgres", "postgresql"],
+    #[cfg(not(feature = "postgres"))]
     built: &["sqlite"],
-    by_feature: &[("postgres", "postgres"), ("mysql", "mysql"), ("redb", "redb")],
+    by_feature: &[("postgres", "postgres"), ("postgresql", "postgres"), ("mysql", "mysql"), ("redb", "redb")],
+    #[cfg(feature = "postgres")]
+    example: "sqlite://path or postgres://user:password@host/database",
+    #[cfg(not(feature = "postgres"))]
     example: "sqlite://path",
 };
 
-/// The address of a database: `sqlite://path`. `Display` and `Debug` never show a password.
+/// The address of a database: `sqlite://path`, `postgres://user:password@host/database`. `Display` and `Debug` never show a
+/// password.
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub struct DatabaseUrl(Target);
 
 #[derive(Clone, PartialEq, Eq, Hash)]
 enum Target {
     Sqlite(PathBuf),
+    #[cfg(feature = "postgres")]
+    Postgres(Arc<PostgresAddress>),
 }
 
 impl DatabaseUrl {
@@ -34,6 +45,24 @@ impl DatabaseUrl {
     pub fn file(&self) -> Option<&Path> {
         match &self.0 {
             Target::Sqlite(file) => Some(file),
+            #[cfg(feature = "postgres")]
+            Target::Postgres(_) => None,
+        }
+    }
+
+    /// The same database, in a schema of this name: services that share a server each have one of their own. An address that
+    /// names a schema keeps it, and a file has none.
+    #[must_use]
+    pub fn in_schema(self, name: &str) -> Self {
+        match self.0 {
+            Target::Sqlite(_) => {
+                let _ = name;
+                self
+            }
+            #[cfg(feature = "postgres")]
+            Target::Postgres(address) => {
+                Self(Target::Postgres(Arc::new(Arc::unwrap_or_clone(address).in_schema(name))))
+            }
         }
     }
 
@@ -44,6 +73,8 @@ impl DatabaseUrl {
     pub fn open(&self, schema: Schema) -> Result<Arc<dyn Database>, OpenError> {
         match &self.0 {
             Target::Sqlite(file) => Ok(Arc::new(SqliteDatabase::open(file, schema)?)),
+            #[cfg(feature = "postgres")]
+            Target::Postgres(address) => Ok(Arc::new(PostgresDatabase::open(address, schema)?)),
         }
     }
 
@@ -55,6 +86,11 @@ impl DatabaseUrl {
         match &self.0 {
             Target::Sqlite(file) if !file.exists() => Err(OpenError::Missing { path: file.display().to_string() }),
             Target::Sqlite(_) => Ok(()),
+            #[cfg(feature = "postgres")]
+            Target::Postgres(address) => match PostgresReader::open(address) {
+                Err(missing @ OpenError::Missing { .. }) => Err(missing),
+                _ => Ok(()), // whatever else is wrong is said by who opens it
+            },
         }
     }
 
@@ -65,6 +101,8 @@ impl DatabaseUrl {
     pub fn open_reader(&self) -> Result<Arc<dyn ReadDatabase>, OpenError> {
         match &self.0 {
             Target::Sqlite(file) => Ok(Arc::new(SqliteReader::open(file)?)),
+            #[cfg(feature = "postgres")]
+            Target::Postgres(address) => Ok(Arc::new(PostgresReader::open(address)?)),
         }
     }
 }
@@ -74,7 +112,14 @@ impl FromStr for DatabaseUrl {
 
     fn from_str(text: &str) -> Result<Self, UrlError> {
         let url = BackendUrl::parse(text, &SCHEMES)?;
-        Ok(Self(Target::Sqlite(url.rest().into())))
+        match url.scheme() {
+            #[cfg(feature = "postgres")]
+            "postgres" | "postgresql" => match PostgresAddress::parse(url.rest()) {
+                Ok(address) => Ok(Self(Target::Postgres(Arc::new(address)))),
+                Err(why) => Err(UrlError::Invalid { url: url.to_string(), why }),
+            },
+            _ => Ok(Self(Target::Sqlite(url.rest().into()))),
+        }
     }
 }
 
@@ -82,6 +127,8 @@ impl fmt::Display for DatabaseUrl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.0 {
             Target::Sqlite(file) => write!(f, "sqlite://{}", file.display()),
+            #[cfg(feature = "postgres")]
+            Target::Postgres(address) => fmt::Display::fmt(address, f),
         }
     }
 }

@@ -2,7 +2,10 @@
 
 #![allow(clippy::unwrap_used, reason = "a test may fail")]
 
-use jumun_database::{MemoryDatabase, Schema, SqliteDatabase, conformance::Home};
+mod homes;
+
+use homes::Folder;
+use jumun_database::{MemoryDatabase, Schema, conformance::Home};
 use std::sync::OnceLock;
 
 #[derive(Default)]
@@ -16,26 +19,15 @@ impl Home for Memory {
     }
 }
 
-struct Folder(tempfile::TempDir);
-
-impl Folder {
-    fn new() -> Self {
-        Self(tempfile::tempdir().unwrap())
-    }
-}
-
-impl Home for Folder {
-    type Database = SqliteDatabase;
-
-    fn open(&self, schema: Schema) -> SqliteDatabase {
-        SqliteDatabase::open(&self.0.path().join("data/order.db"), schema).unwrap()
-    }
-}
-
 mod memory {
     jumun_database::conformance!(super::Memory::default());
 }
 
 mod sqlite {
     jumun_database::conformance!(super::Folder::new());
+}
+
+#[cfg(feature = "postgres")]
+mod postgres {
+    jumun_database::conformance!(super::homes::OnServer::new());
 }

@@ -1,11 +1,14 @@
-//! The database on disk does what the one in memory does, whatever is asked of both.
+//! A database on disk does what the one in memory does, whatever is asked of both.
 
 #![allow(clippy::unwrap_used, reason = "a test may fail")]
 
+mod homes;
+
+use homes::Folder;
 use jumun_database::{
     Changes, Database, DocumentChange, MemoryDatabase, Position, PositionChange, ReadDatabase, Request, RequestChange,
-    RequestState, SqliteDatabase, StoredAnswer, Wait, WaitChange,
-    conformance::{event, everything, order, request, schema},
+    RequestState, StoredAnswer, Wait, WaitChange,
+    conformance::{Home, event, everything, order, request, schema},
 };
 use proptest::{collection::vec, prelude::*};
 use uuid::Uuid;
@@ -148,10 +151,13 @@ fn version_of(belief: Belief, truth: u64) -> u64 {
     }
 }
 
-async fn compare(actions: Vec<Action>) -> Result<(), TestCaseError> {
-    let folder = tempfile::tempdir().unwrap();
-    let file = folder.path().join("order.db");
-    let open = || SqliteDatabase::open(&file, schema(3)).unwrap();
+fn compare(home: &impl Home, actions: Vec<Action>) -> Result<(), TestCaseError> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(compare_in_runtime(home, actions))
+}
+
+async fn compare_in_runtime(home: &impl Home, actions: Vec<Action>) -> Result<(), TestCaseError> {
+    let open = || home.open(schema(3));
     let model = MemoryDatabase::new(schema(3));
     let mut database = open();
     // Ids that were given out and never used are forgotten by a restart, and only by the database on disk.
@@ -191,7 +197,16 @@ proptest! {
 
     #[test]
     fn both_databases_do_the_same(actions in vec(action(), 1..25)) {
-        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
-        runtime.block_on(compare(actions))?;
+        compare(&Folder::new(), actions)?;
+    }
+}
+
+#[cfg(feature = "postgres")]
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 8, ..ProptestConfig::default() })]
+
+    #[test]
+    fn one_on_a_server_does_the_same(actions in vec(action(), 1..25)) {
+        compare(&homes::OnServer::new(), actions)?;
     }
 }

@@ -7,6 +7,7 @@
 mod breakfast;
 mod client;
 mod course;
+mod crowd;
 mod deed;
 mod evidence;
 mod plan;
@@ -19,6 +20,7 @@ pub(crate) mod wire;
 pub(crate) use breakfast::{Breakfast, breakfast};
 pub(crate) use client::{Answer, Client, Crowd, Customer, Told, basket};
 pub(crate) use course::{COURSE_SERVICES, Course, NEVER_PAID, REFUNDED, STANDS, TAKEN_BACK, application};
+pub(crate) use crowd::Crowd;
 pub(crate) use deed::Deed;
 pub(crate) use evidence::Stations;
 pub(crate) use plan::{

@@ -99,6 +99,13 @@ const ELSEWHERE: &[(&str, &str, &str)] = &[
         "crates/jumun-runtime/src/events/rebuild/tests.rs",
         "an_event_on_which_the_code_fails_leaves_the_old_rows",
     ),
+    ("database-refused", "bin/jumun/tests/postgres.rs", "a_server_that_does_not_answer_or_does_not_let_in_is_said"),
+    (
+        "database-taken-over",
+        "crates/jumun-database/tests/postgres.rs",
+        "a_process_whose_database_was_taken_over_writes_no_more",
+    ),
+    ("database-unreachable", "bin/jumun/tests/postgres.rs", "a_server_that_does_not_answer_or_does_not_let_in_is_said"),
     ("database-gone", "bin/jumun/tests/files.rs", "no_order_is_acknowledged_into_a_folder_that_is_gone"),
     (
         "parked-full",

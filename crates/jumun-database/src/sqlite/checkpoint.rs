@@ -255,7 +255,7 @@ impl Folder {
         match self.condition.look() {
             None => {}
             Some(DatabaseFailure::Gone { .. }) => return self.rescue(),
-            Some(DatabaseFailure::Damaged { .. }) => return, // the file stays as it is
+            Some(DatabaseFailure::Damaged { .. } | DatabaseFailure::TakenOver { .. }) => return, // the file stays as it is
         }
         self.note_length();
         let commits = self.log.commits.load(Relaxed);

@@ -21,25 +21,22 @@ mod writer;
 pub use reader::SqliteReader;
 
 use crate::{
-    Changes, CommitFuture, Database, DatabaseFailure, Document, OpenError, Position, ReadDatabase, ReadError,
-    ReadFuture, RebuildDatabase, Receipt, Schema, Stats, delegate, limits, rules,
-    writing::{Counters, Job, NotStarted, Queue, Shadow, Shared},
+    Changes, CommitFuture, Database, DatabaseFailure, Document, OpenError, Position, ReadDatabase, ReadFuture,
+    RebuildDatabase, Receipt, Schema, Stats, delegate, limits, rules,
+    writing::{Counters, Job, NotStarted, Queue, Ready, Shared},
 };
 use checkpoint::{Checkpoints, Log};
 use condition::Condition;
 use failure::open_error;
 use files::Files;
-use futures_util::future::{BoxFuture, FutureExt, ready};
+use futures_util::future::BoxFuture;
 use rusqlite::{Connection, OptionalExtension};
 use std::{
     fs::{self, File, TryLockError},
     io::Write,
     path::Path,
     process,
-    sync::{
-        Arc,
-        mpsc::{Receiver, SyncSender},
-    },
+    sync::{Arc, mpsc::Receiver},
     time::Duration,
 };
 use writer::Writer;
@@ -51,7 +48,6 @@ use writer::Writer;
 pub struct SqliteDatabase {
     schema: Schema,
     reader: Arc<SqliteReader>,
-    shared: Arc<Shared>,
     condition: Arc<Condition>,
     log: Arc<Log>,
     queue: Queue,
@@ -96,19 +92,19 @@ impl SqliteDatabase {
             connection,
             collections: schema.collections.iter().map(|collection| collection.name).collect(),
             counters,
-            shared: Arc::clone(&shared),
+            shared,
             reader: Arc::clone(&reader),
             condition: Arc::clone(&condition),
             checkpoints,
             lock,
         };
-        let queue = Queue::start(&schema.service, Arc::clone(&shared), move |jobs, ready| thread.run(jobs, ready));
-        let queue = queue.map_err(|error| match error {
+        let started = Queue::start(&schema.service, move |jobs, ready| thread.run(jobs, ready));
+        let (queue, ()) = started.map_err(|error| match error {
             NotStarted::Thread(error) => unusable(&error),
             NotStarted::Panicked => unusable(&"the writer has panicked"),
             NotStarted::Failed(error) => open_error(path, &error),
         })?;
-        Ok(Self { schema, reader, shared, condition, log, queue })
+        Ok(Self { schema, reader, condition, log, queue })
     }
 }
 
@@ -137,12 +133,12 @@ struct WriterThread {
 }
 
 impl WriterThread {
-    fn run(self, jobs: &Receiver<Job>, ready: &SyncSender<rusqlite::Result<()>>) {
+    fn run(self, jobs: &Receiver<Job>, ready: &Ready<(), rusqlite::Error>) {
         let Self { connection, collections, counters, shared, reader, condition, checkpoints, lock } = self;
-        match Writer::new(&connection, &collections, counters, shared, &checkpoints, &condition) {
+        match Writer::new(&connection, &collections, counters, Arc::clone(&shared), &checkpoints, &condition) {
             Ok(mut writer) => {
                 // `open` waits for this, unless it has panicked.
-                let _ = ready.send(Ok(()));
+                let _ = ready.send(Ok((shared, ())));
                 writer.run(jobs);
             }
             Err(error) => {
@@ -210,13 +206,11 @@ impl ReadDatabase for SqliteDatabase {
 
 impl RebuildDatabase for SqliteDatabase {
     fn clear_shadow(&self, collection: &'static str) -> CommitFuture<'_, bool> {
-        self.queue.shadow(rules::check_collections(&[collection], &self.schema), || Shadow::Clear(collection))
+        self.queue.clear_shadow(&self.schema, collection)
     }
 
     fn write_shadow(&self, collection: &'static str, documents: Vec<Document>) -> CommitFuture<'_, ()> {
-        let checked = rules::check_shadow(collection, &documents, &self.schema);
-        let written = self.queue.shadow(checked, || Shadow::Write { collection, documents, is_next_base: false });
-        async move { written.await.map(drop) }.boxed()
+        self.queue.write_shadow(&self.schema, collection, documents, false)
     }
 
     fn read_shadow(&self, collection: &'static str, ids: Vec<i64>) -> ReadFuture<'_, Vec<Document>> {
@@ -224,21 +218,15 @@ impl RebuildDatabase for SqliteDatabase {
     }
 
     fn switch_shadows(&self, collections: Vec<&'static str>, positions: Vec<Position>) -> CommitFuture<'_, ()> {
-        let checked = rules::check_collections(&collections, &self.schema);
-        let switched = self.queue.shadow(checked, || Shadow::Switch { collections, positions });
-        async move { switched.await.map(drop) }.boxed()
+        self.queue.switch_shadows(&self.schema, collections, positions)
     }
 
     fn write_next_base(&self, collection: &'static str, documents: Vec<Document>) -> CommitFuture<'_, ()> {
-        let checked = rules::check_shadow(collection, &documents, &self.schema);
-        let written = self.queue.shadow(checked, || Shadow::Write { collection, documents, is_next_base: true });
-        async move { written.await.map(drop) }.boxed()
+        self.queue.write_shadow(&self.schema, collection, documents, true)
     }
 
     fn keep_bases(&self, collections: Vec<&'static str>, positions: Vec<Position>) -> CommitFuture<'_, ()> {
-        let checked = rules::check_collections(&collections, &self.schema);
-        let kept = self.queue.shadow(checked, || Shadow::Keep { collections, positions });
-        async move { kept.await.map(drop) }.boxed()
+        self.queue.keep_bases(&self.schema, collections, positions)
     }
 
     fn base(&self, collection: &'static str) -> ReadFuture<'_, Option<Vec<Position>>> {
@@ -256,8 +244,7 @@ impl Database for SqliteDatabase {
     }
 
     fn next_id(&self, collection: &'static str) -> ReadFuture<'_, i64> {
-        let next = self.shared.ids.next(collection);
-        ready(next.ok_or_else(|| ReadError::Unavailable(format!("there are no ids for `{collection}`")))).boxed()
+        self.queue.next_id(collection)
     }
 
     fn purge_requests(&self, before_ms: i64, keep_at_most: u64) -> CommitFuture<'_, u64> {
@@ -269,7 +256,7 @@ impl Database for SqliteDatabase {
     }
 
     fn stats(&self) -> Stats {
-        Stats { log: self.log.stats(), disk_error: self.condition.disk_error(), ..self.shared.stats() }
+        Stats { log: self.log.stats(), disk_error: self.condition.disk_error(), ..self.queue.shared().stats() }
     }
 
     fn close(&self) -> BoxFuture<'_, ()> {

@@ -184,24 +184,12 @@ pub(super) fn adopt(connection: &Connection, path: &Path, schema: &Schema) -> Re
 
 fn check_meta(connection: &Connection, path: &Path, schema: &Schema) -> Result<(), OpenError> {
     let failed = |error| open_error(path, &error);
-    let partitions = schema.partitions.max(1);
-    if let Some(service) = meta(connection, "service").map_err(failed)? {
-        let Identity { partitions: found, sharing, .. } = load(connection, path)?.identity;
-        if service != schema.service {
-            let why = format!("it belongs to the service `{service}`, not to `{}`", schema.service);
-            return Err(OpenError::Foreign { path: path.display().to_string(), why });
-        }
-        if found != partitions {
-            return Err(OpenError::Partitions { path: path.display().to_string(), found, wanted: partitions });
-        }
-        if sharing != Sharing::OneProcess {
-            let why = "it is for several processes at a time; this release opens it for one only".to_owned();
-            return Err(OpenError::Unusable { path: path.display().to_string(), why });
-        }
+    if meta(connection, "service").map_err(failed)?.is_some() {
+        load(connection, path)?.identity.check(schema, &path.display().to_string())?;
     } else {
         set_meta(connection, "service", &schema.service).map_err(failed)?;
         set_meta(connection, "epoch", &Uuid::new_v4().to_string()).map_err(failed)?;
-        set_meta(connection, "partitions", &partitions.to_string()).map_err(failed)?;
+        set_meta(connection, "partitions", &schema.partitions.max(1).to_string()).map_err(failed)?;
     }
     set_meta(connection, "collections", &collections_to_json(schema)).map_err(failed)
 }

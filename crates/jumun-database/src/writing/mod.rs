@@ -3,6 +3,8 @@
 
 mod answers;
 mod counters;
+#[cfg(feature = "postgres")]
+mod group;
 mod ids;
 mod job;
 mod queue;
@@ -10,6 +12,8 @@ mod shared;
 
 pub(crate) use answers::Answers;
 pub(crate) use counters::{Counters, shown};
+#[cfg(feature = "postgres")]
+pub(crate) use group::{Group, RequestAfter};
 pub(crate) use job::{Done, Job, Outcome, Shadow, Work};
-pub(crate) use queue::{NotStarted, Queue, gather};
+pub(crate) use queue::{NotStarted, Queue, Ready, gather};
 pub(crate) use shared::Shared;

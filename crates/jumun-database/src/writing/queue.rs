@@ -4,7 +4,9 @@ use super::{
     job::{Done, Job, Outcome, Shadow, Work},
     shared::Shared,
 };
-use crate::{Changes, CommitError, CommitFuture, Receipt, limits};
+use crate::{
+    Changes, CommitError, CommitFuture, Document, Position, ReadError, ReadFuture, Receipt, Schema, limits, rules,
+};
 use futures_util::future::{BoxFuture, FutureExt, ready};
 use std::{
     io,
@@ -27,6 +29,9 @@ pub(crate) struct Queue {
     writer: Mutex<Option<JoinHandle<()>>>,
 }
 
+/// Through which a writer says that it is ready, or why it is not.
+pub(crate) type Ready<T, E> = SyncSender<Result<(Arc<Shared>, T), E>>;
+
 /// Why a writer did not start.
 pub(crate) enum NotStarted<E> {
     /// There is no thread for it.
@@ -39,12 +44,11 @@ pub(crate) enum NotStarted<E> {
 
 impl Queue {
     /// Starts a writer. `run` works until its queue is closed, and has let go of everything when it returns. It says through
-    /// the sender whether it is ready; this waits for that.
-    pub(crate) fn start<E: Send + 'static>(
+    /// the sender when it is ready, and gives what it shows to other threads; this waits for that.
+    pub(crate) fn start<T: Send + 'static, E: Send + 'static>(
         service: &str,
-        shared: Arc<Shared>,
-        run: impl FnOnce(&Receiver<Job>, &SyncSender<Result<(), E>>) + Send + 'static,
-    ) -> Result<Self, NotStarted<E>> {
+        run: impl FnOnce(&Receiver<Job>, &Ready<T, E>) + Send + 'static,
+    ) -> Result<(Self, T), NotStarted<E>> {
         let (jobs, queue) = sync_channel(limits::QUEUE_MAX_JOBS);
         let (ready, prepared) = sync_channel(1);
         let (alive, working) = watch::channel(());
@@ -54,12 +58,17 @@ impl Queue {
             drop(alive);
         });
         let writer = writer.map_err(NotStarted::Thread)?;
-        match prepared.recv() {
-            Ok(Ok(())) => {}
+        let (shared, own) = match prepared.recv() {
+            Ok(Ok(started)) => started,
             Ok(Err(error)) => return Err(NotStarted::Failed(error)),
             Err(_) => return Err(NotStarted::Panicked),
-        }
-        Ok(Self { shared, jobs: Mutex::new(Some(jobs)), working, writer: Mutex::new(Some(writer)) })
+        };
+        Ok((Self { shared, jobs: Mutex::new(Some(jobs)), working, writer: Mutex::new(Some(writer)) }, own))
+    }
+
+    /// What the writer has done since the start.
+    pub(crate) fn shared(&self) -> &Shared {
+        &self.shared
     }
 
     /// See [`crate::Database::commit`].
@@ -87,11 +96,7 @@ impl Queue {
     }
 
     /// Changes a shadow. Returns whether it is gone.
-    pub(crate) fn shadow(
-        &self,
-        checked: Result<(), CommitError>,
-        work: impl FnOnce() -> Shadow,
-    ) -> CommitFuture<'_, bool> {
+    fn shadow(&self, checked: Result<(), CommitError>, work: impl FnOnce() -> Shadow) -> CommitFuture<'_, bool> {
         self.job(
             checked,
             || Work::Shadow(work()),
@@ -100,6 +105,54 @@ impl Queue {
                 _ => None,
             },
         )
+    }
+
+    /// See [`crate::RebuildDatabase::clear_shadow`].
+    pub(crate) fn clear_shadow(&self, schema: &Schema, collection: &'static str) -> CommitFuture<'_, bool> {
+        self.shadow(rules::check_collections(&[collection], schema), || Shadow::Clear(collection))
+    }
+
+    /// See [`crate::RebuildDatabase::write_shadow`] and [`crate::RebuildDatabase::write_next_base`].
+    pub(crate) fn write_shadow(
+        &self,
+        schema: &Schema,
+        collection: &'static str,
+        documents: Vec<Document>,
+        is_next_base: bool,
+    ) -> CommitFuture<'_, ()> {
+        let checked = rules::check_shadow(collection, &documents, schema);
+        let written = self.shadow(checked, || Shadow::Write { collection, documents, is_next_base });
+        async move { written.await.map(drop) }.boxed()
+    }
+
+    /// See [`crate::RebuildDatabase::switch_shadows`].
+    pub(crate) fn switch_shadows(
+        &self,
+        schema: &Schema,
+        collections: Vec<&'static str>,
+        positions: Vec<Position>,
+    ) -> CommitFuture<'_, ()> {
+        let checked = rules::check_collections(&collections, schema);
+        let switched = self.shadow(checked, || Shadow::Switch { collections, positions });
+        async move { switched.await.map(drop) }.boxed()
+    }
+
+    /// See [`crate::RebuildDatabase::keep_bases`].
+    pub(crate) fn keep_bases(
+        &self,
+        schema: &Schema,
+        collections: Vec<&'static str>,
+        positions: Vec<Position>,
+    ) -> CommitFuture<'_, ()> {
+        let checked = rules::check_collections(&collections, schema);
+        let kept = self.shadow(checked, || Shadow::Keep { collections, positions });
+        async move { kept.await.map(drop) }.boxed()
+    }
+
+    /// See [`crate::Database::next_id`].
+    pub(crate) fn next_id(&self, collection: &'static str) -> ReadFuture<'_, i64> {
+        let next = self.shared.ids.next(collection);
+        ready(next.ok_or_else(|| ReadError::Unavailable(format!("there are no ids for `{collection}`")))).boxed()
     }
 
     fn job<T: Send + 'static>(

@@ -33,6 +33,7 @@ fn values(model: &SystemModel, config: &Config) -> Values {
         location,
         folder: _,
         bus,
+        database,
         retention,
         gateway,
         telemetry,
@@ -41,8 +42,8 @@ fn values(model: &SystemModel, config: &Config) -> Values {
         zone: _,
     } = config;
     let (port_offset, unavailable_status, retention) = (*port_offset, *unavailable_status, *retention);
-    let location = location.clone();
-    let system = SystemKeys { port_offset, unavailable_status, location, bus: Some(bus.clone()), retention };
+    let (location, bus, database) = (location.clone(), Some(bus.clone()), database.clone());
+    let system = SystemKeys { port_offset, unavailable_status, location, bus, database, retention };
     let mut values = flatten(&system);
     values.extend(model.values.iter().map(|name| {
         let key = key_of(name);

@@ -10,6 +10,7 @@ use jiff::tz::TimeZone;
 use jumun::{ServiceModel, SystemModel};
 use jumun_bus::BusUrl;
 use jumun_config::{ConfigError, Invalid, Layers, Sources};
+use jumun_database::DatabaseUrl;
 use jumun_gateway::{GATEWAY, GatewayConfig, PORT};
 use jumun_http::Address;
 use jumun_telemetry::{OtlpConfig, TelemetryConfig};
@@ -37,6 +38,8 @@ pub struct Config {
     pub folder: PathBuf,
     /// The bus.
     pub bus: BusUrl,
+    /// The server with the databases of the services that name none of their own.
+    pub database: Option<DatabaseUrl>,
     /// How long events stay on the bus at least; for ever, where it is `None`.
     pub retention: Option<Duration>,
     /// The gateway.
@@ -77,7 +80,7 @@ pub(super) fn defaults_of(model: &SystemModel) -> impl Iterator<Item = (String, 
 pub(super) fn assemble(model: &SystemModel, sources: &Sources, layers: &Layers) -> Result<Config, ConfigError> {
     let mut given = layers.merged()?;
     let folder = sources.data.as_deref().unwrap_or(Path::new("data")).join(model.name);
-    let SystemKeys { port_offset, unavailable_status, location, bus, retention } = system::read(&mut given)?;
+    let SystemKeys { port_offset, unavailable_status, location, bus, database, retention } = system::read(&mut given)?;
     let bus = bus.unwrap_or_else(|| BusUrl::embedded(folder.join("bus")));
     let mut gateway = gateway(model, table(&mut given, GATEWAY)?, port_offset)?;
     let telemetry: TelemetryConfig = section(TELEMETRY, table(&mut given, TELEMETRY)?)?;
@@ -85,7 +88,9 @@ pub(super) fn assemble(model: &SystemModel, sources: &Sources, layers: &Layers) 
     let shown = values::read(model, &mut given)?;
     let mut services = BTreeMap::new();
     for service in &model.services {
-        let read = service::read(service, table(&mut given, service.name)?, &folder, port_offset)?;
+        let own = table(&mut given, service.name)?;
+        let mut read = service::read(service, own, &folder, port_offset, database.as_ref())?;
+        read.database = read.database.in_schema(&format!("{}_{}", model.name, service.name));
         services.insert(service.name.to_owned(), read);
     }
     if let Some(key) = given.keys().next() {
@@ -99,6 +104,7 @@ pub(super) fn assemble(model: &SystemModel, sources: &Sources, layers: &Layers) 
         location,
         folder,
         bus,
+        database,
         retention,
         gateway,
         telemetry,

@@ -50,7 +50,9 @@ section! {
     pub(super) struct ServiceKeys {
         /// Where the service listens. By default its own port on 127.0.0.1; `port_offset` moves that up.
         pub(super) listen: Option<SocketAddr> = None,
-        /// The database: `sqlite://path`. By default `sqlite://data/<system>/<service>.db`.
+        /// The database: `sqlite://path`, or `postgres://user:password@host/database`, with the parameters `schema`,
+        /// `sslmode` (`disable`, `require`, `verify-full`) and `sslrootcert`. By default
+        /// `sqlite://data/<system>/<service>.db`, or the schema `<system>_<service>` of the server of the system.
         pub(super) database: Option<DatabaseUrl> = None,
         /// What the service refuses under overload: new work, or all, cancelling included.
         pub(super) shed: Shed = Shed::New,
@@ -74,6 +76,7 @@ pub(super) fn read(
     mut given: Map<String, Value>,
     folder: &Path,
     offset: u16,
+    server: Option<&DatabaseUrl>,
 ) -> Result<ServiceConfig, ConfigError> {
     let name = service.name;
     let of_service = |error| below(name, error);
@@ -86,8 +89,8 @@ pub(super) fn read(
     if let Some(key) = given.keys().find(|key| !service.default_settings().contains_key(*key)) {
         return Err(ConfigError::UnknownKey(format!("{name}.{key}")));
     }
-    let file = folder.join(format!("{name}.db"));
-    let database = database.unwrap_or_else(|| DatabaseUrl::embedded(&file));
+    let file = || DatabaseUrl::embedded(folder.join(format!("{name}.db")));
+    let database = database.or_else(|| server.cloned()).unwrap_or_else(file);
     Ok(ServiceConfig {
         listen: listen.map_or_else(|| default_listen(name, service.port, offset), Ok)?,
         database,

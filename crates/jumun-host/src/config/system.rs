@@ -2,6 +2,7 @@
 
 use jumun_bus::BusUrl;
 use jumun_config::{ConfigError, Invalid, Section, Setting, check, section};
+use jumun_database::DatabaseUrl;
 use serde_json::{Map, Value};
 use std::time::Duration;
 
@@ -18,6 +19,9 @@ section! {
         /// The bus: `log://path`, a folder with an append-only log for each service. By default
         /// `log://data/<system>/bus`.
         pub(super) bus: Option<BusUrl> = None,
+        /// The database server of all services that name no database of their own: `postgres://user:password@host/database`.
+        /// Each service has a schema there, `<system>_<service>`. By default each service has a file.
+        pub(super) database: Option<DatabaseUrl> = None,
         /// How long events stay on the bus at least. By default for ever.
         pub(super) retention: Option<Duration> = None,
     }
@@ -26,6 +30,9 @@ section! {
 impl Section for SystemKeys {
     fn check(&self) -> Result<(), Invalid> {
         check::within("unavailable_status", &self.unavailable_status, &(500..=599))?;
+        if self.database.as_ref().is_some_and(|url| url.file().is_some()) {
+            return Err(Invalid::new("database", "a file is the database of one service; set it there"));
+        }
         self.retention.map_or(Ok(()), |retention| check::above_zero("retention", retention))
     }
 }

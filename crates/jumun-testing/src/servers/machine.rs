@@ -24,10 +24,15 @@ pub(super) struct User {
 }
 
 impl User {
+    /// Whoever runs this.
+    pub(super) const fn itself() -> Self {
+        Self { ids: None }
+    }
+
     /// For root the user of this name, which the package of the server makes; for others themselves.
     pub(super) fn of_server(name: &str) -> Result<Self, Failure> {
         if !rustix::process::geteuid().is_root() {
-            return Ok(Self { ids: None });
+            return Ok(Self::itself());
         }
         let users = Path::new("/etc/passwd");
         let users = fs::read_to_string(users).map_err(of_file(users))?;
@@ -75,15 +80,30 @@ pub(super) fn run(command: &mut Command, folder: &Path) -> Result<(), Failure> {
     }
 }
 
+/// Starts a program that goes on when this process ends, and when its terminal is interrupted. Returns its id.
+pub(super) fn start(command: &mut Command) -> Result<i32, Failure> {
+    let program = command.get_program().display().to_string();
+    let child = command.process_group(0).spawn().map_err(|error| format!("{program} cannot be run: {error}"))?;
+    i32::try_from(child.id()).map_err(|error| error.to_string())
+}
+
+/// Makes a user that a server can run as, unless there is one. Only root can, and only root needs it.
+pub(super) fn make_user(name: &str, folder: &Path) -> Result<(), Failure> {
+    if User::of_server(name).is_ok() {
+        return Ok(());
+    }
+    let mut command = User::itself().command(Path::new("useradd"), folder)?;
+    run(command.args(["--system", "--no-create-home", "--shell", "/usr/sbin/nologin", name]), folder)
+}
+
 /// Installs packages of Debian, without starting what they bring.
 pub(super) fn install(packages: &[&str], folder: &Path) -> Result<(), Failure> {
     let names = packages.join(" ");
     if !rustix::process::geteuid().is_root() || !Path::new("/usr/bin/apt-get").exists() {
         return Err(format!("install {names} of your system"));
     }
-    let itself = User { ids: None };
     let apt = |arguments: &[&str]| {
-        let mut command = itself.command(Path::new("/usr/bin/apt-get"), folder)?;
+        let mut command = User::itself().command(Path::new("/usr/bin/apt-get"), folder)?;
         command.env("DEBIAN_FRONTEND", "noninteractive").env("RUNLEVEL", "1").arg("-qq").args(arguments);
         run(&mut command, folder)
     };
@@ -131,12 +151,38 @@ pub(super) fn kill(process: i32) -> Result<(), Failure> {
     let pid = rustix::process::Pid::from_raw(process).ok_or_else(|| format!("there is no process {process}"))?;
     rustix::process::kill_process(pid, rustix::process::Signal::KILL)
         .map_err(|error| format!("process {process}: {error}"))?;
-    let begun = Instant::now();
-    while is_running(process) && begun.elapsed() < END_MAX {
-        thread::park_timeout(Duration::from_millis(5));
-    }
-    if is_running(process) { Err(format!("process {process} does not end")) } else { Ok(()) }
+    wait_until(&format!("process {process} does not end"), || !is_running(process))
 }
 
-/// How long a process that was killed takes to end.
-const END_MAX: Duration = Duration::from_secs(10);
+/// Asks processes to end. Those that do not are killed: the last broker of a cluster waits for others that are gone.
+pub(super) fn end(processes: &[i32]) -> Result<(), Failure> {
+    let running: Vec<i32> = processes.iter().copied().filter(|process| is_running(*process)).collect();
+    for pid in running.iter().filter_map(|process| rustix::process::Pid::from_raw(*process)) {
+        let _ = rustix::process::kill_process(pid, rustix::process::Signal::TERM); // it has ended meanwhile
+    }
+    match wait_until("they do not end", || !running.iter().any(|process| is_running(*process))) {
+        Ok(()) => Ok(()),
+        Err(_) => running.into_iter().filter(|process| is_running(*process)).try_for_each(kill),
+    }
+}
+
+/// Whether a process has this folder as its own.
+pub(super) fn is_at_work_in(folder: &Path) -> bool {
+    let processes = fs::read_dir("/proc").into_iter().flatten().flatten();
+    processes.filter_map(|entry| fs::read_link(entry.path().join("cwd")).ok()).any(|own| own == folder)
+}
+
+/// Waits for a condition, with a bound.
+pub(super) fn wait_until(failure: &str, is_so: impl Fn() -> bool) -> Result<(), Failure> {
+    let begun = Instant::now();
+    while !is_so() {
+        if begun.elapsed() >= WAIT_MAX {
+            return Err(failure.to_owned());
+        }
+        thread::park_timeout(Duration::from_millis(5));
+    }
+    Ok(())
+}
+
+/// How long a process takes to begin or to end, on a machine that has much to do.
+const WAIT_MAX: Duration = Duration::from_secs(60);

@@ -1,21 +1,29 @@
 //! The real servers that adapters are for, from package registries, on free ports of 127.0.0.1.
 //!
-//! Each has a folder: data, log, and `url`, which is written once the server has answered. Nothing of it is anywhere else.
+//! Each has a folder: data, log, and `url`, which is written once the server has answered. Nothing of it is anywhere
+//! else, but programs that were fetched, which are kept beside these folders.
 
+mod kafka;
 mod machine;
+mod mariadb;
 mod postgres;
 
 use std::{
     fs, io,
     path::{Path, PathBuf},
     process,
+    sync::atomic::{AtomicUsize, Ordering},
 };
 
 /// A kind of server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
+    /// Apache Kafka.
+    Kafka,
     /// PostgreSQL.
     Postgres,
+    /// MariaDB.
+    Mariadb,
 }
 
 /// Why a server cannot be had.
@@ -23,19 +31,23 @@ pub type Failure = String;
 
 impl Kind {
     /// All of them.
-    pub const ALL: [Self; 1] = [Self::Postgres];
+    pub const ALL: [Self; 3] = [Self::Kafka, Self::Postgres, Self::Mariadb];
 
     /// Its name in commands.
     pub const fn name(self) -> &'static str {
         match self {
+            Self::Kafka => "kafka",
             Self::Postgres => "postgres",
+            Self::Mariadb => "mariadb",
         }
     }
 
     /// The variable by which tests get the address of a server of this kind.
     pub const fn variable(self) -> &'static str {
         match self {
+            Self::Kafka => "JUMUN_TEST_KAFKA",
             Self::Postgres => "JUMUN_TEST_POSTGRES",
+            Self::Mariadb => "JUMUN_TEST_MARIADB",
         }
     }
 }
@@ -45,12 +57,23 @@ impl Kind {
 pub struct Server {
     kind: Kind,
     folder: PathBuf,
+    /// Where programs are kept that no package of the system brings.
+    programs: PathBuf,
+    is_durable: bool,
+    brokers: u16,
 }
 
 impl Server {
-    /// The server of this folder, whether it runs or not.
-    pub fn new(kind: Kind, folder: PathBuf) -> Self {
-        Self { kind, folder }
+    /// The server of this kind below a folder, whether it runs or not.
+    pub fn new(kind: Kind, all: &Path) -> Self {
+        let (folder, programs) = (all.join(kind.name()), all.join("programs"));
+        Self { kind, folder, programs, is_durable: true, brokers: 1 }
+    }
+
+    /// With so many brokers, where it is made anew and is of a kind that has some.
+    #[must_use]
+    pub fn with_brokers(self, brokers: u16) -> Self {
+        Self { brokers, ..self }
     }
 
     /// Starts the server, unless it runs, and returns its address.
@@ -61,17 +84,21 @@ impl Server {
         fs::create_dir_all(&self.folder).map_err(of_file(&self.folder))?;
         let folder = self.folder.canonicalize().map_err(of_file(&self.folder))?;
         match self.kind {
-            Kind::Postgres => postgres::start(&folder),
+            Kind::Kafka => kafka::start(&folder, &self.programs, self.brokers),
+            Kind::Postgres => postgres::start(&folder, self.is_durable),
+            Kind::Mariadb => mariadb::start(&folder, self.is_durable),
         }
     }
 
-    /// Ends the server as a power cut would. Its folder is as it left it.
+    /// Kills the server (`kill -9`). Its folder is as it left it.
     ///
     /// # Errors
     /// Where it still runs.
     pub fn kill(&self) -> Result<(), Failure> {
         match self.kind {
+            Kind::Kafka => kafka::kill(&self.folder),
             Kind::Postgres => postgres::kill(&self.folder),
+            Kind::Mariadb => mariadb::kill(&self.folder),
         }
     }
 
@@ -84,7 +111,9 @@ impl Server {
             return Ok(());
         }
         match self.kind {
+            Kind::Kafka => kafka::stop(&self.folder)?,
             Kind::Postgres => postgres::stop(&self.folder)?,
+            Kind::Mariadb => mariadb::stop(&self.folder)?,
         }
         fs::remove_dir_all(&self.folder).map_err(of_file(&self.folder))
     }
@@ -96,13 +125,15 @@ impl Server {
     pub fn status(&self) -> Result<String, Failure> {
         let url = fs::read_to_string(self.folder.join("url")).map_err(|_| "is not started".to_owned())?;
         let runs = match self.kind {
+            Kind::Kafka => kafka::runs(&self.folder),
             Kind::Postgres => postgres::runs(&self.folder),
+            Kind::Mariadb => mariadb::runs(&self.folder),
         };
         if runs { Ok(url) } else { Err(format!("has ended; see {}", self.folder.join("log").display())) }
     }
 }
 
-/// A server that one process uses. It ends with this value; one of a process that was killed ends when the next one starts.
+/// A server that one process uses, for tests: it does not wait for its disk, which only a power cut would show. It ends with this value; one of a process that was killed ends when the next one starts.
 #[derive(Debug)]
 pub struct Own {
     server: Server,
@@ -117,7 +148,10 @@ impl Own {
     /// Why it does not run.
     pub fn start(kind: Kind, all: &Path) -> Result<Self, Failure> {
         remove_left_over(all);
-        let server = Server::new(kind, all.join(format!("{OWN}{}", process::id())).join(kind.name()));
+        let number = COUNT.fetch_add(1, Ordering::Relaxed);
+        let folder = all.join(format!("{OWN}{}-{number}", process::id()));
+        let (folder, programs) = (folder.join(kind.name()), all.join("programs"));
+        let server = Server { kind, folder, programs, is_durable: false, brokers: 1 };
         match server.start() {
             Ok(url) => Ok(Self { server, url }),
             Err(why) => {
@@ -146,16 +180,19 @@ impl Drop for Own {
 /// How the folders of processes begin; the id of the process follows.
 const OWN: &str = "of-process-";
 
+/// The servers that this process has started.
+static COUNT: AtomicUsize = AtomicUsize::new(1);
+
 /// Ends the servers of processes that were killed.
 fn remove_left_over(all: &Path) {
     for folder in fs::read_dir(all).into_iter().flatten().flatten().map(|entry| entry.path()) {
         let name = folder.file_name().and_then(|name| name.to_str()).unwrap_or_default();
-        let Some(process) = name.strip_prefix(OWN) else { continue };
+        let Some((process, _)) = name.strip_prefix(OWN).and_then(|rest| rest.split_once('-')) else { continue };
         if process.parse().is_ok_and(machine::is_running) {
             continue;
         }
         for kind in Kind::ALL {
-            if let Err(why) = Server::new(kind, folder.join(kind.name())).remove() {
+            if let Err(why) = Server::new(kind, &folder).remove() {
                 eprintln!("{} of a process that was killed cannot be stopped: {why}", kind.name());
             }
         }

@@ -3,7 +3,7 @@
 
 mod lab;
 
-use lab::{Answer, Client, Crowd, Customer, LONG, Lab, Service, basket, wait_for, wait_until};
+use lab::{Answer, Client, Customer, Insistent, LONG, Lab, Service, basket, wait_for, wait_until};
 use serde_json::{Value, json};
 use std::time::{Duration, Instant};
 use tokio::task::JoinSet;
@@ -381,7 +381,7 @@ async fn whatever_a_drill_does_every_order_that_was_acknowledged_stands_and_is_p
         lab.order.set(format!("order.calls.payment.{setting}"));
     }
     lab.start_all().await;
-    let crowd = Crowd::ordering(CUSTOMERS, &lab.order.client(), &basket("냉면", 11_000));
+    let crowd = Insistent::ordering(CUSTOMERS, &lab.order.client(), &basket("냉면", 11_000));
     let stage = Duration::from_millis(700);
     for faults in [
         &["--delay", "50ms..250ms"][..],

@@ -2,7 +2,7 @@
 //! of several of them in hand.
 
 use super::{Lab, Trap};
-use crate::lab::{Crowd, basket};
+use crate::lab::{Insistent, basket};
 use std::collections::BTreeSet;
 
 /// Enough that questions of those who order at once become ready at once.
@@ -16,7 +16,7 @@ async fn dies(service: &str, point: &'static str) {
     lab.order.set("order.calls.payment.breaker.minimum_calls=1000000");
     lab.service(service).start_with(Trap::Dies(point)).await;
     lab.start().await;
-    let crowd = Crowd::ordering(CUSTOMERS, &lab.order.client(), &basket("떡볶이", 4_000));
+    let crowd = Insistent::ordering(CUSTOMERS, &lab.order.client(), &basket("떡볶이", 4_000));
     lab.service(service).wait_until_dead().await;
     crowd.stop();
     lab.start().await;

@@ -205,12 +205,12 @@ pub(crate) struct Customer {
 }
 
 /// Customers who order one thing after another until they are stopped, and insist on each.
-pub(crate) struct Crowd {
+pub(crate) struct Insistent {
     is_over: Arc<AtomicBool>,
     customers: JoinSet<Vec<(Told, Customer)>>,
 }
 
-impl Crowd {
+impl Insistent {
     /// So many customers, each with keys of its own.
     pub(crate) fn ordering(customers: usize, client: &Client, basket: &Value) -> Self {
         let is_over = Arc::new(AtomicBool::new(false));

@@ -18,7 +18,7 @@ mod up;
 pub(crate) mod wire;
 
 pub(crate) use breakfast::{Breakfast, breakfast};
-pub(crate) use client::{Answer, Client, Crowd, Customer, Told, basket};
+pub(crate) use client::{Answer, Client, Customer, Insistent, Told, basket};
 pub(crate) use course::{COURSE_SERVICES, Course, NEVER_PAID, REFUNDED, STANDS, TAKEN_BACK, application};
 pub(crate) use crowd::Crowd;
 pub(crate) use deed::Deed;

@@ -12,8 +12,8 @@ fn own_server() -> Own {
 }
 
 /// Orders that the gateway has accepted.
-async fn accepted(up: &Up) -> usize {
-    up.client("order").get("/orders?size=1").await.json()["page"]["totalElements"].as_u64().unwrap_or(0) as usize
+async fn accepted(up: &Up) -> u64 {
+    up.client("order").get("/orders?size=1").await.json()["page"]["totalElements"].as_u64().unwrap_or(0)
 }
 
 /// The server dies under load (kill -9) and starts again; then the system itself. Nothing that was acknowledged is lost or

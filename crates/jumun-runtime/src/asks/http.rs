@@ -279,12 +279,11 @@ fn groups(waiting: Vec<Waiting>, most: usize) -> Vec<Vec<Waiting>> {
     let mut bytes = 0;
     for waiting in waiting {
         bytes += waiting.question.body.len() + LINE_ADDED_BYTES;
-        match groups.last_mut().filter(|group| group.len() < most && bytes <= BODY_MAX_BYTES) {
-            Some(group) => group.push(waiting),
-            None => {
-                bytes = waiting.question.body.len() + LINE_ADDED_BYTES;
-                groups.push(vec![waiting]);
-            }
+        if let Some(group) = groups.last_mut().filter(|group| group.len() < most && bytes <= BODY_MAX_BYTES) {
+            group.push(waiting);
+        } else {
+            bytes = waiting.question.body.len() + LINE_ADDED_BYTES;
+            groups.push(vec![waiting]);
         }
     }
     groups

@@ -1,4 +1,4 @@
-//! Apache Kafka in KRaft mode, from the packages of Maven Central: each broker is a controller, too.
+//! Apache Kafka in `KRaft` mode, from the packages of Maven Central: each broker is a controller, too.
 //!
 //! With three brokers, topics have three replicas, of which two must have a message before it is acknowledged. With one, a
 //! message is flushed to disk before that.

@@ -185,4 +185,4 @@ pub(super) fn wait_until(failure: &str, is_so: impl Fn() -> bool) -> Result<(), 
 }
 
 /// How long a process takes to begin or to end, on a machine that has much to do.
-const WAIT_MAX: Duration = Duration::from_secs(60);
+const WAIT_MAX: Duration = Duration::from_mins(1);

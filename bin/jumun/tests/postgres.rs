@@ -4,7 +4,7 @@ mod lab;
 
 use jumun_testing::servers::{Kind, Own};
 use lab::{Crowd, LONG, SERVICES, Up, wait_until};
-use std::{env, path::Path};
+use std::{env, fs, path::Path};
 
 /// A server that only this test uses, to do with it what it likes.
 fn own_server() -> Own {
@@ -22,7 +22,8 @@ async fn accepted(up: &Up) -> u64 {
 async fn food_delivery_outlives_the_death_of_its_database_server() {
     let server = own_server();
     let mut up = Up::new();
-    up.set(format!("database={}", server.url));
+    // In the file that every command reads.
+    fs::write(up.folder().join("jumun.toml"), format!("database = \"{}\"\n", server.url)).expect("a file");
     up.set("order.calls.payment.time_limit=20s");
     up.set("gateway.time_limit=40s");
     up.start().await;
@@ -55,7 +56,7 @@ async fn food_delivery_outlives_the_death_of_its_database_server() {
         assert!(listed.contains(id), "{id} was acknowledged");
     }
     // Commands that read databases.
-    for words in [vec!["why", "order", &first.to_string()], vec!["asks"], vec!["parked"]] {
+    for words in [vec!["why", "food-delivery", &first.to_string()], vec!["asks"], vec!["parked", "list"]] {
         let (status, said) = up.jumun(&words);
         assert_eq!(status, 0, "{words:?}: {said}");
         assert!(!said.contains(&server.url), "{said}");

@@ -164,6 +164,9 @@ pub const BATCH_EVERY: (Duration, Duration) = (Duration::from_millis(10), Durati
 /// A batch of many events.
 pub const BATCH_OF_MANY: u32 = 64;
 
+/// Documents that a consumer reads at once; then it yields the thread to requests.
+pub const DOCUMENTS_AT_ONCE: usize = 64;
+
 /// Events that a consumer applies before it yields the thread to requests.
 pub const EVENTS_BETWEEN_YIELDS: usize = 32;
 

@@ -16,6 +16,7 @@
 use crate::{
     core::{Core, StepError},
     intake::turns::{Guess, QueueKey, Turn},
+    limits::DOCUMENTS_AT_ONCE,
 };
 use futures_util::poll;
 use jumun::{DocumentKey, Documents, Lookup, Outcome, Step, Stored};
@@ -127,10 +128,13 @@ impl Reading {
         let is_missing = |key: &DocumentKey| !self.turns.contains_key(key) && self.documents.get(key).is_none();
         let keys: Vec<_> = keys.filter(is_missing).collect::<BTreeSet<_>>().into_iter().collect();
         let resources = &core.model().resources;
-        let found = keys.iter().map(|(resource, id)| (resources[*resource].collection, *id)).collect();
-        for (key, document) in keys.into_iter().zip(core.database().documents(found).await?) {
-            self.documents
-                .insert(key, document.map(|document| Stored { version: document.version, body: document.body }));
+        for keys in keys.chunks(DOCUMENTS_AT_ONCE) {
+            let found = keys.iter().map(|(resource, id)| (resources[*resource].collection, *id)).collect();
+            for (key, document) in keys.iter().zip(core.database().documents(found).await?) {
+                let stored = document.map(|document| Stored { version: document.version, body: document.body });
+                self.documents.insert(*key, stored);
+            }
+            tokio::task::yield_now().await; // requests are served on the same thread
         }
         Ok(())
     }

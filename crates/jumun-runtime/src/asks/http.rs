@@ -1,7 +1,7 @@
 //! Neighbours over HTTP/1.1, and external ones through their adapters.
 //!
 //! Questions that become ready in the same moment go out together, to a neighbour that takes several in one request (see
-//! [`together`]). Nothing waits for that: a question alone goes out alone.
+//! `together.rs`). Nothing waits for that: a question alone goes out alone.
 
 use super::{
     capacity,

@@ -3,7 +3,7 @@
 //!
 //! The relay is level-triggered: it reads the last number on the bus and appends the events of the journal beyond it. So it
 //! repairs whatever a crash or a power cut took from the bus; the numbers are the journal's. Events of commits that were just
-//! done it gets from memory ([`super::feed`]), as long as they are the next ones.
+//! done it gets from memory (`feed.rs`), as long as they are the next ones.
 //!
 //! The relay is the only publisher of its service: see *One process per database* in `core.rs`.
 

@@ -692,7 +692,7 @@ async fn a_service_tells_its_places_to_whoever_asks_it_and_to_nobody_else() {
     let mut lab = Lab::with(&["payment.admission.max_concurrent=7", "payment.decline_over=1000"]).started().await;
     let payments = lab.payment.client();
     let places = |answer: &Answer| answer.header("jumun-capacity").map(ToOwned::to_owned);
-    let told = Some("places=7, queue=0".to_owned());
+    let told = Some("places=7, queue=0, together=64".to_owned());
     let (id, declined) = (Uuid::now_v7(), Uuid::now_v7());
     for (path, id, order, price, status) in [
         ("/payinfos", id, 1, 500, 201),
@@ -709,7 +709,7 @@ async fn a_service_tells_its_places_to_whoever_asks_it_and_to_nobody_else() {
     let (exit_code, said) = lab.jumun(&["fault"], &["payment", "--concurrency", "2"]);
     assert_eq!(exit_code, 0, "{said}");
     let answer = ask(&payments, "/payinfos", id, soon_ms(), &json!({ "orderId": 1, "price": 500 })).await;
-    assert_eq!(places(&answer).as_deref(), Some("places=2, queue=0"), "a refusal: it is undone");
+    assert_eq!(places(&answer).as_deref(), Some("places=2, queue=0, together=64"), "a refusal: it is undone");
     lab.assert_the_promise().await;
 }
 

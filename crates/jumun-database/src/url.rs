@@ -56,7 +56,7 @@ impl DatabaseUrl {
     pub fn in_schema(self, name: &str) -> Self {
         match self.0 {
             Target::Sqlite(_) => {
-                let _ = name;
+                let _ = name; // a file has no schemas
                 self
             }
             #[cfg(feature = "postgres")]
